@@ -1,0 +1,2 @@
+//! Placeholder until the hosted runner lands.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Elfin's dynamic linker.
+#![no_std]
+extern crate alloc;

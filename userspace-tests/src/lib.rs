@@ -1,0 +1,1 @@
+//! Programs run on Linux itself and in the guest.
