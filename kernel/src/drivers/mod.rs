@@ -1,0 +1,6 @@
+//! Devices: PCI enumeration and virtio (pmem, blk, console, rng).
+
+/// Finds and starts the devices. Called once on a kernel thread with interrupts and the heap working.
+pub fn init() {
+    unimplemented!()
+}
