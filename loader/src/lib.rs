@@ -1,3 +1,16 @@
 //! Elfin's dynamic linker.
+//!
+//! It does what `ld.so` does for an unmodified Linux program (maps it and what it needs, resolves symbols, lays out
+//! thread-local storage, runs INIT functions, serves `dlopen`), without being a program itself: it runs inside Elfin's
+//! kernel and, for tests, inside an ordinary Linux process. What it needs of its surroundings it asks of a [`Host`].
 #![no_std]
 extern crate alloc;
+
+mod error;
+mod host;
+mod loader;
+mod text;
+
+pub use error::{Error, Foreign};
+pub use host::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};
+pub use loader::{LoadedObject, Loader, Program, Symbolised};

@@ -1,0 +1,130 @@
+//! What can go wrong, in the words of glibc's `ld.so`: programs compare and print `dlerror()`.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::host::Errno;
+
+/// An error, naming the object it is about and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A needed object, or one asked for, cannot be opened.
+    CannotOpen {
+        /// The name as asked for.
+        name: Vec<u8>,
+        /// Why.
+        errno: Errno,
+    },
+    /// A file is not a well-formed object of this machine.
+    Malformed {
+        /// The object.
+        object: Vec<u8>,
+        /// What is wrong, as glibc words it where it has words.
+        what: &'static str,
+    },
+    /// The host refused something.
+    Host {
+        /// The object worked on.
+        object: Vec<u8>,
+        /// What was being done, as glibc words it: `failed to map segment from shared object`.
+        doing: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// A symbol has no definition.
+    UndefinedSymbol {
+        /// The object with the reference.
+        object: Vec<u8>,
+        /// The symbol.
+        symbol: Vec<u8>,
+        /// The version asked for.
+        version: Option<Vec<u8>>,
+    },
+    /// An object does not define a version that another needs.
+    VersionNotFound {
+        /// The object that ought to define it.
+        object: Vec<u8>,
+        /// The version.
+        version: Vec<u8>,
+        /// Who needs it.
+        wanted_by: Vec<u8>,
+    },
+    /// The object asks for something this loader does not do.
+    Unsupported {
+        /// The object.
+        object: Vec<u8>,
+        /// What it asks for.
+        what: &'static str,
+    },
+    /// The program is not for this loader: the host should start it as Linux does.
+    Foreign(Foreign),
+    /// A request that makes no sense, with glibc's text.
+    Invalid(&'static str),
+}
+
+/// Why a program is left to its own interpreter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// It has no PT_INTERP: static, or not a program at all.
+    Static,
+    /// Its interpreter is not glibc's.
+    Interpreter(Vec<u8>),
+    /// Its C library's version has not been reviewed.
+    Glibc(Vec<u8>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::text::Text;
+        match self {
+            Self::CannotOpen { name, errno } => {
+                write!(f, "{}: cannot open shared object file: {errno}", Text(name))
+            }
+            Self::Malformed { object, what } | Self::Unsupported { object, what } => {
+                write!(f, "{}: {what}", Text(object))
+            }
+            Self::Host {
+                object,
+                doing,
+                errno,
+            } => {
+                write!(f, "{}: {doing}: {errno}", Text(object))
+            }
+            Self::UndefinedSymbol {
+                object,
+                symbol,
+                version,
+            } => {
+                write!(f, "{}: undefined symbol: {}", Text(object), Text(symbol))?;
+                match version {
+                    Some(version) => write!(f, ", version {}", Text(version)),
+                    None => Ok(()),
+                }
+            }
+            Self::VersionNotFound {
+                object,
+                version,
+                wanted_by,
+            } => {
+                write!(
+                    f,
+                    "{}: version `{}' not found (required by {})",
+                    Text(object),
+                    Text(version),
+                    Text(wanted_by)
+                )
+            }
+            Self::Foreign(Foreign::Static) => f.write_str("the program has no interpreter"),
+            Self::Foreign(Foreign::Interpreter(path)) => {
+                write!(f, "the program asks for the interpreter {}", Text(path))
+            }
+            Self::Foreign(Foreign::Glibc(version)) => {
+                write!(f, "glibc {} has not been reviewed", Text(version))
+            }
+            Self::Invalid(text) => f.write_str(text),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

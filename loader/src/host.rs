@@ -1,0 +1,361 @@
+//! What the loader asks of the system beneath it.
+//!
+//! The loader makes no system call, owns no page table and knows no scheduler. Everything of that kind goes through
+//! [`Host`]. The traits here are *consumer-side*: a method exists because the loader calls it, and for no other reason.
+//! Two hosts implement them: Elfin's kernel, and `loader/hosted`, an ordinary Linux process.
+//!
+//! Memory for the loader's own records comes from the global allocator; it must work from the first call on, must not
+//! use the program's `malloc`, and must be callable from every thread that passes a [`Gate`].
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::sync::atomic::AtomicU32;
+
+/// The page size of the only architecture there is.
+pub const PAGE_SIZE: usize = 4096;
+
+/// A Linux error number, as the host's system gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// No such file or directory.
+    pub const ENOENT: Self = Self(2);
+    /// Cannot allocate memory.
+    pub const ENOMEM: Self = Self(12);
+    /// Permission denied.
+    pub const EACCES: Self = Self(13);
+    /// Not a directory.
+    pub const ENOTDIR: Self = Self(20);
+    /// Invalid argument.
+    pub const EINVAL: Self = Self(22);
+}
+
+impl fmt::Display for Errno {
+    /// Writes the text `strerror` has for the number (for those that opening and mapping files give).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            1 => "Operation not permitted",
+            2 => "No such file or directory",
+            4 => "Interrupted system call",
+            5 => "Input/output error",
+            12 => "Cannot allocate memory",
+            13 => "Permission denied",
+            17 => "File exists",
+            20 => "Not a directory",
+            21 => "Is a directory",
+            22 => "Invalid argument",
+            23 => "Too many open files in system",
+            24 => "Too many open files",
+            36 => "File name too long",
+            40 => "Too many levels of symbolic links",
+            number => return write!(f, "Error {number}"),
+        };
+        f.write_str(text)
+    }
+}
+
+/// What a file *is*, whatever name it was opened by. Two names with equal ids are one object, loaded once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    /// The device the file lives on.
+    pub device: u64,
+    /// The file's number on that device.
+    pub inode: u64,
+}
+
+/// An open regular file. Closed when dropped; mappings made from it stay.
+pub trait File: Send + Sync {
+    /// Returns what the file is.
+    fn id(&self) -> FileId;
+
+    /// Returns the size in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// The host's error, or [`Errno::EINVAL`] when the file ends before the buffer is full.
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno>;
+
+    /// Replaces the pages of `addr..addr+len` by a private, demand-paged mapping of the file from `offset` on.
+    ///
+    /// `addr`, `len` and `offset` are multiples of [`PAGE_SIZE`]; bytes after the end of the file read as zeros as far
+    /// as the file's last page goes.
+    ///
+    /// # Safety
+    ///
+    /// The range must have been given out by [`Host::reserve`], and no live reference may point into it.
+    ///
+    /// # Errors
+    ///
+    /// The host's error; the range is then still reserved.
+    unsafe fn map(&self, addr: usize, len: usize, offset: u64, access: Access)
+    -> Result<(), Errno>;
+}
+
+/// What a program may do with a page. There is no "write and execute": W^X holds by construction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Read.
+    Read,
+    /// Read and write.
+    ReadWrite,
+    /// Read and execute.
+    ReadExecute,
+}
+
+/// An entry through which a program comes into the loader.
+///
+/// The host supplies an address for each (see [`Host::gate`]): a function with the C calling convention that takes up
+/// to four integer arguments, and ends up, on whatever stack the host likes, in [`Loader::enter`](crate::Loader::enter)
+/// with the same gate and the same arguments, and returns its result. A gate may be entered from a signal handler.
+/// No gate needs to know its caller's address: where one is needed, glibc hands it over as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Gate {
+    /// `(object, relocation index) -> address`: lazy PLT binding. Called by the loader's own PLT entry, which has
+    /// saved every register.
+    Bind,
+    /// `(tls_index*) -> address`: the slow path of `__tls_get_addr` and of the TLSDESC resolver.
+    TlsGetAddr,
+    /// `_dl_allocate_tls(mem)`.
+    AllocateTls,
+    /// `_dl_allocate_tls_init(mem, init)`.
+    AllocateTlsInit,
+    /// `_dl_deallocate_tls(tcb, free_tcb)`.
+    DeallocateTls,
+    /// `_dl_find_dso_for_object(address)`.
+    FindDsoForObject,
+    /// `dl_iterate_phdr(callback, data)`.
+    IteratePhdr,
+    /// `_dl_find_object(address, result*)`.
+    FindObject,
+    /// `__cxa_thread_atexit_impl(function, argument, dso_handle)`.
+    ThreadAtexit,
+    /// Runs a destructor registered through `ThreadAtexit`: `(record)`.
+    ThreadAtexitRun,
+    /// `dlopen(file, mode, caller)`.
+    Dlopen,
+    /// `dlclose(handle)`.
+    Dlclose,
+    /// `dlsym(handle, name, caller)`.
+    Dlsym,
+    /// `dlvsym(handle, name, version, caller)`.
+    Dlvsym,
+    /// `dlerror()`.
+    Dlerror,
+    /// `dladdr(address, Dl_info*)`.
+    Dladdr,
+    /// `dladdr1(address, Dl_info*, extra**, flags)`.
+    Dladdr1,
+    /// `dlinfo(handle, request, argument)`.
+    Dlinfo,
+    /// `dlmopen(namespace, file, mode, caller)`.
+    Dlmopen,
+    /// The C library's own `dlopen(name, mode)`: gconv, NSS, libgcc_s.
+    LibcDlopen,
+    /// The C library's own `dlsym(handle, name)`.
+    LibcDlsym,
+    /// The C library's own `dlvsym(handle, name, version)`.
+    LibcDlvsym,
+    /// The C library's own `dlclose(handle)`.
+    LibcDlclose,
+    /// `_dl_readonly_area(address, size)` of glibc 2.43.
+    ReadonlyArea,
+    /// The function a program receives in `%rdx` and runs at exit: FINI functions of everything loaded.
+    Fini,
+}
+
+impl Gate {
+    /// Every gate, in numerical order: `Gate::ALL[gate as usize] == gate`.
+    pub const ALL: [Self; 25] = [
+        Self::Bind,
+        Self::TlsGetAddr,
+        Self::AllocateTls,
+        Self::AllocateTlsInit,
+        Self::DeallocateTls,
+        Self::FindDsoForObject,
+        Self::IteratePhdr,
+        Self::FindObject,
+        Self::ThreadAtexit,
+        Self::ThreadAtexitRun,
+        Self::Dlopen,
+        Self::Dlclose,
+        Self::Dlsym,
+        Self::Dlvsym,
+        Self::Dlerror,
+        Self::Dladdr,
+        Self::Dladdr1,
+        Self::Dlinfo,
+        Self::Dlmopen,
+        Self::LibcDlopen,
+        Self::LibcDlsym,
+        Self::LibcDlvsym,
+        Self::LibcDlclose,
+        Self::ReadonlyArea,
+        Self::Fini,
+    ];
+
+    /// Returns the gate with this number, if there is one.
+    pub fn from_number(number: usize) -> Option<Self> {
+        Self::ALL.get(number).copied()
+    }
+}
+
+/// Functions for reading clocks that a program can call directly, as Linux' vDSO has them. 0: there is none, the C
+/// library makes the system call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vdso {
+    /// `int clock_gettime(clockid_t, struct timespec *)`, returning 0 or a negated error number.
+    pub clock_gettime: usize,
+    /// `int gettimeofday(struct timeval *, struct timezone *)`.
+    pub gettimeofday: usize,
+    /// `time_t time(time_t *)`.
+    pub time: usize,
+    /// `int getcpu(unsigned *, unsigned *, void *)`.
+    pub getcpu: usize,
+    /// `int clock_getres(clockid_t, struct timespec *)`.
+    pub clock_getres: usize,
+}
+
+/// Something that happened, for tests, traces and benchmarks.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An object was mapped.
+    Mapped {
+        /// Its path.
+        object: &'a [u8],
+        /// Its load bias.
+        base: usize,
+    },
+    /// An object was unmapped.
+    Unmapped {
+        /// Its path.
+        object: &'a [u8],
+    },
+    /// A PLT slot was bound lazily.
+    Bound {
+        /// The object whose slot it is.
+        object: &'a [u8],
+        /// The symbol looked up.
+        symbol: &'a [u8],
+        /// What it was bound to.
+        address: usize,
+    },
+    /// An INIT function is about to run.
+    Init {
+        /// The object it belongs to.
+        object: &'a [u8],
+        /// The function.
+        function: usize,
+    },
+    /// Something worth a line in the log.
+    Note(&'a str),
+}
+
+/// The system beneath the loader.
+///
+/// # Safety
+///
+/// An implementer promises that
+/// - [`reserve`](Self::reserve) gives out address space that nothing else uses until [`unmap`](Self::unmap);
+/// - [`gate`](Self::gate) gives, for every gate, the address of a function as [`Gate`] describes it, for ever;
+/// - [`thread_pointer`](Self::thread_pointer) tells the truth about the calling thread.
+pub unsafe trait Host: Sync {
+    /// Opens a regular file for reading. `path` is absolute, or relative to the current directory; it holds no NUL.
+    ///
+    /// # Errors
+    ///
+    /// What `open(2)` and `fstat(2)` give; [`Errno::ENOENT`] makes the loader look further.
+    fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno>;
+
+    /// Reserves `len` bytes of inaccessible address space (a multiple of the page size), aligned to `align`:
+    /// exactly at `at`, which must be free, or anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::ENOMEM`] when there is no room or the place is taken.
+    fn reserve(&self, at: Option<usize>, len: usize, align: usize) -> Result<usize, Errno>;
+
+    /// Replaces pages of a reserved range by zero-filled ones.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::map`].
+    ///
+    /// # Errors
+    ///
+    /// The host's error; the range is then still reserved.
+    unsafe fn zero(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno>;
+
+    /// Changes what may be done with pages of a reserved range.
+    ///
+    /// # Safety
+    ///
+    /// The range must have been given out by [`reserve`](Self::reserve), and nobody may rely on rights that are taken.
+    ///
+    /// # Errors
+    ///
+    /// The host's error.
+    unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno>;
+
+    /// Gives a reserved range back, with everything mapped in it.
+    ///
+    /// # Safety
+    ///
+    /// Nothing may use the range any more.
+    unsafe fn unmap(&self, addr: usize, len: usize);
+
+    /// Returns the calling thread's thread pointer (`%fs` base), 0 when it has none yet. Called from gates too, so it
+    /// must be the *program's* value.
+    fn thread_pointer(&self) -> usize;
+
+    /// Sets the calling thread's thread pointer.
+    ///
+    /// # Safety
+    ///
+    /// `address` must be that of a thread control block as the psABI has it, or 0.
+    unsafe fn set_thread_pointer(&self, address: usize);
+
+    /// Makes the calling thread the program's main thread, as `set_tid_address(2)` and `set_robust_list(2)` would;
+    /// returns its thread id.
+    fn register_main_thread(
+        &self,
+        clear_tid: usize,
+        robust_list: usize,
+        robust_list_len: usize,
+    ) -> u32;
+
+    /// Calls a function of the program (INIT, FINI, IFUNC resolver, callback) with up to four integer arguments, on a
+    /// stack that suits it, and returns what it returns. The function may come back into the loader through any gate.
+    ///
+    /// # Safety
+    ///
+    /// `function` must be the address of a function of the program that can take these arguments.
+    unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize;
+
+    /// Sleeps until [`wake`](Self::wake) is called for `word`, unless `word` differs from `value`, which is checked
+    /// such that no wake-up is lost. May return early.
+    fn wait(&self, word: &AtomicU32, value: u32);
+
+    /// Wakes every thread sleeping on `word`.
+    fn wake(&self, word: &AtomicU32);
+
+    /// Returns the address of a gate.
+    fn gate(&self, gate: Gate) -> usize;
+
+    /// Returns the functions that stand in for the vDSO.
+    fn vdso(&self) -> Vdso {
+        Vdso::default()
+    }
+
+    /// Takes notice of an event.
+    fn trace(&self, event: &Event<'_>) {
+        let _ = event;
+    }
+}
