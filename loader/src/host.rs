@@ -346,6 +346,10 @@ pub unsafe trait Host: Sync {
     /// Wakes every thread sleeping on `word`.
     fn wake(&self, word: &AtomicU32);
 
+    /// Ends the program with status 127 and a line on its standard error: a symbol it called does not exist, or there
+    /// is no memory for its TLS. `message` is the whole line without its end.
+    fn fatal(&self, message: &str) -> !;
+
     /// Returns the address of a gate.
     fn gate(&self, gate: Gate) -> usize;
 

@@ -6,10 +6,34 @@
 #![no_std]
 extern crate alloc;
 
+mod address;
+mod arch;
+mod debug;
+mod dl;
+mod elf;
+mod enter;
 mod error;
+mod family;
+mod gates;
+mod glibc;
 mod host;
+mod image;
+mod lazy;
+mod load;
 mod loader;
+mod lookup;
+mod object;
+mod publish;
+mod relocate;
+mod search;
+mod stack;
+mod start;
+mod state;
+mod sync;
 mod text;
+mod thread;
+mod tls;
+mod world;
 
 pub use error::{Error, Foreign};
 pub use host::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};

@@ -1,13 +1,32 @@
 //! The loader as its host sees it: one value, usually a `static`, with the start of a program and the gates.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::Error;
-use crate::host::{Gate, Host};
+use crate::family::FamilyLock;
+use crate::host::Host;
+use crate::load::InitArguments;
+use crate::publish::Published;
+use crate::state::State;
+use crate::sync::Mutex;
+use crate::tls::Tls;
+use crate::world::{READERS, World};
 
 /// A dynamic linker for one address space.
+///
+/// Three kinds of state, by who may touch them: what loads know, changed only by the holder of the family lock; the
+/// published world, which anybody reads at any time without a lock; and the threads' TLS, under a leaf lock.
 pub struct Loader {
     host: &'static dyn Host,
+    family: FamilyLock,
+    state: Mutex<State>,
+    world: Published<World>,
+    tls: Mutex<Tls>,
+    argc: AtomicUsize,
+    argv: AtomicUsize,
+    envp: AtomicUsize,
+    /// libc's own `__cxa_thread_atexit_impl`.
+    thread_atexit: AtomicUsize,
 }
 
 /// A program that has been mapped and relocated, and is ready to be initialised and entered.
@@ -23,6 +42,8 @@ pub struct Program {
     pub fini: usize,
     /// The main thread's thread pointer.
     pub thread_pointer: usize,
+    pub(crate) rseq_offset: usize,
+    pub(crate) fields: crate::glibc::Fields,
 }
 
 /// Where an address belongs, for backtraces.
@@ -52,76 +73,100 @@ pub struct LoadedObject {
 impl Loader {
     /// Makes a loader that works on `host`. Nothing is allocated yet, so it can be a `static`.
     pub const fn new(host: &'static dyn Host) -> Self {
-        Self { host }
-    }
-
-    /// Maps and relocates a program and everything it needs. Runs on the *loader thread* L, to which alone the objects
-    /// are visible meanwhile. IFUNC resolvers run here, with the thread pointer set to the main thread's; it is put
-    /// back before the function returns.
-    ///
-    /// `path` is the program's file, already looked up in `PATH`, absolute (it gives `$ORIGIN`). `stack` is the address
-    /// of the initial stack content as Linux lays it out: `argc`, `argv…`, 0, `envp…`, 0, auxiliary vector. The vector
-    /// must hold `AT_RANDOM`, `AT_PAGESZ`, `AT_CLKTCK`, `AT_MINSIGSTKSZ` if known, and (with any value) `AT_PHDR`,
-    /// `AT_PHNUM`, `AT_ENTRY`, `AT_BASE`: these four are filled in. `LD_LIBRARY_PATH`, `LD_PRELOAD` and `LD_BIND_NOW`
-    /// are taken from the environment there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Foreign`] when the program is not for this loader (static, another interpreter, a C library nobody has
-    /// reviewed): nothing of it is left mapped and the host starts it the way Linux does. Any other error: the program
-    /// cannot run; the text is the one `ld.so` would print.
-    ///
-    /// # Safety
-    ///
-    /// `stack` must be as described, readable and writable, and stay where it is for as long as the program runs.
-    pub unsafe fn load_program(&self, path: &[u8], stack: usize) -> Result<Program, Error> {
-        let _ = (path, stack, self.host);
-        unimplemented!()
-    }
-
-    /// Initialises the program on the calling thread W, a new thread which is about to become the main thread. Sets the
-    /// thread pointer, registers the thread with the host, runs INIT functions in dependency order, and makes the
-    /// objects public. Afterwards the host enters `program.entry` on this thread with `%rsp` = `program.stack`, `%rdx`
-    /// = `program.fini`, everything else 0.
-    ///
-    /// # Errors
-    ///
-    /// An error of the kind [`load_program`](Self::load_program) gives.
-    ///
-    /// # Safety
-    ///
-    /// `program` must come from this loader and not have been run yet; the calling thread must have no thread pointer
-    /// anybody needs.
-    pub unsafe fn run_init(&self, program: &Program) -> Result<(), Error> {
-        let _ = program;
-        unimplemented!()
-    }
-
-    /// Does what a gate is for. The host's gates end here.
-    ///
-    /// # Safety
-    ///
-    /// The arguments must be those a program called the gate with.
-    pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4]) -> usize {
-        let _ = (gate, arguments);
-        unimplemented!()
+        Self {
+            host,
+            family: FamilyLock::new(),
+            state: Mutex::new(State::new()),
+            world: Published::empty(&READERS),
+            tls: Mutex::new(Tls::new()),
+            argc: AtomicUsize::new(0),
+            argv: AtomicUsize::new(0),
+            envp: AtomicUsize::new(0),
+            thread_atexit: AtomicUsize::new(0),
+        }
     }
 
     /// Takes notice that the thread with this thread pointer has ended. Optional: without it the loader learns of the
     /// end when its stack is reused or freed.
     pub fn thread_ended(&self, thread_pointer: usize) {
-        let _ = thread_pointer;
-        unimplemented!()
+        self.tls.lock(self.host).end_thread(thread_pointer);
+    }
+
+    /// Returns how many threads have TLS (running, or ended with their stack kept for reuse).
+    pub fn thread_count(&self) -> usize {
+        self.tls.lock(self.host).thread_count()
     }
 
     /// Says where an address belongs. Takes no lock, so a crash handler may call it.
     pub fn symbolise(&self, address: usize) -> Option<Symbolised> {
-        let _ = address;
-        unimplemented!()
+        let world = self.world.get()?;
+        let object = &world.at(address)?.object;
+        let symbol = crate::address::nearest(object, address, crate::address::Reach::Any)
+            .and_then(|index| object.symbol(index))
+            .map(|symbol| {
+                let name = object.symbol_name(symbol).unwrap_or(b"?").to_vec();
+                (
+                    name,
+                    address - object.real(crate::image::address(symbol.st_value)),
+                )
+            });
+        Some(Symbolised {
+            object: object.path().to_vec(),
+            object_offset: address.wrapping_sub(object.bias()),
+            symbol,
+        })
     }
 
     /// Lists the objects now loaded, in load order.
     pub fn objects(&self) -> Vec<LoadedObject> {
-        unimplemented!()
+        let Some(world) = self.world.get() else {
+            return Vec::new();
+        };
+        let describe = |entry: &crate::world::Entry| LoadedObject {
+            path: entry.object.path().to_vec(),
+            base: entry.object.bias(),
+            start: entry.object.span().start,
+            end: entry.object.span().end,
+        };
+        world.entries.iter().map(describe).collect()
+    }
+
+    pub(crate) fn host(&self) -> &'static dyn Host {
+        self.host
+    }
+
+    pub(crate) fn family(&self) -> &FamilyLock {
+        &self.family
+    }
+
+    pub(crate) fn state(&self) -> &Mutex<State> {
+        &self.state
+    }
+
+    pub(crate) fn world(&self) -> &Published<World> {
+        &self.world
+    }
+
+    pub(crate) fn tls(&self) -> &Mutex<Tls> {
+        &self.tls
+    }
+
+    pub(crate) fn init_arguments(&self) -> InitArguments {
+        InitArguments {
+            argc: self.argc.load(Ordering::Relaxed),
+            argv: self.argv.load(Ordering::Relaxed),
+            envp: self.envp.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn set_init_arguments(&self, arguments: InitArguments) {
+        self.argc.store(arguments.argc, Ordering::Relaxed);
+        self.argv.store(arguments.argv, Ordering::Relaxed);
+        self.envp.store(arguments.envp, Ordering::Relaxed);
+    }
+
+    /// Returns where libc's own `__cxa_thread_atexit_impl` is.
+    pub(crate) fn thread_atexit(&self) -> &AtomicUsize {
+        &self.thread_atexit
     }
 }

@@ -1,0 +1,181 @@
+//! From an address to what lies there: `dladdr`, `_dl_find_object`, `dl_iterate_phdr`. All of it reads the published
+//! world only, so unwinders, signal handlers and crash handlers may ask at any time.
+
+use goblin::elf::program_header as pt;
+use goblin::elf::sym;
+
+use crate::image::address;
+use crate::loader::Loader;
+use crate::object::Object;
+use crate::tls::Tls;
+
+/// How far a symbol reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// As far as its size says, as `dladdr` has it.
+    Size,
+    /// Up to the next one, for backtraces through code whose symbols are not exported.
+    Any,
+}
+
+/// Returns the index of the symbol nearest below an address.
+pub(crate) fn nearest(object: &Object, at: usize, reach: Reach) -> Option<usize> {
+    let vaddr = at.wrapping_sub(object.bias());
+    let mut best: Option<(usize, usize)> = None;
+    for (index, symbol) in object.symbols().iter().enumerate() {
+        let value = address(symbol.st_value);
+        let size = address(symbol.st_size);
+        let defined = symbol.st_shndx != 0 || symbol.st_value != 0;
+        if value == 0 || value > vaddr || !defined || sym::st_type(symbol.st_info) == sym::STT_TLS {
+            continue;
+        }
+        let inside = match reach {
+            Reach::Size if symbol.st_shndx == 0 || size == 0 => vaddr == value,
+            Reach::Size => vaddr - value < size,
+            Reach::Any => true,
+        };
+        if inside && best.is_none_or(|(_, so_far)| so_far < value) {
+            best = Some((index, value));
+        }
+    }
+    best.map(|(index, _)| index)
+}
+
+/// `Dl_info`.
+#[repr(C)]
+pub(crate) struct DlInfo {
+    fname: usize,
+    fbase: usize,
+    sname: usize,
+    saddr: usize,
+}
+
+/// `struct dl_find_object`.
+#[repr(C)]
+pub(crate) struct DlFindObject {
+    flags: u64,
+    map_start: usize,
+    map_end: usize,
+    link_map: usize,
+    eh_frame: usize,
+    reserved: [u64; 7],
+}
+
+/// `struct dl_phdr_info`.
+#[repr(C)]
+struct DlPhdrInfo {
+    addr: usize,
+    name: usize,
+    phdr: usize,
+    phnum: u16,
+    adds: u64,
+    subs: u64,
+    tls_modid: usize,
+    tls_data: usize,
+}
+
+impl Loader {
+    /// `dladdr`, with the index of the symbol found and the object's handle for `dladdr1`.
+    pub(crate) fn dladdr(&self, at: usize) -> Option<(DlInfo, usize, usize)> {
+        let world = self.world().get()?;
+        let object = &world.at(at)?.object;
+        // A hole between segments is not part of the object.
+        let vaddr = at.wrapping_sub(object.bias());
+        object.segments().iter().find(|segment| {
+            segment.p_type == pt::PT_LOAD
+                && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
+                    .contains(&vaddr)
+        })?;
+        let symbol = nearest(object, at, Reach::Size).and_then(|index| object.symbol(index));
+        let (sname, saddr) = symbol.map_or((0, 0), |symbol| {
+            let name = object
+                .symbol_name(symbol)
+                .map_or(0, |name| name.as_ptr().addr());
+            (name, object.real(address(symbol.st_value)))
+        });
+        let symbol = symbol.map_or(0, |symbol| core::ptr::from_ref(symbol).addr());
+        let fname = if object.list_name_address() == object.path_address() {
+            object.path_address()
+        } else {
+            self.program_name()
+        };
+        Some((
+            DlInfo {
+                fname,
+                fbase: object.span().start,
+                sname,
+                saddr,
+            },
+            symbol,
+            object.handle(),
+        ))
+    }
+
+    /// `_dl_find_object`.
+    pub(crate) fn find_object(&self, at: usize) -> Option<DlFindObject> {
+        let world = self.world().get()?;
+        let object = &world.at(at)?.object;
+        let eh_frame = object
+            .segments()
+            .iter()
+            .find(|segment| segment.p_type == pt::PT_GNU_EH_FRAME)
+            .map_or(0, |segment| object.real(address(segment.p_vaddr)));
+        let span = object.span();
+        Some(DlFindObject {
+            flags: 0,
+            map_start: span.start,
+            map_end: span.end,
+            link_map: object.handle(),
+            eh_frame,
+            reserved: [0; 7],
+        })
+    }
+
+    /// `dl_iterate_phdr`. The objects visited stay mapped while the callback runs, whatever other threads close.
+    ///
+    /// # Safety
+    ///
+    /// `callback` must be a function of the program that takes `(info, size, data)`.
+    pub(crate) unsafe fn iterate_phdr(&self, callback: usize, data: usize) -> usize {
+        let Some(world) = self.world().get() else {
+            return 0;
+        };
+        let thread_pointer = self.host().thread_pointer();
+        for entry in &world.entries {
+            let object = &entry.object;
+            let info = DlPhdrInfo {
+                addr: object.bias(),
+                name: object.list_name_address(),
+                phdr: object.headers_address(),
+                phnum: u16::try_from(object.segments().len()).unwrap_or(u16::MAX),
+                adds: world.adds,
+                subs: world.subs,
+                tls_modid: object.tls_module(),
+                tls_data: Tls::existing_block(thread_pointer, object.tls_module()),
+            };
+            let arguments = [
+                core::ptr::from_ref(&info).expose_provenance(),
+                size_of::<DlPhdrInfo>(),
+                data,
+                0,
+            ];
+            // SAFETY: forwarded to the caller.
+            let result = unsafe { self.host().call(callback, arguments) };
+            if result & 0xffff_ffff != 0 {
+                return result;
+            }
+        }
+        0
+    }
+
+    /// Returns the address of `argv[0]`.
+    pub(crate) fn program_name(&self) -> usize {
+        let argv = self.init_arguments().argv;
+        if argv == 0 {
+            return c"".as_ptr().addr();
+        }
+        // SAFETY: the initial stack's argument vector, which ends with a null pointer.
+        let name = unsafe { *(argv as *const usize) };
+        if name == 0 { c"".as_ptr().addr() } else { name }
+    }
+}

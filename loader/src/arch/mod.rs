@@ -1,0 +1,10 @@
+//! What depends on the machine: relocation numbers, the code that PLT slots and TLS descriptors point at, CPU levels.
+//!
+//! There is one architecture; a second one would be a second module with the same names.
+
+mod x86_64;
+
+pub(crate) use x86_64::{
+    Kind, hwcaps, install, kind, plt_entry, probe, tls_get_addr, tlsdesc_dynamic, tlsdesc_static,
+    tlsdesc_undefined,
+};

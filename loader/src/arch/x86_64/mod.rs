@@ -1,0 +1,428 @@
+//! x86-64: psABI, "Relocation" and "Procedure Linkage Table"; Drepper, *ELF Handling For Thread-Local Storage*.
+
+use core::arch::global_asm;
+use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use goblin::elf::reloc as r;
+
+use crate::host::{Gate, Host};
+use crate::tls::{DTV_LEN, DTV_SLOTS};
+
+/// What a relocation wants, whatever its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing.
+    None,
+    /// Load bias plus addend.
+    Relative,
+    /// Symbol plus addend, 64 bits.
+    Absolute,
+    /// Symbol plus addend, 32 bits, zero-extended or sign-extended alike.
+    Absolute32,
+    /// Symbol plus addend minus place, 32 bits.
+    PcRelative32,
+    /// Symbol plus addend minus place, 64 bits.
+    PcRelative64,
+    /// Symbol, into the GOT.
+    GlobDat,
+    /// Symbol, into the GOT, for a PLT entry.
+    JumpSlot,
+    /// The symbol's initial content.
+    Copy,
+    /// The symbol's size plus addend.
+    Size,
+    /// What the resolver at bias plus addend returns.
+    IRelative,
+    /// The module id of the symbol's object.
+    TlsModule,
+    /// The symbol's offset in its TLS block.
+    TlsOffset,
+    /// The symbol's offset from the thread pointer.
+    TlsPointerOffset,
+    /// A TLS descriptor.
+    TlsDescriptor,
+    /// Something unknown.
+    Unknown,
+}
+
+/// Returns the kind of a relocation type.
+pub(crate) fn kind(r_type: u32) -> Kind {
+    match r_type {
+        r::R_X86_64_NONE => Kind::None,
+        r::R_X86_64_RELATIVE | r::R_X86_64_RELATIVE64 => Kind::Relative,
+        r::R_X86_64_64 => Kind::Absolute,
+        r::R_X86_64_32 | r::R_X86_64_32S => Kind::Absolute32,
+        r::R_X86_64_PC32 => Kind::PcRelative32,
+        r::R_X86_64_PC64 => Kind::PcRelative64,
+        r::R_X86_64_GLOB_DAT => Kind::GlobDat,
+        r::R_X86_64_JUMP_SLOT => Kind::JumpSlot,
+        r::R_X86_64_COPY => Kind::Copy,
+        r::R_X86_64_SIZE64 => Kind::Size,
+        r::R_X86_64_IRELATIVE => Kind::IRelative,
+        r::R_X86_64_DTPMOD64 => Kind::TlsModule,
+        r::R_X86_64_DTPOFF64 => Kind::TlsOffset,
+        r::R_X86_64_TPOFF64 => Kind::TlsPointerOffset,
+        r::R_X86_64_TLSDESC => Kind::TlsDescriptor,
+        _ => Kind::Unknown,
+    }
+}
+
+/// Addresses of the gates the code below calls. Written once by [`install`], before any of that code can run.
+static BIND: AtomicUsize = AtomicUsize::new(0);
+static TLS_GET_ADDR: AtomicUsize = AtomicUsize::new(0);
+/// The state components to save around those calls, and the room they take (a multiple of 64).
+static SAVE_MASK: AtomicU32 = AtomicU32::new(0);
+static SAVE_SIZE: AtomicUsize = AtomicUsize::new(512);
+
+/// x87, SSE, AVX and the three of AVX-512: whatever can hold an argument, and the x87 state, which C code may not lose.
+const SAVED_COMPONENTS: u32 = 0b1110_0111;
+
+/// Prepares the PLT entry and the TLS functions for a host and this CPU.
+pub(crate) fn install(host: &dyn Host) {
+    BIND.store(host.gate(Gate::Bind), Ordering::Relaxed);
+    TLS_GET_ADDR.store(host.gate(Gate::TlsGetAddr), Ordering::Relaxed);
+    let has_xsave = __cpuid(1).ecx & (1 << 27) != 0;
+    if !has_xsave {
+        return;
+    }
+    // SAFETY: OSXSAVE is set, so XGETBV exists and the system has enabled it.
+    let enabled = unsafe { enabled_components() };
+    let mask = SAVED_COMPONENTS & enabled;
+    // Legacy area and header, then each component where the standard format has it.
+    let mut size = 512 + 64;
+    for component in 2..8 {
+        if mask & (1 << component) != 0 {
+            let leaf = __cpuid_count(0xd, component);
+            size = size.max(leaf.ebx as usize + leaf.eax as usize);
+        }
+    }
+    SAVE_SIZE.store(size.next_multiple_of(64), Ordering::Relaxed);
+    SAVE_MASK.store(mask, Ordering::Relaxed);
+}
+
+/// Returns the low half of XCR0.
+#[target_feature(enable = "xsave")]
+fn enabled_components() -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the components that matter are in the low half"
+    )]
+    // SAFETY: register 0 exists wherever XGETBV does, which the target feature stands for.
+    let low = unsafe { _xgetbv(0) } as u32;
+    low
+}
+
+/// Returns the glibc-hwcaps directories this CPU may use, best first (psABI, "Micro-architecture levels").
+pub(crate) fn hwcaps() -> &'static [&'static [u8]] {
+    const LEVELS: [&[u8]; 3] = [b"x86-64-v4", b"x86-64-v3", b"x86-64-v2"];
+    let (one, ext) = (__cpuid(1), __cpuid(0x8000_0001));
+    let all = |word: u32, bits: &[u32]| bits.iter().all(|bit| word & (1 << bit) != 0);
+    // SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT; LAHF.
+    if !all(one.ecx, &[0, 9, 13, 19, 20, 23]) || !all(ext.ecx, &[0]) {
+        return &[];
+    }
+    let seven = if __cpuid(0).eax >= 7 {
+        __cpuid_count(7, 0).ebx
+    } else {
+        0
+    };
+    // SAFETY: called only if OSXSAVE (bit 27) is set.
+    let enabled = if all(one.ecx, &[27]) {
+        unsafe { enabled_components() }
+    } else {
+        0
+    };
+    // FMA MOVBE OSXSAVE AVX F16C; LZCNT; BMI1 AVX2 BMI2; ymm state enabled.
+    let v3 = all(one.ecx, &[12, 22, 27, 28, 29])
+        && all(ext.ecx, &[5])
+        && all(seven, &[3, 5, 8])
+        && all(enabled, &[1, 2]);
+    if !v3 {
+        return &LEVELS[2..];
+    }
+    // AVX512 F DQ CD BW VL; zmm state enabled.
+    let v4 = all(seven, &[16, 17, 28, 30, 31]) && all(enabled, &[5, 6, 7]);
+    if v4 { &LEVELS } else { &LEVELS[1..] }
+}
+
+// The code PLT slots and TLS descriptors point at. It exists once, is never written, and belongs to no thread.
+//
+// SAVE_ALL/RESTORE_ALL: every register an argument or a live value can be in, on the application's own stack.
+// Between them %rbx points at the saved registers: 0 r11, 8 r10, 16 r9, 24 r8, 32 rdi, 40 rsi, 48 rdx, 56 rcx,
+// 64 rax, 72 rbx, 80 whatever was on the stack before.
+global_asm!(
+    r#"
+    .pushsection .text.elfin_loader_arch, "ax", @progbits
+
+    .macro ELFIN_SAVE_ALL
+        push rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        push rax
+        .cfi_adjust_cfa_offset 8
+        push rcx
+        .cfi_adjust_cfa_offset 8
+        push rdx
+        .cfi_adjust_cfa_offset 8
+        push rsi
+        .cfi_adjust_cfa_offset 8
+        push rdi
+        .cfi_adjust_cfa_offset 8
+        push r8
+        .cfi_adjust_cfa_offset 8
+        push r9
+        .cfi_adjust_cfa_offset 8
+        push r10
+        .cfi_adjust_cfa_offset 8
+        push r11
+        .cfi_adjust_cfa_offset 8
+        mov rbx, rsp
+        .cfi_def_cfa_register rbx
+        and rsp, -64
+        sub rsp, [rip + {save_size}]
+        mov eax, [rip + {save_mask}]
+        test eax, eax
+        jz 2f
+        // The header must be zero but for what XSAVE writes: XRSTOR checks it.
+        xor edx, edx
+        mov [rsp + 512], rdx
+        mov [rsp + 520], rdx
+        mov [rsp + 528], rdx
+        mov [rsp + 536], rdx
+        mov [rsp + 544], rdx
+        mov [rsp + 552], rdx
+        mov [rsp + 560], rdx
+        mov [rsp + 568], rdx
+        xsave64 [rsp]
+        jmp 3f
+    2:  fxsave64 [rsp]
+    3:
+    .endm
+
+    .macro ELFIN_RESTORE_ALL
+        mov eax, [rip + {save_mask}]
+        test eax, eax
+        jz 2f
+        xor edx, edx
+        xrstor64 [rsp]
+        jmp 3f
+    2:  fxrstor64 [rsp]
+    3:  mov rsp, rbx
+        .cfi_def_cfa_register rsp
+        pop r11
+        .cfi_adjust_cfa_offset -8
+        pop r10
+        .cfi_adjust_cfa_offset -8
+        pop r9
+        .cfi_adjust_cfa_offset -8
+        pop r8
+        .cfi_adjust_cfa_offset -8
+        pop rdi
+        .cfi_adjust_cfa_offset -8
+        pop rsi
+        .cfi_adjust_cfa_offset -8
+        pop rdx
+        .cfi_adjust_cfa_offset -8
+        pop rcx
+        .cfi_adjust_cfa_offset -8
+        pop rax
+        .cfi_adjust_cfa_offset -8
+        pop rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+    .endm
+
+    // PLT0 jumps here with the object (GOT[1]) and the relocation index pushed. Resolves, then jumps to the target
+    // with every register as the caller of the PLT entry left it; %r11 is the PLT's own (psABI).
+    .globl elfin_loader_plt_entry
+    .hidden elfin_loader_plt_entry
+    .type elfin_loader_plt_entry, @function
+    elfin_loader_plt_entry:
+        .cfi_startproc
+        .cfi_adjust_cfa_offset 16
+        ELFIN_SAVE_ALL
+        cld
+        mov rdi, [rbx + 80]
+        mov rsi, [rbx + 88]
+        call [rip + {bind}]
+        mov [rbx + 88], rax
+        ELFIN_RESTORE_ALL
+        mov r11, [rsp + 8]
+        add rsp, 16
+        .cfi_adjust_cfa_offset -16
+        jmp r11
+        .cfi_endproc
+    .size elfin_loader_plt_entry, . - elfin_loader_plt_entry
+
+    // void *__tls_get_addr(tls_index *): an ordinary call, so the slow path need not save anything.
+    .globl elfin_loader_tls_get_addr
+    .hidden elfin_loader_tls_get_addr
+    .type elfin_loader_tls_get_addr, @function
+    elfin_loader_tls_get_addr:
+        .cfi_startproc
+        mov rdx, fs:8
+        mov rax, [rdi]
+        cmp rax, [rdx + {len}]
+        jae 4f
+        mov rax, [rdx + rax * 8 + {slots}]
+        test rax, rax
+        jz 4f
+        add rax, [rdi + 8]
+        ret
+    // Old compilers call this with a misaligned stack.
+    4:  push rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbp, 0
+        mov rbp, rsp
+        .cfi_def_cfa_register rbp
+        and rsp, -16
+        call [rip + {tls_get_addr}]
+        mov rsp, rbp
+        .cfi_def_cfa_register rsp
+        pop rbp
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbp
+        ret
+        .cfi_endproc
+    .size elfin_loader_tls_get_addr, . - elfin_loader_tls_get_addr
+
+    // TLS descriptor functions: %rax points at the descriptor, whose second word is the argument; the result, an
+    // offset from the thread pointer, goes into %rax; every other register is preserved.
+    .globl elfin_loader_tlsdesc_static
+    .hidden elfin_loader_tlsdesc_static
+    .type elfin_loader_tlsdesc_static, @function
+    elfin_loader_tlsdesc_static:
+        .cfi_startproc
+        mov rax, [rax + 8]
+        ret
+        .cfi_endproc
+    .size elfin_loader_tlsdesc_static, . - elfin_loader_tlsdesc_static
+
+    // An undefined weak symbol: the address is the addend.
+    .globl elfin_loader_tlsdesc_undefined
+    .hidden elfin_loader_tlsdesc_undefined
+    .type elfin_loader_tlsdesc_undefined, @function
+    elfin_loader_tlsdesc_undefined:
+        .cfi_startproc
+        mov rax, [rax + 8]
+        sub rax, fs:0
+        ret
+        .cfi_endproc
+    .size elfin_loader_tlsdesc_undefined, . - elfin_loader_tlsdesc_undefined
+
+    // The argument is the address of a tls_index.
+    .globl elfin_loader_tlsdesc_dynamic
+    .hidden elfin_loader_tlsdesc_dynamic
+    .type elfin_loader_tlsdesc_dynamic, @function
+    elfin_loader_tlsdesc_dynamic:
+        .cfi_startproc
+        push rdi
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rdi, 0
+        push rsi
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rsi, 0
+        mov rdi, [rax + 8]
+        mov rsi, fs:8
+        mov rax, [rdi]
+        cmp rax, [rsi + {len}]
+        jae 5f
+        mov rax, [rsi + rax * 8 + {slots}]
+        test rax, rax
+        jz 5f
+        add rax, [rdi + 8]
+        jmp 6f
+    5:  push rax
+        .cfi_adjust_cfa_offset 8
+        ELFIN_SAVE_ALL
+        cld
+        call [rip + {tls_get_addr}]
+        mov [rbx + 64], rax
+        ELFIN_RESTORE_ALL
+        add rsp, 8
+        .cfi_adjust_cfa_offset -8
+    6:  sub rax, fs:0
+        pop rsi
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rsi
+        pop rdi
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rdi
+        ret
+        .cfi_endproc
+    .size elfin_loader_tlsdesc_dynamic, . - elfin_loader_tlsdesc_dynamic
+
+    // Two functions to recognise a function pointer of libc's by: a dlerror, and a clock_gettime.
+    .globl elfin_loader_probe_dlerror
+    .hidden elfin_loader_probe_dlerror
+    elfin_loader_probe_dlerror:
+        mov eax, {magic}
+        ret
+    .globl elfin_loader_probe_clock
+    .hidden elfin_loader_probe_clock
+    elfin_loader_probe_clock:
+        mov qword ptr [rsi], {magic}
+        xor eax, eax
+        ret
+    .popsection
+    "#,
+    bind = sym BIND,
+    tls_get_addr = sym TLS_GET_ADDR,
+    save_mask = sym SAVE_MASK,
+    save_size = sym SAVE_SIZE,
+    len = const DTV_LEN,
+    slots = const DTV_SLOTS,
+    magic = const probe::MAGIC,
+);
+
+unsafe extern "C" {
+    fn elfin_loader_plt_entry();
+    fn elfin_loader_tls_get_addr();
+    fn elfin_loader_tlsdesc_static();
+    fn elfin_loader_tlsdesc_undefined();
+    fn elfin_loader_tlsdesc_dynamic();
+    fn elfin_loader_probe_dlerror();
+    fn elfin_loader_probe_clock();
+}
+
+/// Returns the address lazy PLT entries go to.
+pub(crate) fn plt_entry() -> usize {
+    (elfin_loader_plt_entry as *const ()).addr()
+}
+
+/// Returns the address of `__tls_get_addr`.
+pub(crate) fn tls_get_addr() -> usize {
+    (elfin_loader_tls_get_addr as *const ()).addr()
+}
+
+/// Returns the address of the descriptor function for blocks at a fixed offset.
+pub(crate) fn tlsdesc_static() -> usize {
+    (elfin_loader_tlsdesc_static as *const ()).addr()
+}
+
+/// Returns the address of the descriptor function for undefined weak symbols.
+pub(crate) fn tlsdesc_undefined() -> usize {
+    (elfin_loader_tlsdesc_undefined as *const ()).addr()
+}
+
+/// Returns the address of the descriptor function for dynamic blocks.
+pub(crate) fn tlsdesc_dynamic() -> usize {
+    (elfin_loader_tlsdesc_dynamic as *const ()).addr()
+}
+
+/// Functions whose calls can be recognised.
+pub(crate) mod probe {
+    /// What they return.
+    pub(crate) const MAGIC: usize = 0x0e1f_1234;
+
+    /// Returns the address of a function that returns [`MAGIC`].
+    pub(crate) fn dlerror() -> usize {
+        (super::elfin_loader_probe_dlerror as *const ()).addr()
+    }
+
+    /// Returns the address of a `clock_gettime` that stores [`MAGIC`] as the seconds.
+    pub(crate) fn clock() -> usize {
+        (super::elfin_loader_probe_clock as *const ()).addr()
+    }
+}

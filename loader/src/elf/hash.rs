@@ -1,0 +1,242 @@
+//! Symbol hash tables: GNU's, with its Bloom filter, and the gABI's.
+
+use super::{u32_at, u64_at};
+
+/// Returns the GNU hash of a name (Drepper, *How To Write Shared Libraries*; there is no specification).
+pub(crate) fn gnu_hash(name: &[u8]) -> u32 {
+    name.iter().fold(5381, |hash: u32, &byte| {
+        hash.wrapping_mul(33).wrapping_add(u32::from(byte))
+    })
+}
+
+/// Returns the hash of a name for DT_HASH and for versions (gABI, "Hash Table").
+pub(crate) fn sysv_hash(name: &[u8]) -> u32 {
+    name.iter().fold(0, |hash: u32, &byte| {
+        let shifted = hash.wrapping_shl(4).wrapping_add(u32::from(byte));
+        let top = shifted & 0xf000_0000;
+        (shifted ^ (top >> 24)) & !top
+    })
+}
+
+/// The hash table of one object. Both forms yield the indices of the symbols in a name's bucket.
+#[derive(Clone, Copy)]
+pub(crate) enum HashTable<'a> {
+    /// DT_GNU_HASH.
+    Gnu(GnuHash<'a>),
+    /// DT_HASH.
+    SysV(&'a [u8]),
+}
+
+/// A name with its hashes, computed once per look-up.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a> {
+    /// The name.
+    pub(crate) bytes: &'a [u8],
+    gnu: u32,
+}
+
+impl<'a> Name<'a> {
+    /// Hashes a name.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            gnu: gnu_hash(bytes),
+        }
+    }
+}
+
+impl<'a> HashTable<'a> {
+    /// Returns the indices of symbols that may have this name.
+    pub(crate) fn candidates(&self, name: &Name<'_>) -> Candidates<'a> {
+        match *self {
+            Self::Gnu(table) => table.candidates(name.gnu),
+            Self::SysV(table) => sysv_candidates(table, sysv_hash(name.bytes)),
+        }
+    }
+
+    /// Returns the number of symbols the table knows of (indices are below it).
+    pub(crate) fn symbol_count(&self) -> usize {
+        match *self {
+            Self::Gnu(table) => table.symbol_count(),
+            Self::SysV(table) => u32_at(table, 4).unwrap_or(0) as usize,
+        }
+    }
+}
+
+/// DT_GNU_HASH, opened.
+#[derive(Clone, Copy)]
+pub(crate) struct GnuHash<'a> {
+    bucket_count: u32,
+    first: u32,
+    bloom: &'a [u8],
+    bloom_mask: usize,
+    shift: u32,
+    buckets: &'a [u8],
+    chains: &'a [u8],
+}
+
+impl<'a> GnuHash<'a> {
+    /// Opens a table. `None` when its header makes no sense.
+    pub(crate) fn new(table: &'a [u8]) -> Option<Self> {
+        let bucket_count = u32_at(table, 0)?;
+        let first = u32_at(table, 4)?;
+        let bloom_words = u32_at(table, 8)? as usize;
+        let shift = u32_at(table, 12)?;
+        if bloom_words == 0 || !bloom_words.is_power_of_two() {
+            return None;
+        }
+        let buckets_at = 16 + bloom_words.checked_mul(8)?;
+        let chains_at = buckets_at.checked_add((bucket_count as usize).checked_mul(4)?)?;
+        Some(Self {
+            bucket_count,
+            first,
+            bloom: table.get(16..buckets_at)?,
+            bloom_mask: bloom_words - 1,
+            shift,
+            buckets: table.get(buckets_at..chains_at)?,
+            chains: table.get(chains_at..)?,
+        })
+    }
+
+    fn candidates(&self, hash: u32) -> Candidates<'a> {
+        let word = u64_at(self.bloom, ((hash as usize / 64) & self.bloom_mask) * 8).unwrap_or(0);
+        let second = hash.checked_shr(self.shift).unwrap_or(0);
+        if (word >> (hash % 64)) & (word >> (second % 64)) & 1 == 0 || self.bucket_count == 0 {
+            return Candidates::None;
+        }
+        let index = u32_at(self.buckets, (hash % self.bucket_count) as usize * 4).unwrap_or(0);
+        if index < self.first || index == 0 {
+            return Candidates::None;
+        }
+        Candidates::Gnu {
+            chains: self.chains,
+            first: self.first,
+            index,
+            hash,
+        }
+    }
+
+    fn symbol_count(&self) -> usize {
+        let last = self
+            .buckets
+            .chunks_exact(4)
+            .filter_map(|bucket| u32_at(bucket, 0))
+            .max()
+            .unwrap_or(0);
+        if last < self.first || last == 0 {
+            return self.first as usize;
+        }
+        let mut index = last;
+        while let Some(word) = u32_at(self.chains, (index - self.first) as usize * 4) {
+            if word & 1 != 0 {
+                return index as usize + 1;
+            }
+            index += 1;
+        }
+        index as usize
+    }
+}
+
+fn sysv_candidates(table: &[u8], hash: u32) -> Candidates<'_> {
+    let (Some(buckets), Some(count)) = (u32_at(table, 0), u32_at(table, 4)) else {
+        return Candidates::None;
+    };
+    if buckets == 0 {
+        return Candidates::None;
+    }
+    let index = u32_at(table, 8 + (hash % buckets) as usize * 4).unwrap_or(0);
+    let chains = table.get(8 + buckets as usize * 4..).unwrap_or(&[]);
+    Candidates::SysV {
+        chains,
+        index,
+        left: count,
+    }
+}
+
+/// The symbols in one bucket.
+pub(crate) enum Candidates<'a> {
+    /// None at all: what the Bloom filter mostly says.
+    None,
+    /// A run of GNU chain words, ended by one with the low bit set.
+    Gnu {
+        /// The chain words.
+        chains: &'a [u8],
+        /// The symbol index of the first chain word.
+        first: u32,
+        /// The next symbol.
+        index: u32,
+        /// The hash looked for.
+        hash: u32,
+    },
+    /// A linked list of indices. `left` bounds it, for the sake of tables with a cycle.
+    SysV {
+        /// The chain words.
+        chains: &'a [u8],
+        /// The next symbol, 0 at the end.
+        index: u32,
+        /// How many more there can be.
+        left: u32,
+    },
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Gnu {
+                chains,
+                first,
+                index,
+                hash,
+            } => loop {
+                let current = *index;
+                let word = u32_at(chains, (current - *first) as usize * 4)?;
+                let matches = (word ^ *hash) >> 1 == 0;
+                if word & 1 != 0 {
+                    *self = Self::None;
+                    return matches.then_some(current as usize);
+                }
+                *index = current.checked_add(1)?;
+                if matches {
+                    return Some(current as usize);
+                }
+            },
+            Self::SysV {
+                chains,
+                index,
+                left,
+            } => {
+                if *index == 0 || *left == 0 {
+                    return None;
+                }
+                let current = *index;
+                *left -= 1;
+                *index = u32_at(chains, current as usize * 4).unwrap_or(0);
+                Some(current as usize)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_published_ones() {
+        assert_eq!(gnu_hash(b"printf"), 0x156b_2bb8);
+        assert_eq!(sysv_hash(b"printf"), 0x0779_05a6);
+        assert_eq!(sysv_hash(b"GLIBC_2.2.5"), 0x0969_1a75);
+    }
+
+    #[test]
+    fn nonsense_tables_have_no_symbols() {
+        assert!(GnuHash::new(&[]).is_none());
+        assert!(GnuHash::new(&[0xff; 16]).is_none());
+        let cyclic = [1u32, 2, 1, 0, 1].map(u32::to_le_bytes).concat();
+        let table = HashTable::SysV(&cyclic);
+        assert!(table.candidates(&Name::new(b"x")).count() <= 2);
+    }
+}

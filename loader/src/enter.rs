@@ -1,0 +1,307 @@
+//! The gates: from C's arguments to Rust's and back.
+
+use alloc::boxed::Box;
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use goblin::elf::program_header as pt;
+
+use crate::address::{DlFindObject, DlInfo};
+use crate::error::Error;
+use crate::host::Gate;
+use crate::image::address;
+use crate::loader::Loader;
+use crate::object::Object;
+use crate::search::directory_of;
+use crate::stack::c_bytes;
+use crate::thread::ThreadRef;
+use crate::tls::{self, Tls, TlsIndex};
+
+const FAILURE: usize = usize::MAX;
+
+/// Requests of `dlinfo`.
+const RTLD_DI_LMID: usize = 1;
+const RTLD_DI_LINKMAP: usize = 2;
+const RTLD_DI_ORIGIN: usize = 6;
+const RTLD_DI_TLS_MODID: usize = 9;
+const RTLD_DI_TLS_DATA: usize = 10;
+const RTLD_DI_PHDR: usize = 11;
+
+/// `LM_ID_BASE` and `LM_ID_NEWLM`.
+const LM_ID_BASE: usize = 0;
+
+/// A destructor of a thread-local object, on its way through libc's list.
+struct ThreadExit {
+    function: usize,
+    argument: usize,
+    object: Option<Arc<Object>>,
+}
+
+impl Loader {
+    /// Does what a gate is for. The host's gates end here.
+    ///
+    /// # Safety
+    ///
+    /// The arguments must be those a program called the gate with.
+    pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4]) -> usize {
+        let [a, b, c, d] = arguments;
+        // SAFETY: in every arm below: the arguments are what a program passes for this function, so pointers are to
+        // what its documentation says. This is the C ABI: a program that lies crashes, as with any C library.
+        unsafe {
+            match gate {
+                Gate::Bind => self.bind(a, b),
+                Gate::TlsGetAddr => self.tls_address(&*(a as *const TlsIndex)),
+                Gate::AllocateTls => self.allocate_tls(a),
+                Gate::AllocateTlsInit => self.allocate_tls(a),
+                Gate::DeallocateTls => self.deallocate_tls(a),
+                // libc would read fields of `struct link_map` whose places depend on its version.
+                Gate::FindDsoForObject => 0,
+                Gate::IteratePhdr => self.iterate_phdr(a, b),
+                Gate::FindObject => match self.find_object(a) {
+                    Some(found) => {
+                        *(b as *mut DlFindObject) = found;
+                        0
+                    }
+                    None => FAILURE,
+                },
+                Gate::ThreadAtexit => self.thread_atexit_register(a, b, c),
+                Gate::ThreadAtexitRun => self.thread_atexit_run(a),
+                Gate::Dlopen => self.report(self.dlopen(name_at(a), b, c)),
+                Gate::LibcDlopen => self.dlopen(name_at(a), b & !0x8000_0000, 0).unwrap_or(0),
+                Gate::Dlmopen if a == LM_ID_BASE => self.report(self.dlopen(name_at(b), c, d)),
+                Gate::Dlmopen => self.report(Err(Error::Invalid("dlmopen(): no other namespaces"))),
+                Gate::Dlclose => match self.dlclose(a) {
+                    Ok(()) => 0,
+                    Err(error) => {
+                        self.set_error(&error);
+                        FAILURE
+                    }
+                },
+                Gate::LibcDlclose => self.dlclose(a).map_or(FAILURE, |()| 0),
+                Gate::Dlsym => self.report(self.dlsym(a, c_bytes(b), None, c)),
+                Gate::LibcDlsym => self.dlsym(a, c_bytes(b), None, 0).unwrap_or(0),
+                Gate::Dlvsym => self.report(self.dlsym(a, c_bytes(b), Some(c_bytes(c)), d)),
+                Gate::LibcDlvsym => self.dlsym(a, c_bytes(b), Some(c_bytes(c)), 0).unwrap_or(0),
+                Gate::Dlerror => self.last_error(),
+                Gate::Dladdr => self.dladdr_into(a, b, 0, 0),
+                Gate::Dladdr1 => self.dladdr_into(a, b, c, d),
+                Gate::Dlinfo => self.dlinfo(a, b, c),
+                Gate::ReadonlyArea => self.readonly_area(a, b),
+                Gate::Fini => {
+                    self.fini();
+                    0
+                }
+            }
+        }
+    }
+
+    /// Keeps an error for `dlerror`, and returns the null pointer for it.
+    fn report(&self, result: Result<usize, Error>) -> usize {
+        result.unwrap_or_else(|error| {
+            self.set_error(&error);
+            0
+        })
+    }
+
+    fn set_error(&self, error: &Error) {
+        let Some(record) = tls::current(self.host().thread_pointer()) else {
+            return;
+        };
+        let text = format!("{error}").into_bytes();
+        let text: Vec<u8> = text.into_iter().filter(|&byte| byte != 0).collect();
+        // SAFETY: only the thread itself touches its own error, and it is in here.
+        let last = unsafe { &mut *record.error.get() };
+        last.pending = CString::new(text).ok();
+    }
+
+    /// `dlerror`: the text lives until the next call.
+    fn last_error(&self) -> usize {
+        let Some(record) = tls::current(self.host().thread_pointer()) else {
+            return 0;
+        };
+        // SAFETY: only the thread itself touches its own error, and it is in here.
+        let last = unsafe { &mut *record.error.get() };
+        last.shown = last.pending.take();
+        last.shown
+            .as_ref()
+            .map_or(0, |text| text.as_ptr().expose_provenance())
+    }
+
+    /// `_dl_allocate_tls(mem)` and `_dl_allocate_tls_init(mem, …)`: a thread is about to be started, on a new stack or
+    /// on one that a thread which has ended left behind. The caller is its parent.
+    ///
+    /// # Safety
+    ///
+    /// `mem` must be the address of the new thread's control block, or 0.
+    unsafe fn allocate_tls(&self, mem: usize) -> usize {
+        if mem == 0 {
+            return 0;
+        }
+        let parent = tls::current(self.host().thread_pointer()).map(|record| record.thread.clone());
+        let mut tls = self.tls().lock(self.host());
+        tls.remove_thread(mem);
+        let thread = match parent {
+            Some(parent) => ThreadRef::child_of(&parent, &mut tls.retired),
+            None => ThreadRef::root(),
+        };
+        // SAFETY: libc sized the stack by the static TLS size it was given.
+        unsafe { tls.add_thread(mem, thread) };
+        mem
+    }
+
+    fn deallocate_tls(&self, tcb: usize) -> usize {
+        self.tls().lock(self.host()).remove_thread(tcb);
+        0
+    }
+
+    /// Wraps a destructor so that its object is known, and stays loaded until it has run.
+    ///
+    /// # Safety
+    ///
+    /// As `__cxa_thread_atexit_impl`.
+    unsafe fn thread_atexit_register(&self, function: usize, argument: usize, dso: usize) -> usize {
+        let object = self
+            .world()
+            .get()
+            .and_then(|world| world.at(dso).map(|entry| entry.object.clone()));
+        if let Some(object) = &object {
+            object.pending_destructors.fetch_add(1, Ordering::AcqRel);
+        }
+        let record = Box::into_raw(Box::new(ThreadExit {
+            function,
+            argument,
+            object,
+        }));
+        let trampoline = self.host().gate(Gate::ThreadAtexitRun);
+        let real = self.thread_atexit().load(Ordering::Relaxed);
+        // SAFETY: libc's own function, with a function that takes the record.
+        unsafe {
+            self.host()
+                .call(real, [trampoline, record.expose_provenance(), 0, 0])
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `record` must come from `thread_atexit_register`; libc passes it once.
+    unsafe fn thread_atexit_run(&self, record: usize) -> usize {
+        // SAFETY: the caller's promise.
+        let record = unsafe { Box::from_raw(record as *mut ThreadExit) };
+        let ThreadExit {
+            function,
+            argument,
+            object,
+        } = *record;
+        // SAFETY: the program registered this function for this argument.
+        unsafe { self.host().call(function, [argument, 0, 0, 0]) };
+        if let Some(object) = object {
+            object.pending_destructors.fetch_sub(1, Ordering::AcqRel);
+        }
+        0
+    }
+
+    /// # Safety
+    ///
+    /// As `dladdr1`.
+    unsafe fn dladdr_into(&self, at: usize, info: usize, extra: usize, flags: usize) -> usize {
+        let Some((found, symbol, handle)) = self.dladdr(at) else {
+            return 0;
+        };
+        // SAFETY: the caller's promise.
+        unsafe { *(info as *mut DlInfo) = found };
+        let extra_value = match flags {
+            1 => symbol,
+            2 => handle,
+            _ => return 1,
+        };
+        if extra != 0 {
+            // SAFETY: the caller's promise.
+            unsafe { *(extra as *mut usize) = extra_value };
+        }
+        1
+    }
+
+    /// # Safety
+    ///
+    /// As `dlinfo`.
+    unsafe fn dlinfo(&self, handle: usize, request: usize, argument: usize) -> usize {
+        let Some(world) = self.world().get() else {
+            return FAILURE;
+        };
+        let Some(entry) = world.by_handle(handle) else {
+            self.set_error(&Error::Invalid("invalid handle"));
+            return FAILURE;
+        };
+        let object = &entry.object;
+        let word = argument as *mut usize;
+        let value = match request {
+            RTLD_DI_LMID => LM_ID_BASE,
+            RTLD_DI_LINKMAP => object.handle(),
+            RTLD_DI_TLS_MODID => object.tls_module(),
+            RTLD_DI_TLS_DATA => {
+                Tls::existing_block(self.host().thread_pointer(), object.tls_module())
+            }
+            RTLD_DI_ORIGIN => {
+                let origin = directory_of(object.path());
+                // SAFETY: the caller's promise: room for the string.
+                unsafe {
+                    core::ptr::copy_nonoverlapping(
+                        origin.as_ptr(),
+                        argument as *mut u8,
+                        origin.len(),
+                    )
+                };
+                // SAFETY: as above.
+                unsafe { *((argument + origin.len()) as *mut u8) = 0 };
+                return 0;
+            }
+            RTLD_DI_PHDR => {
+                // SAFETY: the caller's promise: a pointer to a pointer.
+                unsafe { *word = object.headers_address() };
+                return object.segments().len();
+            }
+            _ => {
+                self.set_error(&Error::Invalid("unsupported dlinfo request"));
+                return FAILURE;
+            }
+        };
+        // SAFETY: the caller's promise: a pointer to a word.
+        unsafe { *word = value };
+        0
+    }
+
+    /// `_dl_readonly_area`: 0 read-only, 1 writable, 2 not in any object.
+    fn readonly_area(&self, at: usize, size: usize) -> usize {
+        let Some(world) = self.world().get() else {
+            return 2;
+        };
+        let Some(entry) = world.at(at) else { return 2 };
+        let object = &entry.object;
+        if object
+            .relro()
+            .is_some_and(|span| span.contains(&at) && at + size <= span.end)
+        {
+            return 0;
+        }
+        let vaddr = at.wrapping_sub(object.bias());
+        let segment = object.segments().iter().find(|segment| {
+            segment.p_type == pt::PT_LOAD
+                && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
+                    .contains(&vaddr)
+        });
+        segment.map_or(2, |segment| usize::from(segment.p_flags & pt::PF_W != 0))
+    }
+}
+
+/// Returns the name `dlopen` is given; a null pointer means the program, as the empty name does.
+///
+/// # Safety
+///
+/// `at` must be the address of a C string, or 0.
+unsafe fn name_at(at: usize) -> &'static [u8] {
+    // SAFETY: the caller's promise.
+    if at == 0 { b"" } else { unsafe { c_bytes(at) } }
+}

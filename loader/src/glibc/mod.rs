@@ -1,0 +1,223 @@
+//! What glibc's `libc.so.6` wants of its `ld.so`, provided from outside.
+//!
+//! The image's own `ld-linux-x86-64.so.2` is mapped as an ordinary needed object. None of its loader code runs; it
+//! *donates its data*: `_rtld_global` and `_rtld_global_ro`, which libc reads, and the CPU features, which its one
+//! IRELATIVE relocation computes. What the real `ld.so` would have written there is written from here, at places that
+//! are found at run time: glibc describes some of them itself, for libthread_db ([`fields`]), and others show
+//! themselves when libc is called with marked memory ([`probe`]).
+
+pub(crate) mod fields;
+pub(crate) mod probe;
+pub(crate) mod thread;
+
+use alloc::boxed::Box;
+
+use crate::error::{Error, Foreign};
+use crate::gates::address_of;
+use crate::host::{Gate, Host};
+use crate::image::address;
+use crate::object::Object;
+use crate::stack::InitialStack;
+
+pub(crate) use fields::Fields;
+
+/// Says whether the differences between a glibc version and its neighbours have been read.
+///
+/// 2.36, 2.41 and 2.43 were run; 2.37 to 2.40 lie between two versions that treat every field alike. 2.42 does not:
+/// `struct pthread` changed after 2.41, and nobody has looked when.
+pub(crate) fn is_reviewed(version: &[u8]) -> Option<u32> {
+    let minor = version.strip_prefix(b"2.")?;
+    let digits = minor
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(minor.len());
+    let minor: u32 = core::str::from_utf8(minor.get(..digits)?)
+        .ok()?
+        .parse()
+        .ok()?;
+    matches!(minor, 36..=41 | 43).then_some(minor)
+}
+
+/// Returns the version of a mapped libc, by what `gnu_get_libc_version` will say: the newest GLIBC_2.x version it
+/// defines. Works before relocation.
+pub(crate) fn minor_version(libc: &Object) -> Result<u32, Error> {
+    let newest = (30..100u32).rev().find(|minor| {
+        let name = alloc::format!("GLIBC_2.{minor}");
+        libc.versions().defines(name.as_bytes())
+    });
+    // A release need not add a symbol version; the string in the file tells them apart where this cannot.
+    let text = find_release(libc);
+    let release = text.and_then(is_reviewed);
+    match (release, newest) {
+        (Some(minor), _) => Ok(minor),
+        (None, newest) => {
+            let name = match (text, newest) {
+                (Some(text), _) => text.to_vec(),
+                (None, Some(minor)) => alloc::format!("2.{minor}").into_bytes(),
+                (None, None) => b"of unknown version".to_vec(),
+            };
+            Err(Error::Foreign(Foreign::Glibc(name)))
+        }
+    }
+}
+
+/// Returns the release number in libc's banner: "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.".
+fn find_release(libc: &Object) -> Option<&[u8]> {
+    const BANNER: &[u8] = b"release version ";
+    let data = libc.read_only_bytes();
+    data.iter().find_map(|bytes| {
+        let at = bytes
+            .windows(BANNER.len())
+            .position(|window| window == BANNER)?;
+        let rest = bytes.get(at + BANNER.len()..)?;
+        let end = rest
+            .iter()
+            .position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
+        let number = rest.get(..end)?;
+        Some(number.strip_suffix(b".").unwrap_or(number))
+    })
+}
+
+/// Sets the variables `ld.so` exports by name. Before relocation: the program may have copies of them.
+pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset: usize) {
+    let set = |name: &[u8], value: usize, size: usize| {
+        let Some(at) = address_of(rtld, name).filter(|&at| rtld.is_writable(at, size)) else {
+            return;
+        };
+        if size == 4 {
+            #[expect(clippy::cast_possible_truncation, reason = "a C int")]
+            // SAFETY: just checked to be writable memory of the object; libc reads it as an int.
+            unsafe {
+                *(at as *mut u32) = value as u32;
+            }
+        } else {
+            // SAFETY: as above, a pointer.
+            unsafe { *(at as *mut usize) = value };
+        }
+    };
+    set(b"__libc_stack_end", stack.address(), 8);
+    set(b"_dl_argv", stack.argv(), 8);
+    set(
+        b"__libc_enable_secure",
+        stack.auxiliary(crate::stack::AT_SECURE).unwrap_or(0),
+        4,
+    );
+    set(b"__rseq_offset", rseq_offset, 8);
+}
+
+/// The functions libc calls for `dlopen` and its relatives while `rtld_active()` is false.
+#[repr(C)]
+struct DlfcnHook([usize; 13]);
+
+/// Fills in `_rtld_global_ro` and `_rtld_global`.
+///
+/// # Safety
+///
+/// Everything must be relocated, and the thread pointer be that of the main thread.
+pub(crate) unsafe fn fill(
+    host: &dyn Host,
+    fields: &Fields,
+    offsets: &probe::Offsets,
+    stack: &InitialStack,
+    main: &Object,
+    static_size: usize,
+    object_count: usize,
+    search_list: usize,
+) {
+    use crate::stack as at;
+    let ro = |offset: usize| (fields.rtld_global_ro.start + offset) as *mut usize;
+    let auxiliary = |key| stack.auxiliary(key);
+    let hook = Box::leak(Box::new(DlfcnHook(
+        [
+            Gate::Dlopen,
+            Gate::Dlclose,
+            Gate::Dlsym,
+            Gate::Dlvsym,
+            Gate::Dlerror,
+            Gate::Dladdr,
+            Gate::Dladdr1,
+            Gate::Dlinfo,
+            Gate::Dlmopen,
+            Gate::LibcDlopen,
+            Gate::LibcDlsym,
+            Gate::LibcDlvsym,
+            Gate::LibcDlclose,
+        ]
+        .map(|gate| host.gate(gate)),
+    )));
+    let vdso = host.vdso();
+    let words = [
+        (offsets.pagesize, auxiliary(at::AT_PAGESZ)),
+        (offsets.minsigstacksize, auxiliary(at::AT_MINSIGSTKSZ)),
+        (offsets.auxv, Some(stack.auxv())),
+        (offsets.tls_static_size, Some(static_size)),
+        (offsets.tls_static_align, Some(64)),
+        (offsets.hwcap2, auxiliary(at::AT_HWCAP2)),
+        (offsets.clock_gettime, Some(vdso.clock_gettime)),
+        (offsets.clock_gettime + 8, Some(vdso.gettimeofday)),
+        (offsets.clock_gettime + 16, Some(vdso.time)),
+        (offsets.clock_gettime + 24, Some(vdso.getcpu)),
+        (offsets.clock_gettime + 32, Some(vdso.clock_getres)),
+        (offsets.dlfcn_hook, Some(core::ptr::from_ref(hook).addr())),
+    ];
+    for (offset, value) in words {
+        if let Some(value) = value {
+            // SAFETY: `probe` found the offset inside `_rtld_global_ro`, which is writable until RELRO is applied.
+            unsafe { *ro(offset) = value };
+        }
+    }
+    if let Some(ticks) = auxiliary(at::AT_CLKTCK) {
+        #[expect(clippy::cast_possible_truncation, reason = "a C int")]
+        // SAFETY: as above; this field is an int.
+        unsafe {
+            *ro(offsets.clktck).cast::<u32>() = ticks as u32;
+        }
+    }
+    if fields.minor >= 43 {
+        // Null in the image; `printf("%n")` with _FORTIFY_SOURCE would jump there.
+        // SAFETY: as above: the field before `_dl_dlfcn_hook`.
+        unsafe { *ro(offsets.dlfcn_hook - 8) = host.gate(Gate::ReadonlyArea) };
+    }
+    let rw = |offset: usize| (fields.rtld_global.start + offset) as *mut usize;
+    // The first name space: its list, its length, and its main search list.
+    // SAFETY: `Fields::find` checked that `_rtld_global` is writable memory of this size.
+    unsafe { *rw(0) = main.handle() };
+    #[expect(clippy::cast_possible_truncation, reason = "an unsigned int")]
+    // SAFETY: as above.
+    unsafe {
+        *rw(8).cast::<u32>() = object_count as u32;
+    }
+    // SAFETY: as above.
+    unsafe { *rw(16) = search_list };
+    // Stacks are not executable: PF_R|PF_W, in 2.43 PROT_READ|PROT_WRITE.
+    let flags: u32 = if fields.minor >= 43 { 3 } else { 6 };
+    // SAFETY: `Fields::find` found the word inside `_rtld_global`.
+    unsafe { *(fields.stack_flags as *mut u32) = flags };
+    for list in [fields.stack_used, fields.stack_user, fields.stack_user + 16] {
+        // An empty list points at itself, twice.
+        // SAFETY: `Fields::find` checked that they lie inside `_rtld_global`.
+        unsafe { *(list as *mut [usize; 2]) = [list, list] };
+    }
+}
+
+/// Calls a function of libc by name, if it is there.
+///
+/// # Safety
+///
+/// libc must be relocated and the function take these arguments.
+pub(crate) unsafe fn call(
+    host: &dyn Host,
+    libc: &Object,
+    name: &[u8],
+    arguments: [usize; 4],
+) -> Option<usize> {
+    let function = address_of(libc, name)?;
+    // SAFETY: forwarded to the caller.
+    Some(unsafe { host.call(function, arguments) })
+}
+
+/// Returns how large the array of a symbol is.
+pub(crate) fn size_of_symbol(object: &Object, name: &[u8]) -> Option<usize> {
+    let symbol = object.symbol(crate::gates::defined(object, name)?)?;
+    Some(address(symbol.st_size))
+}

@@ -1,0 +1,129 @@
+//! Fields of `_rtld_global_ro` that show themselves: fill it with marks, call a function of libc that reads the field,
+//! and see which mark comes back. Then everything is put back as it was.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::arch::probe as function;
+use crate::error::{Error, Foreign};
+use crate::glibc::{Fields, call};
+use crate::host::Host;
+use crate::object::Object;
+
+/// Offsets into `_rtld_global_ro`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Offsets {
+    pub(crate) pagesize: usize,
+    pub(crate) clktck: usize,
+    pub(crate) minsigstacksize: usize,
+    pub(crate) hwcap2: usize,
+    pub(crate) auxv: usize,
+    pub(crate) tls_static_size: usize,
+    pub(crate) tls_static_align: usize,
+    pub(crate) clock_gettime: usize,
+    pub(crate) dlfcn_hook: usize,
+}
+
+const MARK: usize = 0x10000;
+const SC_CLK_TCK: usize = 2;
+const SC_MINSIGSTKSZ: usize = 249;
+const AT_HWCAP2: usize = 26;
+/// A key no auxiliary vector has.
+const AT_MARK: usize = 7777;
+
+/// Finds the offsets.
+///
+/// # Safety
+///
+/// libc and `ld.so` must be relocated, libc eagerly, and the thread pointer be that of the main thread.
+pub(crate) unsafe fn find(
+    host: &dyn Host,
+    fields: &Fields,
+    libc: &Object,
+    rtld: &Object,
+) -> Result<Offsets, Error> {
+    let area = fields.rtld_global_ro.clone();
+    let words = area.len() / 8;
+    // SAFETY: `Fields::find` checked that the symbol is writable memory of this size; nobody else uses it yet, and the
+    // functions called below read it through their own pointers only between our accesses.
+    let memory = unsafe { core::slice::from_raw_parts_mut(area.start as *mut usize, words) };
+    let saved = memory.to_vec();
+    // SAFETY: forwarded to the caller; these functions of libc only read fields and compute.
+    let ask = |name: &[u8], argument: usize| unsafe { call(host, libc, name, [argument, 0, 0, 0]) };
+
+    for (index, word) in memory.iter_mut().enumerate() {
+        *word = (MARK + 2 * index) | (MARK + 2 * index + 1) << 32;
+    }
+    let place = |value: Option<usize>| {
+        let mark = value? & 0xffff_ffff;
+        mark.checked_sub(MARK)
+            .map(|index| index * 4)
+            .filter(|&offset| offset < area.len())
+    };
+    let pagesize = place(ask(b"getpagesize", 0));
+    let clktck = place(ask(b"sysconf", SC_CLK_TCK));
+    let minsigstacksize = place(ask(b"sysconf", SC_MINSIGSTKSZ));
+    let hwcap2 = place(ask(b"getauxval", AT_HWCAP2));
+    let mut sizes = [0usize; 2];
+    let [size, align] = &mut sizes;
+    let pointers = [
+        core::ptr::from_mut(size).expose_provenance(),
+        core::ptr::from_mut(align).expose_provenance(),
+        0,
+        0,
+    ];
+    // SAFETY: forwarded to the caller; the function stores two words.
+    let called = unsafe { call(host, rtld, b"_dl_get_tls_static_info", pointers) };
+    let tls = called.map(|_| sizes.map(|size| place(Some(size))));
+
+    let vectors: Vec<[usize; 4]> = (0..words).map(|index| [AT_MARK, index * 8, 0, 0]).collect();
+    for (word, vector) in memory.iter_mut().zip(&vectors) {
+        *word = vector.as_ptr().expose_provenance();
+    }
+    let auxv = ask(b"getauxval", AT_MARK).filter(|&offset| offset < area.len());
+    memory.copy_from_slice(&saved);
+
+    let hook = vec![function::dlerror(); 13];
+    let mut dlfcn_hook = None;
+    let mut clock_gettime = None;
+    for index in 0..words {
+        if memory[index] != 0 {
+            continue;
+        }
+        if dlfcn_hook.is_none() {
+            memory[index] = hook.as_ptr().expose_provenance();
+            if ask(b"dlerror", 0) == Some(function::MAGIC) {
+                dlfcn_hook = Some(index * 8);
+            }
+        }
+        if clock_gettime.is_none() {
+            memory[index] = function::clock();
+            let mut time = [0usize; 2];
+            let arguments = [1, time.as_mut_ptr().expose_provenance(), 0, 0];
+            // SAFETY: forwarded to the caller; CLOCK_MONOTONIC and room for a `struct timespec`.
+            unsafe { call(host, libc, b"clock_gettime", arguments) };
+            if time[0] == function::MAGIC {
+                clock_gettime = Some(index * 8);
+            }
+        }
+        memory[index] = 0;
+    }
+    let all = || {
+        let [size, align] = tls?;
+        Some(Offsets {
+            pagesize: pagesize?,
+            clktck: clktck?,
+            minsigstacksize: minsigstacksize?,
+            hwcap2: hwcap2?,
+            auxv: auxv?,
+            tls_static_size: size?,
+            tls_static_align: align?,
+            clock_gettime: clock_gettime?,
+            dlfcn_hook: dlfcn_hook?,
+        })
+    };
+    all().ok_or_else(|| {
+        let what = alloc::format!("2.{} (fields not found)", fields.minor);
+        Error::Foreign(Foreign::Glibc(what.into_bytes()))
+    })
+}

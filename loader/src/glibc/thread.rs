@@ -1,0 +1,70 @@
+//! The main thread's control block: what `ld.so` writes into `tcbhead_t` and `struct pthread` before libc runs.
+
+use crate::glibc::Fields;
+use crate::host::Host;
+
+/// RSEQ_CPU_ID_REGISTRATION_FAILED: new threads see it in the main thread and do not register either.
+const RSEQ_NOT_REGISTERED: u32 = u32::MAX - 1;
+
+/// Writes the TCB header: self pointers, stack guard and pointer guard.
+///
+/// # Safety
+///
+/// `tp` must be the address of zeroed memory for a `struct pthread`; `random`, 16 readable bytes.
+pub(crate) unsafe fn write_header(tp: usize, random: usize) {
+    let word = |offset: usize| (tp + offset) as *mut usize;
+    // SAFETY: the caller vouches for the 16 bytes.
+    let guards = unsafe { *(random as *const [[u8; 8]; 2]) };
+    let [stack, pointer] = guards.map(usize::from_le_bytes);
+    // tcb, self, and the two guards (the lowest byte of the stack guard is 0, so that strings do not leak it).
+    for (offset, value) in [(0, tp), (0x10, tp), (0x28, stack & !0xff), (0x30, pointer)] {
+        // SAFETY: `tcbhead_t` is fixed by the ABI; the caller vouches for the memory.
+        unsafe { *word(offset) = value };
+    }
+}
+
+/// Fills the main thread's `struct pthread`, and makes the calling thread the main thread.
+///
+/// # Safety
+///
+/// `tp` must be the main thread's, its header written, and `_rtld_global`'s lists be initialised.
+pub(crate) unsafe fn adopt_main(
+    host: &dyn Host,
+    fields: &Fields,
+    tp: usize,
+    rseq_offset: usize,
+    stack_end: usize,
+) {
+    let word = |offset: usize| (tp + offset) as *mut usize;
+    let tid_at = tp + fields.tid;
+    // Taken by adjacency, alike in all reviewed versions.
+    let (robust_prev, robust_head) = (tid_at + 8, tid_at + 16);
+    let first_block = tp + fields.specific - 512;
+    let tid = host.register_main_thread(tid_at, robust_head, 24);
+    // SAFETY: all of these are fields of the main thread's descriptor, by offsets glibc gave.
+    unsafe {
+        *(tid_at as *mut u32) = tid;
+        *(robust_prev as *mut usize) = robust_head;
+        *(robust_head as *mut [usize; 3]) = [robust_head, (-32isize).cast_unsigned(), 0];
+        *word(fields.specific) = first_block;
+        // The main thread is on the list of threads whose stacks their users own.
+        let (list, node) = (fields.stack_user as *mut usize, tp + fields.list);
+        *(node as *mut [usize; 2]) = [*list, fields.stack_user];
+        *((*list + 8) as *mut usize) = node;
+        *list = node;
+        *((tp.wrapping_add(rseq_offset) + 4) as *mut u32) = RSEQ_NOT_REGISTERED;
+    }
+    if fields.minor >= 43 {
+        // stack_mode: owned by the user; joinstate: joinable.
+        // SAFETY: as above; these two offsets are those of 2.43.
+        unsafe {
+            *((tp + 1556) as *mut u32) = 2;
+            *((tp + 1576) as *mut u32) = 2;
+        }
+    } else {
+        // SAFETY: as above: `user_stack` follows `report_events`.
+        unsafe { *((tp + fields.report_events + 1) as *mut u8) = 1 };
+        // SAFETY: as above: stackblock_size holds the stack's end in the main thread (1688 in 2.36 to 2.41).
+        unsafe { *word(1688) = stack_end };
+    }
+}

@@ -1,0 +1,88 @@
+//! Lazy binding: the first call through a PLT slot.
+//!
+//! It may happen in a signal handler that interrupted anything, so it takes no lock, allocates nothing and calls
+//! nothing but the host's thread pointer, and an IFUNC resolver if the definition is one.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use goblin::elf64::reloc::r_sym;
+
+use crate::host::Event;
+use crate::image::address;
+use crate::loader::Loader;
+use crate::lookup::{Request, Value, find, find_in, may_go, wanted_version};
+use crate::object::Object;
+use crate::relocate::undefined;
+use crate::tls;
+
+impl Loader {
+    /// Binds the slot of a relocation of `object`'s PLT and returns the address to go to.
+    ///
+    /// # Safety
+    ///
+    /// `handle` must be the word `Relocation::prepare_plt` put into the object's GOT, and the index one its PLT pushed.
+    pub(crate) unsafe fn bind(&self, handle: usize, index: usize) -> usize {
+        // SAFETY: code of the object is running, so it is loaded, and the handle is its address.
+        let object = unsafe { &*(handle as *const Object) };
+        let missing = || -> ! {
+            self.host()
+                .fatal("elfin: a PLT entry without a relocation was called")
+        };
+        let Some(rela) = object.plt_rela().get(index) else {
+            missing()
+        };
+        let symbol_index = r_sym(rela.r_info) as usize;
+        let Some(symbol) = object.symbol(symbol_index) else {
+            missing()
+        };
+        let name = object.symbol_name(symbol).unwrap_or(b"");
+        let Some(world) = self.world().get() else {
+            missing()
+        };
+        let Some(entry) = world.entry(object.id()) else {
+            missing()
+        };
+        let record = tls::current(self.host().thread_pointer());
+        let request = Request {
+            version: wanted_version(object, symbol_index),
+            defined_only: true,
+            referrer: Some(object.id()),
+            ..Request::new(name, record.map(|record| &*record.thread))
+        };
+        let own = if object.dynamic().symbolic {
+            find_in(&entry.object, &request)
+        } else {
+            None
+        };
+        let Some(found) =
+            own.or_else(|| find(&world, world.scopes(entry), &world.unique, &request))
+        else {
+            let error = undefined(object, symbol_index, name);
+            // SAFETY: `program_name` gives a C string that stays.
+            let program = unsafe { crate::stack::c_bytes(self.program_name()) };
+            let program = crate::text::Text(program);
+            self.host()
+                .fatal(&alloc::format!("{program}: symbol lookup error: {error}"));
+        };
+        if found.object.id() != object.id() && may_go(found.object) {
+            object.bind_to(found.object);
+        }
+        let target = match found.value(self.host()) {
+            Value::Address(target) => target,
+            // SAFETY: the definition's object is relocated, or the asking thread could not see it.
+            Value::Resolver(resolver) => unsafe { self.host().call(resolver, [0; 4]) },
+        };
+        self.host().trace(&Event::Bound {
+            object: object.path(),
+            symbol: name,
+            address: target,
+        });
+        let slot = object.real(address(rela.r_offset));
+        if object.is_writable(slot, 8) && slot.is_multiple_of(8) {
+            // SAFETY: a word of the object's GOT, written and read whole.
+            let slot = unsafe { &*(slot as *const AtomicUsize) };
+            slot.store(target, Ordering::Release);
+        }
+        target
+    }
+}

@@ -1,0 +1,259 @@
+//! From a name to a definition: groups of objects in order, hash tables, versions, visibility.
+
+use alloc::sync::Arc;
+
+use goblin::elf::section_header::{SHN_ABS, SHN_UNDEF};
+use goblin::elf::sym;
+
+use crate::arch;
+use crate::elf::Sym;
+use crate::elf::hash::Name;
+use crate::elf::version::{HIDDEN, Version};
+use crate::host::{Gate, Host};
+use crate::object::{Object, ObjectId, Role};
+use crate::thread::ThreadRef;
+use crate::world::{Group, UniqueTable, World};
+
+/// What a reference asks for.
+pub(crate) struct Request<'a> {
+    pub(crate) name: Name<'a>,
+    pub(crate) version: Option<Version<'a>>,
+    /// `dlsym`: of an unversioned request's candidates take the default version, not the base version.
+    pub(crate) newest: bool,
+    /// A reference from a PLT or to TLS: an undefined symbol with a value (the address of a PLT entry in an executable)
+    /// is no definition for it.
+    pub(crate) defined_only: bool,
+    /// A COPY relocation looks everywhere but in the executable that contains it.
+    pub(crate) skip: Option<ObjectId>,
+    /// The thread that asks.
+    pub(crate) thread: Option<&'a ThreadRef>,
+    /// The object that asks: it sees itself at any time.
+    pub(crate) referrer: Option<ObjectId>,
+}
+
+impl<'a> Request<'a> {
+    /// Makes the request of a reference without a version.
+    pub(crate) fn new(name: &'a [u8], thread: Option<&'a ThreadRef>) -> Self {
+        Self {
+            name: Name::new(name),
+            version: None,
+            newest: false,
+            defined_only: false,
+            skip: None,
+            thread,
+            referrer: None,
+        }
+    }
+}
+
+/// A symbol that answers a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Definition<'a> {
+    pub(crate) object: &'a Arc<Object>,
+    pub(crate) index: usize,
+    pub(crate) symbol: &'a Sym,
+}
+
+/// Where a definition is, or how to find out.
+pub(crate) enum Value {
+    /// At this address.
+    Address(usize),
+    /// At the address this IFUNC resolver returns.
+    Resolver(usize),
+}
+
+impl Definition<'_> {
+    /// Returns where the definition is. TLS symbols have no single place; see [`Self::is_tls`].
+    pub(crate) fn value(&self, host: &dyn Host) -> Value {
+        if let Some(gate) = self.object.override_of(self.index) {
+            return Value::Address(gate_address(host, gate));
+        }
+        let value = crate::image::address(self.symbol.st_value);
+        if u32::from(self.symbol.st_shndx) == SHN_ABS {
+            return Value::Address(value);
+        }
+        let address = self.object.real(value);
+        let is_ifunc = sym::st_type(self.symbol.st_info) == sym::STT_GNU_IFUNC;
+        if is_ifunc && u32::from(self.symbol.st_shndx) != SHN_UNDEF {
+            Value::Resolver(address)
+        } else {
+            Value::Address(address)
+        }
+    }
+
+    /// Says whether the symbol is thread-local.
+    pub(crate) fn is_tls(&self) -> bool {
+        sym::st_type(self.symbol.st_info) == sym::STT_TLS
+    }
+
+    fn is_unique(&self) -> bool {
+        sym::st_bind(self.symbol.st_info) == sym::STB_GNU_UNIQUE
+    }
+}
+
+/// Returns the address behind a gate, or behind the loader's own fast path to it.
+pub(crate) fn gate_address(host: &dyn Host, gate: Gate) -> usize {
+    if gate == Gate::TlsGetAddr {
+        arch::tls_get_addr()
+    } else {
+        host.gate(gate)
+    }
+}
+
+/// Finds the first definition in groups of objects. `unique` is the world's own table, or that of a load under way.
+pub(crate) fn find<'w>(
+    world: &'w World,
+    groups: impl Iterator<Item = &'w Group>,
+    unique: &UniqueTable,
+    request: &Request<'_>,
+) -> Option<Definition<'w>> {
+    let mut objects = groups.flat_map(|group| group.iter());
+    let found = objects.find_map(|object| find_in(object, request))?;
+    Some(the_unique(world, found, unique, request))
+}
+
+/// Finds an object's definition.
+pub(crate) fn find_in<'w>(
+    object: &'w Arc<Object>,
+    request: &Request<'_>,
+) -> Option<Definition<'w>> {
+    if request.skip == Some(object.id()) {
+        return None;
+    }
+    let hash = object.hash()?;
+    let mut fallback = None;
+    let mut fallbacks = 0;
+    // The hash table is asked first: most objects do not have the name, and then nothing else matters.
+    for index in hash.candidates(&request.name) {
+        let Some(symbol) = object.symbol(index) else {
+            continue;
+        };
+        if !could_answer(symbol, request.defined_only)
+            || object.symbol_name(symbol) != Some(request.name.bytes)
+        {
+            continue;
+        }
+        if request.referrer != Some(object.id()) && !object.is_visible_to(request.thread) {
+            return None;
+        }
+        match fits(object, index, request) {
+            Fit::Yes => {
+                return Some(Definition {
+                    object,
+                    index,
+                    symbol,
+                });
+            }
+            Fit::IfOnly => {
+                fallbacks += 1;
+                fallback.get_or_insert(Definition {
+                    object,
+                    index,
+                    symbol,
+                });
+            }
+            Fit::No => {}
+        }
+    }
+    fallback.filter(|_| fallbacks == 1)
+}
+
+/// A name that is STB_GNU_UNIQUE means the same definition everywhere: the first that was bound to.
+fn the_unique<'w>(
+    world: &'w World,
+    found: Definition<'w>,
+    unique: &UniqueTable,
+    request: &Request<'_>,
+) -> Definition<'w> {
+    if !found.is_unique() {
+        return found;
+    }
+    let first = unique.get(request.name.bytes).and_then(|&(id, index)| {
+        let object = &world.entry(id)?.object;
+        Some(Definition {
+            object,
+            index,
+            symbol: object.symbol(index)?,
+        })
+    });
+    first.unwrap_or(found)
+}
+
+/// Enters a definition into the table of unique ones, if it is of that kind and new. Its object stays loaded then.
+pub(crate) fn note_unique(definition: &Definition<'_>, name: &[u8], unique: &mut Arc<UniqueTable>) {
+    if definition.is_unique() && !unique.contains_key(name) {
+        definition.object.pin();
+        let value = (definition.object.id(), definition.index);
+        Arc::make_mut(unique).insert(name.to_vec(), value);
+    }
+}
+
+fn could_answer(symbol: &Sym, defined_only: bool) -> bool {
+    let kind = sym::st_type(symbol.st_info);
+    let section = u32::from(symbol.st_shndx);
+    let has_value = symbol.st_value != 0 || section == SHN_ABS || kind == sym::STT_TLS;
+    let is_defined = section != SHN_UNDEF;
+    let right_kind = matches!(
+        kind,
+        sym::STT_NOTYPE
+            | sym::STT_OBJECT
+            | sym::STT_FUNC
+            | sym::STT_COMMON
+            | sym::STT_TLS
+            | sym::STT_GNU_IFUNC
+    );
+    let exported = matches!(
+        sym::st_bind(symbol.st_info),
+        sym::STB_GLOBAL | sym::STB_WEAK | sym::STB_GNU_UNIQUE
+    ) && matches!(
+        sym::st_visibility(symbol.st_other),
+        sym::STV_DEFAULT | sym::STV_PROTECTED
+    );
+    has_value && (is_defined || (!defined_only && kind != sym::STT_TLS)) && right_kind && exported
+}
+
+enum Fit {
+    Yes,
+    /// Only if the object has no other candidate of this sort.
+    IfOnly,
+    No,
+}
+
+/// Matches a definition's version with the one asked for, exactly as glibc's `check_match` does (elf/dl-lookup.c).
+///
+/// A definition with the hidden bit answers only a reference that names its version (LSB Core, "Symbol Versioning"). A
+/// reference without a version takes the base or first version, else the one that is not hidden, if there is just one.
+fn fits(object: &Object, index: usize, request: &Request<'_>) -> Fit {
+    let Some(entry) = object.version_index(index) else {
+        return Fit::Yes;
+    };
+    let hidden = entry & HIDDEN != 0;
+    let number = entry & !HIDDEN;
+    match request.version {
+        None => {
+            let limit = if request.newest { 2 } else { 3 };
+            if number < limit {
+                Fit::Yes
+            } else if hidden {
+                Fit::No
+            } else {
+                Fit::IfOnly
+            }
+        }
+        Some(wanted) => match object.versions().get(number) {
+            Some(version) if version.hash == wanted.hash && version.name == wanted.name => Fit::Yes,
+            None if !wanted.hidden && !hidden => Fit::Yes,
+            _ => Fit::No,
+        },
+    }
+}
+
+/// Returns the version a reference from an object's own symbol table asks for.
+pub(crate) fn wanted_version(object: &Object, index: usize) -> Option<Version<'_>> {
+    object.versions().get(object.version_index(index)?)
+}
+
+/// Says whether a definition may be unloaded some day, so that who uses it must be noted.
+pub(crate) fn may_go(object: &Object) -> bool {
+    !matches!(object.role(), Role::Main | Role::Libc | Role::Rtld)
+}

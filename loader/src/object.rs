@@ -1,0 +1,712 @@
+//! A loaded object: where it lies, its tables, who may see it.
+//!
+//! An [`Object`] does not change after it has been mapped, but for a few atomic fields. What loads know about each
+//! other (who needs whom, who opened what) is not here but in [`crate::state`]; what readers without locks see is a
+//! [`crate::world`] of objects.
+//!
+//! The object starts with a `struct link_map`: its address is the `dlopen` handle, what gdb walks, and what libc's
+//! start-up code reads the main program's INIT functions from.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use goblin::elf::program_header as pt;
+
+use crate::elf::dynamic::Dynamic;
+use crate::elf::hash::{GnuHash, HashTable};
+use crate::elf::version::Versions;
+use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
+use crate::error::Error;
+use crate::host::{Access, FileId, Gate, Host};
+use crate::image::{Image, Region, address, page_floor};
+use crate::thread::{ThreadId, ThreadRef};
+use crate::tls::TlsIndex;
+
+/// A number no other object has or had. Larger means loaded later.
+pub(crate) type ObjectId = u64;
+
+/// What an object is to the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The program.
+    Main,
+    /// `libc.so.6`.
+    Libc,
+    /// `ld-linux-x86-64.so.2`, mapped for its data: none of its loader code ever runs.
+    Rtld,
+    /// Any other.
+    Library,
+}
+
+/// Which threads find an object's definitions by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visibility {
+    /// Everybody.
+    Public,
+    /// The thread that maps and relocates it.
+    ThreadOnly(ThreadId),
+    /// The thread that runs its INIT functions, and that thread's descendants.
+    ThreadAndItsChildren(ThreadId),
+}
+
+/// An object's PT_TLS segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TlsSegment {
+    /// Address of the initialisation image.
+    pub(crate) image: usize,
+    /// Size of the image.
+    pub(crate) file_size: usize,
+    /// Size of the block.
+    pub(crate) size: usize,
+    /// Alignment of the block.
+    pub(crate) align: usize,
+    /// Residue of the block's address modulo its alignment.
+    pub(crate) skew: usize,
+}
+
+/// A loaded object.
+#[repr(C)]
+pub(crate) struct Object {
+    link_map: LinkMap,
+    id: ObjectId,
+    /// The path it was loaded by, with a terminating NUL.
+    path: Vec<u8>,
+    file_id: FileId,
+    role: Role,
+    bias: usize,
+    entry: usize,
+    segments: Vec<ProgramHeader>,
+    headers_at: usize,
+    dynamic: Dynamic,
+    tables: Tables,
+    tls: Option<TlsSegment>,
+    /// TLS module id; 0 without PT_TLS. Set once, before the object is published.
+    tls_module: AtomicUsize,
+    /// Distance of the TLS block below the thread pointer; 0: the block is dynamic.
+    tls_offset: AtomicUsize,
+    visibility: AtomicU64,
+    /// Objects that lazy binding has tied this one to; 0 ends the list.
+    bound_to: [AtomicU64; 16],
+    /// Stays loaded for ever.
+    pinned: AtomicBool,
+    /// Thread-local destructors of the object that have not run yet.
+    pub(crate) pending_destructors: AtomicUsize,
+    /// Arguments of the object's TLS descriptors.
+    tls_indices: spin::Mutex<Vec<Box<TlsIndex>>>,
+    /// Symbols whose definition is replaced by a gate: index and gate.
+    overrides: Vec<(usize, Gate)>,
+    // Last, so that it goes last: the tables point into it.
+    region: Region,
+}
+
+/// The tables of an object, in its own memory. Valid for as long as the object's region is mapped, which is why they
+/// are handed out only for the lifetime of the object.
+struct Tables {
+    strings: &'static [u8],
+    symbols: &'static [Sym],
+    hash: Option<HashTable<'static>>,
+    versym: Option<&'static [u16]>,
+    versions: Versions<'static>,
+    rela: &'static [Rela],
+    plt_rela: &'static [Rela],
+    relr: &'static [u64],
+}
+
+/// `struct link_map` as far as its layout has been the same in every reviewed glibc (up to `l_info`), and room behind
+/// it: libc counts thread-local destructors in a field further down, which nobody reads.
+#[repr(C)]
+struct LinkMap([AtomicUsize; 256]);
+
+const L_ADDR: usize = 0;
+const L_NAME: usize = 1;
+const L_LD: usize = 2;
+const L_NEXT: usize = 3;
+const L_PREV: usize = 4;
+const L_REAL: usize = 5;
+const L_INFO: usize = 8;
+/// How many standard tags `l_info` is indexed by in glibc 2.36 and later.
+const L_INFO_TAGS: u64 = 37;
+
+impl Object {
+    /// Makes an object of a mapped file: finds and checks its tables, and relocates the addresses in its dynamic
+    /// section, as glibc does and as programs that read it rely on.
+    pub(crate) fn new(
+        id: ObjectId,
+        path: &[u8],
+        file_id: FileId,
+        is_main: bool,
+        image: Image,
+        owner: &Arc<ThreadRef>,
+    ) -> Result<Arc<Self>, Error> {
+        let malformed = |what| Error::Malformed {
+            object: path.to_vec(),
+            what,
+        };
+        let Image {
+            region,
+            bias,
+            headers,
+        } = image;
+        let memory = Memory {
+            bias,
+            segments: &headers.segments,
+        };
+        let section = headers
+            .of_type(pt::PT_DYNAMIC)
+            .next()
+            .ok_or_else(|| malformed("object file has no dynamic section"))?;
+        let section_at = address(section.p_vaddr);
+        let entries: &[Dyn] = memory
+            .slice(section_at, address(section.p_memsz))
+            .ok_or_else(|| malformed("dynamic section outside the object"))?;
+        let dynamic = Dynamic::parse(entries);
+        let tables = Tables::find(&memory, &dynamic)
+            .ok_or_else(|| malformed("a table lies outside the object"))?;
+        let tls = tls_segment(&memory).map_err(malformed)?;
+        let soname = dynamic
+            .soname
+            .and_then(|offset| string_at(tables.strings, offset));
+        let role = match soname {
+            _ if is_main => Role::Main,
+            Some(b"libc.so.6") => Role::Libc,
+            Some(b"ld-linux-x86-64.so.2") => Role::Rtld,
+            _ => Role::Library,
+        };
+        let mut nul_path = path.to_vec();
+        nul_path.push(0);
+        let link_map = LinkMap([const { AtomicUsize::new(0) }; 256]);
+        let headers_at = headers_address(&headers.segments, headers.phoff, bias);
+        let mut object = Self {
+            link_map,
+            id,
+            path: nul_path,
+            file_id,
+            role,
+            bias,
+            entry: bias.wrapping_add(headers.entry),
+            segments: headers.segments,
+            headers_at,
+            dynamic,
+            tables,
+            tls,
+            tls_module: AtomicUsize::new(0),
+            tls_offset: AtomicUsize::new(0),
+            visibility: AtomicU64::new(pack(Visibility::ThreadOnly(owner.id()))),
+            bound_to: [const { AtomicU64::new(0) }; 16],
+            pinned: AtomicBool::new(false),
+            pending_destructors: AtomicUsize::new(0),
+            tls_indices: spin::Mutex::new(Vec::new()),
+            overrides: Vec::new(),
+            region,
+        };
+        if matches!(role, Role::Libc | Role::Rtld) {
+            object.overrides = crate::gates::overrides(&object);
+        }
+        let object = Arc::new(object);
+        object.fill_link_map(section_at, section_is_writable(&object, section_at));
+        Ok(object)
+    }
+
+    fn fill_link_map(&self, section: usize, writable: bool) {
+        let at = self.real(section);
+        self.set_link(L_ADDR, self.bias);
+        // glibc's list has no name for the program: gdb and dl_iterate_phdr users expect an empty string.
+        let name = if self.role == Role::Main {
+            c"".as_ptr().addr()
+        } else {
+            self.path.as_ptr().addr()
+        };
+        self.set_link(L_NAME, name);
+        self.set_link(L_LD, at);
+        self.set_link(L_REAL, self.handle());
+        let mut entry = at;
+        loop {
+            if entry >= at + self.dynamic_size() {
+                break;
+            }
+            // SAFETY: `Object::new` viewed the whole section through a checked slice.
+            let tag = unsafe { *(entry as *const u64) };
+            if tag == 0 {
+                break;
+            }
+            if tag < L_INFO_TAGS {
+                self.set_link(L_INFO + address(tag), entry);
+            }
+            if writable && Dynamic::is_address(tag) {
+                let value = (entry + 8) as *mut u64;
+                // SAFETY: as above, and the segment is writable and not known to anybody else yet.
+                unsafe { *value = (*value).wrapping_add(self.bias as u64) };
+            }
+            entry += 16;
+        }
+    }
+
+    fn dynamic_size(&self) -> usize {
+        let section = self
+            .segments
+            .iter()
+            .find(|segment| segment.p_type == pt::PT_DYNAMIC);
+        section.map_or(0, |section| address(section.p_memsz) & !15)
+    }
+
+    fn set_link(&self, word: usize, value: usize) {
+        self.link_map.0[word].store(value, Ordering::Release);
+    }
+
+    /// Puts the object behind another in the list debuggers walk.
+    pub(crate) fn link_after(&self, previous: Option<&Self>, next: Option<&Self>) {
+        self.set_link(L_PREV, previous.map_or(0, Self::handle));
+        self.set_link(L_NEXT, next.map_or(0, Self::handle));
+    }
+
+    /// Returns the entry of the dynamic section with a standard tag.
+    pub(crate) fn dynamic_entry(&self, tag: usize) -> Option<usize> {
+        Some(self.link_map.0[L_INFO + tag].load(Ordering::Acquire)).filter(|&entry| entry != 0)
+    }
+
+    /// Returns the address of the object's `struct link_map`: its handle.
+    pub(crate) fn handle(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Returns the address of the dynamic section.
+    pub(crate) fn dynamic_section(&self) -> usize {
+        self.link_map.0[L_LD].load(Ordering::Acquire)
+    }
+
+    pub(crate) fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// Returns the path the object was loaded by.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.path.strip_suffix(b"\0").unwrap_or(&self.path)
+    }
+
+    /// Returns the address of the path as a C string.
+    pub(crate) fn path_address(&self) -> usize {
+        self.path.as_ptr().addr()
+    }
+
+    /// Returns the address of the name `dl_iterate_phdr` reports: empty for the program.
+    pub(crate) fn list_name_address(&self) -> usize {
+        self.link_map.0[L_NAME].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn file_id(&self) -> FileId {
+        self.file_id
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn bias(&self) -> usize {
+        self.bias
+    }
+
+    pub(crate) fn entry(&self) -> usize {
+        self.entry
+    }
+
+    pub(crate) fn dynamic(&self) -> &Dynamic {
+        &self.dynamic
+    }
+
+    pub(crate) fn segments(&self) -> &[ProgramHeader] {
+        &self.segments
+    }
+
+    /// Returns the address of the program headers in memory.
+    pub(crate) fn headers_address(&self) -> usize {
+        self.headers_at
+    }
+
+    /// Returns the addresses the object occupies.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.region.span()
+    }
+
+    /// Returns the real address of an address as linked.
+    pub(crate) fn real(&self, vaddr: usize) -> usize {
+        self.bias.wrapping_add(vaddr)
+    }
+
+    /// Returns the string at an offset of the string table.
+    pub(crate) fn string(&self, offset: usize) -> Option<&[u8]> {
+        string_at(self.tables.strings, offset)
+    }
+
+    /// Returns the object's own idea of its name.
+    pub(crate) fn soname(&self) -> Option<&[u8]> {
+        self.dynamic.soname.and_then(|offset| self.string(offset))
+    }
+
+    pub(crate) fn symbol(&self, index: usize) -> Option<&Sym> {
+        self.tables.symbols.get(index)
+    }
+
+    pub(crate) fn symbol_name(&self, symbol: &Sym) -> Option<&[u8]> {
+        self.string(symbol.st_name as usize)
+    }
+
+    pub(crate) fn hash(&self) -> Option<HashTable<'_>> {
+        self.tables.hash
+    }
+
+    /// Returns the symbols that have an entry in the hash table's range: all that can be found by name.
+    pub(crate) fn symbols(&self) -> &[Sym] {
+        let count = self.tables.hash.map_or(0, |hash| hash.symbol_count());
+        self.tables
+            .symbols
+            .get(..count)
+            .unwrap_or(self.tables.symbols)
+    }
+
+    /// Returns the DT_VERSYM entry of a symbol, or `None` when the object has no versions.
+    pub(crate) fn version_index(&self, index: usize) -> Option<u16> {
+        self.tables
+            .versym
+            .map(|table| table.get(index).copied().unwrap_or(1))
+    }
+
+    pub(crate) fn versions(&self) -> &Versions<'_> {
+        &self.tables.versions
+    }
+
+    pub(crate) fn rela(&self) -> &[Rela] {
+        self.tables.rela
+    }
+
+    pub(crate) fn plt_rela(&self) -> &[Rela] {
+        self.tables.plt_rela
+    }
+
+    pub(crate) fn relr(&self) -> &[u64] {
+        self.tables.relr
+    }
+
+    pub(crate) fn tls(&self) -> Option<&TlsSegment> {
+        self.tls.as_ref()
+    }
+
+    pub(crate) fn tls_module(&self) -> usize {
+        self.tls_module.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_tls_module(&self, module: usize) {
+        self.tls_module.store(module, Ordering::Relaxed);
+    }
+
+    /// Returns how far below the thread pointer the TLS block lies, if it is static.
+    pub(crate) fn tls_offset(&self) -> Option<usize> {
+        Some(self.tls_offset.load(Ordering::Acquire)).filter(|&offset| offset != 0)
+    }
+
+    pub(crate) fn set_tls_offset(&self, offset: usize) {
+        self.tls_offset.store(offset, Ordering::Release);
+    }
+
+    /// Returns the gate that stands in for a definition, if one does.
+    pub(crate) fn override_of(&self, symbol: usize) -> Option<Gate> {
+        self.overrides
+            .iter()
+            .find(|(index, _)| *index == symbol)
+            .map(|&(_, gate)| gate)
+    }
+
+    /// Keeps the argument of a TLS descriptor for as long as the object lives; returns its address.
+    pub(crate) fn keep_tls_index(&self, index: TlsIndex) -> usize {
+        let index = Box::new(index);
+        let at = core::ptr::from_ref(&*index).addr();
+        self.tls_indices.lock().push(index);
+        at
+    }
+
+    pub(crate) fn set_visibility(&self, visibility: Visibility) {
+        self.visibility.store(pack(visibility), Ordering::Release);
+    }
+
+    /// Says whether a thread finds this object's definitions by name. `None` stands for a thread the loader does not
+    /// know, which sees what is public.
+    pub(crate) fn is_visible_to(&self, thread: Option<&ThreadRef>) -> bool {
+        match unpack(self.visibility.load(Ordering::Acquire)) {
+            Visibility::Public => true,
+            Visibility::ThreadOnly(owner) => thread.is_some_and(|thread| thread.id() == owner),
+            Visibility::ThreadAndItsChildren(worker) => {
+                thread.is_some_and(|thread| thread.is_or_descends_from(worker))
+            }
+        }
+    }
+
+    /// Notes that a slot of this object was bound to `target`, which must then stay loaded as long as this object.
+    /// Allocates nothing: when the slots are full, the target stays for ever.
+    pub(crate) fn bind_to(&self, target: &Self) {
+        for slot in &self.bound_to {
+            match slot.compare_exchange(0, target.id, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(id) if id == target.id => return,
+                Err(_) => {}
+            }
+        }
+        target.pin();
+    }
+
+    /// Returns what [`bind_to`](Self::bind_to) noted.
+    pub(crate) fn bound_to(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.bound_to
+            .iter()
+            .map(|slot| slot.load(Ordering::Acquire))
+            .take_while(|&id| id != 0)
+    }
+
+    /// Keeps the object loaded for ever.
+    pub(crate) fn pin(&self) {
+        self.pinned.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Acquire) || self.dynamic.nodelete
+    }
+
+    /// Says whether `len` bytes at a real address lie in a segment of the object that may be written to.
+    pub(crate) fn is_writable(&self, at: usize, len: usize) -> bool {
+        let vaddr = at.wrapping_sub(self.bias);
+        self.segments.iter().any(|segment| {
+            segment.p_type == pt::PT_LOAD
+                && (segment.p_flags & pt::PF_W != 0 || self.dynamic.text_relocations)
+                && vaddr >= address(segment.p_vaddr)
+                && vaddr
+                    .checked_add(len)
+                    .is_some_and(|end| end <= address(segment.p_vaddr + segment.p_memsz))
+        })
+    }
+
+    /// Reads the words of an array of addresses in the object, which must lie inside it.
+    pub(crate) fn words(&self, vaddr: usize, size: usize) -> Option<&[usize]> {
+        Memory {
+            bias: self.bias,
+            segments: &self.segments,
+        }
+        .slice(vaddr, size)
+    }
+
+    /// Reads 32-bit words in the object, which must lie inside it.
+    pub(crate) fn halves(&self, vaddr: usize, size: usize) -> Option<&[u32]> {
+        Memory {
+            bias: self.bias,
+            segments: &self.segments,
+        }
+        .slice(vaddr, size)
+    }
+
+    /// Returns the content of the segments that are neither writable nor executable.
+    pub(crate) fn read_only_bytes(&self) -> Vec<&[u8]> {
+        let memory = Memory {
+            bias: self.bias,
+            segments: &self.segments,
+        };
+        let constant = |segment: &&ProgramHeader| {
+            segment.p_type == pt::PT_LOAD && segment.p_flags & 7 == pt::PF_R
+        };
+        self.segments
+            .iter()
+            .filter(constant)
+            .filter_map(|segment| memory.slice(address(segment.p_vaddr), address(segment.p_filesz)))
+            .collect()
+    }
+
+    /// Returns the pages PT_GNU_RELRO covers.
+    pub(crate) fn relro(&self) -> Option<Range<usize>> {
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| segment.p_type == pt::PT_GNU_RELRO)?;
+        let start = page_floor(self.real(address(segment.p_vaddr)));
+        let end =
+            page_floor(self.real(address(segment.p_vaddr).checked_add(address(segment.p_memsz))?));
+        let span = self.span();
+        (start < end && span.start <= start && end <= span.end).then_some(start..end)
+    }
+
+    /// Takes away the right to write what PT_GNU_RELRO covers.
+    pub(crate) fn protect_relro(&self, host: &dyn Host) -> Result<(), Error> {
+        let Some(span) = self.relro() else {
+            return Ok(());
+        };
+        // SAFETY: the pages lie in the object's region; relocation, the only writer, is over.
+        unsafe { host.protect(span.start, span.len(), Access::Read) }.map_err(|errno| Error::Host {
+            object: self.path().to_vec(),
+            doing: "cannot apply additional memory protection after relocation",
+            errno,
+        })
+    }
+}
+
+impl Tables {
+    fn find(memory: &Memory<'_>, dynamic: &Dynamic) -> Option<Self> {
+        let strings: &[u8] = if dynamic.strings.size == 0 {
+            &[]
+        } else {
+            memory.slice(dynamic.strings.vaddr, dynamic.strings.size)?
+        };
+        let symbols: &[Sym] = match dynamic.symbols {
+            Some(vaddr) => memory.rest(vaddr)?,
+            None => &[],
+        };
+        let hash = match (dynamic.gnu_hash, dynamic.hash) {
+            (Some(vaddr), _) => Some(HashTable::Gnu(GnuHash::new(memory.rest(vaddr)?)?)),
+            (None, Some(vaddr)) => Some(HashTable::SysV(memory.rest(vaddr)?)),
+            (None, None) => None,
+        };
+        let versym = match dynamic.versym {
+            Some(vaddr) => Some(memory.rest(vaddr)?),
+            None => None,
+        };
+        let definitions = match dynamic.verdef {
+            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
+            None => None,
+        };
+        let needs = match dynamic.verneed {
+            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
+            None => None,
+        };
+        Some(Self {
+            strings,
+            symbols,
+            hash,
+            versym,
+            versions: Versions::parse(definitions, needs, strings)?,
+            rela: memory.table(dynamic.rela)?,
+            plt_rela: memory.table(dynamic.plt_rela)?,
+            relr: memory.table(dynamic.relr)?,
+        })
+    }
+}
+
+/// An object's memory as its PT_LOAD headers describe it: the bounds every table is checked against.
+struct Memory<'a> {
+    bias: usize,
+    segments: &'a [ProgramHeader],
+}
+
+impl Memory<'_> {
+    /// Returns how many bytes there are from `vaddr` to the end of its segment, if it lies in a readable one.
+    fn room(&self, vaddr: usize) -> Option<usize> {
+        self.segments
+            .iter()
+            .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_R != 0)
+            .filter(|segment| vaddr >= address(segment.p_vaddr))
+            .find_map(|segment| {
+                (address(segment.p_vaddr) + address(segment.p_memsz)).checked_sub(vaddr)
+            })
+            .filter(|&room| room != 0)
+    }
+
+    /// Views `size` bytes at `vaddr` as an array (a partial last element is left out).
+    fn slice<T>(&self, vaddr: usize, size: usize) -> Option<&'static [T]> {
+        let at = self.bias.wrapping_add(vaddr);
+        if size > self.room(vaddr)? || !at.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: the bytes lie in a readable segment of the object and `at` is aligned; all `T` used here are plain
+        // integers in a row. The lifetime is the region's: `Tables` says how that is kept.
+        Some(unsafe { core::slice::from_raw_parts(at as *const T, size / size_of::<T>()) })
+    }
+
+    /// Views everything from `vaddr` to the end of its segment.
+    fn rest<T>(&self, vaddr: usize) -> Option<&'static [T]> {
+        self.slice(vaddr, self.room(vaddr)?)
+    }
+
+    /// Views a table of known size; an absent one is empty.
+    fn table<T>(&self, table: crate::elf::dynamic::Table) -> Option<&'static [T]> {
+        if table.size == 0 {
+            Some(&[])
+        } else {
+            self.slice(table.vaddr, table.size)
+        }
+    }
+}
+
+fn tls_segment(memory: &Memory<'_>) -> Result<Option<TlsSegment>, &'static str> {
+    let Some(segment) = memory
+        .segments
+        .iter()
+        .find(|segment| segment.p_type == pt::PT_TLS)
+    else {
+        return Ok(None);
+    };
+    let (vaddr, file_size) = (address(segment.p_vaddr), address(segment.p_filesz));
+    let (size, align) = (address(segment.p_memsz), address(segment.p_align).max(1));
+    if size == 0 {
+        return Ok(None);
+    }
+    let readable = file_size == 0 || memory.room(vaddr).is_some_and(|room| room >= file_size);
+    if !align.is_power_of_two()
+        || align > 1 << 20
+        || size > 1 << 30
+        || file_size > size
+        || !readable
+    {
+        return Err("invalid PT_TLS segment");
+    }
+    let image = memory.bias.wrapping_add(vaddr);
+    Ok(Some(TlsSegment {
+        image,
+        file_size,
+        size,
+        align,
+        skew: vaddr & (align - 1),
+    }))
+}
+
+fn section_is_writable(object: &Object, vaddr: usize) -> bool {
+    object.segments.iter().any(|segment| {
+        let start = address(segment.p_vaddr);
+        segment.p_type == pt::PT_LOAD
+            && segment.p_flags & pt::PF_W != 0
+            && (start..start + address(segment.p_memsz)).contains(&vaddr)
+    })
+}
+
+fn headers_address(segments: &[ProgramHeader], phoff: usize, bias: usize) -> usize {
+    if let Some(segment) = segments
+        .iter()
+        .find(|segment| segment.p_type == pt::PT_PHDR)
+    {
+        return bias.wrapping_add(address(segment.p_vaddr));
+    }
+    segments
+        .iter()
+        .filter(|segment| segment.p_type == pt::PT_LOAD)
+        .find(|segment| {
+            let start = address(segment.p_offset);
+            (start..start + address(segment.p_filesz)).contains(&phoff)
+        })
+        .map_or(0, |segment| {
+            bias.wrapping_add(address(segment.p_vaddr) + phoff - address(segment.p_offset))
+        })
+}
+
+const LEVEL_SHIFT: u32 = 62;
+
+fn pack(visibility: Visibility) -> u64 {
+    match visibility {
+        Visibility::Public => 0,
+        Visibility::ThreadOnly(thread) => 1 << LEVEL_SHIFT | thread,
+        Visibility::ThreadAndItsChildren(thread) => 2 << LEVEL_SHIFT | thread,
+    }
+}
+
+fn unpack(word: u64) -> Visibility {
+    let thread = word & ((1 << LEVEL_SHIFT) - 1);
+    match word >> LEVEL_SHIFT {
+        0 => Visibility::Public,
+        1 => Visibility::ThreadOnly(thread),
+        _ => Visibility::ThreadAndItsChildren(thread),
+    }
+}

@@ -1,0 +1,465 @@
+//! Relocation of one object, by *kind* of relocation.
+//!
+//! Whatever needs application code to run (IRELATIVE, and references to STT_GNU_IFUNC symbols) is put off: resolvers
+//! may use anything that is relocated, so they run when everything else is in place.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use goblin::elf::sym;
+
+use crate::arch::{self, Kind};
+use crate::elf::{Rela, Sym};
+use crate::error::Error;
+use crate::host::Host;
+use crate::image::address;
+use crate::lookup::{self, Definition, Request, Value, find, find_in, note_unique};
+use crate::object::{Object, Role};
+use crate::sync::Mutex;
+use crate::thread::ThreadRef;
+use crate::tls::{Tls, TlsIndex};
+use crate::world::{Entry, UniqueTable, World};
+
+/// When PLT slots are bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bind {
+    /// At the first call.
+    Lazy,
+    /// Now.
+    Now,
+}
+
+/// A word to be written when resolvers may run.
+pub(crate) struct Deferred {
+    place: usize,
+    resolver: usize,
+    addend: usize,
+}
+
+impl Deferred {
+    /// Runs the resolver and writes the word.
+    ///
+    /// # Safety
+    ///
+    /// Everything the resolver may use must be relocated.
+    pub(crate) unsafe fn finish(&self, host: &dyn Host) {
+        // SAFETY: the address comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
+        let value = unsafe { host.call(self.resolver, [0; 4]) };
+        // SAFETY: `Relocation::place` checked that the word lies in a writable segment; RELRO is not applied yet.
+        unsafe { *(self.place as *mut usize) = value.wrapping_add(self.addend) };
+    }
+}
+
+/// What relocating an object takes and gives.
+pub(crate) struct Relocation<'a> {
+    pub(crate) host: &'a dyn Host,
+    pub(crate) world: &'a World,
+    pub(crate) thread: &'a ThreadRef,
+    pub(crate) bind: Bind,
+    pub(crate) unique: &'a mut Arc<UniqueTable>,
+    pub(crate) tls: &'a Mutex<Tls>,
+    pub(crate) deferred: &'a mut Vec<Deferred>,
+    /// Objects the relocated one now depends on: pairs of ids.
+    pub(crate) uses: &'a mut Vec<(u64, u64)>,
+}
+
+/// The last symbol looked up: consecutive relocations often name the same one.
+struct Last<'w> {
+    symbol: usize,
+    defined_only: bool,
+    found: Option<Definition<'w>>,
+}
+
+impl<'a> Relocation<'a> {
+    /// Relocates an object.
+    pub(crate) fn run(&mut self, entry: &'a Entry) -> Result<(), Error> {
+        let object = &*entry.object;
+        self.relr(object)?;
+        let mut last = None;
+        for rela in object.rela() {
+            self.apply(entry, rela, &mut last)?;
+        }
+        if self.lazy(object) {
+            self.prepare_plt(object)?;
+            for rela in object.plt_rela() {
+                match arch::kind(r_type(rela)) {
+                    Kind::JumpSlot => {
+                        let place = self.place(object, rela, 8)? as *mut usize;
+                        // SAFETY: `place` is a checked word of the object; it holds the address, as linked, of the
+                        // instruction behind the jump in its PLT entry.
+                        unsafe { *place = (*place).wrapping_add(object.bias()) };
+                    }
+                    _ => self.apply(entry, rela, &mut last)?,
+                }
+            }
+        } else {
+            for rela in object.plt_rela() {
+                self.apply(entry, rela, &mut last)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lazy(&self, object: &Object) -> bool {
+        // libc and ld.so are bound at once: their slots are used with locks held that a load may wait for.
+        self.bind == Bind::Lazy
+            && !object.dynamic().bind_now
+            && object.dynamic().plt_got.is_some()
+            && !matches!(object.role(), Role::Libc | Role::Rtld)
+    }
+
+    /// Fills the words of the GOT that PLT0 uses.
+    fn prepare_plt(&self, object: &Object) -> Result<(), Error> {
+        let Some(got) = object.dynamic().plt_got.map(|vaddr| object.real(vaddr)) else {
+            return Ok(());
+        };
+        if !object.is_writable(got, 24) {
+            return Err(malformed(object, "DT_PLTGOT outside the writable segments"));
+        }
+        // SAFETY: just checked.
+        unsafe { *((got + 8) as *mut usize) = object.handle() };
+        // SAFETY: just checked.
+        unsafe { *((got + 16) as *mut usize) = arch::plt_entry() };
+        Ok(())
+    }
+
+    /// DT_RELR: an even word is the address of a word to relocate, an odd one a bitmap of the 63 that follow (gABI,
+    /// "Relative relocation table").
+    fn relr(&self, object: &Object) -> Result<(), Error> {
+        let bias = object.bias();
+        let add = |place: usize| {
+            if !object.is_writable(place, 8) {
+                return Err(malformed(
+                    object,
+                    "DT_RELR entry outside the writable segments",
+                ));
+            }
+            // SAFETY: just checked.
+            unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
+            Ok(())
+        };
+        let mut next = 0usize;
+        for &word in object.relr() {
+            let word = address(word);
+            if word & 1 == 0 {
+                add(object.real(word))?;
+                next = object.real(word).wrapping_add(8);
+                continue;
+            }
+            for bit in 0..63 {
+                if word >> (bit + 1) & 1 != 0 {
+                    add(next.wrapping_add(bit * 8))?;
+                }
+            }
+            next = next.wrapping_add(63 * 8);
+        }
+        Ok(())
+    }
+
+    fn place(&self, object: &Object, rela: &Rela, size: usize) -> Result<usize, Error> {
+        let place = object.real(address(rela.r_offset));
+        if object.is_writable(place, size) {
+            Ok(place)
+        } else {
+            Err(malformed(
+                object,
+                "relocation outside the writable segments",
+            ))
+        }
+    }
+
+    fn apply(
+        &mut self,
+        entry: &'a Entry,
+        rela: &Rela,
+        last: &mut Option<Last<'a>>,
+    ) -> Result<(), Error> {
+        let object = &*entry.object;
+        let kind = arch::kind(r_type(rela));
+        let addend = rela.r_addend.cast_unsigned() as usize;
+        let word = |relocation: &Self| relocation.place(object, rela, 8);
+        let value = match kind {
+            Kind::None => return Ok(()),
+            Kind::Relative => object.real(addend),
+            Kind::IRelative => {
+                let deferred = Deferred {
+                    place: word(self)?,
+                    resolver: object.real(addend),
+                    addend: 0,
+                };
+                self.deferred.push(deferred);
+                return Ok(());
+            }
+            Kind::Absolute | Kind::GlobDat | Kind::JumpSlot => {
+                let addend = if kind == Kind::Absolute { addend } else { 0 };
+                match self.symbol(entry, rela, kind == Kind::JumpSlot, last)? {
+                    None => addend,
+                    Some(found) => match found.value(self.host) {
+                        Value::Address(address) => address.wrapping_add(addend),
+                        Value::Resolver(resolver) => {
+                            self.deferred.push(Deferred {
+                                place: word(self)?,
+                                resolver,
+                                addend,
+                            });
+                            return Ok(());
+                        }
+                    },
+                }
+            }
+            Kind::Absolute32 | Kind::PcRelative32 => return self.narrow(entry, rela, kind, last),
+            Kind::PcRelative64 => {
+                let found = self.symbol(entry, rela, false, last)?;
+                self.address(found)
+                    .wrapping_add(addend)
+                    .wrapping_sub(word(self)?)
+            }
+            Kind::Size => {
+                let found = self.symbol(entry, rela, false, last)?;
+                found
+                    .map_or(0, |found| address(found.symbol.st_size))
+                    .wrapping_add(addend)
+            }
+            Kind::Copy => return self.copy(entry, rela),
+            Kind::TlsModule => match self.symbol(entry, rela, true, last)? {
+                Some(found) => found.object.tls_module(),
+                None => 0,
+            },
+            Kind::TlsOffset => {
+                let found = self.symbol(entry, rela, true, last)?;
+                found
+                    .map_or(0, |found| address(found.symbol.st_value))
+                    .wrapping_add(addend)
+            }
+            Kind::TlsPointerOffset => match self.symbol(entry, rela, true, last)? {
+                Some(found) => {
+                    let offset = self.static_tls(object, &found)?;
+                    address(found.symbol.st_value)
+                        .wrapping_add(addend)
+                        .wrapping_sub(offset)
+                }
+                None => addend,
+            },
+            Kind::TlsDescriptor => return self.descriptor(entry, rela, last),
+            Kind::Unknown => {
+                return Err(Error::Unsupported {
+                    object: object.path().to_vec(),
+                    what: "unexpected reloc type",
+                });
+            }
+        };
+        let place = word(self)?;
+        // SAFETY: `place` is a word in a writable segment of the object. It may be unaligned.
+        unsafe { (place as *mut usize).write_unaligned(value) };
+        Ok(())
+    }
+
+    /// Returns an address for relocations that cannot wait for a resolver.
+    fn address(&self, found: Option<Definition<'_>>) -> usize {
+        match found.map(|found| found.value(self.host)) {
+            Some(Value::Address(address) | Value::Resolver(address)) => address,
+            None => 0,
+        }
+    }
+
+    fn narrow(
+        &mut self,
+        entry: &'a Entry,
+        rela: &Rela,
+        kind: Kind,
+        last: &mut Option<Last<'a>>,
+    ) -> Result<(), Error> {
+        let object = &*entry.object;
+        let place = self.place(object, rela, 4)?;
+        let found = self.symbol(entry, rela, false, last)?;
+        let target = self
+            .address(found)
+            .wrapping_add(rela.r_addend.cast_unsigned() as usize);
+        let value = if kind == Kind::PcRelative32 {
+            target.wrapping_sub(place)
+        } else {
+            target
+        };
+        let signed = value.cast_signed();
+        let fits = i32::try_from(signed).is_ok()
+            || (kind == Kind::Absolute32 && u32::try_from(value).is_ok());
+        if !fits {
+            return Err(malformed(object, "relocation overflow"));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
+        let narrow = value as u32;
+        // SAFETY: `place` has four writable bytes.
+        unsafe { (place as *mut u32).write_unaligned(narrow) };
+        Ok(())
+    }
+
+    /// COPY: the executable has room for a library's variable; everybody's references go there.
+    fn copy(&mut self, entry: &'a Entry, rela: &Rela) -> Result<(), Error> {
+        let object = &*entry.object;
+        let index = r_sym(rela);
+        let symbol = object
+            .symbol(index)
+            .ok_or_else(|| malformed(object, "invalid symbol index"))?;
+        let name = object.symbol_name(symbol).unwrap_or(b"");
+        let mut request = self.request(object, index, name);
+        request.skip = Some(object.id());
+        let Some(found) = find(self.world, self.world.scopes(entry), self.unique, &request) else {
+            return if sym::st_bind(symbol.st_info) == sym::STB_WEAK {
+                Ok(())
+            } else {
+                Err(undefined(object, index, name))
+            };
+        };
+        let size = address(symbol.st_size.min(found.symbol.st_size));
+        let place = self.place(object, rela, size)?;
+        let source = found.object.real(address(found.symbol.st_value));
+        let span = found.object.span();
+        if source < span.start || source.checked_add(size).is_none_or(|end| end > span.end) {
+            return Err(malformed(object, "COPY relocation from outside an object"));
+        }
+        // SAFETY: the target is checked writable, the source lies inside the other object; two objects do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(source as *const u8, place as *mut u8, size) };
+        Ok(())
+    }
+
+    fn descriptor(
+        &mut self,
+        entry: &'a Entry,
+        rela: &Rela,
+        last: &mut Option<Last<'a>>,
+    ) -> Result<(), Error> {
+        let object = &*entry.object;
+        let place = self.place(object, rela, 16)?;
+        let addend = rela.r_addend.cast_unsigned() as usize;
+        let (function, argument) = match self.symbol(entry, rela, true, last)? {
+            None => (arch::tlsdesc_undefined(), addend),
+            Some(found) => {
+                let offset = address(found.symbol.st_value).wrapping_add(addend);
+                match found.object.tls_offset() {
+                    Some(below) => (arch::tlsdesc_static(), offset.wrapping_sub(below)),
+                    None => {
+                        let index = TlsIndex {
+                            module: found.object.tls_module(),
+                            offset,
+                        };
+                        (arch::tlsdesc_dynamic(), object.keep_tls_index(index))
+                    }
+                }
+            }
+        };
+        // SAFETY: `place` has two writable words.
+        unsafe { (place as *mut usize).write_unaligned(function) };
+        // SAFETY: as above.
+        unsafe { ((place + 8) as *mut usize).write_unaligned(argument) };
+        Ok(())
+    }
+
+    fn static_tls(&self, object: &Object, found: &Definition<'_>) -> Result<usize, Error> {
+        if found.object.tls_offset().is_none() {
+            // Blocks of several threads are filled under the lock, so a thread started meanwhile gets it as well.
+            self.tls.lock(self.host).make_static(found.object);
+        }
+        found.object.tls_offset().ok_or_else(|| Error::Unsupported {
+            object: object.path().to_vec(),
+            what: "cannot allocate memory in static TLS block",
+        })
+    }
+
+    fn request<'r>(&'r self, object: &'r Object, index: usize, name: &'r [u8]) -> Request<'r> {
+        Request {
+            version: lookup::wanted_version(object, index),
+            referrer: Some(object.id()),
+            ..Request::new(name, Some(self.thread))
+        }
+    }
+
+    /// Returns the definition a relocation names; `None` for an undefined weak symbol.
+    fn symbol(
+        &mut self,
+        entry: &'a Entry,
+        rela: &Rela,
+        defined_only: bool,
+        last: &mut Option<Last<'a>>,
+    ) -> Result<Option<Definition<'a>>, Error> {
+        let object = &*entry.object;
+        let index = r_sym(rela);
+        if let Some(last) = last
+            && last.symbol == index
+            && last.defined_only == defined_only
+        {
+            return Ok(last.found);
+        }
+        let symbol = object
+            .symbol(index)
+            .ok_or_else(|| malformed(object, "invalid symbol index"))?;
+        let found = if binds_locally(symbol) {
+            Some(Definition {
+                object: &entry.object,
+                index,
+                symbol,
+            })
+        } else {
+            let name = object
+                .symbol_name(symbol)
+                .ok_or_else(|| malformed(object, "invalid symbol name"))?;
+            let mut request = self.request(object, index, name);
+            request.defined_only = defined_only;
+            let own = if object.dynamic().symbolic {
+                find_in(&entry.object, &request)
+            } else {
+                None
+            };
+            let found =
+                own.or_else(|| find(self.world, self.world.scopes(entry), self.unique, &request));
+            if found.is_none() && sym::st_bind(symbol.st_info) != sym::STB_WEAK {
+                return Err(undefined(object, index, name));
+            }
+            if let Some(found) = &found {
+                note_unique(found, name, self.unique);
+                if found.object.id() != object.id() && lookup::may_go(found.object) {
+                    self.uses.push((object.id(), found.object.id()));
+                }
+            }
+            found
+        };
+        *last = Some(Last {
+            symbol: index,
+            defined_only,
+            found,
+        });
+        Ok(found)
+    }
+}
+
+/// Says whether a reference is to the object's own definition, whatever other objects define (gABI, "Symbol Table").
+fn binds_locally(symbol: &Sym) -> bool {
+    sym::st_bind(symbol.st_info) == sym::STB_LOCAL
+        || matches!(
+            sym::st_visibility(symbol.st_other),
+            sym::STV_HIDDEN | sym::STV_INTERNAL
+        )
+}
+
+fn r_type(rela: &Rela) -> u32 {
+    goblin::elf64::reloc::r_type(rela.r_info)
+}
+
+fn r_sym(rela: &Rela) -> usize {
+    goblin::elf64::reloc::r_sym(rela.r_info) as usize
+}
+
+fn malformed(object: &Object, what: &'static str) -> Error {
+    Error::Malformed {
+        object: object.path().to_vec(),
+        what,
+    }
+}
+
+/// Makes the error for a symbol nobody defines.
+pub(crate) fn undefined(object: &Object, index: usize, name: &[u8]) -> Error {
+    Error::UndefinedSymbol {
+        object: object.path().to_vec(),
+        symbol: name.to_vec(),
+        version: lookup::wanted_version(object, index).map(|version| version.name.to_vec()),
+    }
+}

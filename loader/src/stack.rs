@@ -1,0 +1,128 @@
+//! The initial stack content as Linux lays it out: `argc`, arguments, environment, auxiliary vector.
+
+pub(crate) const AT_PHDR: usize = 3;
+pub(crate) const AT_PHNUM: usize = 5;
+pub(crate) const AT_PAGESZ: usize = 6;
+pub(crate) const AT_BASE: usize = 7;
+pub(crate) const AT_ENTRY: usize = 9;
+pub(crate) const AT_CLKTCK: usize = 17;
+pub(crate) const AT_SECURE: usize = 23;
+pub(crate) const AT_RANDOM: usize = 25;
+pub(crate) const AT_HWCAP2: usize = 26;
+pub(crate) const AT_MINSIGSTKSZ: usize = 51;
+
+/// A view of it.
+#[derive(Clone, Copy)]
+pub(crate) struct InitialStack {
+    at: usize,
+    argc: usize,
+    envp: usize,
+    auxv: usize,
+}
+
+impl InitialStack {
+    /// Looks at the stack content at an address.
+    ///
+    /// # Safety
+    ///
+    /// It must be laid out as described, and stay as long as the view is used.
+    pub(crate) unsafe fn new(at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let argc = unsafe { *(at as *const usize) };
+        let envp = at + 8 * (argc + 2);
+        let mut auxv = envp;
+        // SAFETY: the environment ends with a null pointer.
+        while unsafe { *(auxv as *const usize) } != 0 {
+            auxv += 8;
+        }
+        Self {
+            at,
+            argc,
+            envp,
+            auxv: auxv + 8,
+        }
+    }
+
+    /// Returns the address of `argc`.
+    pub(crate) fn address(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn argc(&self) -> usize {
+        self.argc
+    }
+
+    pub(crate) fn argv(&self) -> usize {
+        self.at + 8
+    }
+
+    pub(crate) fn envp(&self) -> usize {
+        self.envp
+    }
+
+    pub(crate) fn auxv(&self) -> usize {
+        self.auxv
+    }
+
+    fn entries(&self) -> impl Iterator<Item = *mut [usize; 2]> {
+        let mut at = self.auxv;
+        core::iter::from_fn(move || {
+            let entry = at as *mut [usize; 2];
+            at += 16;
+            // SAFETY: the vector ends with AT_NULL, where this stops.
+            (unsafe { (*entry)[0] } != 0).then_some(entry)
+        })
+    }
+
+    /// Returns the value of an entry of the auxiliary vector.
+    pub(crate) fn auxiliary(&self, key: usize) -> Option<usize> {
+        // SAFETY: `entries` yields entries of the vector.
+        self.entries()
+            .map(|entry| unsafe { *entry })
+            .find(|entry| entry[0] == key)
+            .map(|entry| entry[1])
+    }
+
+    /// Changes the value of an entry that is there.
+    pub(crate) fn set_auxiliary(&self, key: usize, value: usize) {
+        for entry in self.entries() {
+            // SAFETY: `entries` yields entries of the vector, which is writable.
+            unsafe {
+                if (*entry)[0] == key {
+                    (*entry)[1] = value;
+                }
+            }
+        }
+    }
+
+    /// Returns the value of an environment variable.
+    pub(crate) fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
+        let mut at = self.envp;
+        loop {
+            // SAFETY: the environment ends with a null pointer, where this stops.
+            let string = unsafe { *(at as *const usize) };
+            if string == 0 {
+                return None;
+            }
+            // SAFETY: each entry is a C string that stays where it is.
+            let bytes = unsafe { c_bytes(string) };
+            if let Some(value) = bytes
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(b"="))
+            {
+                return Some(value);
+            }
+            at += 8;
+        }
+    }
+}
+
+/// Returns a C string's bytes.
+///
+/// # Safety
+///
+/// `at` must be the address of one, which stays as it is while the result is used.
+pub(crate) unsafe fn c_bytes(at: usize) -> &'static [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { core::ffi::CStr::from_ptr(at as *const core::ffi::c_char) }.to_bytes()
+}

@@ -1,0 +1,373 @@
+//! The start of a program: mapping and relocating on the loader thread, initialising on the main thread to be.
+//!
+//! The order of the steps matters more than any of them; docs of the functions below give the reasons.
+
+use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::arch;
+use crate::elf::header::{Headers, interpreter};
+use crate::error::{Error, Foreign};
+use crate::gates::{address_of, defined};
+use crate::glibc::{self, Fields, probe};
+use crate::host::{Errno, Gate};
+use crate::load::{Adding, InitArguments};
+use crate::loader::{Loader, Program};
+use crate::object::{Object, Role, Visibility};
+use crate::relocate::Bind;
+use crate::search::{Search, directory_of};
+use crate::stack::{self, InitialStack};
+use crate::state::State;
+use crate::thread::ThreadRef;
+
+/// The interpreters whose work this loader does.
+const INTERPRETERS: [&[u8]; 2] = [b"/lib64/ld-linux-x86-64.so.2", b"/lib/ld-linux-x86-64.so.2"];
+
+impl Loader {
+    /// Maps and relocates a program and everything it needs. Runs on the *loader thread* L, to which alone the objects
+    /// are visible meanwhile. IFUNC resolvers run here, with the thread pointer set to the main thread's; it is put
+    /// back before the function returns.
+    ///
+    /// `path` is the program's file, already looked up in `PATH`, absolute (it gives `$ORIGIN`). `stack` is the address
+    /// of the initial stack content as Linux lays it out: `argc`, `argv…`, 0, `envp…`, 0, auxiliary vector. The vector
+    /// must hold `AT_RANDOM`, `AT_PAGESZ`, `AT_CLKTCK`, `AT_MINSIGSTKSZ` if known, and (with any value) `AT_PHDR`,
+    /// `AT_PHNUM`, `AT_ENTRY`, `AT_BASE`: these four are filled in. `LD_LIBRARY_PATH`, `LD_PRELOAD` and `LD_BIND_NOW`
+    /// are taken from the environment there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Foreign`] when the program is not for this loader (static, another interpreter, a C library nobody has
+    /// reviewed): nothing of it is left mapped and the host starts it the way Linux does. Any other error: the program
+    /// cannot run; the text is the one `ld.so` would print.
+    ///
+    /// # Safety
+    ///
+    /// `stack` must be as described, readable and writable, and stay where it is for as long as the program runs.
+    pub unsafe fn load_program(&self, path: &[u8], stack: usize) -> Result<Program, Error> {
+        // SAFETY: forwarded to the caller.
+        let stack = unsafe { InitialStack::new(stack) };
+        arch::install(self.host());
+        self.set_init_arguments(InitArguments {
+            argc: stack.argc(),
+            argv: stack.argv(),
+            envp: stack.envp(),
+        });
+        let thread = ThreadRef::root();
+        let before = self.host().thread_pointer();
+        let _held = self.family().enter(self.host(), &thread);
+        let loaded = self.load_initial(path, &stack, &thread);
+        // SAFETY: the value it had.
+        unsafe { self.host().set_thread_pointer(before) };
+        thread.terminate();
+        loaded.inspect_err(|_| self.roll_back(&mut self.state().lock(self.host()), 0))
+    }
+
+    fn load_initial(
+        &self,
+        path: &[u8],
+        stack: &InitialStack,
+        thread: &Arc<ThreadRef>,
+    ) -> Result<Program, Error> {
+        let mut state = self.state().lock(self.host());
+        let bind = self.map_initial(&mut state, path, stack, thread)?;
+        let objects: Vec<Arc<Object>> = state
+            .nodes()
+            .iter()
+            .map(|node| node.object.clone())
+            .collect();
+        let (main, libc, rtld) = roles(&state)?;
+        let fields = Fields::find(&libc, &rtld)?;
+        if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {
+            self.thread_atexit()
+                .store(real, core::sync::atomic::Ordering::Relaxed);
+        }
+
+        // Static TLS, and where the restartable-sequences area is in it: below the thread pointer if libc imports its
+        // offset (2.41), else at the end of the thread descriptor.
+        let (static_size, rseq_offset) = {
+            let mut tls = self.tls().lock(self.host());
+            for object in &objects {
+                tls.make_static(object);
+            }
+            let rseq_offset = if imports(&libc, b"__rseq_offset") {
+                tls.reserve(32, 32).wrapping_neg()
+            } else {
+                fields.pthread_size - 32
+            };
+            (tls.fix_layout(), rseq_offset)
+        };
+        let thread_pointer = self.make_main_thread(&fields, static_size, stack, thread)?;
+        glibc::set_exported_data(&rtld, stack, rseq_offset);
+
+        // ld.so and libc first (resolvers elsewhere use what theirs compute), then what is needed before who needs it,
+        // and the program last: its COPY relocations want relocated originals.
+        let mut order = alloc::vec![rtld.clone(), libc.clone()];
+        order.extend(
+            objects
+                .iter()
+                .rev()
+                .filter(|object| !matches!(object.role(), Role::Libc | Role::Rtld))
+                .cloned(),
+        );
+        for object in &order {
+            Self::unprotect_text(self.host(), object, true)?;
+        }
+        let deferred = self.relocate(&mut state, &order, thread, bind)?;
+        for word in &deferred {
+            // SAFETY: everything is relocated but for the words on this list, and those of ld.so and libc come first.
+            unsafe { word.finish(self.host()) };
+        }
+        // TLS images hold relocated words, so blocks are filled (again) only now.
+        // SAFETY: `make_main_thread` made room below the thread pointer.
+        unsafe { self.tls().lock(self.host()).fill_static(thread_pointer) };
+
+        // SAFETY: libc and ld.so are relocated, and the thread pointer is set.
+        let offsets = unsafe { probe::find(self.host(), &fields, &libc, &rtld)? };
+        let total = static_size + fields.pthread_size.next_multiple_of(64);
+        let count = objects.len();
+        // SAFETY: as above.
+        unsafe {
+            glibc::fill(
+                self.host(),
+                &fields,
+                &offsets,
+                stack,
+                &main,
+                total,
+                count,
+                search_list(&objects),
+            )
+        };
+        for object in &order {
+            Self::unprotect_text(self.host(), object, false)?;
+        }
+        self.describe_to_debuggers(&mut state, &main, &rtld);
+        self.finish_auxiliary(stack, &main, &rtld);
+        let program = Program {
+            entry: main.entry(),
+            stack: stack.address(),
+            fini: self.host().gate(Gate::Fini),
+            thread_pointer,
+            rseq_offset,
+            fields,
+        };
+        Ok(program)
+    }
+
+    /// Maps the program, LD_PRELOAD's objects, and what they need.
+    fn map_initial(
+        &self,
+        state: &mut State,
+        path: &[u8],
+        stack: &InitialStack,
+        thread: &Arc<ThreadRef>,
+    ) -> Result<Bind, Error> {
+        let file = self.host().open(path).map_err(|errno| Error::CannotOpen {
+            name: path.to_vec(),
+            errno,
+        })?;
+        let headers = Headers::read(&*file).map_err(|problem| problem.about(path))?;
+        match interpreter(&*file, &headers).map_err(|problem| problem.about(path))? {
+            None => return Err(Error::Foreign(Foreign::Static)),
+            Some(interpreter) if !INTERPRETERS.contains(&interpreter.as_slice()) => {
+                return Err(Error::Foreign(Foreign::Interpreter(interpreter)));
+            }
+            Some(_) => {}
+        }
+        let secure = stack.auxiliary(stack::AT_SECURE).unwrap_or(0) != 0;
+        let variable = |name: &[u8]| {
+            stack
+                .variable(name)
+                .filter(|value| !secure && !value.is_empty())
+        };
+        state.search = Some(Search::new(
+            variable(b"LD_LIBRARY_PATH"),
+            directory_of(path),
+        ));
+        state.bind_now = variable(b"LD_BIND_NOW").is_some();
+        let how = Adding {
+            thread,
+            initial: true,
+            role: Some(Role::Main),
+        };
+        let main = self.add_object(state, &*file, path, path, None, how)?;
+        let how = Adding { role: None, ..how };
+        for name in variable(b"LD_PRELOAD")
+            .unwrap_or(b"")
+            .split(|&byte| byte == b' ' || byte == b':')
+        {
+            if name.is_empty() {
+                continue;
+            }
+            match self.find_or_add(state, name, Some(main), how) {
+                // The program searches them before what it needs itself.
+                Ok(_) => {}
+                // ld.so says so and goes on.
+                Err(error) => self.host().trace(&crate::host::Event::Note(&alloc::format!(
+                    "ERROR: ld.so: object '{}' from LD_PRELOAD cannot be preloaded ({error}): ignored.",
+                    crate::text::Text(name)
+                ))),
+            }
+        }
+        self.add_needed(state, 0, how)?;
+        let everything: Vec<Arc<Object>> = state
+            .nodes()
+            .iter()
+            .map(|node| node.object.clone())
+            .collect();
+        state.add_global(&everything);
+        if let Some(node) = state.node_mut(main) {
+            node.opens = 1;
+        }
+        Ok(if state.bind_now {
+            Bind::Now
+        } else {
+            Bind::Lazy
+        })
+    }
+
+    /// Allocates the main thread's TLS and descriptor, and gives the calling thread its thread pointer: IFUNC
+    /// resolvers are compiled code like any other, and read the stack guard.
+    fn make_main_thread(
+        &self,
+        fields: &Fields,
+        static_size: usize,
+        stack: &InitialStack,
+        thread: &Arc<ThreadRef>,
+    ) -> Result<usize, Error> {
+        let missing = Error::Invalid("the auxiliary vector has no AT_RANDOM");
+        let random = stack.auxiliary(stack::AT_RANDOM).ok_or(missing)?;
+        let size = static_size + fields.pthread_size + 64;
+        let no_memory = || Error::Host {
+            object: Vec::new(),
+            doing: "cannot allocate TLS data structures for initial thread",
+            errno: Errno::ENOMEM,
+        };
+        let layout = Layout::from_size_align(size, 4096).map_err(|_| no_memory())?;
+        // SAFETY: the size is not zero. The memory is the main thread's for as long as the program runs.
+        let memory = unsafe { alloc_zeroed(layout) };
+        if memory.is_null() {
+            return Err(no_memory());
+        }
+        let thread_pointer = (memory.expose_provenance() + static_size).next_multiple_of(64);
+        // SAFETY: the memory is zeroed and has room for the descriptor; AT_RANDOM points at 16 bytes.
+        unsafe { glibc::thread::write_header(thread_pointer, random) };
+        // SAFETY: `static_size` bytes below are free.
+        unsafe {
+            self.tls()
+                .lock(self.host())
+                .add_thread(thread_pointer, thread.clone())
+        };
+        // SAFETY: the control block is ready.
+        unsafe { self.host().set_thread_pointer(thread_pointer) };
+        Ok(thread_pointer)
+    }
+
+    fn finish_auxiliary(&self, stack: &InitialStack, main: &Object, rtld: &Object) {
+        stack.set_auxiliary(stack::AT_PHDR, main.headers_address());
+        stack.set_auxiliary(stack::AT_PHNUM, main.segments().len());
+        stack.set_auxiliary(stack::AT_ENTRY, main.entry());
+        stack.set_auxiliary(stack::AT_BASE, rtld.bias());
+    }
+
+    /// Initialises the program on the calling thread W, a new thread which is about to become the main thread. Sets the
+    /// thread pointer, registers the thread with the host, runs INIT functions in dependency order, and makes the
+    /// objects public. Afterwards the host enters `program.entry` on this thread with `%rsp` = `program.stack`, `%rdx`
+    /// = `program.fini`, everything else 0.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kind [`load_program`](Self::load_program) gives.
+    ///
+    /// # Safety
+    ///
+    /// `program` must come from this loader and not have been run yet; the calling thread must have no thread pointer
+    /// anybody needs.
+    pub unsafe fn run_init(&self, program: &Program) -> Result<(), Error> {
+        // SAFETY: the control block was made for this thread.
+        unsafe { self.host().set_thread_pointer(program.thread_pointer) };
+        let worker = {
+            let mut tls = self.tls().lock(self.host());
+            tls.adopt(program.thread_pointer)
+        };
+        let held = self.family().enter(self.host(), &worker);
+        worker.name();
+        let (objects, order) = {
+            let state = self.state().lock(self.host());
+            let objects: Vec<Arc<Object>> = state
+                .nodes()
+                .iter()
+                .map(|node| node.object.clone())
+                .collect();
+            let order = state.uninitialised(&objects);
+            (objects, order)
+        };
+        Self::set_visibility(&objects, Visibility::ThreadAndItsChildren(worker.id()));
+        self.enter_libc(program, &objects)?;
+        if let Some(main) = objects.iter().find(|object| object.role() == Role::Main) {
+            let array = main.dynamic().preinit_array;
+            let InitArguments { argc, argv, envp } = self.init_arguments();
+            for &function in main.words(array.vaddr, array.size).unwrap_or(&[]) {
+                // SAFETY: DT_PREINIT_ARRAY holds functions that take these arguments.
+                held.lend(|| unsafe { self.host().call(function, [argc, argv, envp, 0]) });
+            }
+        }
+        self.initialise(&held, &order);
+        Self::set_visibility(&objects, Visibility::Public);
+        worker.unname();
+        Ok(())
+    }
+
+    /// Makes the calling thread the main thread in libc's eyes, and takes away the right to write RELRO.
+    fn enter_libc(&self, program: &Program, objects: &[Arc<Object>]) -> Result<(), Error> {
+        let with_role = |role| objects.iter().find(|object| object.role() == role);
+        let Some(libc) = with_role(Role::Libc) else {
+            return Err(Error::Invalid("the program has gone"));
+        };
+        let fields = &program.fields;
+        let tp = program.thread_pointer;
+        // SAFETY: the thread is W, its control block is `tp`, and `fill` has initialised the lists.
+        unsafe {
+            glibc::thread::adopt_main(self.host(), fields, tp, program.rseq_offset, program.stack)
+        };
+        if let Some(function) = address_of(libc, b"__libc_early_init") {
+            // SAFETY: it takes a bool: this is the initial name space.
+            unsafe { self.host().call(function, [1, 0, 0, 0]) };
+        }
+        for object in objects {
+            object.protect_relro(self.host())?;
+        }
+        Ok(())
+    }
+}
+
+fn roles(state: &State) -> Result<(Arc<Object>, Arc<Object>, Arc<Object>), Error> {
+    let with_role = |role| state.with_role(role).cloned();
+    match (
+        with_role(Role::Main),
+        with_role(Role::Libc),
+        with_role(Role::Rtld),
+    ) {
+        (Some(main), Some(libc), Some(rtld)) => Ok((main, libc, rtld)),
+        _ => Err(Error::Foreign(Foreign::Glibc(b"not used".to_vec()))),
+    }
+}
+
+fn imports(object: &Object, name: &[u8]) -> bool {
+    // Undefined symbols are not hashed; they come first in the table.
+    let undefined =
+        |symbol: &crate::elf::Sym| symbol.st_shndx == 0 && object.symbol_name(symbol) == Some(name);
+    object.symbols().iter().any(undefined) && defined(object, name).is_none()
+}
+
+/// Makes the array `_ns_main_searchlist` points at: nobody walks it, but it is there.
+fn search_list(objects: &[Arc<Object>]) -> usize {
+    let handles: Vec<usize> = objects.iter().map(|object| object.handle()).collect();
+    let handles: &'static [usize] = handles.leak();
+    let list: &'static [usize; 2] = alloc::boxed::Box::leak(alloc::boxed::Box::new([
+        handles.as_ptr().addr(),
+        handles.len(),
+    ]));
+    list.as_ptr().addr()
+}

@@ -1,0 +1,77 @@
+//! A mutex that sleeps through its host.
+//!
+//! Two kinds of state are kept under such locks: the records of loads (never touched by look-ups) and the list of
+//! threads with their TLS blocks, a leaf: nothing else is locked while it is held.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::host::Host;
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+
+/// A lock around a value.
+pub(crate) struct Mutex<T> {
+    word: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: `word` admits one guard at a time, so the value is handed from thread to thread, which `T: Send` allows.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// Makes a free lock.
+    pub(crate) const fn new(value: T) -> Self {
+        Self {
+            word: AtomicU32::new(FREE),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Waits until the lock is free and takes it.
+    pub(crate) fn lock<'a>(&'a self, host: &'a dyn Host) -> Guard<'a, T> {
+        if self
+            .word
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            while self.word.swap(CONTENDED, Ordering::Acquire) != FREE {
+                host.wait(&self.word, CONTENDED);
+            }
+        }
+        Guard { mutex: self, host }
+    }
+}
+
+/// Proof that the lock is held; gives access to the value.
+pub(crate) struct Guard<'a, T> {
+    mutex: &'a Mutex<T>,
+    host: &'a dyn Host,
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists only while the lock is held by its owner.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and `&mut self` excludes other uses of this guard.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        if self.mutex.word.swap(FREE, Ordering::Release) == CONTENDED {
+            self.host.wake(&self.mutex.word);
+        }
+    }
+}
