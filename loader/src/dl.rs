@@ -227,11 +227,11 @@ impl Loader {
             let garbage = state.garbage();
             for object in &garbage {
                 if let Some(node) = state.node_mut(object.id()) {
-                    node.finished = true;
+                    (node.going, node.finished) = (true, true);
                 }
             }
-            let of = |id: &ObjectId| garbage.iter().find(|object| object.id() == *id).cloned();
-            let fini: Vec<Arc<Object>> = state.init_order.iter().rev().filter_map(of).collect();
+            let mut fini = state.fini_order();
+            fini.retain(|object| garbage.iter().any(|gone| gone.id() == object.id()));
             (garbage, fini)
         };
         if garbage.is_empty() {
@@ -322,7 +322,7 @@ impl Loader {
         };
         let Some(found) = found else {
             return Err(Error::UndefinedSymbol {
-                object: self.shown_name(&place.object),
+                object: place.object.shown().to_vec(),
                 symbol: name.to_vec(),
                 version: version.map(<[u8]>::to_vec),
             });
@@ -348,16 +348,6 @@ impl Loader {
         })
     }
 
-    /// Returns the name errors show for an object: the program goes by its `argv[0]`.
-    fn shown_name(&self, object: &Object) -> Vec<u8> {
-        if object.role() == Role::Main {
-            // SAFETY: `program_name` gives a C string that stays.
-            unsafe { crate::stack::c_bytes(self.program_name()) }.to_vec()
-        } else {
-            object.path().to_vec()
-        }
-    }
-
     /// Returns the address of a thread-local variable in the calling thread.
     pub(crate) fn tls_address(&self, index: &TlsIndex) -> usize {
         let thread_pointer = self.host().thread_pointer();
@@ -375,25 +365,18 @@ impl Loader {
         }
     }
 
-    /// Runs the FINI functions of everything, in reverse order of initialisation: the program is about to exit.
+    /// Runs the FINI functions of everything: the program is about to exit.
     pub(crate) fn fini(&self) {
-        loop {
-            let next = {
+        let order = self.state().lock(self.host()).fini_order();
+        for object in &order {
+            {
                 let mut state = self.state().lock(self.host());
-                let Some(id) = state.init_order.pop() else {
-                    return;
-                };
-                match state.node_mut(id) {
-                    Some(node) if !node.finished => {
-                        node.finished = true;
-                        Some(node.object.clone())
-                    }
-                    _ => None,
+                match state.node_mut(object.id()) {
+                    Some(node) if node.initialised && !node.finished => node.finished = true,
+                    _ => continue,
                 }
-            };
-            if let Some(object) = next {
-                self.run_fini_functions(&object);
             }
+            self.run_fini_functions(object);
         }
     }
 }

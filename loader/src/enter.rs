@@ -177,11 +177,11 @@ impl Loader {
         }));
         let trampoline = self.host().gate(Gate::ThreadAtexitRun);
         let real = self.thread_atexit().load(Ordering::Relaxed);
+        // libc looks for the object of its third argument unless it is the one it saw last, which at first is 0. It
+        // finds none and counts the destructor for the program, which is never unloaded.
+        let arguments = [trampoline, record.expose_provenance(), trampoline, 0];
         // SAFETY: libc's own function, with a function that takes the record.
-        unsafe {
-            self.host()
-                .call(real, [trampoline, record.expose_provenance(), 0, 0])
-        }
+        unsafe { self.host().call(real, arguments) }
     }
 
     /// # Safety

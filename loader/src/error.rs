@@ -1,5 +1,7 @@
 //! What can go wrong, in the words of glibc's `ld.so`: programs compare and print `dlerror()`.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -128,3 +130,18 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl Error {
+    /// Returns what `ld.so` prints, without the end of the line, when this keeps a program from starting, and the
+    /// status it exits with. `program` is `argv[0]`.
+    pub fn at_startup(&self, program: &[u8]) -> (String, i32) {
+        let program = crate::text::Text(program);
+        match self {
+            Self::VersionNotFound { .. } => (format!("{program}: {self}"), 1),
+            Self::UndefinedSymbol { .. } => {
+                (format!("{program}: symbol lookup error: {self}"), 127)
+            }
+            _ => (format!("{program}: error while loading shared libraries: {self}"), 127),
+        }
+    }
+}

@@ -44,7 +44,10 @@ impl Loader {
         }
         let image = Image::map(self.host(), path, file, headers)?;
         let id = state.new_id();
-        let object = Object::new(id, path, file.id(), is_main, image, how.thread)?;
+        // SAFETY: `program_name` gives a C string that stays.
+        let program = unsafe { crate::stack::c_bytes(self.program_name()) };
+        let shown = if is_main { program } else { path };
+        let object = Object::new(id, path, shown, file.id(), is_main, image, how.thread)?;
         self.host().trace(&Event::Mapped {
             object: path,
             base: object.bias(),
@@ -159,7 +162,6 @@ impl Loader {
                     continue;
                 }
                 node.initialised = true;
-                state.init_order.push(object.id());
             }
             // The program's own INIT functions are run by libc's start-up code.
             if object.role() != Role::Main {
@@ -237,7 +239,7 @@ impl Loader {
             };
             // SAFETY: the pages are the object's own, and nobody runs its code yet.
             unsafe { host.protect(start, end - start, access) }.map_err(|errno| Error::Host {
-                object: object.path().to_vec(),
+                object: object.shown().to_vec(),
                 doing: "cannot change memory protections",
                 errno,
             })?;

@@ -74,6 +74,8 @@ pub(crate) struct Object {
     id: ObjectId,
     /// The path it was loaded by, with a terminating NUL.
     path: Vec<u8>,
+    /// What messages call it: the program goes by its `argv[0]`.
+    shown: Vec<u8>,
     file_id: FileId,
     role: Role,
     bias: usize,
@@ -136,13 +138,14 @@ impl Object {
     pub(crate) fn new(
         id: ObjectId,
         path: &[u8],
+        shown: &[u8],
         file_id: FileId,
         is_main: bool,
         image: Image,
         owner: &Arc<ThreadRef>,
     ) -> Result<Arc<Self>, Error> {
         let malformed = |what| Error::Malformed {
-            object: path.to_vec(),
+            object: shown.to_vec(),
             what,
         };
         let Image {
@@ -183,6 +186,7 @@ impl Object {
             link_map,
             id,
             path: nul_path,
+            shown: shown.to_vec(),
             file_id,
             role,
             bias,
@@ -272,11 +276,6 @@ impl Object {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Returns the address of the dynamic section.
-    pub(crate) fn dynamic_section(&self) -> usize {
-        self.link_map.0[L_LD].load(Ordering::Acquire)
-    }
-
     pub(crate) fn id(&self) -> ObjectId {
         self.id
     }
@@ -284,6 +283,11 @@ impl Object {
     /// Returns the path the object was loaded by.
     pub(crate) fn path(&self) -> &[u8] {
         self.path.strip_suffix(b"\0").unwrap_or(&self.path)
+    }
+
+    /// Returns the name messages show.
+    pub(crate) fn shown(&self) -> &[u8] {
+        &self.shown
     }
 
     /// Returns the address of the path as a C string.
@@ -539,7 +543,7 @@ impl Object {
         };
         // SAFETY: the pages lie in the object's region; relocation, the only writer, is over.
         unsafe { host.protect(span.start, span.len(), Access::Read) }.map_err(|errno| Error::Host {
-            object: self.path().to_vec(),
+            object: self.shown().to_vec(),
             doing: "cannot apply additional memory protection after relocation",
             errno,
         })

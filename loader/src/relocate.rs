@@ -243,7 +243,7 @@ impl<'a> Relocation<'a> {
             Kind::TlsDescriptor => return self.descriptor(entry, rela, last),
             Kind::Unknown => {
                 return Err(Error::Unsupported {
-                    object: object.path().to_vec(),
+                    object: object.shown().to_vec(),
                     what: "unexpected reloc type",
                 });
             }
@@ -360,7 +360,7 @@ impl<'a> Relocation<'a> {
             self.tls.lock(self.host).make_static(found.object);
         }
         found.object.tls_offset().ok_or_else(|| Error::Unsupported {
-            object: object.path().to_vec(),
+            object: object.shown().to_vec(),
             what: "cannot allocate memory in static TLS block",
         })
     }
@@ -450,7 +450,7 @@ fn r_sym(rela: &Rela) -> usize {
 
 fn malformed(object: &Object, what: &'static str) -> Error {
     Error::Malformed {
-        object: object.path().to_vec(),
+        object: object.shown().to_vec(),
         what,
     }
 }
@@ -458,7 +458,7 @@ fn malformed(object: &Object, what: &'static str) -> Error {
 /// Makes the error for a symbol nobody defines.
 pub(crate) fn undefined(object: &Object, index: usize, name: &[u8]) -> Error {
     Error::UndefinedSymbol {
-        object: object.path().to_vec(),
+        object: object.shown().to_vec(),
         symbol: name.to_vec(),
         version: lookup::wanted_version(object, index).map(|version| version.name.to_vec()),
     }

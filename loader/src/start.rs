@@ -29,7 +29,8 @@ impl Loader {
     /// are visible meanwhile. IFUNC resolvers run here, with the thread pointer set to the main thread's; it is put
     /// back before the function returns.
     ///
-    /// `path` is the program's file, already looked up in `PATH`, absolute (it gives `$ORIGIN`). `stack` is the address
+    /// `path` is the program's file, already looked up in `PATH`, absolute and free of symbolic links, as
+    /// `/proc/self/exe` has it (it gives `$ORIGIN`). `stack` is the address
     /// of the initial stack content as Linux lays it out: `argc`, `argv…`, 0, `envp…`, 0, auxiliary vector. The vector
     /// must hold `AT_RANDOM`, `AT_PAGESZ`, `AT_CLKTCK`, `AT_MINSIGSTKSZ` if known, and (with any value) `AT_PHDR`,
     /// `AT_PHNUM`, `AT_ENTRY`, `AT_BASE`: these four are filled in. `LD_LIBRARY_PATH`, `LD_PRELOAD` and `LD_BIND_NOW`

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) initialised: bool,
     /// FINI functions have been started.
     pub(crate) finished: bool,
+    /// Being unloaded: nobody finds it by name any more.
+    pub(crate) going: bool,
 }
 
 /// Everything loads know.
@@ -47,8 +49,6 @@ pub(crate) struct State {
     adds: u64,
     subs: u64,
     retired: Retired<World>,
-    /// In the order INIT functions were run.
-    pub(crate) init_order: Vec<ObjectId>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
     /// Address of `struct r_debug`, and of the function debuggers stop at.
@@ -68,7 +68,6 @@ impl State {
             adds: 0,
             subs: 0,
             retired: Retired::new(),
-            init_order: Vec::new(),
             bind_now: false,
             r_debug: 0,
             r_brk: 0,
@@ -112,6 +111,7 @@ impl State {
             group: None,
             initialised: false,
             finished: false,
+            going: false,
         });
     }
 
@@ -156,7 +156,7 @@ impl State {
         };
         self.nodes
             .iter()
-            .filter(|node| !node.finished)
+            .filter(|node| !node.going)
             .find(has_name)
             .map(|node| node.object.id())
     }
@@ -166,7 +166,7 @@ impl State {
         let node = self
             .nodes
             .iter_mut()
-            .find(|node| node.object.file_id() == id && !node.finished)?;
+            .find(|node| node.object.file_id() == id && !node.going)?;
         node.names.push(name.to_vec());
         Some(node.object.id())
     }
@@ -265,31 +265,55 @@ impl State {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
         for object in objects.iter().rev() {
-            self.visit(object.id(), &mut seen, &mut order);
+            self.visit(object.id(), &mut seen, &mut order, |node| node.needed.clone());
+        }
+        order.retain(|object| self.node(object.id()).is_some_and(|node| !node.initialised));
+        order
+    }
+
+    /// Returns everything in the order FINI functions are run: who uses an object comes before it, whether by
+    /// DT_NEEDED or because a reference was bound to it, and the program comes first.
+    pub(crate) fn fini_order(&self) -> Vec<Arc<Object>> {
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::new();
+        for node in self.nodes.iter().rev() {
+            self.visit(node.object.id(), &mut seen, &mut order, |node| {
+                let uses = node.uses.iter().copied().chain(node.object.bound_to());
+                node.needed.iter().copied().chain(uses).collect()
+            });
+        }
+        order.reverse();
+        if let Some(main) = order.iter().position(|object| object.role() == Role::Main) {
+            order[..=main].rotate_right(1);
         }
         order
     }
 
-    fn visit(&self, root: ObjectId, seen: &mut BTreeSet<ObjectId>, order: &mut Vec<Arc<Object>>) {
+    /// Appends what is reachable from `root` and not yet seen, whatever an object leads to before the object itself.
+    fn visit(
+        &self,
+        root: ObjectId,
+        seen: &mut BTreeSet<ObjectId>,
+        order: &mut Vec<Arc<Object>>,
+        leads_to: impl Fn(&Node) -> Vec<ObjectId>,
+    ) {
         // An explicit stack: chains of needed objects can be longer than a kernel stack is deep.
-        let mut stack = alloc::vec![(root, 0)];
-        seen.insert(root)
-            .then_some(())
-            .unwrap_or_else(|| stack.clear());
-        while let Some((id, next)) = stack.last_mut() {
-            let Some(node) = self.node(*id) else {
-                stack.pop();
-                continue;
-            };
-            if let Some(&needed) = node.needed.get(*next) {
-                *next += 1;
-                if seen.insert(needed) {
-                    stack.push((needed, 0));
-                }
+        let mut stack = Vec::new();
+        let mut enter = |id: ObjectId, stack: &mut Vec<(Arc<Object>, Vec<ObjectId>)>| {
+            if let Some(node) = self.node(id)
+                && seen.insert(id)
+            {
+                let mut next = leads_to(node);
+                next.reverse();
+                stack.push((node.object.clone(), next));
+            }
+        };
+        enter(root, &mut stack);
+        while let Some((object, next)) = stack.last_mut() {
+            if let Some(id) = next.pop() {
+                enter(id, &mut stack);
             } else {
-                if !node.initialised {
-                    order.push(node.object.clone());
-                }
+                order.push(object.clone());
                 stack.pop();
             }
         }
@@ -312,9 +336,9 @@ impl State {
             let Some(provider) = provider else { continue };
             if !provider.object.versions().provides(needed.name) && !needed.weak {
                 return Err(Error::VersionNotFound {
-                    object: provider.object.path().to_vec(),
+                    object: provider.object.shown().to_vec(),
                     version: needed.name.to_vec(),
-                    wanted_by: node.object.path().to_vec(),
+                    wanted_by: node.object.shown().to_vec(),
                 });
             }
         }
@@ -351,7 +375,7 @@ impl State {
         }
         self.nodes
             .iter()
-            .filter(|node| !live.contains(&node.object.id()) && !node.finished)
+            .filter(|node| !live.contains(&node.object.id()) && !node.going)
             .map(|node| node.object.clone())
             .collect()
     }
@@ -367,7 +391,6 @@ impl State {
             node.locals.retain(|(root, _)| !gone.contains(root));
         }
         self.global.retain(|object| !gone.contains(&object.id()));
-        self.init_order.retain(|id| !gone.contains(id));
         self.subs += gone.len() as u64;
     }
 
@@ -380,7 +403,6 @@ impl State {
                 object: node.object.clone(),
                 locals: node.locals.iter().map(|(_, group)| group.clone()).collect(),
                 group: node.group.clone(),
-                initialised: node.initialised,
             })
             .collect();
         let world = Arc::new(World::new(

@@ -27,8 +27,6 @@ pub(crate) struct Entry {
     pub(crate) locals: Vec<Group>,
     /// The object and what it needs, breadth first: what `dlsym` with its handle searches.
     pub(crate) group: Option<Group>,
-    /// Whether its INIT functions have been started.
-    pub(crate) initialised: bool,
 }
 
 /// A snapshot.

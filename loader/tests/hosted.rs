@@ -3,7 +3,7 @@
 //! Every file in `fixtures/` is one test. Lines of it that start with `//$ ` or `#$ ` are shell commands that build it,
 //! in an empty directory, with `$S` naming the file; lines that start with `//> ` or `#> ` are the commands whose
 //! output is compared, with `$RUN` before the program's name (nothing, or `elfin-hosted`). Without the latter the
-//! command is `$RUN ./a.out`. A program of `/usr/bin` that can print its version is one more test.
+//! command is `$RUN ./a.out`. Where `ld.so` itself fails, lines that start with `//= ` say what must be printed. A program of `/usr/bin` that can print its version is one more test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,23 +93,33 @@ fn run_fixture(fixture: &Path, hosted: &Path) -> Result<(), Failed> {
     if runs.is_empty() {
         runs.push("$RUN ./a.out".to_owned());
     }
-    // The variables come after the command's own `NAME=VALUE` words, which must not reach the runner's shell.
+    let expected = commands('=').join("\n");
     runs.iter().try_for_each(|command| {
         let command = command.replace("$S", &fixture.to_string_lossy());
-        compare(&command, &dir, hosted)
+        if expected.is_empty() {
+            return compare(&command, &dir, hosted);
+        }
+        let ours = describe(&run(&command, &dir, hosted)?);
+        if ours.trim_end() == expected {
+            return Ok(());
+        }
+        Err(format!("{command}\n--- expected\n{expected}\n--- elfin-hosted\n{ours}").into())
     })
 }
 
 /// Runs a command both ways and compares.
 fn compare(command: &str, dir: &Path, hosted: &Path) -> Result<(), Failed> {
-    let run = |runner: &Path| shell(command, dir).env("RUN", runner).stdin(Stdio::null()).output();
-    let native = run(Path::new(""))?;
-    let ours = run(hosted)?;
+    let native = run(command, dir, Path::new(""))?;
+    let ours = run(command, dir, hosted)?;
     let (native, ours) = (describe(&native), describe(&ours));
     if native == ours {
         return Ok(());
     }
     Err(format!("{command}\n--- ld.so\n{native}\n--- elfin-hosted\n{ours}").into())
+}
+
+fn run(command: &str, dir: &Path, runner: &Path) -> std::io::Result<Output> {
+    shell(command, dir).env("RUN", runner).stdin(Stdio::null()).output()
 }
 
 fn shell(command: &str, dir: &Path) -> Command {

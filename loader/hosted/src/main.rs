@@ -80,11 +80,11 @@ unsafe extern "C" fn main(stack: usize) -> ! {
     // SAFETY: the kernel's own layout, with fewer arguments.
     let program = match unsafe { LOADER.load_program(&path, stack) } {
         Ok(program) => program,
-        Err(error) => fail(&path, &error),
+        Err(error) => fail(argument(stack, 0), &error),
     };
     // SAFETY: just loaded; this thread has no thread pointer of its own.
     if let Err(error) = unsafe { LOADER.run_init(&program) } {
-        fail(&path, &error);
+        fail(argument(stack, 0), &error);
     }
     // SAFETY: the loader says that the program is ready.
     unsafe { elfin_hosted_enter(program.entry, program.stack, program.fini) }
@@ -114,11 +114,11 @@ fn environment(stack: usize, argc: usize, name: &[u8]) -> Option<&'static [u8]> 
 /// Looks a program up in PATH and makes its path absolute.
 fn find_program(name: &[u8], path: Option<&[u8]>) -> Option<Vec<u8>> {
     if name.contains(&b'/') {
-        return Some(process::absolute(name));
+        return Some(process::resolved(name));
     }
     path.unwrap_or(b"/usr/bin:/bin").split(|&byte| byte == b':').find_map(|dir| {
         let candidate = [dir, b"/", name].concat();
-        process::is_file(&candidate).then(|| process::absolute(&candidate))
+        process::is_file(&candidate).then(|| process::resolved(&candidate))
     })
 }
 
@@ -151,15 +151,11 @@ fn drop_arguments(stack: usize, argc: usize, skip: usize) -> usize {
     }
 }
 
-fn fail(path: &[u8], error: &Error) -> ! {
-    let path = core::str::from_utf8(path).unwrap_or("?");
-    let what = match error {
-        Error::UndefinedSymbol { .. } => "symbol lookup error",
-        Error::Foreign(_) => "not for this loader",
-        _ => "error while loading shared libraries",
-    };
-    sys::write_error(format!("{path}: {what}: {error}\n").as_bytes());
-    sys::exit(127);
+fn fail(program: &[u8], error: &Error) -> ! {
+    let (line, status) = error.at_startup(program);
+    sys::write_error(line.as_bytes());
+    sys::write_error(b"\n");
+    sys::exit(usize::try_from(status).unwrap_or(127));
 }
 
 #[panic_handler]

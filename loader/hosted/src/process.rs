@@ -82,8 +82,33 @@ pub(crate) fn is_file(path: &[u8]) -> bool {
     open(path).is_ok()
 }
 
+/// Follows the symbolic links of a path, as far as there are any.
+pub(crate) fn resolved(path: &[u8]) -> Vec<u8> {
+    let Ok(file) = open(path) else {
+        return absolute(path);
+    };
+    let link = alloc::format!("/proc/self/fd/{}\0", file.descriptor);
+    let mut target = vec![0; PAGE_SIZE];
+    let arguments = [
+        link.as_ptr().expose_provenance(),
+        target.as_mut_ptr().expose_provenance(),
+        PAGE_SIZE,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads the name and writes into the buffer.
+    match unsafe { sys::result(sys::READLINK, arguments) } {
+        Ok(len) => {
+            target.truncate(len);
+            target
+        }
+        Err(_) => absolute(path),
+    }
+}
+
 /// Makes a path absolute.
-pub(crate) fn absolute(path: &[u8]) -> Vec<u8> {
+fn absolute(path: &[u8]) -> Vec<u8> {
     if path.starts_with(b"/") {
         return path.to_vec();
     }
