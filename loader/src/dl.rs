@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use crate::debug::{RState, announce};
 use crate::elf::version::Version;
 use crate::error::Error;
+use crate::host::Errno;
 use crate::load::Adding;
 use crate::loader::Loader;
 use crate::lookup::{Definition, Request, Value, find, find_in, may_go};
 use crate::object::{Object, ObjectId, Role, Visibility};
 use crate::relocate::Bind;
-use crate::search::{directory_of, expand};
+use crate::search::expand;
 use crate::thread::ThreadRef;
 use crate::tls::{self, TlsIndex};
 use crate::world::Group;
@@ -35,9 +36,11 @@ impl Loader {
     /// Loads an object and whatever it needs, or finds it loaded; returns its handle, 0 for RTLD_NOLOAD's "no".
     pub(crate) fn dlopen(&self, name: &[u8], mode: usize, caller: usize) -> Result<usize, Error> {
         if mode & (RTLD_LAZY | RTLD_NOW) == 0 {
-            return Err(Error::Invalid(
-                "invalid mode for dlopen(): Invalid argument",
-            ));
+            return Err(Error::Host {
+                object: name.to_vec(),
+                doing: "invalid mode for dlopen()",
+                errno: Errno::EINVAL,
+            });
         }
         let thread = self.current_thread();
         let held = self.family().enter(self.host(), &thread);
@@ -51,9 +54,8 @@ impl Loader {
                 let main = state.with_role(Role::Main).map(|main| main.handle());
                 return main.ok_or(Error::Invalid("no program is loaded"));
             }
-            let origin = caller
-                .as_ref()
-                .map_or(&b"."[..], |caller| directory_of(caller.path()));
+            let origin = caller.as_ref().or(state.with_role(Role::Main));
+            let origin = origin.map_or(&b"."[..], |caller| caller.origin());
             let name = expand(name, origin);
             let first = state.nodes().len();
             let how = Adding {
@@ -156,6 +158,7 @@ impl Loader {
             }
             self.relocate(&mut state, &order, thread, bind)?
         };
+        self.check_functions(new)?;
         for word in &deferred {
             // SAFETY: all objects are relocated but for the words on this list.
             unsafe { word.finish(self.host()) };

@@ -15,7 +15,6 @@ use crate::host::Gate;
 use crate::image::address;
 use crate::loader::Loader;
 use crate::object::Object;
-use crate::search::directory_of;
 use crate::stack::c_bytes;
 use crate::thread::ThreadRef;
 use crate::tls::{self, Tls, TlsIndex};
@@ -245,7 +244,7 @@ impl Loader {
                 Tls::existing_block(self.host().thread_pointer(), object.tls_module())
             }
             RTLD_DI_ORIGIN => {
-                let origin = directory_of(object.path());
+                let origin = object.origin();
                 // SAFETY: the caller's promise: room for the string.
                 unsafe {
                     core::ptr::copy_nonoverlapping(

@@ -80,6 +80,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use crate::text::Text;
         match self {
+            // Linux opens a directory; it is reading that fails.
+            Self::CannotOpen { name, errno } if *errno == Errno::EISDIR => {
+                write!(f, "{}: cannot read file data: {errno}", Text(name))
+            }
             Self::CannotOpen { name, errno } => {
                 write!(f, "{}: cannot open shared object file: {errno}", Text(name))
             }
@@ -132,6 +136,20 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl Error {
+    /// Returns what is wrong, without naming the object or the system's error.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::CannotOpen { errno, .. } if *errno == Errno::EISDIR => "cannot read file data",
+            Self::CannotOpen { .. } => "cannot open shared object file",
+            Self::Malformed { what, .. } | Self::Unsupported { what, .. } => what,
+            Self::Host { doing, .. } => doing,
+            Self::UndefinedSymbol { .. } => "undefined symbol",
+            Self::VersionNotFound { .. } => "version not found",
+            Self::Foreign(_) => "not for this loader",
+            Self::Invalid(text) => text,
+        }
+    }
+
     /// Returns what `ld.so` prints, without the end of the line, when this keeps a program from starting, and the
     /// status it exits with. `program` is `argv[0]`.
     pub fn at_startup(&self, program: &[u8]) -> (String, i32) {

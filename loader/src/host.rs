@@ -8,6 +8,7 @@
 //! use the program's `malloc`, and must be callable from every thread that passes a [`Gate`].
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::AtomicU32;
 
@@ -27,6 +28,8 @@ impl Errno {
     pub const EACCES: Self = Self(13);
     /// Not a directory.
     pub const ENOTDIR: Self = Self(20);
+    /// Is a directory.
+    pub const EISDIR: Self = Self(21);
     /// Invalid argument.
     pub const EINVAL: Self = Self(22);
 }
@@ -254,6 +257,8 @@ pub enum Event<'a> {
         /// The function.
         function: usize,
     },
+    /// `ld.so` would print this line on the program's standard error, and so should the host.
+    Warning(&'a str),
     /// Something worth a line in the log.
     Note(&'a str),
 }
@@ -273,6 +278,11 @@ pub unsafe trait Host: Sync {
     ///
     /// What `open(2)` and `fstat(2)` give; [`Errno::ENOENT`] makes the loader look further.
     fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno>;
+
+    /// Returns the current directory, with which relative paths are completed for `$ORIGIN`; empty if there is none.
+    fn current_directory(&self) -> Vec<u8> {
+        Vec::new()
+    }
 
     /// Reserves `len` bytes of inaccessible address space (a multiple of the page size), aligned to `align`:
     /// exactly at `at`, which must be free, or anywhere.

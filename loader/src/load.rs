@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
 use crate::family::Held;
-use crate::host::{Event, File, Host};
+use crate::host::{Errno, Event, File, Host};
 use crate::image::{Image, address};
 use crate::loader::Loader;
 use crate::object::{Object, ObjectId, Role, Visibility};
+use crate::search::directory_of;
 use crate::relocate::{Bind, Deferred, Relocation};
 use crate::state::State;
 use crate::thread::ThreadRef;
@@ -47,7 +48,18 @@ impl Loader {
         // SAFETY: `program_name` gives a C string that stays.
         let program = unsafe { crate::stack::c_bytes(self.program_name()) };
         let shown = if is_main { program } else { path };
-        let object = Object::new(id, path, shown, file.id(), is_main, image, how.thread)?;
+        let mut origin = directory_of(path).to_vec();
+        if !origin.starts_with(b"/") {
+            origin = [&self.host().current_directory(), &b"/"[..], &origin].concat();
+        }
+        let thread = how.thread;
+        let object = Object::new(id, path, shown, origin, file.id(), is_main, image, thread)?;
+        if object.dynamic().program && !is_main {
+            return Err(Error::Malformed {
+                object: path.to_vec(),
+                what: "cannot dynamically load position-independent executable",
+            });
+        }
         self.host().trace(&Event::Mapped {
             object: path,
             base: object.bias(),
@@ -173,15 +185,7 @@ impl Loader {
     fn run_init_functions(&self, object: &Object) {
         let InitArguments { argc, argv, envp } = self.init_arguments();
         let dynamic = object.dynamic();
-        let first = dynamic.init.map(|vaddr| object.real(vaddr));
-        let array = object
-            .words(dynamic.init_array.vaddr, dynamic.init_array.size)
-            .unwrap_or(&[]);
-        for function in first.into_iter().chain(array.iter().copied()) {
-            // 0 and -1 mark unused entries.
-            if function == 0 || function == usize::MAX {
-                continue;
-            }
+        for function in object.functions(dynamic.init, dynamic.init_array) {
             self.host().trace(&Event::Init {
                 object: object.path(),
                 function,
@@ -194,16 +198,31 @@ impl Loader {
     /// Runs the FINI functions of one object.
     pub(crate) fn run_fini_functions(&self, object: &Object) {
         let dynamic = object.dynamic();
-        let array = object
-            .words(dynamic.fini_array.vaddr, dynamic.fini_array.size)
-            .unwrap_or(&[]);
-        let last = dynamic.fini.map(|vaddr| object.real(vaddr));
-        for function in array.iter().rev().copied().chain(last) {
-            if function != 0 && function != usize::MAX {
-                // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
-                unsafe { self.host().call(function, [0; 4]) };
+        for function in object.functions(dynamic.fini, dynamic.fini_array).rev() {
+            // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
+            unsafe { self.host().call(function, [0; 4]) };
+        }
+    }
+
+    /// Checks that INIT and FINI functions of relocated objects are code.
+    pub(crate) fn check_functions(&self, objects: &[Arc<Object>]) -> Result<(), Error> {
+        let world = self.world().get();
+        let is_code = |function: usize| {
+            let entry = world.as_ref().and_then(|world| world.at(function));
+            entry.is_some_and(|entry| entry.object.is_executable(function))
+        };
+        for object in objects {
+            let dynamic = object.dynamic();
+            let init = object.functions(dynamic.init, dynamic.init_array);
+            let fini = object.functions(dynamic.fini, dynamic.fini_array);
+            if !init.chain(fini).all(is_code) {
+                return Err(Error::Malformed {
+                    object: object.shown().to_vec(),
+                    what: "INIT or FINI function outside the executable segments",
+                });
             }
         }
+        Ok(())
     }
 
     /// Makes objects visible as a step of a load has it.
@@ -267,6 +286,10 @@ impl Problem {
                 object: path.to_vec(),
                 doing: "cannot read file data",
                 errno,
+            },
+            Self::OtherMachine => Error::CannotOpen {
+                name: path.to_vec(),
+                errno: Errno::ENOENT,
             },
             Self::Malformed(what) => Error::Malformed {
                 object: path.to_vec(),

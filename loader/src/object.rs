@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use goblin::elf::program_header as pt;
 
-use crate::elf::dynamic::Dynamic;
+use crate::elf::dynamic::{Dynamic, Table};
 use crate::elf::hash::{GnuHash, HashTable};
 use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
@@ -76,6 +76,8 @@ pub(crate) struct Object {
     path: Vec<u8>,
     /// What messages call it: the program goes by its `argv[0]`.
     shown: Vec<u8>,
+    /// The directory it was loaded from, absolute: `$ORIGIN`.
+    origin: Vec<u8>,
     file_id: FileId,
     role: Role,
     bias: usize,
@@ -139,6 +141,7 @@ impl Object {
         id: ObjectId,
         path: &[u8],
         shown: &[u8],
+        origin: Vec<u8>,
         file_id: FileId,
         is_main: bool,
         image: Image,
@@ -187,6 +190,7 @@ impl Object {
             id,
             path: nul_path,
             shown: shown.to_vec(),
+            origin,
             file_id,
             role,
             bias,
@@ -288,6 +292,11 @@ impl Object {
     /// Returns the name messages show.
     pub(crate) fn shown(&self) -> &[u8] {
         &self.shown
+    }
+
+    /// Returns what `$ORIGIN` stands for.
+    pub(crate) fn origin(&self) -> &[u8] {
+        &self.origin
     }
 
     /// Returns the address of the path as a C string.
@@ -521,6 +530,31 @@ impl Object {
             .filter(constant)
             .filter_map(|segment| memory.slice(address(segment.p_vaddr), address(segment.p_filesz)))
             .collect()
+    }
+
+    /// Says whether an address lies in an executable segment.
+    pub(crate) fn is_executable(&self, at: usize) -> bool {
+        let vaddr = at.wrapping_sub(self.bias);
+        self.segments.iter().any(|segment| {
+            let start = address(segment.p_vaddr);
+            segment.p_type == pt::PT_LOAD
+                && segment.p_flags & pt::PF_X != 0
+                && (start..start + address(segment.p_memsz)).contains(&vaddr)
+        })
+    }
+
+    /// Returns the object's INIT functions, or its FINI functions, in the order of the dynamic section. 0 and -1 mark
+    /// unused entries of arrays.
+    pub(crate) fn functions(
+        &self,
+        one: Option<usize>,
+        array: Table,
+    ) -> impl DoubleEndedIterator<Item = usize> {
+        let array = self.words(array.vaddr, array.size).unwrap_or(&[]);
+        one.map(|vaddr| self.real(vaddr))
+            .into_iter()
+            .chain(array.iter().copied())
+            .filter(|&function| function != 0 && function != usize::MAX)
     }
 
     /// Returns the pages PT_GNU_RELRO covers.

@@ -182,9 +182,13 @@ impl<'a> Relocation<'a> {
             Kind::None => return Ok(()),
             Kind::Relative => object.real(addend),
             Kind::IRelative => {
+                let resolver = object.real(addend);
+                if !object.is_executable(resolver) {
+                    return Err(malformed(object, "IFUNC resolver outside the executable segments"));
+                }
                 let deferred = Deferred {
                     place: word(self)?,
-                    resolver: object.real(addend),
+                    resolver,
                     addend: 0,
                 };
                 self.deferred.push(deferred);

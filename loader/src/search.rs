@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use crate::arch;
 use crate::elf::cache::Cache;
+use crate::elf::header::is_for_another_machine;
 use crate::error::Error;
 use crate::host::{Errno, File, Host};
 
@@ -136,6 +137,9 @@ fn in_directory(host: &dyn Host, dir: &[u8], name: &[u8]) -> Option<Found> {
         [dir, b"/", name].concat()
     };
     let file = host.open(&path).ok()?;
+    if is_for_another_machine(&*file) {
+        return None;
+    }
     Some(Found { path, file })
 }
 

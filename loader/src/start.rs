@@ -3,6 +3,7 @@
 //! The order of the steps matters more than any of them; docs of the functions below give the reasons.
 
 use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -11,7 +12,7 @@ use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
 use crate::gates::{address_of, defined};
 use crate::glibc::{self, Fields, probe};
-use crate::host::{Errno, Gate};
+use crate::host::{Errno, Event, Gate};
 use crate::load::{Adding, InitArguments};
 use crate::loader::{Loader, Program};
 use crate::object::{Object, Role, Visibility};
@@ -115,6 +116,7 @@ impl Loader {
             Self::unprotect_text(self.host(), object, true)?;
         }
         let deferred = self.relocate(&mut state, &order, thread, bind)?;
+        self.check_functions(&objects)?;
         for word in &deferred {
             // SAFETY: everything is relocated but for the words on this list, and those of ld.so and libc come first.
             unsafe { word.finish(self.host()) };
@@ -205,9 +207,10 @@ impl Loader {
                 // The program searches them before what it needs itself.
                 Ok(_) => {}
                 // ld.so says so and goes on.
-                Err(error) => self.host().trace(&crate::host::Event::Note(&alloc::format!(
-                    "ERROR: ld.so: object '{}' from LD_PRELOAD cannot be preloaded ({error}): ignored.",
-                    crate::text::Text(name)
+                Err(error) => self.host().trace(&Event::Warning(&format!(
+                    "ERROR: ld.so: object '{}' from LD_PRELOAD cannot be preloaded ({}): ignored.",
+                    crate::text::Text(name),
+                    error.reason(),
                 ))),
             }
         }

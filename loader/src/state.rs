@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::host::FileId;
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
-use crate::search::{self, Search, Wanted, directory_of};
+use crate::search::{self, Search, Wanted};
 use crate::tls::Tls;
 use crate::world::{Entry, Group, READERS, UniqueTable, World};
 
@@ -180,7 +180,7 @@ impl State {
         let list = |object: &Object, offset: Option<usize>| {
             let list = offset.and_then(|offset| object.string(offset).map(<[u8]>::to_vec));
             list.map_or_else(Vec::new, |list| {
-                search::directories(&list, directory_of(object.path()))
+                search::directories(&list, object.origin())
             })
         };
         wanted.runpath = list(&node.object, node.object.dynamic().runpath);

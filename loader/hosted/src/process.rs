@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::AtomicU32;
 
-use loader::{Access, Errno, File, FileId, Gate, Host, PAGE_SIZE};
+use loader::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE};
 
 use crate::{gates, sys};
 
@@ -107,16 +107,22 @@ pub(crate) fn resolved(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Makes a path absolute.
-fn absolute(path: &[u8]) -> Vec<u8> {
-    if path.starts_with(b"/") {
-        return path.to_vec();
-    }
+/// Returns the current directory.
+fn current_directory() -> Vec<u8> {
     let mut directory = vec![0; PAGE_SIZE];
     let arguments = [directory.as_mut_ptr().expose_provenance(), PAGE_SIZE, 0, 0, 0, 0];
     // SAFETY: the kernel writes into the buffer.
     let len = unsafe { sys::result(sys::GETCWD, arguments) }.unwrap_or(1);
     directory.truncate(len - 1);
+    directory
+}
+
+/// Makes a path absolute.
+fn absolute(path: &[u8]) -> Vec<u8> {
+    if path.starts_with(b"/") {
+        return path.to_vec();
+    }
+    let mut directory = current_directory();
     directory.push(b'/');
     directory.extend_from_slice(path.strip_prefix(b"./").unwrap_or(path));
     directory
@@ -248,6 +254,17 @@ unsafe impl Host for Process {
         sys::write_error(message.as_bytes());
         sys::write_error(b"\n");
         sys::exit(127);
+    }
+
+    fn current_directory(&self) -> Vec<u8> {
+        current_directory()
+    }
+
+    fn trace(&self, event: &Event<'_>) {
+        if let Event::Warning(line) = event {
+            sys::write_error(line.as_bytes());
+            sys::write_error(b"\n");
+        }
     }
 
     fn gate(&self, gate: Gate) -> usize {

@@ -12,6 +12,8 @@ const DT_RELR: u64 = 36;
 /// DF_1_NOW and DF_1_NODELETE of DT_FLAGS_1; DF_1_INITFIRST is not used by anything Debian ships.
 const DF_1_NOW: u64 = 1;
 const DF_1_NODELETE: u64 = 8;
+/// A position-independent program.
+const DF_1_PIE: u64 = 0x0800_0000;
 const DF_SYMBOLIC: u64 = 2;
 const DF_TEXTREL: u64 = 4;
 const DF_BIND_NOW: u64 = 8;
@@ -54,6 +56,7 @@ pub(crate) struct Dynamic {
     pub(crate) symbolic: bool,
     pub(crate) text_relocations: bool,
     pub(crate) nodelete: bool,
+    pub(crate) program: bool,
 }
 
 impl Dynamic {
@@ -107,6 +110,7 @@ impl Dynamic {
                 dt::DT_FLAGS_1 => {
                     dynamic.bind_now |= entry.d_val & DF_1_NOW != 0;
                     dynamic.nodelete |= entry.d_val & DF_1_NODELETE != 0;
+                    dynamic.program |= entry.d_val & DF_1_PIE != 0;
                 }
                 _ => {}
             }

@@ -26,6 +26,8 @@ pub(crate) struct Headers {
 pub(crate) enum Problem {
     /// It cannot be read.
     Read(Errno),
+    /// It is for another machine: as good as absent.
+    OtherMachine,
     /// It is not an ELF file this machine can run; the text is glibc's.
     Malformed(&'static str),
 }
@@ -52,9 +54,7 @@ impl Headers {
         let ehdr: Header =
             Elf::parse_header(&bytes).map_err(|_| Problem::Malformed("invalid ELF header"))?;
         if ehdr.e_machine != header::EM_X86_64 {
-            return Err(Problem::Malformed(
-                "ELF file machine architecture not x86-64",
-            ));
+            return Err(Problem::OtherMachine);
         }
         let fixed = match ehdr.e_type {
             header::ET_EXEC => true,
@@ -73,7 +73,7 @@ impl Headers {
             .checked_add(table.len() as u64)
             .is_none_or(|end| end > file.size())
         {
-            return Err(Problem::Malformed("file too short"));
+            return Err(Problem::Malformed("cannot read file data"));
         }
         file.read_exact_at(ehdr.e_phoff, &mut table)
             .map_err(Problem::Read)?;
@@ -136,6 +136,18 @@ impl Headers {
             .iter()
             .filter(move |segment| segment.p_type == p_type)
     }
+}
+
+/// Says whether a file is an ELF file for a machine, or of a class, that is not this one: a search goes on then.
+pub(crate) fn is_for_another_machine(file: &dyn File) -> bool {
+    let mut bytes = [0; 20];
+    if file.size() < 64 || file.read_exact_at(0, &mut bytes).is_err() {
+        return false;
+    }
+    let [.., low, high] = bytes;
+    bytes.starts_with(header::ELFMAG)
+        && (bytes[header::EI_CLASS] != header::ELFCLASS64
+            || u16::from_le_bytes([low, high]) != header::EM_X86_64)
 }
 
 /// Returns the interpreter a program asks for, if any.
