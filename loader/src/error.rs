@@ -159,7 +159,10 @@ impl Error {
             Self::UndefinedSymbol { .. } => {
                 (format!("{program}: symbol lookup error: {self}"), 127)
             }
-            _ => (format!("{program}: error while loading shared libraries: {self}"), 127),
+            _ => (
+                format!("{program}: error while loading shared libraries: {self}"),
+                127,
+            ),
         }
     }
 }

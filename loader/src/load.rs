@@ -10,8 +10,8 @@ use crate::host::{Errno, Event, File, Host};
 use crate::image::{Image, address};
 use crate::loader::Loader;
 use crate::object::{Object, ObjectId, Role, Visibility};
-use crate::search::directory_of;
 use crate::relocate::{Bind, Deferred, Relocation};
+use crate::search::directory_of;
 use crate::state::State;
 use crate::thread::ThreadRef;
 

@@ -72,7 +72,7 @@ impl<T> Published<T> {
         let old = self.current.swap(new, Ordering::SeqCst);
         if !old.is_null() {
             // SAFETY: `old` came from `Arc::into_raw` and the publication's count goes over to this `Arc`.
-            retired.values.push(unsafe { Arc::from_raw(old) });
+            retired.push(unsafe { Arc::from_raw(old) });
         }
     }
 }
@@ -100,7 +100,10 @@ impl<T> Retired<T> {
 
     /// Keeps a value until readers have left it.
     pub(crate) fn push(&mut self, value: Arc<T>) {
-        self.values.push(value);
+        // One reference is enough, and two would keep each other from being the last.
+        if !self.values.iter().any(|kept| Arc::ptr_eq(kept, &value)) {
+            self.values.push(value);
+        }
     }
 
     /// Frees what no reader holds. `readers` is the counter of the places the values come from.

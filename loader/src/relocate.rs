@@ -184,7 +184,10 @@ impl<'a> Relocation<'a> {
             Kind::IRelative => {
                 let resolver = object.real(addend);
                 if !object.is_executable(resolver) {
-                    return Err(malformed(object, "IFUNC resolver outside the executable segments"));
+                    return Err(malformed(
+                        object,
+                        "IFUNC resolver outside the executable segments",
+                    ));
                 }
                 let deferred = Deferred {
                     place: word(self)?,

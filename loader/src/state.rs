@@ -179,9 +179,7 @@ impl State {
         };
         let list = |object: &Object, offset: Option<usize>| {
             let list = offset.and_then(|offset| object.string(offset).map(<[u8]>::to_vec));
-            list.map_or_else(Vec::new, |list| {
-                search::directories(&list, object.origin())
-            })
+            list.map_or_else(Vec::new, |list| search::directories(&list, object.origin()))
         };
         wanted.runpath = list(&node.object, node.object.dynamic().runpath);
         if node.object.dynamic().runpath.is_some() {
@@ -265,7 +263,9 @@ impl State {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
         for object in objects.iter().rev() {
-            self.visit(object.id(), &mut seen, &mut order, |node| node.needed.clone());
+            self.visit(object.id(), &mut seen, &mut order, |node| {
+                node.needed.clone()
+            });
         }
         order.retain(|object| self.node(object.id()).is_some_and(|node| !node.initialised));
         order

@@ -16,18 +16,92 @@ const PATIENCE: &str = "60";
 
 /// Programs of `/usr/bin` asked for their version, if they are there.
 const PROGRAMS: &[&str] = &[
-    "apt", "awk", "bash", "bc", "bzip2", "cat", "cmake", "cp", "curl", "date", "dd", "df", "diff", "dpkg", "du", "env",
-    "expr", "file", "find", "g++", "gawk", "gcc", "gdb", "git", "gpg", "grep", "gzip", "id", "jq", "ld", "less", "ls",
-    "lzma", "m4", "make", "mawk", "mkdir", "mv", "nm", "node", "objdump", "openssl", "patch", "perl", "pgrep", "ps",
-    "python3", "qemu-img", "qemu-system-x86_64", "readelf", "rsync", "sed", "seq", "sh", "sort", "sqlite3", "ssh",
-    "stat", "strace", "strip", "sudo", "tail", "tar", "tee", "timeout", "top", "tr", "uname", "unzip", "vim", "wc",
-    "wget", "xargs", "xz", "zip", "zstd",
+    "apt",
+    "awk",
+    "bash",
+    "bc",
+    "bzip2",
+    "cat",
+    "cmake",
+    "cp",
+    "curl",
+    "date",
+    "dd",
+    "df",
+    "diff",
+    "dpkg",
+    "du",
+    "env",
+    "expr",
+    "file",
+    "find",
+    "g++",
+    "gawk",
+    "gcc",
+    "gdb",
+    "git",
+    "gpg",
+    "grep",
+    "gzip",
+    "id",
+    "jq",
+    "ld",
+    "less",
+    "ls",
+    "lzma",
+    "m4",
+    "make",
+    "mawk",
+    "mkdir",
+    "mv",
+    "nm",
+    "node",
+    "objdump",
+    "openssl",
+    "patch",
+    "perl",
+    "pgrep",
+    "ps",
+    "python3",
+    "qemu-img",
+    "qemu-system-x86_64",
+    "readelf",
+    "rsync",
+    "sed",
+    "seq",
+    "sh",
+    "sort",
+    "sqlite3",
+    "ssh",
+    "stat",
+    "strace",
+    "strip",
+    "sudo",
+    "tail",
+    "tar",
+    "tee",
+    "timeout",
+    "top",
+    "tr",
+    "uname",
+    "unzip",
+    "vim",
+    "wc",
+    "wget",
+    "xargs",
+    "xz",
+    "zip",
+    "zstd",
 ];
 
 fn main() {
     let arguments = Arguments::from_args();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let hosted = if arguments.list { PathBuf::new() } else { build_runner(&root) };
+    let hosted = if arguments.list {
+        PathBuf::new()
+    } else {
+        build_runner(&root)
+    };
     let mut trials = Vec::new();
     let mut fixtures: Vec<PathBuf> = fs::read_dir(root.join("tests/fixtures"))
         .expect("tests/fixtures is part of the sources")
@@ -35,7 +109,9 @@ fn main() {
         .collect();
     fixtures.sort();
     for fixture in fixtures {
-        let name = fixture.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name = fixture
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let hosted = hosted.clone();
         trials.push(Trial::test(name, move || run_fixture(&fixture, &hosted)));
     }
@@ -60,7 +136,15 @@ fn build_runner(root: &Path) -> PathBuf {
     let workspace = root.parent().expect("the crate lies in a workspace");
     let target = workspace.join("target/hosted");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "-p", "loader-hosted", "--target", "x86_64-unknown-linux-gnu"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            "loader-hosted",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+        ])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(workspace)
@@ -119,7 +203,10 @@ fn compare(command: &str, dir: &Path, hosted: &Path) -> Result<(), Failed> {
 }
 
 fn run(command: &str, dir: &Path, runner: &Path) -> std::io::Result<Output> {
-    shell(command, dir).env("RUN", runner).stdin(Stdio::null()).output()
+    shell(command, dir)
+        .env("RUN", runner)
+        .stdin(Stdio::null())
+        .output()
 }
 
 fn shell(command: &str, dir: &Path) -> Command {
@@ -130,5 +217,10 @@ fn shell(command: &str, dir: &Path) -> Command {
 
 fn describe(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}stderr: {}{}", text(&output.stdout), text(&output.stderr), output.status)
+    format!(
+        "{}stderr: {}{}",
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status
+    )
 }

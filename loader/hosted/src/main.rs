@@ -92,7 +92,8 @@ unsafe extern "C" fn main(stack: usize) -> ! {
 
 fn argument(stack: usize, index: usize) -> &'static [u8] {
     // SAFETY: the caller checked `index` against `argc`; the vector holds C strings.
-    unsafe { CStr::from_ptr(*((stack + 8 + 8 * index) as *const *const core::ffi::c_char)) }.to_bytes()
+    unsafe { CStr::from_ptr(*((stack + 8 + 8 * index) as *const *const core::ffi::c_char)) }
+        .to_bytes()
 }
 
 fn environment(stack: usize, argc: usize, name: &[u8]) -> Option<&'static [u8]> {
@@ -104,7 +105,10 @@ fn environment(stack: usize, argc: usize, name: &[u8]) -> Option<&'static [u8]> 
             return None;
         }
         // SAFETY: it holds C strings.
-        if let Some(value) = unsafe { CStr::from_ptr(string) }.to_bytes().strip_prefix(name) {
+        if let Some(value) = unsafe { CStr::from_ptr(string) }
+            .to_bytes()
+            .strip_prefix(name)
+        {
             return Some(value);
         }
         at += 8;
@@ -116,10 +120,12 @@ fn find_program(name: &[u8], path: Option<&[u8]>) -> Option<Vec<u8>> {
     if name.contains(&b'/') {
         return Some(process::resolved(name));
     }
-    path.unwrap_or(b"/usr/bin:/bin").split(|&byte| byte == b':').find_map(|dir| {
-        let candidate = [dir, b"/", name].concat();
-        process::is_file(&candidate).then(|| process::resolved(&candidate))
-    })
+    path.unwrap_or(b"/usr/bin:/bin")
+        .split(|&byte| byte == b':')
+        .find_map(|dir| {
+            let candidate = [dir, b"/", name].concat();
+            process::is_file(&candidate).then(|| process::resolved(&candidate))
+        })
 }
 
 /// Takes the first `skip` arguments out of the initial stack content by moving everything behind them down.

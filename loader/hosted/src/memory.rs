@@ -32,12 +32,20 @@ pub(crate) struct Allocator(spin::Mutex<Heap>);
 
 impl Allocator {
     pub(crate) const fn new() -> Self {
-        Self(spin::Mutex::new(Heap { free: [ptr::null_mut(); CLASSES], next: 0, end: 0 }))
+        Self(spin::Mutex::new(Heap {
+            free: [ptr::null_mut(); CLASSES],
+            next: 0,
+            end: 0,
+        }))
     }
 }
 
 fn class(layout: Layout) -> Option<usize> {
-    let size = layout.size().max(layout.align()).max(SMALLEST).next_power_of_two();
+    let size = layout
+        .size()
+        .max(layout.align())
+        .max(SMALLEST)
+        .next_power_of_two();
     (size <= LARGEST).then(|| (size / SMALLEST).trailing_zeros() as usize)
 }
 
@@ -63,7 +71,9 @@ unsafe impl GlobalAlloc for Allocator {
         }
         let at = heap.next.next_multiple_of(size);
         if at + size > heap.end {
-            let Some(chunk) = map(CHUNK) else { return ptr::null_mut() };
+            let Some(chunk) = map(CHUNK) else {
+                return ptr::null_mut();
+            };
             heap.next = chunk + size;
             heap.end = chunk + CHUNK;
             return chunk as *mut u8;
@@ -75,7 +85,12 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(class) = class(layout) else {
             // SAFETY: a mapping of its own, made in `large` with this length.
-            unsafe { sys::call(sys::MUNMAP, [block.expose_provenance(), large_len(layout), 0, 0, 0, 0]) };
+            unsafe {
+                sys::call(
+                    sys::MUNMAP,
+                    [block.expose_provenance(), large_len(layout), 0, 0, 0, 0],
+                )
+            };
             return;
         };
         let mut heap = self.0.lock();

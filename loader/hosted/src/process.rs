@@ -63,16 +63,34 @@ fn open(path: &[u8]) -> Result<OpenFile, Errno> {
     let arguments = [name.as_ptr().expose_provenance(), O_CLOEXEC, 0, 0, 0, 0];
     // SAFETY: the kernel reads the name.
     let descriptor = unsafe { sys::result(sys::OPEN, arguments) }.map_err(Errno)?;
-    let mut file = OpenFile { descriptor, id: FileId { device: 0, inode: 0 }, size: 0 };
-    let mut stat =
-        Stat { device: 0, inode: 0, links: 0, mode: 0, ids: [0; 3], special: 0, size: 0, rest: [0; 11] };
+    let mut file = OpenFile {
+        descriptor,
+        id: FileId {
+            device: 0,
+            inode: 0,
+        },
+        size: 0,
+    };
+    let mut stat = Stat {
+        device: 0,
+        inode: 0,
+        links: 0,
+        mode: 0,
+        ids: [0; 3],
+        special: 0,
+        size: 0,
+        rest: [0; 11],
+    };
     let at = core::ptr::from_mut(&mut stat).expose_provenance();
     // SAFETY: the kernel fills the structure, which is 144 bytes long.
     unsafe { sys::result(sys::FSTAT, [descriptor, at, 0, 0, 0, 0]) }.map_err(Errno)?;
     if stat.mode & S_IFMT != S_IFREG {
         return Err(Errno(21));
     }
-    file.id = FileId { device: stat.device, inode: stat.inode };
+    file.id = FileId {
+        device: stat.device,
+        inode: stat.inode,
+    };
     file.size = stat.size;
     Ok(file)
 }
@@ -110,7 +128,14 @@ pub(crate) fn resolved(path: &[u8]) -> Vec<u8> {
 /// Returns the current directory.
 fn current_directory() -> Vec<u8> {
     let mut directory = vec![0; PAGE_SIZE];
-    let arguments = [directory.as_mut_ptr().expose_provenance(), PAGE_SIZE, 0, 0, 0, 0];
+    let arguments = [
+        directory.as_mut_ptr().expose_provenance(),
+        PAGE_SIZE,
+        0,
+        0,
+        0,
+        0,
+    ];
     // SAFETY: the kernel writes into the buffer.
     let len = unsafe { sys::result(sys::GETCWD, arguments) }.unwrap_or(1);
     directory.truncate(len - 1);
@@ -140,8 +165,17 @@ impl File for OpenFile {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(done);
-            let arguments = [self.descriptor, rest.as_mut_ptr().expose_provenance(), rest.len(), at, 0, 0];
+            let at = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .saturating_add(done);
+            let arguments = [
+                self.descriptor,
+                rest.as_mut_ptr().expose_provenance(),
+                rest.len(),
+                at,
+                0,
+                0,
+            ];
             // SAFETY: the kernel writes into the buffer.
             match unsafe { sys::result(sys::PREAD64, arguments) }.map_err(Errno)? {
                 0 => return Err(Errno::EINVAL),
@@ -151,11 +185,23 @@ impl File for OpenFile {
         Ok(())
     }
 
-    unsafe fn map(&self, addr: usize, len: usize, offset: u64, access: Access) -> Result<(), Errno> {
+    unsafe fn map(
+        &self,
+        addr: usize,
+        len: usize,
+        offset: u64,
+        access: Access,
+    ) -> Result<(), Errno> {
         let offset = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
         let flags = MAP_PRIVATE | MAP_FIXED;
         // SAFETY: the caller owns the range.
-        unsafe { sys::result(sys::MMAP, [addr, len, bits(access), flags, self.descriptor, offset]) }.map_err(Errno)?;
+        unsafe {
+            sys::result(
+                sys::MMAP,
+                [addr, len, bits(access), flags, self.descriptor, offset],
+            )
+        }
+        .map_err(Errno)?;
         Ok(())
     }
 }
@@ -176,10 +222,13 @@ unsafe impl Host for Process {
         }
         let slack = align.saturating_sub(PAGE_SIZE);
         // SAFETY: wherever there is room.
-        let start =
-            unsafe { sys::result(sys::MMAP, [0, len + slack, 0, flags, usize::MAX, 0]) }.map_err(Errno)?;
+        let start = unsafe { sys::result(sys::MMAP, [0, len + slack, 0, flags, usize::MAX, 0]) }
+            .map_err(Errno)?;
         let aligned = start.next_multiple_of(align);
-        for (at, len) in [(start, aligned - start), (aligned + len, start + slack - aligned)] {
+        for (at, len) in [
+            (start, aligned - start),
+            (aligned + len, start + slack - aligned),
+        ] {
             if len != 0 {
                 // SAFETY: the ends of the range just made, which nobody knows.
                 unsafe { self.unmap(at, len) };
@@ -191,7 +240,8 @@ unsafe impl Host for Process {
     unsafe fn zero(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
         // SAFETY: the caller owns the range.
-        unsafe { sys::result(sys::MMAP, [addr, len, bits(access), flags, usize::MAX, 0]) }.map_err(Errno)?;
+        unsafe { sys::result(sys::MMAP, [addr, len, bits(access), flags, usize::MAX, 0]) }
+            .map_err(Errno)?;
         Ok(())
     }
 
@@ -212,7 +262,9 @@ unsafe impl Host for Process {
         }
         let thread_pointer;
         // SAFETY: every thread has a control block by now, whose first word is its own address (psABI).
-        unsafe { asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly, preserves_flags)) };
+        unsafe {
+            asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly, preserves_flags))
+        };
         thread_pointer
     }
 
@@ -222,11 +274,21 @@ unsafe impl Host for Process {
         unsafe { sys::call(sys::ARCH_PRCTL, [sys::ARCH_SET_FS, address, 0, 0, 0, 0]) };
     }
 
-    fn register_main_thread(&self, clear_tid: usize, robust_list: usize, robust_list_len: usize) -> u32 {
+    fn register_main_thread(
+        &self,
+        clear_tid: usize,
+        robust_list: usize,
+        robust_list_len: usize,
+    ) -> u32 {
         // SAFETY: the addresses are in the main thread's descriptor, which stays.
         let tid = unsafe { sys::call(sys::SET_TID_ADDRESS, [clear_tid, 0, 0, 0, 0, 0]) };
         // SAFETY: as above.
-        unsafe { sys::call(sys::SET_ROBUST_LIST, [robust_list, robust_list_len, 0, 0, 0, 0]) };
+        unsafe {
+            sys::call(
+                sys::SET_ROBUST_LIST,
+                [robust_list, robust_list_len, 0, 0, 0, 0],
+            )
+        };
         u32::try_from(tid).unwrap_or(0)
     }
 
@@ -241,13 +303,23 @@ unsafe impl Host for Process {
     fn wait(&self, word: &AtomicU32, value: u32) {
         let at = word.as_ptr().expose_provenance();
         // SAFETY: the kernel reads the word.
-        unsafe { sys::call(sys::FUTEX, [at, sys::FUTEX_WAIT_PRIVATE, value as usize, 0, 0, 0]) };
+        unsafe {
+            sys::call(
+                sys::FUTEX,
+                [at, sys::FUTEX_WAIT_PRIVATE, value as usize, 0, 0, 0],
+            )
+        };
     }
 
     fn wake(&self, word: &AtomicU32) {
         let at = word.as_ptr().expose_provenance();
         // SAFETY: the kernel uses the address only.
-        unsafe { sys::call(sys::FUTEX, [at, sys::FUTEX_WAKE_PRIVATE, 0x7fff_ffff, 0, 0, 0]) };
+        unsafe {
+            sys::call(
+                sys::FUTEX,
+                [at, sys::FUTEX_WAKE_PRIVATE, 0x7fff_ffff, 0, 0, 0],
+            )
+        };
     }
 
     fn fatal(&self, message: &str) -> ! {
@@ -273,4 +345,5 @@ unsafe impl Host for Process {
 }
 
 /// Whether the program's threads have thread pointers: from the moment the first is set.
-static HAS_THREAD_POINTER: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+static HAS_THREAD_POINTER: core::sync::atomic::AtomicBool =
+    core::sync::atomic::AtomicBool::new(false);

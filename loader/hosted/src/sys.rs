@@ -60,7 +60,12 @@ pub(crate) unsafe fn result(number: usize, arguments: [usize; 6]) -> Result<usiz
 /// Writes to standard error.
 pub(crate) fn write_error(text: &[u8]) {
     // SAFETY: the kernel reads the text.
-    unsafe { call(WRITE, [2, text.as_ptr().expose_provenance(), text.len(), 0, 0, 0]) };
+    unsafe {
+        call(
+            WRITE,
+            [2, text.as_ptr().expose_provenance(), text.len(), 0, 0, 0],
+        )
+    };
 }
 
 /// Ends the process.
