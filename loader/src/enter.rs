@@ -251,8 +251,8 @@ impl Loader {
                         origin.as_ptr(),
                         argument as *mut u8,
                         origin.len(),
-                    )
-                };
+                    );
+                }
                 // SAFETY: as above.
                 unsafe { *((argument + origin.len()) as *mut u8) = 0 };
                 return 0;

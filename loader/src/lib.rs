@@ -30,9 +30,11 @@ mod stack;
 mod start;
 mod state;
 mod sync;
+mod tables;
 mod text;
 mod thread;
 mod tls;
+mod visibility;
 mod world;
 
 pub use error::{Error, Foreign};

@@ -9,7 +9,7 @@ use crate::family::Held;
 use crate::host::{Errno, Event, File, Host};
 use crate::image::{Image, address};
 use crate::loader::Loader;
-use crate::object::{Object, ObjectId, Role, Visibility};
+use crate::object::{Names, Object, ObjectId, Role, Visibility};
 use crate::relocate::{Bind, Deferred, Relocation};
 use crate::search::directory_of;
 use crate::state::State;
@@ -52,8 +52,13 @@ impl Loader {
         if !origin.starts_with(b"/") {
             origin = [&self.host().current_directory(), &b"/"[..], &origin].concat();
         }
+        let names = Names {
+            path,
+            shown,
+            origin,
+        };
         let thread = how.thread;
-        let object = Object::new(id, path, shown, origin, file.id(), is_main, image, thread)?;
+        let object = Object::new(id, names, file.id(), is_main, image, thread)?;
         if object.dynamic().program && !is_main {
             return Err(Error::Malformed {
                 object: path.to_vec(),

@@ -16,14 +16,18 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use goblin::elf::program_header as pt;
 
 use crate::elf::dynamic::{Dynamic, Table};
-use crate::elf::hash::{GnuHash, HashTable};
+use crate::elf::hash::HashTable;
 use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
 use crate::host::{Access, FileId, Gate, Host};
 use crate::image::{Image, Region, address, page_floor};
-use crate::thread::{ThreadId, ThreadRef};
+pub(crate) use crate::tables::TlsSegment;
+use crate::tables::{Memory, Tables, headers_address, tls_segment};
+use crate::thread::ThreadRef;
 use crate::tls::TlsIndex;
+pub(crate) use crate::visibility::Visibility;
+use crate::visibility::VisibilityCell;
 
 /// A number no other object has or had. Larger means loaded later.
 pub(crate) type ObjectId = u64;
@@ -41,30 +45,14 @@ pub(crate) enum Role {
     Library,
 }
 
-/// Which threads find an object's definitions by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Visibility {
-    /// Everybody.
-    Public,
-    /// The thread that maps and relocates it.
-    ThreadOnly(ThreadId),
-    /// The thread that runs its INIT functions, and that thread's descendants.
-    ThreadAndItsChildren(ThreadId),
-}
-
-/// An object's PT_TLS segment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TlsSegment {
-    /// Address of the initialisation image.
-    pub(crate) image: usize,
-    /// Size of the image.
-    pub(crate) file_size: usize,
-    /// Size of the block.
-    pub(crate) size: usize,
-    /// Alignment of the block.
-    pub(crate) align: usize,
-    /// Residue of the block's address modulo its alignment.
-    pub(crate) skew: usize,
+/// What a new object is called.
+pub(crate) struct Names<'a> {
+    /// The path it is loaded by.
+    pub(crate) path: &'a [u8],
+    /// The name for messages.
+    pub(crate) shown: &'a [u8],
+    /// The directory it is in, absolute.
+    pub(crate) origin: Vec<u8>,
 }
 
 /// A loaded object.
@@ -91,7 +79,7 @@ pub(crate) struct Object {
     tls_module: AtomicUsize,
     /// Distance of the TLS block below the thread pointer; 0: the block is dynamic.
     tls_offset: AtomicUsize,
-    visibility: AtomicU64,
+    visibility: VisibilityCell,
     /// Objects that lazy binding has tied this one to; 0 ends the list.
     bound_to: [AtomicU64; 16],
     /// Stays loaded for ever.
@@ -99,24 +87,12 @@ pub(crate) struct Object {
     /// Thread-local destructors of the object that have not run yet.
     pub(crate) pending_destructors: AtomicUsize,
     /// Arguments of the object's TLS descriptors.
+    #[expect(clippy::vec_box, reason = "descriptors hold their addresses")]
     tls_indices: spin::Mutex<Vec<Box<TlsIndex>>>,
     /// Symbols whose definition is replaced by a gate: index and gate.
     overrides: Vec<(usize, Gate)>,
     // Last, so that it goes last: the tables point into it.
     region: Region,
-}
-
-/// The tables of an object, in its own memory. Valid for as long as the object's region is mapped, which is why they
-/// are handed out only for the lifetime of the object.
-struct Tables {
-    strings: &'static [u8],
-    symbols: &'static [Sym],
-    hash: Option<HashTable<'static>>,
-    versym: Option<&'static [u16]>,
-    versions: Versions<'static>,
-    rela: &'static [Rela],
-    plt_rela: &'static [Rela],
-    relr: &'static [u64],
 }
 
 /// `struct link_map` as far as its layout has been the same in every reviewed glibc (up to `l_info`), and room behind
@@ -139,14 +115,17 @@ impl Object {
     /// section, as glibc does and as programs that read it rely on.
     pub(crate) fn new(
         id: ObjectId,
-        path: &[u8],
-        shown: &[u8],
-        origin: Vec<u8>,
+        names: Names<'_>,
         file_id: FileId,
         is_main: bool,
         image: Image,
         owner: &Arc<ThreadRef>,
     ) -> Result<Arc<Self>, Error> {
+        let Names {
+            path,
+            shown,
+            origin,
+        } = names;
         let malformed = |what| Error::Malformed {
             object: shown.to_vec(),
             what,
@@ -202,7 +181,7 @@ impl Object {
             tls,
             tls_module: AtomicUsize::new(0),
             tls_offset: AtomicUsize::new(0),
-            visibility: AtomicU64::new(pack(Visibility::ThreadOnly(owner.id()))),
+            visibility: VisibilityCell::new(Visibility::ThreadOnly(owner.id())),
             bound_to: [const { AtomicU64::new(0) }; 16],
             pinned: AtomicBool::new(false),
             pending_destructors: AtomicUsize::new(0),
@@ -440,19 +419,13 @@ impl Object {
     }
 
     pub(crate) fn set_visibility(&self, visibility: Visibility) {
-        self.visibility.store(pack(visibility), Ordering::Release);
+        self.visibility.set(visibility);
     }
 
     /// Says whether a thread finds this object's definitions by name. `None` stands for a thread the loader does not
     /// know, which sees what is public.
     pub(crate) fn is_visible_to(&self, thread: Option<&ThreadRef>) -> bool {
-        match unpack(self.visibility.load(Ordering::Acquire)) {
-            Visibility::Public => true,
-            Visibility::ThreadOnly(owner) => thread.is_some_and(|thread| thread.id() == owner),
-            Visibility::ThreadAndItsChildren(worker) => {
-                thread.is_some_and(|thread| thread.is_or_descends_from(worker))
-            }
-        }
+        self.visibility.admits(thread)
     }
 
     /// Notes that a slot of this object was bound to `target`, which must then stay loaded as long as this object.
@@ -584,124 +557,6 @@ impl Object {
     }
 }
 
-impl Tables {
-    fn find(memory: &Memory<'_>, dynamic: &Dynamic) -> Option<Self> {
-        let strings: &[u8] = if dynamic.strings.size == 0 {
-            &[]
-        } else {
-            memory.slice(dynamic.strings.vaddr, dynamic.strings.size)?
-        };
-        let symbols: &[Sym] = match dynamic.symbols {
-            Some(vaddr) => memory.rest(vaddr)?,
-            None => &[],
-        };
-        let hash = match (dynamic.gnu_hash, dynamic.hash) {
-            (Some(vaddr), _) => Some(HashTable::Gnu(GnuHash::new(memory.rest(vaddr)?)?)),
-            (None, Some(vaddr)) => Some(HashTable::SysV(memory.rest(vaddr)?)),
-            (None, None) => None,
-        };
-        let versym = match dynamic.versym {
-            Some(vaddr) => Some(memory.rest(vaddr)?),
-            None => None,
-        };
-        let definitions = match dynamic.verdef {
-            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
-            None => None,
-        };
-        let needs = match dynamic.verneed {
-            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
-            None => None,
-        };
-        Some(Self {
-            strings,
-            symbols,
-            hash,
-            versym,
-            versions: Versions::parse(definitions, needs, strings)?,
-            rela: memory.table(dynamic.rela)?,
-            plt_rela: memory.table(dynamic.plt_rela)?,
-            relr: memory.table(dynamic.relr)?,
-        })
-    }
-}
-
-/// An object's memory as its PT_LOAD headers describe it: the bounds every table is checked against.
-struct Memory<'a> {
-    bias: usize,
-    segments: &'a [ProgramHeader],
-}
-
-impl Memory<'_> {
-    /// Returns how many bytes there are from `vaddr` to the end of its segment, if it lies in a readable one.
-    fn room(&self, vaddr: usize) -> Option<usize> {
-        self.segments
-            .iter()
-            .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_R != 0)
-            .filter(|segment| vaddr >= address(segment.p_vaddr))
-            .find_map(|segment| {
-                (address(segment.p_vaddr) + address(segment.p_memsz)).checked_sub(vaddr)
-            })
-            .filter(|&room| room != 0)
-    }
-
-    /// Views `size` bytes at `vaddr` as an array (a partial last element is left out).
-    fn slice<T>(&self, vaddr: usize, size: usize) -> Option<&'static [T]> {
-        let at = self.bias.wrapping_add(vaddr);
-        if size > self.room(vaddr)? || !at.is_multiple_of(align_of::<T>()) {
-            return None;
-        }
-        // SAFETY: the bytes lie in a readable segment of the object and `at` is aligned; all `T` used here are plain
-        // integers in a row. The lifetime is the region's: `Tables` says how that is kept.
-        Some(unsafe { core::slice::from_raw_parts(at as *const T, size / size_of::<T>()) })
-    }
-
-    /// Views everything from `vaddr` to the end of its segment.
-    fn rest<T>(&self, vaddr: usize) -> Option<&'static [T]> {
-        self.slice(vaddr, self.room(vaddr)?)
-    }
-
-    /// Views a table of known size; an absent one is empty.
-    fn table<T>(&self, table: crate::elf::dynamic::Table) -> Option<&'static [T]> {
-        if table.size == 0 {
-            Some(&[])
-        } else {
-            self.slice(table.vaddr, table.size)
-        }
-    }
-}
-
-fn tls_segment(memory: &Memory<'_>) -> Result<Option<TlsSegment>, &'static str> {
-    let Some(segment) = memory
-        .segments
-        .iter()
-        .find(|segment| segment.p_type == pt::PT_TLS)
-    else {
-        return Ok(None);
-    };
-    let (vaddr, file_size) = (address(segment.p_vaddr), address(segment.p_filesz));
-    let (size, align) = (address(segment.p_memsz), address(segment.p_align).max(1));
-    if size == 0 {
-        return Ok(None);
-    }
-    let readable = file_size == 0 || memory.room(vaddr).is_some_and(|room| room >= file_size);
-    if !align.is_power_of_two()
-        || align > 1 << 20
-        || size > 1 << 30
-        || file_size > size
-        || !readable
-    {
-        return Err("invalid PT_TLS segment");
-    }
-    let image = memory.bias.wrapping_add(vaddr);
-    Ok(Some(TlsSegment {
-        image,
-        file_size,
-        size,
-        align,
-        skew: vaddr & (align - 1),
-    }))
-}
-
 fn section_is_writable(object: &Object, vaddr: usize) -> bool {
     object.segments.iter().any(|segment| {
         let start = address(segment.p_vaddr);
@@ -709,42 +564,4 @@ fn section_is_writable(object: &Object, vaddr: usize) -> bool {
             && segment.p_flags & pt::PF_W != 0
             && (start..start + address(segment.p_memsz)).contains(&vaddr)
     })
-}
-
-fn headers_address(segments: &[ProgramHeader], phoff: usize, bias: usize) -> usize {
-    if let Some(segment) = segments
-        .iter()
-        .find(|segment| segment.p_type == pt::PT_PHDR)
-    {
-        return bias.wrapping_add(address(segment.p_vaddr));
-    }
-    segments
-        .iter()
-        .filter(|segment| segment.p_type == pt::PT_LOAD)
-        .find(|segment| {
-            let start = address(segment.p_offset);
-            (start..start + address(segment.p_filesz)).contains(&phoff)
-        })
-        .map_or(0, |segment| {
-            bias.wrapping_add(address(segment.p_vaddr) + phoff - address(segment.p_offset))
-        })
-}
-
-const LEVEL_SHIFT: u32 = 62;
-
-fn pack(visibility: Visibility) -> u64 {
-    match visibility {
-        Visibility::Public => 0,
-        Visibility::ThreadOnly(thread) => 1 << LEVEL_SHIFT | thread,
-        Visibility::ThreadAndItsChildren(thread) => 2 << LEVEL_SHIFT | thread,
-    }
-}
-
-fn unpack(word: u64) -> Visibility {
-    let thread = word & ((1 << LEVEL_SHIFT) - 1);
-    match word >> LEVEL_SHIFT {
-        0 => Visibility::Public,
-        1 => Visibility::ThreadOnly(thread),
-        _ => Visibility::ThreadAndItsChildren(thread),
-    }
 }

@@ -78,7 +78,7 @@ impl Loader {
             .iter()
             .map(|node| node.object.clone())
             .collect();
-        let (main, libc, rtld) = roles(&state)?;
+        let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
         if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {
             self.thread_atexit()
@@ -128,20 +128,13 @@ impl Loader {
         // SAFETY: libc and ld.so are relocated, and the thread pointer is set.
         let offsets = unsafe { probe::find(self.host(), &fields, &libc, &rtld)? };
         let total = static_size + fields.pthread_size.next_multiple_of(64);
-        let count = objects.len();
-        // SAFETY: as above.
-        unsafe {
-            glibc::fill(
-                self.host(),
-                &fields,
-                &offsets,
-                stack,
-                &main,
-                total,
-                count,
-                search_list(&objects),
-            )
+        let space = glibc::NameSpace {
+            main: &main,
+            count: objects.len(),
+            search_list: search_list(&objects),
         };
+        // SAFETY: as above.
+        unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, total) };
         for object in &order {
             Self::unprotect_text(self.host(), object, false)?;
         }
@@ -261,8 +254,8 @@ impl Loader {
         unsafe {
             self.tls()
                 .lock(self.host())
-                .add_thread(thread_pointer, thread.clone())
-        };
+                .add_thread(thread_pointer, thread.clone());
+        }
         // SAFETY: the control block is ready.
         unsafe { self.host().set_thread_pointer(thread_pointer) };
         Ok(thread_pointer)
@@ -333,8 +326,8 @@ impl Loader {
         let tp = program.thread_pointer;
         // SAFETY: the thread is W, its control block is `tp`, and `fill` has initialised the lists.
         unsafe {
-            glibc::thread::adopt_main(self.host(), fields, tp, program.rseq_offset, program.stack)
-        };
+            glibc::thread::adopt_main(self.host(), fields, tp, program.rseq_offset, program.stack);
+        }
         if let Some(function) = address_of(libc, b"__libc_early_init") {
             // SAFETY: it takes a bool: this is the initial name space.
             unsafe { self.host().call(function, [1, 0, 0, 0]) };
@@ -346,14 +339,15 @@ impl Loader {
     }
 }
 
-fn roles(state: &State) -> Result<(Arc<Object>, Arc<Object>, Arc<Object>), Error> {
+/// Returns the program, libc and `ld.so`.
+fn roles(state: &State) -> Result<[Arc<Object>; 3], Error> {
     let with_role = |role| state.with_role(role).cloned();
     match (
         with_role(Role::Main),
         with_role(Role::Libc),
         with_role(Role::Rtld),
     ) {
-        (Some(main), Some(libc), Some(rtld)) => Ok((main, libc, rtld)),
+        (Some(main), Some(libc), Some(rtld)) => Ok([main, libc, rtld]),
         _ => Err(Error::Foreign(Foreign::Glibc(b"not used".to_vec()))),
     }
 }

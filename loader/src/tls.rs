@@ -336,8 +336,8 @@ impl Tls {
         }
         // SAFETY: as above.
         let len = unsafe { *((dtv + DTV_LEN) as *const usize) };
-        // SAFETY: the table has `len` words.
         if module < len {
+            // SAFETY: the table has `len` words.
             unsafe { *((dtv + DTV_SLOTS + module * 8) as *const usize) }
         } else {
             0
@@ -388,8 +388,8 @@ unsafe fn fill(at: *mut u8, segment: &TlsSegment) {
             at.add(segment.file_size),
             0,
             segment.size - segment.file_size,
-        )
-    };
+        );
+    }
 }
 
 impl Record {

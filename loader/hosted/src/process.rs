@@ -263,8 +263,8 @@ unsafe impl Host for Process {
         let thread_pointer;
         // SAFETY: every thread has a control block by now, whose first word is its own address (psABI).
         unsafe {
-            asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly, preserves_flags))
-        };
+            asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly, preserves_flags));
+        }
         thread_pointer
     }
 

@@ -119,7 +119,7 @@ impl Headers {
                 Some(last)
                     if in_file && segment.p_filesz <= segment.p_memsz && segment.p_vaddr >= end =>
                 {
-                    end = last
+                    end = last;
                 }
                 _ => return Err(Problem::Malformed("ELF load command past end of file")),
             }

@@ -109,6 +109,15 @@ pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset
 #[repr(C)]
 struct DlfcnHook([usize; 13]);
 
+/// What libc is told of the only name space.
+pub(crate) struct NameSpace<'a> {
+    pub(crate) main: &'a Object,
+    /// How many objects there are.
+    pub(crate) count: usize,
+    /// Address of the search list.
+    pub(crate) search_list: usize,
+}
+
 /// Fills in `_rtld_global_ro` and `_rtld_global`.
 ///
 /// # Safety
@@ -119,10 +128,8 @@ pub(crate) unsafe fn fill(
     fields: &Fields,
     offsets: &probe::Offsets,
     stack: &InitialStack,
-    main: &Object,
+    space: &NameSpace<'_>,
     static_size: usize,
-    object_count: usize,
-    search_list: usize,
 ) {
     use crate::stack as at;
     let ro = |offset: usize| (fields.rtld_global_ro.start + offset) as *mut usize;
@@ -181,14 +188,14 @@ pub(crate) unsafe fn fill(
     let rw = |offset: usize| (fields.rtld_global.start + offset) as *mut usize;
     // The first name space: its list, its length, and its main search list.
     // SAFETY: `Fields::find` checked that `_rtld_global` is writable memory of this size.
-    unsafe { *rw(0) = main.handle() };
+    unsafe { *rw(0) = space.main.handle() };
     #[expect(clippy::cast_possible_truncation, reason = "an unsigned int")]
     // SAFETY: as above.
     unsafe {
-        *rw(8).cast::<u32>() = object_count as u32;
+        *rw(8).cast::<u32>() = space.count as u32;
     }
     // SAFETY: as above.
-    unsafe { *rw(16) = search_list };
+    unsafe { *rw(16) = space.search_list };
     // Stacks are not executable: PF_R|PF_W, in 2.43 PROT_READ|PROT_WRITE.
     let flags: u32 = if fields.minor >= 43 { 3 } else { 6 };
     // SAFETY: `Fields::find` found the word inside `_rtld_global`.

@@ -1,7 +1,6 @@
 //! Fields of `_rtld_global_ro` that show themselves: fill it with marks, call a function of libc that reads the field,
 //! and see which mark comes back. Then everything is put back as it was.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::arch::probe as function;
@@ -44,15 +43,27 @@ pub(crate) unsafe fn find(
 ) -> Result<Offsets, Error> {
     let area = fields.rtld_global_ro.clone();
     let words = area.len() / 8;
-    // SAFETY: `Fields::find` checked that the symbol is writable memory of this size; nobody else uses it yet, and the
-    // functions called below read it through their own pointers only between our accesses.
-    let memory = unsafe { core::slice::from_raw_parts_mut(area.start as *mut usize, words) };
-    let saved = memory.to_vec();
+    let word = |index: usize| (area.start as *mut usize).wrapping_add(index);
+    let set = |index: usize, value: usize| {
+        // SAFETY: `Fields::find` checked that the symbol is aligned, writable memory of this size, and `index` stays
+        // below `words`. Nobody uses it yet but the functions called below, which is why the access is volatile.
+        unsafe { word(index).write_volatile(value) };
+    };
+    // SAFETY: as above.
+    let saved: Vec<usize> = (0..words)
+        .map(|index| unsafe { word(index).read_volatile() })
+        .collect();
+    let restore = || {
+        saved
+            .iter()
+            .enumerate()
+            .for_each(|(index, &value)| set(index, value));
+    };
     // SAFETY: forwarded to the caller; these functions of libc only read fields and compute.
     let ask = |name: &[u8], argument: usize| unsafe { call(host, libc, name, [argument, 0, 0, 0]) };
 
-    for (index, word) in memory.iter_mut().enumerate() {
-        *word = (MARK + 2 * index) | (MARK + 2 * index + 1) << 32;
+    for index in 0..words {
+        set(index, (MARK + 2 * index) | (MARK + 2 * index + 1) << 32);
     }
     let place = |value: Option<usize>| {
         let mark = value? & 0xffff_ffff;
@@ -77,27 +88,24 @@ pub(crate) unsafe fn find(
     let tls = called.map(|_| sizes.map(|size| place(Some(size))));
 
     let vectors: Vec<[usize; 4]> = (0..words).map(|index| [AT_MARK, index * 8, 0, 0]).collect();
-    for (word, vector) in memory.iter_mut().zip(&vectors) {
-        *word = vector.as_ptr().expose_provenance();
+    for (index, vector) in vectors.iter().enumerate() {
+        set(index, vector.as_ptr().expose_provenance());
     }
     let auxv = ask(b"getauxval", AT_MARK).filter(|&offset| offset < area.len());
-    memory.copy_from_slice(&saved);
+    restore();
 
-    let hook = vec![function::dlerror(); 13];
+    let hook = [function::dlerror(); 13];
     let mut dlfcn_hook = None;
     let mut clock_gettime = None;
-    for index in 0..words {
-        if memory[index] != 0 {
-            continue;
-        }
+    for (index, _) in saved.iter().enumerate().filter(|&(_, &value)| value == 0) {
         if dlfcn_hook.is_none() {
-            memory[index] = hook.as_ptr().expose_provenance();
+            set(index, hook.as_ptr().expose_provenance());
             if ask(b"dlerror", 0) == Some(function::MAGIC) {
                 dlfcn_hook = Some(index * 8);
             }
         }
         if clock_gettime.is_none() {
-            memory[index] = function::clock();
+            set(index, function::clock());
             let mut time = [0usize; 2];
             let arguments = [1, time.as_mut_ptr().expose_provenance(), 0, 0];
             // SAFETY: forwarded to the caller; CLOCK_MONOTONIC and room for a `struct timespec`.
@@ -106,7 +114,7 @@ pub(crate) unsafe fn find(
                 clock_gettime = Some(index * 8);
             }
         }
-        memory[index] = 0;
+        set(index, 0);
     }
     let all = || {
         let [size, align] = tls?;

@@ -127,8 +127,8 @@ pub(crate) fn hwcaps() -> &'static [&'static [u8]] {
     } else {
         0
     };
-    // SAFETY: called only if OSXSAVE (bit 27) is set.
     let enabled = if all(one.ecx, &[27]) {
+        // SAFETY: OSXSAVE is set.
         unsafe { enabled_components() }
     } else {
         0

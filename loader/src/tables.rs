@@ -1,0 +1,177 @@
+//! An object's tables, viewed in its own memory and checked against its PT_LOAD segments.
+
+use goblin::elf::program_header as pt;
+
+use crate::elf::dynamic::Dynamic;
+use crate::elf::hash::{GnuHash, HashTable};
+use crate::elf::version::Versions;
+use crate::elf::{ProgramHeader, Rela, Sym};
+use crate::image::address;
+
+/// An object's PT_TLS segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TlsSegment {
+    /// Address of the initialisation image.
+    pub(crate) image: usize,
+    /// Size of the image.
+    pub(crate) file_size: usize,
+    /// Size of the block.
+    pub(crate) size: usize,
+    /// Alignment of the block.
+    pub(crate) align: usize,
+    /// Residue of the block's address modulo its alignment.
+    pub(crate) skew: usize,
+}
+
+/// The tables of an object, in its own memory. Valid for as long as the object's region is mapped, which is why they
+/// are handed out only for the lifetime of the object.
+pub(crate) struct Tables {
+    pub(crate) strings: &'static [u8],
+    pub(crate) symbols: &'static [Sym],
+    pub(crate) hash: Option<HashTable<'static>>,
+    pub(crate) versym: Option<&'static [u16]>,
+    pub(crate) versions: Versions<'static>,
+    pub(crate) rela: &'static [Rela],
+    pub(crate) plt_rela: &'static [Rela],
+    pub(crate) relr: &'static [u64],
+}
+
+impl Tables {
+    /// Finds the tables a dynamic section names; `None` if one lies outside the object.
+    pub(crate) fn find(memory: &Memory<'_>, dynamic: &Dynamic) -> Option<Self> {
+        let strings: &[u8] = if dynamic.strings.size == 0 {
+            &[]
+        } else {
+            memory.slice(dynamic.strings.vaddr, dynamic.strings.size)?
+        };
+        let symbols: &[Sym] = match dynamic.symbols {
+            Some(vaddr) => memory.rest(vaddr)?,
+            None => &[],
+        };
+        let hash = match (dynamic.gnu_hash, dynamic.hash) {
+            (Some(vaddr), _) => Some(HashTable::Gnu(GnuHash::new(memory.rest(vaddr)?)?)),
+            (None, Some(vaddr)) => Some(HashTable::SysV(memory.rest(vaddr)?)),
+            (None, None) => None,
+        };
+        let versym = match dynamic.versym {
+            Some(vaddr) => Some(memory.rest(vaddr)?),
+            None => None,
+        };
+        let definitions = match dynamic.verdef {
+            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
+            None => None,
+        };
+        let needs = match dynamic.verneed {
+            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
+            None => None,
+        };
+        Some(Self {
+            strings,
+            symbols,
+            hash,
+            versym,
+            versions: Versions::parse(definitions, needs, strings)?,
+            rela: memory.table(dynamic.rela)?,
+            plt_rela: memory.table(dynamic.plt_rela)?,
+            relr: memory.table(dynamic.relr)?,
+        })
+    }
+}
+
+/// An object's memory as its PT_LOAD headers describe it: the bounds every table is checked against.
+pub(crate) struct Memory<'a> {
+    pub(crate) bias: usize,
+    pub(crate) segments: &'a [ProgramHeader],
+}
+
+impl Memory<'_> {
+    /// Returns how many bytes there are from `vaddr` to the end of its segment, if it lies in a readable one.
+    fn room(&self, vaddr: usize) -> Option<usize> {
+        self.segments
+            .iter()
+            .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_R != 0)
+            .filter(|segment| vaddr >= address(segment.p_vaddr))
+            .find_map(|segment| {
+                (address(segment.p_vaddr) + address(segment.p_memsz)).checked_sub(vaddr)
+            })
+            .filter(|&room| room != 0)
+    }
+
+    /// Views `size` bytes at `vaddr` as an array (a partial last element is left out).
+    pub(crate) fn slice<T>(&self, vaddr: usize, size: usize) -> Option<&'static [T]> {
+        let at = self.bias.wrapping_add(vaddr);
+        if size > self.room(vaddr)? || !at.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: the bytes lie in a readable segment of the object and `at` is aligned; all `T` used here are plain
+        // integers in a row. The lifetime is the region's: `Tables` says how that is kept.
+        Some(unsafe { core::slice::from_raw_parts(at as *const T, size / size_of::<T>()) })
+    }
+
+    /// Views everything from `vaddr` to the end of its segment.
+    fn rest<T>(&self, vaddr: usize) -> Option<&'static [T]> {
+        self.slice(vaddr, self.room(vaddr)?)
+    }
+
+    /// Views a table of known size; an absent one is empty.
+    fn table<T>(&self, table: crate::elf::dynamic::Table) -> Option<&'static [T]> {
+        if table.size == 0 {
+            Some(&[])
+        } else {
+            self.slice(table.vaddr, table.size)
+        }
+    }
+}
+
+/// Reads PT_TLS, if there is one.
+pub(crate) fn tls_segment(memory: &Memory<'_>) -> Result<Option<TlsSegment>, &'static str> {
+    let Some(segment) = memory
+        .segments
+        .iter()
+        .find(|segment| segment.p_type == pt::PT_TLS)
+    else {
+        return Ok(None);
+    };
+    let (vaddr, file_size) = (address(segment.p_vaddr), address(segment.p_filesz));
+    let (size, align) = (address(segment.p_memsz), address(segment.p_align).max(1));
+    if size == 0 {
+        return Ok(None);
+    }
+    let readable = file_size == 0 || memory.room(vaddr).is_some_and(|room| room >= file_size);
+    if !align.is_power_of_two()
+        || align > 1 << 20
+        || size > 1 << 30
+        || file_size > size
+        || !readable
+    {
+        return Err("invalid PT_TLS segment");
+    }
+    let image = memory.bias.wrapping_add(vaddr);
+    Ok(Some(TlsSegment {
+        image,
+        file_size,
+        size,
+        align,
+        skew: vaddr & (align - 1),
+    }))
+}
+
+/// Returns where the program headers lie in memory, 0 if nowhere.
+pub(crate) fn headers_address(segments: &[ProgramHeader], phoff: usize, bias: usize) -> usize {
+    if let Some(segment) = segments
+        .iter()
+        .find(|segment| segment.p_type == pt::PT_PHDR)
+    {
+        return bias.wrapping_add(address(segment.p_vaddr));
+    }
+    segments
+        .iter()
+        .filter(|segment| segment.p_type == pt::PT_LOAD)
+        .find(|segment| {
+            let start = address(segment.p_offset);
+            (start..start + address(segment.p_filesz)).contains(&phoff)
+        })
+        .map_or(0, |segment| {
+            bias.wrapping_add(address(segment.p_vaddr) + phoff - address(segment.p_offset))
+        })
+}
