@@ -27,6 +27,9 @@ pub(crate) fn next_id() -> ThreadId {
 pub(crate) struct ThreadRef {
     id: ThreadId,
     parent: Published<ThreadRef>,
+    /// The id of the child of `parent` through which this thread descends from it: its own, until links are skipped.
+    /// Says whether a line of descent began before or after some moment.
+    through: AtomicU64,
     terminated: AtomicBool,
     /// How many loads name this thread in a visibility.
     named: AtomicU32,
@@ -35,9 +38,11 @@ pub(crate) struct ThreadRef {
 impl ThreadRef {
     /// Makes the proxy of a thread without a parent.
     pub(crate) fn root() -> Arc<Self> {
+        let id = next_id();
         Arc::new(Self {
-            id: next_id(),
+            id,
             parent: Published::empty(&WALKERS),
+            through: AtomicU64::new(id),
             terminated: AtomicBool::new(false),
             named: AtomicU32::new(0),
         })
@@ -72,39 +77,19 @@ impl ThreadRef {
         self.named.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Says whether this thread is `ancestor` or descends from it.
-    pub(crate) fn is_or_descends_from(&self, ancestor: ThreadId) -> bool {
-        if self.id == ancestor {
-            return true;
-        }
-        let mut next = self.parent.get();
-        while let Some(thread) = next {
-            if thread.id == ancestor {
-                return true;
-            }
-            // An ancestor was started before its descendants: below that id there is nothing to find.
-            next = if thread.id < ancestor {
-                None
-            } else {
-                thread.parent.get()
-            };
-        }
-        false
-    }
-
     /// Says whether this thread is `ancestor`, or descends from it through a child started after the moment `since`.
     pub(crate) fn is_or_started_by(&self, ancestor: ThreadId, since: ThreadId) -> bool {
         if self.id == ancestor {
             return true;
         }
-        let mut below = self.id;
         let mut next = self.parent.get();
+        let mut through = self.through.load(Ordering::Acquire);
         while let Some(thread) = next {
             if thread.id == ancestor {
-                return below > since;
+                return through > since;
             }
-            below = thread.id;
             next = thread.parent.get();
+            through = thread.through.load(Ordering::Acquire);
         }
         false
     }
@@ -118,6 +103,10 @@ impl ThreadRef {
             if !dead {
                 return;
             }
+            // In this order: a walker that sees the new parent sees through whom, too. One that sees the old parent
+            // passes it, because nobody asks for a thread that has ended and is not named.
+            let through = parent.through.load(Ordering::Acquire);
+            self.through.store(through, Ordering::Release);
             self.parent.set(parent.parent.get(), retired);
         }
         retired.reclaim(&WALKERS);
@@ -127,6 +116,12 @@ impl ThreadRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl ThreadRef {
+        fn is_or_descends_from(&self, ancestor: ThreadId) -> bool {
+            self.is_or_started_by(ancestor, 0)
+        }
+    }
 
     #[test]
     fn ended_ancestors_do_not_break_the_chain() {
@@ -181,5 +176,22 @@ mod tests {
         assert!(worker.is_or_started_by(worker.id(), since));
         assert!(!before.is_or_started_by(worker.id(), since));
         assert!(after.is_or_started_by(worker.id(), since));
+    }
+
+    #[test]
+    fn skipped_links_keep_when_the_line_began() {
+        let mut retired = Retired::new();
+        let worker = ThreadRef::root();
+        let outsider = ThreadRef::child_of(&worker, &mut retired);
+        let since = next_id();
+        let insider = ThreadRef::child_of(&worker, &mut retired);
+        let late = ThreadRef::child_of(&outsider, &mut retired);
+        let deep = ThreadRef::child_of(&insider, &mut retired);
+        outsider.terminate();
+        insider.terminate();
+        late.shorten(&mut retired);
+        deep.shorten(&mut retired);
+        assert!(!late.is_or_started_by(worker.id(), since));
+        assert!(deep.is_or_started_by(worker.id(), since));
     }
 }

@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::thread::{ThreadId, ThreadRef};
+use crate::thread::{ThreadId, ThreadRef, next_id};
 
 /// Which threads find an object's definitions by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,31 +15,43 @@ pub(crate) enum Visibility {
     Public,
     /// The thread that maps and relocates it.
     ThreadOnly(ThreadId),
-    /// The thread that runs its INIT functions, and that thread's descendants.
+    /// The thread that runs its INIT functions, and the descendants it starts from now on.
     ThreadAndItsChildren(ThreadId),
 }
 
 /// A visibility that a load changes while look-ups read it.
-pub(crate) struct VisibilityCell(AtomicU64);
+pub(crate) struct VisibilityCell {
+    level: AtomicU64,
+    /// The moment at which the last level but `Public` was set.
+    since: AtomicU64,
+}
 
 impl VisibilityCell {
     /// Makes a cell.
     pub(crate) fn new(visibility: Visibility) -> Self {
-        Self(AtomicU64::new(pack(visibility)))
+        Self {
+            level: AtomicU64::new(pack(visibility)),
+            since: AtomicU64::new(next_id()),
+        }
     }
 
     /// Changes the visibility. What the caller wrote before is seen by whoever finds the object because of it.
     pub(crate) fn set(&self, visibility: Visibility) {
-        self.0.store(pack(visibility), Ordering::Release);
+        if visibility != Visibility::Public {
+            // A reader between the two stores takes the new moment for the old level, which names one thread only.
+            self.since.store(next_id(), Ordering::Release);
+        }
+        self.level.store(pack(visibility), Ordering::Release);
     }
 
     /// Says whether a thread may see the object. `None` stands for a thread the loader does not know.
     pub(crate) fn admits(&self, thread: Option<&ThreadRef>) -> bool {
-        match unpack(self.0.load(Ordering::Acquire)) {
+        match unpack(self.level.load(Ordering::Acquire)) {
             Visibility::Public => true,
             Visibility::ThreadOnly(owner) => thread.is_some_and(|thread| thread.id() == owner),
             Visibility::ThreadAndItsChildren(worker) => {
-                thread.is_some_and(|thread| thread.is_or_descends_from(worker))
+                let since = self.since.load(Ordering::Acquire);
+                thread.is_some_and(|thread| thread.is_or_started_by(worker, since))
             }
         }
     }
@@ -68,29 +80,30 @@ fn unpack(word: u64) -> Visibility {
 mod tests {
     use super::*;
     use crate::publish::Retired;
+    use alloc::vec::Vec;
 
     #[test]
     fn each_level_admits_whom_it_names() {
         let mut retired = Retired::new();
         let loader = ThreadRef::root();
         let worker = ThreadRef::child_of(&loader, &mut retired);
+        let before = ThreadRef::child_of(&worker, &mut retired);
+        let cell = VisibilityCell::new(Visibility::ThreadOnly(loader.id()));
+        let admitted = |threads: &[&ThreadRef]| -> Vec<bool> {
+            threads
+                .iter()
+                .map(|thread| cell.admits(Some(thread)))
+                .collect()
+        };
+        assert_eq!(admitted(&[&loader, &worker, &before]), [true, false, false]);
+        cell.set(Visibility::ThreadAndItsChildren(worker.id()));
         let child = ThreadRef::child_of(&worker, &mut retired);
         let grandchild = ThreadRef::child_of(&child, &mut retired);
         let sibling = ThreadRef::child_of(&loader, &mut retired);
-        let everybody = [&loader, &worker, &child, &grandchild, &sibling];
-        let admitted = |visibility| {
-            let cell = VisibilityCell::new(visibility);
-            everybody.map(|thread| cell.admits(Some(thread)))
-        };
-        assert_eq!(
-            admitted(Visibility::ThreadOnly(loader.id())),
-            [true, false, false, false, false]
-        );
-        assert_eq!(
-            admitted(Visibility::ThreadAndItsChildren(worker.id())),
-            [false, true, true, true, false]
-        );
-        assert_eq!(admitted(Visibility::Public), [true; 5]);
+        assert_eq!(admitted(&[&worker, &child, &grandchild]), [true; 3]);
+        assert_eq!(admitted(&[&loader, &sibling, &before]), [false; 3]);
+        cell.set(Visibility::Public);
+        assert_eq!(admitted(&[&loader, &sibling, &before, &child]), [true; 4]);
     }
 
     #[test]
