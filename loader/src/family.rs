@@ -19,6 +19,8 @@ pub(crate) struct FamilyLock {
     levels: Mutex<Vec<Level>>,
     /// Changes whenever somebody waiting might go on.
     changes: AtomicU32,
+    /// How many threads sleep, or are about to.
+    waiting: AtomicU32,
 }
 
 struct Level {
@@ -33,6 +35,7 @@ impl FamilyLock {
         Self {
             levels: Mutex::new(Vec::new()),
             changes: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
         }
     }
 
@@ -59,13 +62,23 @@ impl FamilyLock {
                 };
             }
             drop(levels);
-            host.wait(&self.changes, changes);
+            self.wait(host, changes);
         }
+    }
+
+    /// Sleeps until `changes` has another value than the one read before looking at the levels.
+    fn wait(&self, host: &dyn Host, changes: u32) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        host.wait(&self.changes, changes);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn changed(&self, host: &dyn Host) {
         self.changes.fetch_add(1, Ordering::SeqCst);
-        host.wake(&self.changes);
+        // Who is not counted yet finds another value of `changes` than it read, and does not sleep.
+        if self.waiting.load(Ordering::SeqCst) != 0 {
+            host.wake(&self.changes);
+        }
     }
 
     /// Waits until the level at `depth` is the innermost, and does something to the stack of levels then.
@@ -79,7 +92,7 @@ impl FamilyLock {
                 return self.changed(host);
             }
             drop(levels);
-            host.wait(&self.changes, changes);
+            self.wait(host, changes);
         }
     }
 }

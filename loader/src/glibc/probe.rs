@@ -97,7 +97,10 @@ pub(crate) unsafe fn find(
     let hook = [function::dlerror(); 13];
     let mut dlfcn_hook = None;
     let mut clock_gettime = None;
-    for (index, _) in saved.iter().enumerate().filter(|&(_, &value)| value == 0) {
+    // The functions have come after the sizes in every glibc so far, and each try may be a system call.
+    let likely = tls.map_or(0, |[_, align]| align.unwrap_or(0) / 8);
+    let slots = (likely..words).chain(0..likely);
+    for index in slots.filter(|&index| saved.get(index) == Some(&0)) {
         if dlfcn_hook.is_none() {
             set(index, hook.as_ptr().expose_provenance());
             if ask(b"dlerror", 0) == Some(function::MAGIC) {

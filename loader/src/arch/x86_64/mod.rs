@@ -113,14 +113,27 @@ fn enabled_components() -> u32 {
     low
 }
 
+/// How many glibc-hwcaps directories this CPU may use, plus one; 0: not asked yet. CPUID traps in virtual machines.
+static LEVEL: AtomicUsize = AtomicUsize::new(0);
+
 /// Returns the glibc-hwcaps directories this CPU may use, best first (psABI, "Micro-architecture levels").
 pub(crate) fn hwcaps() -> &'static [&'static [u8]] {
     const LEVELS: [&[u8]; 3] = [b"x86-64-v4", b"x86-64-v3", b"x86-64-v2"];
+    let mut level = LEVEL.load(Ordering::Relaxed);
+    if level == 0 {
+        level = micro_architecture_level();
+        LEVEL.store(level, Ordering::Relaxed);
+    }
+    LEVELS.get(4 - level..).unwrap_or(&[])
+}
+
+/// Returns the number of the highest micro-architecture level this CPU and system support, from 1.
+fn micro_architecture_level() -> usize {
     let (one, ext) = (__cpuid(1), __cpuid(0x8000_0001));
     let all = |word: u32, bits: &[u32]| bits.iter().all(|bit| word & (1 << bit) != 0);
     // SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT; LAHF.
     if !all(one.ecx, &[0, 9, 13, 19, 20, 23]) || !all(ext.ecx, &[0]) {
-        return &[];
+        return 1;
     }
     let seven = if __cpuid(0).eax >= 7 {
         __cpuid_count(7, 0).ebx
@@ -139,11 +152,11 @@ pub(crate) fn hwcaps() -> &'static [&'static [u8]] {
         && all(seven, &[3, 5, 8])
         && all(enabled, &[1, 2]);
     if !v3 {
-        return &LEVELS[2..];
+        return 2;
     }
     // AVX512 F DQ CD BW VL; zmm state enabled.
     let v4 = all(seven, &[16, 17, 28, 30, 31]) && all(enabled, &[5, 6, 7]);
-    if v4 { &LEVELS } else { &LEVELS[1..] }
+    if v4 { 4 } else { 3 }
 }
 
 // The code PLT slots and TLS descriptors point at. It exists once, is never written, and belongs to no thread.
