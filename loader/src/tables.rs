@@ -92,9 +92,11 @@ impl Memory<'_> {
             .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_R != 0)
             .filter(|segment| vaddr >= address(segment.p_vaddr))
             .find_map(|segment| {
-                (address(segment.p_vaddr) + address(segment.p_memsz)).checked_sub(vaddr)
+                // Segments may touch: the end of one is the start of the next.
+                (address(segment.p_vaddr) + address(segment.p_memsz))
+                    .checked_sub(vaddr)
+                    .filter(|&room| room != 0)
             })
-            .filter(|&room| room != 0)
     }
 
     /// Views `size` bytes at `vaddr` as an array (a partial last element is left out).
@@ -174,4 +176,32 @@ pub(crate) fn headers_address(segments: &[ProgramHeader], phoff: usize, bias: us
         .map_or(0, |segment| {
             bias.wrapping_add(address(segment.p_vaddr) + phoff - address(segment.p_offset))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_may_start_where_another_segment_ends() {
+        let segment = |p_vaddr, p_memsz| ProgramHeader {
+            p_type: pt::PT_LOAD,
+            p_flags: pt::PF_R,
+            p_offset: 0,
+            p_vaddr,
+            p_paddr: 0,
+            p_filesz: p_memsz,
+            p_memsz,
+            p_align: 1,
+        };
+        let segments = [segment(0x1000, 0x1000), segment(0x2000, 0x100)];
+        let memory = Memory {
+            bias: 0,
+            segments: &segments,
+        };
+        assert_eq!(memory.room(0x1ff0), Some(0x10));
+        assert_eq!(memory.room(0x2000), Some(0x100));
+        assert_eq!(memory.room(0x2100), None);
+        assert_eq!(memory.room(0xfff), None);
+    }
 }
