@@ -1,2 +1,30 @@
-//! Placeholder until the tool lands.
-fn main() {}
+//! `elfin`: builds root images (`elfin build`) and runs one unmodified Linux program in a virtual
+//! machine (`elfin run`). This file only dispatches and turns errors into exit statuses.
+
+mod build;
+mod cache;
+mod cli;
+mod image;
+mod progress;
+mod run;
+mod tool;
+mod tree;
+
+use std::process::ExitCode;
+
+/// Exit status for failures of elfin or its kernel, as opposed to the program's own.
+const FAILED: u8 = 125;
+
+fn main() -> ExitCode {
+    let result = match cli::parse() {
+        cli::Command::Build(options) => build::build(&options).map(|()| 0),
+        cli::Command::Run(options) => run::run(&options),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("elfin: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}

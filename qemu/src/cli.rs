@@ -1,0 +1,299 @@
+//! The command line. Layers of `build` keep the order in which they were given, across options.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+#[derive(Parser)]
+#[command(
+    name = "elfin",
+    version,
+    about = "Runs one unmodified Linux program in a virtual machine of its own"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What elfin is asked to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a root image out of Debian packages, Python wheels and directories
+    Build(BuildOptions),
+    /// Boot a root image into a program
+    Run(RunOptions),
+}
+
+/// Options of `elfin build`.
+#[derive(Args)]
+pub(crate) struct BuildOptions {
+    /// The image file to write
+    #[arg(short, long, value_name = "IMAGE")]
+    pub(crate) output: PathBuf,
+    /// Debian packages, installed with what they depend on
+    #[arg(long, value_name = "PKG[,PKG…]", value_delimiter = ',')]
+    deb: Vec<String>,
+    /// A wheel from PyPI, with what it depends on
+    #[arg(long, value_name = "PKG[==VERSION]")]
+    wheel: Vec<String>,
+    /// A directory tree, placed at PATH in the image (default: /)
+    #[arg(long, value_name = "DIR[:/PATH]")]
+    root: Vec<String>,
+    /// Debian suite to take packages from (default: this machine's)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) suite: Option<String>,
+    /// Ask Debian and PyPI again instead of using the packages found last time
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// The layers in command line order, lowest first.
+    #[arg(skip)]
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// One source of files; later layers lie on top of earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// Debian packages by name.
+    Debs(Vec<String>),
+    /// Wheels by requirement specifier.
+    Wheels(Vec<String>),
+    /// A host directory and the absolute place in the image it goes to.
+    Root {
+        /// Directory on the host.
+        dir: PathBuf,
+        /// Absolute path in the image.
+        at: PathBuf,
+    },
+}
+
+/// Options of `elfin run`.
+#[derive(Args)]
+pub(crate) struct RunOptions {
+    /// Number of virtual CPUs (default: the host's, at most 4)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(crate) cpus: Option<u32>,
+    /// Memory of the virtual machine
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
+    pub(crate) memory: u64,
+    /// How to run the virtual CPUs
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub(crate) accel: Accel,
+    /// QEMU's machine model
+    #[arg(long, value_enum, default_value_t = Machine::Q35)]
+    pub(crate) machine: Machine,
+    /// Set a variable in the program's environment (K alone passes the host's value on)
+    #[arg(long, value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+    /// The program's working directory
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) cwd: String,
+    /// Print each system call, as strace does
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Show the kernel's log on stderr (-vv: with debug messages, -vvv: everything)
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Print QEMU's command line instead of running it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Root image made by `elfin build`
+    #[arg(long, value_name = "IMAGE", required_unless_present = "root")]
+    pub(crate) image: Option<PathBuf>,
+    /// Directory to use as the root file system
+    #[arg(long, value_name = "DIR", conflicts_with = "image")]
+    pub(crate) root: Option<PathBuf>,
+    /// The program (looked up in PATH if it has no slash) and its arguments
+    #[arg(
+        value_name = "PROGRAM [ARG…]",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// How the virtual CPUs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accel {
+    /// KVM if this host has it, else TCG
+    Auto,
+    /// The processor's own virtualisation
+    Kvm,
+    /// QEMU's translator
+    Tcg,
+}
+
+/// QEMU machine models the kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Machine {
+    /// A PC with a PCIe chipset
+    Q35,
+    /// QEMU's minimal machine
+    Microvm,
+}
+
+/// Parses the process's arguments; prints help or usage errors and exits itself.
+pub(crate) fn parse() -> Command {
+    match try_parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(error) => {
+            let status = if error.use_stderr() {
+                i32::from(crate::FAILED)
+            } else {
+                0
+            };
+            // Nothing is left to do if even this cannot be printed.
+            let _ = error.print();
+            std::process::exit(status)
+        }
+    }
+}
+
+fn try_parse<T>(arguments: impl IntoIterator<Item = T>) -> Result<Command, clap::Error>
+where
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let mut command = Cli::from_arg_matches(&matches)?.command;
+    if let (Command::Build(options), Some(("build", matches))) =
+        (&mut command, matches.subcommand())
+    {
+        options.layers = layers(options, matches)?;
+    }
+    Ok(command)
+}
+
+/// Puts the layer options back into the order of the command line.
+fn layers(options: &BuildOptions, matches: &ArgMatches) -> Result<Vec<Layer>, clap::Error> {
+    let mut found = Vec::new();
+    let positions = |name: &str| matches.indices_of(name).into_iter().flatten();
+    for (index, name) in positions("deb").zip(&options.deb) {
+        found.push((index, Layer::Debs(vec![name.trim().to_owned()])));
+    }
+    for (index, name) in positions("wheel").zip(&options.wheel) {
+        found.push((index, Layer::Wheels(vec![name.trim().to_owned()])));
+    }
+    for (index, value) in positions("root").zip(&options.root) {
+        found.push((index, parse_root(value)));
+    }
+    found.sort_by_key(|(index, _)| *index);
+    let mut layers: Vec<Layer> = Vec::new();
+    for (_, layer) in found {
+        // Neighbours of one kind are resolved together, as one `apt install` would.
+        match (layers.last_mut(), layer) {
+            (Some(Layer::Debs(names)), Layer::Debs(more))
+            | (Some(Layer::Wheels(names)), Layer::Wheels(more)) => names.extend(more),
+            (_, layer) => layers.push(layer),
+        }
+    }
+    for layer in &mut layers {
+        if let Layer::Debs(names) | Layer::Wheels(names) = layer {
+            if let Some(bad) = names.iter().find(|n| n.is_empty() || n.starts_with('-')) {
+                return Err(Cli::command().error(
+                    clap::error::ErrorKind::InvalidValue,
+                    format!("'{bad}' is no package name"),
+                ));
+            }
+        }
+    }
+    if layers.is_empty() {
+        return Err(Cli::command().error(
+            clap::error::ErrorKind::MissingRequiredArgument,
+            "nothing to build: give at least one of --deb, --wheel and --root",
+        ));
+    }
+    Ok(layers)
+}
+
+fn parse_root(value: &str) -> Layer {
+    let (dir, at) = match value.rsplit_once(":/") {
+        Some((dir, at)) if !dir.is_empty() => (dir, format!("/{at}")),
+        _ => (value, "/".to_owned()),
+    };
+    Layer::Root {
+        dir: dir.into(),
+        at: at.into(),
+    }
+}
+
+/// Parses `512M`, `1G`, `65536K` or a plain number of bytes.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        "T" | "TB" | "TIB" => 1u64 << 40,
+        _ => return Err("expected a size such as 64M or 1G".to_owned()),
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or("expected a size such as 64M or 1G")?;
+    if bytes < 1 << 20 {
+        return Err("a virtual machine needs at least 1M (did you forget the M?)".to_owned());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("64M"), Ok(64 << 20));
+        assert_eq!(parse_size("1g"), Ok(1 << 30));
+        assert_eq!(parse_size("2097152"), Ok(2 << 20));
+        assert!(parse_size("64").is_err());
+        assert!(parse_size("12X").is_err());
+        assert!(parse_size("99999999999T").is_err());
+        assert!(parse_size("").is_err());
+    }
+
+    #[test]
+    fn layers_keep_their_order() {
+        let line = "elfin build -o i --deb a,b --root d:/x --wheel w==1 --deb c --deb d";
+        let Ok(Command::Build(options)) = try_parse(line.split(' ')) else {
+            panic!("does not parse");
+        };
+        let names = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            options.layers,
+            [
+                Layer::Debs(names(&["a", "b"])),
+                Layer::Root {
+                    dir: "d".into(),
+                    at: "/x".into()
+                },
+                Layer::Wheels(names(&["w==1"])),
+                Layer::Debs(names(&["c", "d"])),
+            ]
+        );
+        assert!(try_parse("elfin build -o i".split(' ')).is_err());
+        assert!(try_parse("elfin build -o i --deb -x".split(' ')).is_err());
+    }
+
+    #[test]
+    fn everything_after_the_program_belongs_to_it() {
+        for line in [
+            "elfin run --image i --cpus 2 python3 -c 1 --cpus 3",
+            "elfin run --image i --cpus 2 -- python3 -c 1 --cpus 3",
+        ] {
+            let Ok(Command::Run(options)) = try_parse(line.split(' ')) else {
+                panic!("does not parse");
+            };
+            assert_eq!(options.cpus, Some(2));
+            assert_eq!(options.command, ["python3", "-c", "1", "--cpus", "3"]);
+        }
+        assert!(try_parse("elfin run python3".split(' ')).is_err());
+    }
+}
