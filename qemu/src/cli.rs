@@ -186,14 +186,14 @@ fn layers(options: &BuildOptions, matches: &ArgMatches) -> Result<Vec<Layer>, cl
             (_, layer) => layers.push(layer),
         }
     }
-    for layer in &mut layers {
-        if let Layer::Debs(names) | Layer::Wheels(names) = layer {
-            if let Some(bad) = names.iter().find(|n| n.is_empty() || n.starts_with('-')) {
-                return Err(Cli::command().error(
-                    clap::error::ErrorKind::InvalidValue,
-                    format!("'{bad}' is no package name"),
-                ));
-            }
+    for layer in &layers {
+        if let Layer::Debs(names) | Layer::Wheels(names) = layer
+            && let Some(bad) = names.iter().find(|n| n.is_empty() || n.starts_with('-'))
+        {
+            return Err(Cli::command().error(
+                clap::error::ErrorKind::InvalidValue,
+                format!("'{bad}' is no package name"),
+            ));
         }
     }
     if layers.is_empty() {

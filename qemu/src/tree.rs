@@ -57,7 +57,7 @@ impl Tree {
     pub(crate) fn skeleton(&self) -> Result<()> {
         for (link, target) in MERGED {
             fs::create_dir_all(self.root.join(target))?;
-            symlink(target, self.root.join(link))?;
+            self.add_link(Path::new(link), Path::new(target), FileTime::zero())?;
         }
         self.add_places()
     }

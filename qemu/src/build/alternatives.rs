@@ -74,7 +74,7 @@ fn parse(line: &str) -> Option<(String, Choice)> {
         return None;
     }
     // What a shell would still have to work out is beyond us.
-    let mut link = |words: &mut dyn Iterator<Item = String>| {
+    let link = |words: &mut dyn Iterator<Item = String>| {
         let (link, name, path) = (words.next()?, words.next()?, words.next()?);
         let plain = link.starts_with('/')
             && path.starts_with('/')

@@ -19,17 +19,17 @@ const DEFAULT: [&str; 4] = [
 ];
 
 /// An ELF program or shared object.
-pub(super) struct Object {
+pub(crate) struct Object {
     /// Its path in the image.
-    pub(super) path: PathBuf,
-    pub(super) soname: Option<String>,
-    pub(super) needed: Vec<String>,
+    pub(crate) path: PathBuf,
+    pub(crate) soname: Option<String>,
+    pub(crate) needed: Vec<String>,
     /// DT_RUNPATH, or else DT_RPATH: directories with `$ORIGIN` still in them.
-    pub(super) run_path: Vec<String>,
+    pub(crate) run_path: Vec<String>,
 }
 
 /// The directories searched for every object: those of ld.so.conf, then the built-in ones.
-pub(super) fn system_dirs(tree: &Tree) -> Vec<PathBuf> {
+pub(crate) fn system_dirs(tree: &Tree) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     read_conf(tree, Path::new("/etc/ld.so.conf"), 0, &mut dirs);
     dirs.extend(DEFAULT.map(PathBuf::from));
@@ -72,7 +72,7 @@ fn read_conf(tree: &Tree, conf: &Path, depth: u32, dirs: &mut Vec<PathBuf>) {
 }
 
 /// All x86-64 ELF programs and shared objects in the tree.
-pub(super) fn objects(tree: &Tree) -> Result<Vec<Object>> {
+pub(crate) fn objects(tree: &Tree) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
     for entry in WalkDir::new(tree.root()).sort_by_file_name() {
         let entry = entry?;
@@ -86,7 +86,7 @@ pub(super) fn objects(tree: &Tree) -> Result<Vec<Object>> {
 }
 
 /// Reads the object at the host path `host`; `None` if it is no such object.
-pub(super) fn read(tree: &Tree, host: &Path) -> Option<Object> {
+pub(crate) fn read(tree: &Tree, host: &Path) -> Option<Object> {
     use std::io::Read;
     let mut file = fs::File::open(host).ok()?;
     let mut bytes = vec![0; header::SELFMAG];
@@ -125,7 +125,7 @@ pub(super) fn read(tree: &Tree, host: &Path) -> Option<Object> {
 
 impl Object {
     /// The object's own directories, `$ORIGIN` filled in.
-    pub(super) fn own_dirs(&self) -> Vec<PathBuf> {
+    pub(crate) fn own_dirs(&self) -> Vec<PathBuf> {
         let origin = self.path.parent().unwrap_or(Path::new("/"));
         let origin = origin.to_string_lossy();
         self.run_path

@@ -7,7 +7,7 @@ mod check;
 mod deb;
 mod finish;
 mod ldcache;
-mod library;
+pub(crate) mod library;
 mod python;
 mod wheel;
 
@@ -24,6 +24,9 @@ use crate::tree::Tree;
 /// What every package-based image gets: the C library's locale and the names of the system, which
 /// no package depends on because every Debian machine has them.
 const IMPLIED: [&str; 2] = ["base-files", "libc-bin"];
+
+/// What wheels may count on, by the rules for "manylinux" wheels, and Debian's Python does not need.
+const WHEELS_NEED: [&str; 3] = ["libexpat1", "libstdc++6", "zlib1g"];
 
 /// Builds the image that `options` describe.
 pub(crate) fn build(options: &BuildOptions) -> Result<()> {
@@ -76,8 +79,12 @@ impl Stack<'_> {
         match layer {
             Layer::Debs(names) => self.add_debs(names),
             Layer::Wheels(specs) => {
-                if python::find(self.tree).is_none() {
-                    self.add_debs(&["python3".to_owned()])?;
+                let python = python::find(self.tree).is_some();
+                // A root with a Python of its own must bring its libraries, too.
+                if !python || !self.names.is_empty() {
+                    let mut names = WHEELS_NEED.map(str::to_owned).to_vec();
+                    names.extend((!python).then(|| "python3".to_owned()));
+                    self.add_debs(&names)?;
                 }
                 self.wheels.add(&mut self.apt, self.tree, specs)
             }

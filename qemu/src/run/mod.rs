@@ -1,5 +1,94 @@
-//! placeholder
-use anyhow::Result;
-pub(crate) fn run(_: &crate::cli::RunOptions) -> Result<u8> {
-    Ok(0)
+//! `elfin run`: boots an image into a program in QEMU, with the program's standard streams being
+//! elfin's own and its exit status elfin's.
+
+mod accel;
+mod config;
+mod console;
+mod outcome;
+mod qemu;
+mod root;
+mod signals;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cache::Cache;
+use crate::cli::RunOptions;
+use crate::{image, tool};
+
+/// The kernel this elfin was built with.
+static KERNEL: &[u8] = include_bytes!(env!("ELFIN_KERNEL_IMAGE"));
+
+/// Runs a program; returns the exit status for elfin.
+pub(crate) fn run(options: &RunOptions) -> Result<u8> {
+    let qemu = tool::find("qemu-system-x86_64", "qemu-system-x86");
+    let cache = Cache::open()?;
+    let environment = config::environment(&options.env)?;
+    let image = match (&options.image, &options.root) {
+        (Some(image), _) => image.clone(),
+        (None, Some(dir)) => {
+            root::check(dir, options, &environment)?;
+            root::image(&cache, dir)?
+        }
+        // The command line demands one of the two.
+        (None, None) => anyhow::bail!("give --image or --root"),
+    };
+    let machine = qemu::Machine {
+        model: options.machine,
+        accel: accel::choose(options.accel)?,
+        cpus: options.cpus.unwrap_or_else(default_cpus),
+        memory: options.memory,
+        kernel: kernel(&cache)?,
+        image_size: image::check(&image)?,
+        image,
+    };
+    let config = config::encode(options, &environment);
+    if options.dry_run {
+        let path = cache.keep("boot", ".config", &config)?;
+        let line = machine.shell_line(&path, options.verbose > 0);
+        writeln!(std::io::stdout(), "{line}").context("cannot print the command line")?;
+        return Ok(0);
+    }
+    let qemu = qemu?;
+    let config = in_memory(&config)?;
+    let command = machine.command(&qemu, &config);
+    let ended = console::run(command, config, options.verbose > 0)?;
+    outcome::report(&ended, options.verbose > 0)
+}
+
+/// The kernel's path: a file of the user's own, or the embedded kernel in the cache.
+fn kernel(cache: &Cache) -> Result<PathBuf> {
+    match std::env::var_os("ELFIN_KERNEL") {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            File::open(&path)
+                .with_context(|| format!("cannot open ELFIN_KERNEL {}", path.display()))?;
+            Ok(path)
+        }
+        None => cache.keep("kernels", "", KERNEL),
+    }
+}
+
+fn default_cpus() -> u32 {
+    let host = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(host.min(4)).unwrap_or(1)
+}
+
+/// A file without a name that holds `content`, for QEMU to inherit.
+fn in_memory(content: &[u8]) -> Result<File> {
+    let fd = rustix::fs::memfd_create("elfin-config", rustix::fs::MemfdFlags::CLOEXEC)
+        .context("cannot create a file in memory")?;
+    let mut file = File::from(fd);
+    file.write_all(content)
+        .context("cannot write a file in memory")?;
+    Ok(file)
+}
+
+/// The path under which a process that inherits `file` opens it.
+fn inherited_path(file: &File) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }

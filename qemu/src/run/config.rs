@@ -1,0 +1,106 @@
+//! The boot configuration: what the kernel is told, as `key=value` records with a zero byte after
+//! each.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use anyhow::{Result, bail};
+use rustix::termios::{isatty, tcgetwinsize};
+
+use crate::cli::RunOptions;
+
+/// The program's environment, in the order in which the program sees it.
+pub(super) type Environment = Vec<(String, OsString)>;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The default environment with the settings `wishes` (`K=V`, or `K` for the host's value) on top.
+pub(super) fn environment(wishes: &[String]) -> Result<Environment> {
+    let mut environment: Environment = vec![
+        ("PATH".to_owned(), PATH.into()),
+        ("HOME".to_owned(), "/root".into()),
+        ("LANG".to_owned(), "C.UTF-8".into()),
+    ];
+    if isatty(rustix::stdio::stdout())
+        && let Some(term) = std::env::var_os("TERM")
+    {
+        environment.push(("TERM".to_owned(), term));
+    }
+    for wish in wishes {
+        let (name, value) = match wish.split_once('=') {
+            Some((name, value)) => (name, Some(value.into())),
+            None => (wish.as_str(), std::env::var_os(wish)),
+        };
+        if name.is_empty() {
+            bail!("--env {wish}: expected NAME=VALUE");
+        }
+        environment.retain(|(other, _)| other != name);
+        environment.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    Ok(environment)
+}
+
+/// The value of `name` in the environment.
+pub(super) fn value<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
+    let found = environment.iter().find(|(other, _)| other == name)?;
+    Some(&found.1)
+}
+
+/// Encodes the configuration of one boot.
+pub(super) fn encode(options: &RunOptions, environment: &Environment) -> Vec<u8> {
+    let mut config = Vec::new();
+    let mut record = |key: &str, value: &[u8]| {
+        config.extend_from_slice(key.as_bytes());
+        config.push(b'=');
+        config.extend_from_slice(value);
+        config.push(0);
+    };
+    for argument in &options.command {
+        record("arg", argument.as_bytes());
+    }
+    for (name, value) in environment {
+        let mut setting = name.clone().into_bytes();
+        setting.push(b'=');
+        setting.extend_from_slice(value.as_bytes());
+        record("env", &setting);
+    }
+    record("cwd", options.cwd.as_bytes());
+    let log = ["warn", "info", "debug", "trace"];
+    record("log", log[usize::from(options.verbose).min(3)].as_bytes());
+    if options.trace {
+        record("trace", b"1");
+    }
+    let streams = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    let terminals: Vec<String> = (0..3)
+        .filter(|&stream| isatty(streams[stream]))
+        .map(|stream| stream.to_string())
+        .collect();
+    record("tty", terminals.join(",").as_bytes());
+    if let Some(size) = streams.iter().find_map(|stream| tcgetwinsize(stream).ok()) {
+        let size = format!("{}x{}", size.ws_row, size.ws_col);
+        record("winsize", size.as_bytes());
+    }
+    record("hostname", b"elfin");
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_replace_defaults() {
+        let wishes = ["HOME=/x", "A=b=c", "EMPTY=", "ELFIN_UNSET_EVERYWHERE"];
+        let environment = environment(&wishes.map(str::to_owned)).unwrap();
+        assert_eq!(value(&environment, "HOME"), Some(OsStr::new("/x")));
+        assert_eq!(value(&environment, "A"), Some(OsStr::new("b=c")));
+        assert_eq!(value(&environment, "EMPTY"), Some(OsStr::new("")));
+        assert_eq!(value(&environment, "PATH"), Some(OsStr::new(PATH)));
+        assert_eq!(value(&environment, "ELFIN_UNSET_EVERYWHERE"), None);
+        assert!(super::environment(&["=x".to_owned()]).is_err());
+    }
+}

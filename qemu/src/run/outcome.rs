@@ -1,0 +1,144 @@
+//! What a machine's end means: the program's exit status, or one clear line about a failure.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+
+use super::console::Ended;
+
+/// QEMU's exit status after the kernel wrote 0x10 to isa-debug-exit: the program ended.
+const QEMU_DONE: i32 = 33;
+
+/// The kernel's last word.
+#[derive(Debug, PartialEq, Eq)]
+enum LastWord<'a> {
+    Status(u8),
+    Signal(u8),
+    Fatal(&'a str),
+}
+
+/// Turns the end of a machine into our exit status, or into the error to print.
+pub(super) fn report(ended: &Ended, log_shown: bool) -> Result<u8> {
+    if let Some(signal) = ended.stopped_by {
+        return Ok(128u8.wrapping_add(u8::try_from(signal).unwrap_or(0)));
+    }
+    match (ended.status.code(), last_word(&ended.log)) {
+        (Some(QEMU_DONE), Some(LastWord::Status(status))) => return Ok(status),
+        (Some(QEMU_DONE), Some(LastWord::Signal(signal))) => {
+            return Ok(128u8.wrapping_add(signal));
+        }
+        (_, Some(LastWord::Fatal(text))) => {
+            if is_panic(&ended.log) {
+                show(&ended.log, log_shown);
+            }
+            bail!("{text}");
+        }
+        _ => {}
+    }
+    show(&ended.log, log_shown);
+    let complaints = ended.complaints.trim();
+    match ended.status.code() {
+        Some(1) if !complaints.is_empty() => bail!("QEMU failed: {complaints}"),
+        Some(0) => bail!("the virtual machine reset itself, which means that the kernel crashed"),
+        Some(_) if !ended.log.trim().is_empty() || complaints.is_empty() => {
+            bail!(
+                "the kernel ended without saying how (QEMU: {})",
+                ended.status
+            )
+        }
+        _ => bail!("QEMU failed ({}): {complaints}", ended.status),
+    }
+}
+
+/// Prints the kernel's log, unless it is on stderr already.
+fn show(log: &str, shown: bool) {
+    if !shown && !log.trim().is_empty() {
+        let mut stderr = std::io::stderr().lock();
+        let _ = stderr.write_all(log.trim_end().as_bytes());
+        let _ = stderr.write_all(b"\n");
+    }
+}
+
+fn is_panic(log: &str) -> bool {
+    log.contains("panic")
+}
+
+/// Finds the last line of the log by which the kernel says how things ended.
+fn last_word(log: &str) -> Option<LastWord<'_>> {
+    log.lines().rev().find_map(|line| {
+        let word = line.trim().strip_prefix("elfin: ")?;
+        if let Some(text) = word.strip_prefix("fatal: ") {
+            Some(LastWord::Fatal(text.trim()))
+        } else if let Some(status) = word.strip_prefix("exit status=") {
+            // The low eight bits are what a parent process would see on Linux.
+            let status: i64 = status.parse().ok()?;
+            Some(LastWord::Status(status.rem_euclid(256) as u8))
+        } else {
+            let signal = word.strip_prefix("exit signal=")?;
+            Some(LastWord::Signal(signal.parse().ok()?))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    fn end(code: i32, log: &str) -> Ended {
+        Ended {
+            status: ExitStatus::from_raw(code << 8),
+            log: log.to_owned(),
+            complaints: String::new(),
+            stopped_by: None,
+        }
+    }
+
+    #[test]
+    fn last_words() {
+        assert_eq!(
+            last_word("a\r\nelfin: exit status=3\r\n"),
+            Some(LastWord::Status(3))
+        );
+        assert_eq!(
+            last_word("elfin: exit signal=11\n"),
+            Some(LastWord::Signal(11))
+        );
+        assert_eq!(
+            last_word("elfin: exit status=0\nelfin: fatal: no memory\n"),
+            Some(LastWord::Fatal("no memory"))
+        );
+        assert_eq!(last_word("elfin: exit status=\nnoise"), None);
+    }
+
+    #[test]
+    fn statuses() {
+        assert_eq!(report(&end(33, "elfin: exit status=7\n"), true).unwrap(), 7);
+        assert_eq!(
+            report(&end(33, "elfin: exit signal=11\n"), true).unwrap(),
+            139
+        );
+        let stopped = Ended {
+            stopped_by: Some(2),
+            ..end(0, "")
+        };
+        assert_eq!(report(&stopped, true).unwrap(), 130);
+    }
+
+    #[test]
+    fn failures_are_one_line() {
+        let error = report(&end(65, "x\nelfin: fatal: needs 64 MiB\n"), true).unwrap_err();
+        assert_eq!(error.to_string(), "needs 64 MiB");
+        let error = report(&end(0, "booting\n"), true).unwrap_err();
+        assert!(error.to_string().contains("reset itself"));
+        let broken = Ended {
+            complaints: "bad option\n".to_owned(),
+            ..end(1, "")
+        };
+        let error = report(&broken, true).unwrap_err();
+        assert_eq!(error.to_string(), "QEMU failed: bad option");
+        // A program's status without QEMU's agreement is not believed.
+        assert!(report(&end(0, "elfin: exit status=0\n"), true).is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! QEMU's command line for one machine.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::accel::Chosen;
+use super::console::Plugs;
+use crate::cli;
+
+/// QEMU takes commas in an option's value as separators unless they are doubled.
+fn escape(path: &Path) -> OsString {
+    path.to_str().map_or_else(
+        || path.as_os_str().to_owned(),
+        |path| path.replace(',', ",,").into(),
+    )
+}
+
+fn option(start: &str, path: &Path, end: &str) -> OsString {
+    let mut text = OsString::from(start);
+    text.push(escape(path));
+    text.push(end);
+    text
+}
+
+/// Everything about the virtual machine but where its streams go.
+pub(super) struct Machine {
+    pub(super) model: cli::Machine,
+    pub(super) accel: Chosen,
+    pub(super) cpus: u32,
+    pub(super) memory: u64,
+    pub(super) kernel: PathBuf,
+    pub(super) image: PathBuf,
+    pub(super) image_size: u64,
+}
+
+/// Where the four streams of a machine go, as `-chardev` options without their ids.
+struct Streams {
+    stdin: String,
+    stdout: String,
+    stderr: String,
+    log: String,
+}
+
+/// A command that still needs its file descriptors plugged in.
+pub(super) struct Prepared<'a> {
+    qemu: &'a Path,
+    machine: &'a Machine,
+    config: PathBuf,
+}
+
+impl Machine {
+    /// Prepares to run this machine with the program `qemu` and an inherited configuration file.
+    pub(super) fn command<'a>(&'a self, qemu: &'a Path, config: &std::fs::File) -> Prepared<'a> {
+        Prepared {
+            qemu,
+            machine: self,
+            config: super::inherited_path(config),
+        }
+    }
+
+    /// A command line for a shell, with the streams on the shell's own.
+    pub(super) fn shell_line(&self, config: &Path, verbose: bool) -> String {
+        let streams = Streams {
+            stdin: "null".to_owned(),
+            stdout: "file,path=/dev/stdout".to_owned(),
+            stderr: "file,path=/dev/stderr".to_owned(),
+            log: if verbose {
+                "file,path=/dev/stderr".to_owned()
+            } else {
+                "null".to_owned()
+            },
+        };
+        std::iter::once(OsString::from("qemu-system-x86_64"))
+            .chain(self.arguments(config, &streams))
+            .map(|word| quote(&word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn arguments(&self, config: &Path, streams: &Streams) -> Vec<OsString> {
+        let mut list: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&OsStr]| list.extend(words.iter().map(|word| (*word).to_owned()));
+        macro_rules! add {
+            ($($word:expr),+) => { add(&[$(OsStr::new(&$word)),+]) };
+        }
+        let pmem = self.model == cli::Machine::Q35;
+        match self.model {
+            cli::Machine::Q35 => {
+                add!("-M", "q35,usb=off,sata=off,smbus=off,vmport=off");
+            }
+            cli::Machine::Microvm => {
+                add!("-M", "microvm,pcie=on,acpi=on,pit=on,pic=on,rtc=on");
+            }
+        }
+        match self.accel {
+            Chosen::Kvm => add!("-accel", "kvm", "-cpu", "host"),
+            Chosen::Tcg => add!("-accel", "tcg,thread=multi", "-cpu", "max"),
+        }
+        add!(
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none"
+        );
+        add!("-smp", self.cpus.to_string());
+        if pmem {
+            // Room for the image behind the memory, aligned as generously as QEMU may want it.
+            let most = self.memory.next_multiple_of(1 << 30)
+                + self.image_size.next_multiple_of(1 << 30)
+                + (1 << 30);
+            add!(
+                "-m",
+                format!("{}k,slots=1,maxmem={}k", self.memory >> 10, most >> 10)
+            );
+        } else {
+            add!("-m", format!("{}k", self.memory >> 10));
+        }
+        add!("-kernel", self.kernel, "-initrd", config);
+        if pmem {
+            let size = format!(",share=on,readonly=on,size={}", self.image_size);
+            let start = "memory-backend-file,id=root,mem-path=";
+            add!("-object", option(start, &self.image, &size));
+            add!("-device", "virtio-pmem-pci,memdev=root");
+        } else {
+            let end = ",if=none,id=root,format=raw,readonly=on";
+            add!("-drive", option("file=", &self.image, end));
+            add!("-device", "virtio-blk-pci,drive=root");
+        }
+        add!("-device", "virtio-rng-pci", "-device", "virtio-serial-pci");
+        let ports = [
+            ("stdin", &streams.stdin),
+            ("stdout", &streams.stdout),
+            ("stderr", &streams.stderr),
+        ];
+        for (number, (name, stream)) in (1..).zip(ports) {
+            let (kind, rest) = stream.split_once(',').unwrap_or((stream, ""));
+            let comma = if rest.is_empty() { "" } else { "," };
+            add!("-chardev", format!("{kind},id={name}{comma}{rest}"));
+            add!(
+                "-device",
+                format!("virtserialport,nr={number},name=elfin.{name},chardev={name}")
+            );
+        }
+        let (kind, rest) = streams.log.split_once(',').unwrap_or((&streams.log, ""));
+        let comma = if rest.is_empty() { "" } else { "," };
+        add!("-chardev", format!("{kind},id=log{comma}{rest}"));
+        add!("-serial", "chardev:log");
+        add!("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04");
+        list
+    }
+}
+
+impl Prepared<'_> {
+    /// The command, with the machine's streams on the sockets `plugs`.
+    pub(super) fn command(&self, plugs: &Plugs) -> Command {
+        let socket = |fd: &std::os::fd::OwnedFd| format!("socket,fd={}", fd.as_raw_fd());
+        let streams = Streams {
+            stdin: socket(&plugs.stdin),
+            stdout: socket(&plugs.stdout),
+            stderr: socket(&plugs.stderr),
+            log: socket(&plugs.log),
+        };
+        let mut command = Command::new(self.qemu);
+        command.args(self.machine.arguments(&self.config, &streams));
+        command
+    }
+}
+
+/// Quotes a word for a shell, if it needs that.
+fn quote(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(model: cli::Machine) -> Machine {
+        Machine {
+            model,
+            accel: Chosen::Tcg,
+            cpus: 2,
+            memory: 64 << 20,
+            kernel: "/k".into(),
+            image: "/it's, an image".into(),
+            image_size: 4 << 20,
+        }
+    }
+
+    #[test]
+    fn lines_can_be_pasted() {
+        let line = machine(cli::Machine::Q35).shell_line(Path::new("/c"), false);
+        assert!(line.starts_with("qemu-system-x86_64 -M q35"), "{line}");
+        assert!(line.contains(
+            r"'memory-backend-file,id=root,mem-path=/it'\''s,, an image,share=on,readonly=on,size=4194304'"
+        ));
+        assert!(line.contains("-m 65536k,slots=1,maxmem="));
+        assert!(line.contains("-chardev null,id=stdin "));
+        assert!(line.contains("-chardev file,id=stdout,path=/dev/stdout "));
+    }
+
+    #[test]
+    fn microvm_has_a_disk_instead() {
+        let line = machine(cli::Machine::Microvm).shell_line(Path::new("/c"), true);
+        assert!(line.contains("virtio-blk-pci") && !line.contains("pmem"));
+        assert!(line.contains("-chardev file,id=log,path=/dev/stderr"));
+    }
+
+    #[test]
+    fn quoting() {
+        assert_eq!(quote(OsStr::new("a/b-c,d=e")), "a/b-c,d=e");
+        assert_eq!(quote(OsStr::new("")), "''");
+        assert_eq!(quote(OsStr::new("a b")), "'a b'");
+    }
+}
