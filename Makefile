@@ -1,0 +1,52 @@
+# Forwards to cargo and to scripts/; `make help` lists the targets.
+
+CPUS ?= 4
+MACHINE ?= q35
+COUNT ?= 200
+
+ELFIN := target/release/elfin
+IMAGE := target/numpy.img
+TARGET := x86_64-unknown-linux-gnu
+
+# Where scripts/setup puts cargo if it has to install it.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+.PHONY: build setup run test check fmt bench stress clean help
+
+build: setup ## build target/release/elfin, with the kernel inside (the default)
+	cargo build --release -p elfin
+
+setup: ## install the Debian packages and the Rust toolchain that are missing
+	@scripts/setup
+
+run: build $(IMAGE) ## boot Debian's python3 and numpy; CPUS=4 MACHINE=q35 (or microvm)
+	$(ELFIN) run --cpus $(CPUS) --machine $(MACHINE) --image $(IMAGE) -- /usr/bin/python3 -c "$$(cat scripts/multiply.py)"
+
+$(IMAGE): | build
+	$(ELFIN) build -o $@ --deb python3,python3-numpy
+
+test: build ## run all tests
+	cargo test --release -p kernel --lib --target-dir target/kernel-test
+	cargo test --release
+
+check: setup ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release -p kernel --target $(TARGET) --target-dir target/kernel -- -D warnings
+	cargo clippy --release -p loader-hosted --target $(TARGET) --target-dir target/hosted -- -D warnings
+
+fmt: ## format the sources
+	cargo fmt --all
+
+bench: build $(IMAGE) ## compare with ld.so and with a Linux guest
+	cargo build --release -p loader-hosted --target $(TARGET) --target-dir target/hosted
+	scripts/bench $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
+
+stress: build $(IMAGE) ## boot the numpy program COUNT=200 times on 4 vCPUs
+	scripts/stress $(ELFIN) $(IMAGE) $(COUNT)
+
+clean: ## remove everything that was built (downloads stay in ~/.cache/elfin)
+	rm -rf target
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
