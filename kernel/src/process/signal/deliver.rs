@@ -1,0 +1,232 @@
+//! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
+//! system calls are restarted.
+use super::{Action, NO_RESTART, SigInfo, bit, frame, itimer, with_state};
+use crate::{
+    arch::TrapFrame,
+    boot::config,
+    exec, fs,
+    mm::{self, USER_END, fault::Fault},
+    process::{claim_exit, exit_by_signal},
+    sched,
+    syscall::Errno,
+};
+use alloc::{borrow::Cow, format, string::String};
+use linux_raw_sys::general as linux;
+
+/// An exception that becomes a signal.
+#[derive(Clone, Copy, Debug)]
+pub enum Exception {
+    /// A page fault.
+    Page {
+        /// CR2.
+        addr: usize,
+        /// What is wrong.
+        fault: Fault,
+        /// The hardware's error code.
+        error: u64,
+    },
+    /// Any other.
+    Other {
+        /// Vector number.
+        vector: u8,
+        /// The hardware's error code, or 0.
+        error: u64,
+    },
+}
+
+/// Signals that an instruction causes: delivered before others, so that the frame shows that instruction.
+const SYNCHRONOUS: u64 = bit(linux::SIGSEGV as i32)
+    | bit(linux::SIGBUS as i32)
+    | bit(linux::SIGILL as i32)
+    | bit(linux::SIGTRAP as i32)
+    | bit(linux::SIGFPE as i32)
+    | bit(linux::SIGSYS as i32);
+
+/// Signals whose default action is a core dump; here a report with a backtrace.
+const REPORTED: u64 = SYNCHRONOUS
+    | bit(linux::SIGQUIT as i32)
+    | bit(linux::SIGABRT as i32)
+    | bit(linux::SIGXCPU as i32)
+    | bit(linux::SIGXFSZ as i32);
+
+/// Called by the trap entry for an exception in the program: forces the signal; without a handler, prints the crash report and
+/// ends the program.
+pub fn exception(frame: &mut TrapFrame, exception: Exception) {
+    if let Exception::Page { fault: Fault::OutOfMemory, .. } = exception {
+        out_of_memory();
+    }
+    let (info, fault_addr) = describe(frame, exception);
+    force(frame, info, fault_addr);
+}
+
+/// The signal for an exception, and CR2 if it is a page fault.
+fn describe(frame: &TrapFrame, exception: Exception) -> (SigInfo, Option<usize>) {
+    let rip = frame.rip as usize;
+    let (signal, code, addr) = match exception {
+        Exception::Page { addr, fault, .. } => {
+            let (signal, code) = match fault {
+                Fault::NotMapped => (linux::SIGSEGV, linux::SEGV_MAPERR),
+                Fault::Protection => (linux::SIGSEGV, linux::SEGV_ACCERR),
+                Fault::Bus | Fault::OutOfMemory => (linux::SIGBUS, linux::BUS_ADRERR),
+            };
+            return (SigInfo::from_kernel(signal as i32, code as i32, addr), Some(addr));
+        }
+        Exception::Other { vector, .. } => match vector {
+            0 => (linux::SIGFPE, linux::FPE_INTDIV, rip),
+            1 => (linux::SIGTRAP, linux::TRAP_TRACE, rip),
+            3 => (linux::SIGTRAP, linux::SI_KERNEL, 0),
+            6 => (linux::SIGILL, linux::ILL_ILLOPN, rip),
+            16 | 19 => (linux::SIGFPE, frame::fpu_exception_code(frame, vector == 19), rip),
+            17 => (linux::SIGBUS, linux::BUS_ADRALN, 0),
+            11 | 12 => (linux::SIGBUS, linux::SI_KERNEL, 0),
+            _ => (linux::SIGSEGV, linux::SI_KERNEL, 0),
+        },
+    };
+    (SigInfo::from_kernel(signal as i32, code as i32, addr), None)
+}
+
+/// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the program.
+pub(super) fn force(frame: &TrapFrame, info: SigInfo, fault_addr: Option<usize>) {
+    let caught = with_state(|shared, state| {
+        let caught = shared.action(info.signal).is_handler() && state.mask & bit(info.signal) == 0;
+        if caught {
+            state.queue.force(info);
+            state.fault_addr = fault_addr.map_or(state.fault_addr, |addr| addr as u64);
+        }
+        caught
+    });
+    if !caught {
+        crash(frame, &info);
+    }
+}
+
+/// Delivers pending signals by changing `frame`; also restarts interrupted system calls. Called on the kernel stack with interrupts
+/// on, before each return to the program when [`super::pending`], and after a system call that failed with one of the `ERESTART`s.
+pub fn deliver(frame: &mut TrapFrame) {
+    while let Some((info, action)) = next() {
+        itimer::taken(&info);
+        if action.is_handler() {
+            restart(frame, Some(&action));
+            if action.handler >= USER_END as u64 || frame::push(frame, &info, &action).is_err() {
+                crash(frame, &SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0));
+            }
+        } else if !action.ignores(info.signal) {
+            crash(frame, &info);
+        }
+    }
+    restart(frame, None);
+    with_state(|_, state| {
+        if let Some(mask) = state.saved_mask.take() {
+            state.mask = mask;
+        }
+    });
+}
+
+/// Takes the signal to deliver next, with its action. A one-shot handler is reset.
+fn next() -> Option<(SigInfo, Action)> {
+    with_state(|shared, state| {
+        let wanted = !state.mask;
+        let info = state
+            .queue
+            .pop(wanted & SYNCHRONOUS)
+            .or_else(|| state.queue.pop(wanted))
+            .or_else(|| shared.queue.pop(wanted))?;
+        let action = shared.action(info.signal);
+        let taken = *action;
+        if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
+            action.handler = 0;
+        }
+        Some((info, taken))
+    })
+}
+
+/// Decides once what becomes of an interrupted system call: done again, or `EINTR`.
+fn restart(frame: &mut TrapFrame, action: Option<&Action>) {
+    /// Length of the `syscall` instruction.
+    const SYSCALL_LEN: u64 = 2;
+    if frame.vector != TrapFrame::SYSCALL || frame.error == NO_RESTART {
+        return;
+    }
+    let Ok(code) = i32::try_from((frame.rax as i64).wrapping_neg()) else {
+        return;
+    };
+    let again = match Errno(code) {
+        Errno::ERESTARTNOINTR => true,
+        Errno::ERESTARTSYS => action.is_none_or(|action| action.has(linux::SA_RESTART)),
+        Errno::ERESTARTNOHAND | Errno::ERESTART_RESTARTBLOCK => action.is_none(),
+        _ => return,
+    };
+    if again {
+        frame.rax = frame.error;
+        frame.rip -= SYSCALL_LEN;
+    } else {
+        frame.rax = i64::from(-Errno::EINTR.0) as u64;
+    }
+    frame.error = NO_RESTART;
+}
+
+/// Ends the program by a signal, with a report if it is one that dumps core elsewhere.
+pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
+    claim_exit();
+    if bit(info.signal) & REPORTED != 0 {
+        let report = report(info);
+        fs::write_stderr(report.as_bytes());
+        fs::write_stderr(exec::backtrace(frame).as_bytes());
+    }
+    exit_by_signal(info.signal)
+}
+
+/// The first line of the crash report.
+fn report(info: &SigInfo) -> String {
+    let program = config::get().args.first().map_or(Cow::Borrowed("program"), |name| String::from_utf8_lossy(name));
+    let tid = sched::current_tid();
+    let name = signal_name(info.signal);
+    let addr = info.fields[0];
+    match reason(info) {
+        Some(reason) => format!("elfin: {program} killed by {name} ({reason}) at {addr:#x}, thread {tid}\n"),
+        None => format!("elfin: {program} killed by {name}, thread {tid}\n"),
+    }
+}
+
+/// What `si_code` means, for signals with an address.
+fn reason(info: &SigInfo) -> Option<&'static str> {
+    let code = u32::try_from(info.code).ok()?;
+    Some(match (info.signal as u32, code) {
+        (linux::SIGSEGV, linux::SEGV_MAPERR) => "address not mapped",
+        (linux::SIGSEGV, linux::SEGV_ACCERR) => "access not permitted",
+        (linux::SIGBUS, linux::BUS_ADRERR) => "past the end of a mapped file",
+        (linux::SIGFPE, linux::FPE_INTDIV) => "integer division by zero",
+        (linux::SIGFPE, _) if code != linux::SI_KERNEL => "floating-point exception",
+        (linux::SIGILL, linux::ILL_ILLOPN) => "illegal instruction",
+        (linux::SIGTRAP, linux::TRAP_TRACE) => "trace trap",
+        _ => return None,
+    })
+}
+
+fn signal_name(signal: i32) -> Cow<'static, str> {
+    Cow::Borrowed(match signal as u32 {
+        linux::SIGQUIT => "SIGQUIT",
+        linux::SIGILL => "SIGILL",
+        linux::SIGTRAP => "SIGTRAP",
+        linux::SIGABRT => "SIGABRT",
+        linux::SIGBUS => "SIGBUS",
+        linux::SIGFPE => "SIGFPE",
+        linux::SIGSEGV => "SIGSEGV",
+        linux::SIGXCPU => "SIGXCPU",
+        linux::SIGXFSZ => "SIGXFSZ",
+        linux::SIGSYS => "SIGSYS",
+        _ => return Cow::Owned(format!("signal {signal}")),
+    })
+}
+
+/// Ends the program when a page it touched cannot be had.
+fn out_of_memory() -> ! {
+    claim_exit();
+    let (frames, _) = mm::frame::counts();
+    let mib = frames * mm::PAGE >> 20;
+    fs::write_stderr(
+        format!("elfin: out of memory: all {mib} MiB are in use, give more with --memory\n").as_bytes(),
+    );
+    exit_by_signal(linux::SIGKILL as i32)
+}
+

@@ -1,0 +1,354 @@
+//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`frame`] the frames of handlers.
+//!
+//! Stop signals have no effect: there is nobody to continue the program. Signals that the program ignores are dropped when they
+//! are sent, unless they are blocked, as in Linux.
+mod deliver;
+mod frame;
+pub mod itimer;
+mod queue;
+
+pub use deliver::{Exception, deliver, exception};
+pub use frame::sigreturn;
+pub(crate) use frame::stack_flags;
+pub use queue::SigInfo;
+pub(crate) use queue::{QUEUE_LIMIT, bit};
+
+use super::table::THREADS;
+use crate::{
+    sched::{self, Thread, Tid},
+    sync::{Signals, SpinLock, WaitError, Waiter},
+    syscall::{Errno, SysResult},
+    time::Instant,
+};
+use alloc::{collections::BTreeMap, sync::Arc};
+use core::sync::atomic::{AtomicBool, Ordering};
+use linux_raw_sys::general as linux;
+use queue::Queue;
+
+/// Highest signal number.
+pub const LAST: i32 = 64;
+
+/// `frame.error` of a system call that is not to be restarted (any more), as Linux' `orig_rax` of -1.
+pub(crate) const NO_RESTART: u64 = u64::MAX;
+
+/// Signals that cannot be blocked, caught or ignored.
+pub(crate) const UNBLOCKABLE: u64 = bit(linux::SIGKILL as i32) | bit(linux::SIGSTOP as i32);
+
+/// Signals without effect unless there is a handler.
+const IGNORED_BY_DEFAULT: u64 = bit(linux::SIGCHLD as i32)
+    | bit(linux::SIGURG as i32)
+    | bit(linux::SIGWINCH as i32)
+    | bit(linux::SIGCONT as i32)
+    | bit(linux::SIGSTOP as i32)
+    | bit(linux::SIGTSTP as i32)
+    | bit(linux::SIGTTIN as i32)
+    | bit(linux::SIGTTOU as i32);
+
+/// What is done with a signal: `struct sigaction` as the system call has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Action {
+    /// Address, or `SIG_DFL` or `SIG_IGN`.
+    pub handler: u64,
+    /// `SA_*`
+    pub flags: u64,
+    /// Where the handler returns to.
+    pub restorer: u64,
+    /// Blocked while the handler runs.
+    pub mask: u64,
+}
+
+impl Action {
+    const DEFAULT: Self = Self { handler: 0, flags: 0, restorer: 0, mask: 0 };
+    const IGNORE: u64 = 1;
+
+    /// Whether `signal` has no effect.
+    fn ignores(&self, signal: i32) -> bool {
+        self.handler == Self::IGNORE || (self.handler == 0 && IGNORED_BY_DEFAULT & bit(signal) != 0)
+    }
+
+    /// Whether there is a handler to call.
+    fn is_handler(&self) -> bool {
+        self.handler > Self::IGNORE
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags & u64::from(flag) != 0
+    }
+}
+
+/// An alternate signal stack; size 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AltStack {
+    /// Lowest address.
+    pub start: u64,
+    /// `SS_AUTODISARM` or 0.
+    pub flags: u32,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl AltStack {
+    /// Whether code with this stack pointer runs on it.
+    pub fn contains(&self, rsp: u64) -> bool {
+        self.flags & linux::SS_AUTODISARM == 0 && rsp > self.start && rsp - self.start <= self.size
+    }
+}
+
+/// One thread's signal state.
+pub(crate) struct ThreadSignals {
+    /// Whether there may be something to deliver; changed under the lock of `SHARED`.
+    deliverable: AtomicBool,
+    state: SpinLock<State>,
+}
+
+struct State {
+    /// Blocked signals.
+    mask: u64,
+    /// Signals that `rt_sigtimedwait` has unblocked for its wait.
+    awaited: u64,
+    /// The mask to put back once the signals that ended a `with_mask` have been delivered.
+    saved_mask: Option<u64>,
+    queue: Queue,
+    altstack: AltStack,
+    /// Address of the last page fault, for `cr2` in signal frames.
+    fault_addr: u64,
+}
+
+impl ThreadSignals {
+    /// No signals pending, `mask` blocked.
+    pub(crate) fn new(mask: u64) -> Self {
+        Self {
+            deliverable: AtomicBool::new(false),
+            state: SpinLock::new(State {
+                mask,
+                awaited: 0,
+                saved_mask: None,
+                queue: Queue::new(),
+                altstack: AltStack::default(),
+                fault_addr: 0,
+            }),
+        }
+    }
+
+    /// The blocked signals.
+    pub(crate) fn mask(&self) -> u64 {
+        self.state.lock().mask
+    }
+}
+
+/// What all threads share.
+struct Shared {
+    actions: [Action; LAST as usize],
+    queue: Queue,
+}
+
+static SHARED: SpinLock<Shared> =
+    SpinLock::new(Shared { actions: [Action::DEFAULT; LAST as usize], queue: Queue::new() });
+
+impl Shared {
+    fn action(&mut self, signal: i32) -> &mut Action {
+        &mut self.actions[(signal - 1) as usize]
+    }
+
+    /// Sets the thread's flag to whether it has something to deliver.
+    fn update(&self, thread: &Thread, state: &State) {
+        let ready = (state.queue.set() | self.queue.set()) & !state.mask != 0;
+        thread.state.signals.deliverable.store(ready, Ordering::Release);
+    }
+
+    /// Has a thread that does not block it take each of the process's pending signals in `set`.
+    fn assign(threads: &BTreeMap<Tid, Arc<Thread>>, mut set: u64) {
+        while set != 0 {
+            let lowest = set & set.wrapping_neg();
+            set &= !lowest;
+            let taker = threads.values().find(|thread| thread.state.signals.state.lock().mask & lowest == 0);
+            if let Some(thread) = taker {
+                thread.state.signals.deliverable.store(true, Ordering::Release);
+                thread.kick();
+            }
+        }
+    }
+}
+
+/// Whether the current thread has something to deliver (cheap; called at each return to the program and by waits).
+pub fn pending() -> bool {
+    sched::with_current(|thread| thread.state.signals.deliverable.load(Ordering::Acquire))
+}
+
+/// Sends a signal of the kernel's to the process (the terminal's SIGINT, SIGALRM). May be called in interrupt context.
+pub fn send_process(signal: i32) {
+    // Only a full queue of real-time signals is an error, and the kernel sends none of those.
+    let _ = send(None, SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0));
+}
+
+/// Sends a signal of the kernel's to one thread (SIGPIPE).
+pub fn send_thread(tid: Tid, signal: i32) -> Result<(), Errno> {
+    send(Some(tid), SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0))
+}
+
+/// Sends a signal to one thread, or to the process. `ESRCH` without the thread, `EAGAIN` when the queue is full.
+pub fn send(to: Option<Tid>, info: SigInfo) -> Result<(), Errno> {
+    let wanted = bit(info.signal);
+    let mut shared = SHARED.lock();
+    let ignored = shared.action(info.signal).ignores(info.signal);
+    let threads = THREADS.lock();
+    // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
+    let thread = match to {
+        Some(tid) => threads.get(&tid),
+        None => threads.values().next(),
+    };
+    let thread = thread.ok_or(Errno::ESRCH)?;
+    let mut state = thread.state.signals.state.lock();
+    if ignored && (state.mask | state.awaited) & wanted == 0 {
+        return Ok(());
+    }
+    if to.is_none() {
+        drop(state);
+        shared.queue.push(info)?;
+        Shared::assign(&threads, wanted);
+        return Ok(());
+    }
+    state.queue.push(info)?;
+    if state.mask & wanted == 0 {
+        drop(state);
+        thread.state.signals.deliverable.store(true, Ordering::Release);
+        thread.kick();
+    }
+    Ok(())
+}
+
+/// Finds takers for the process's pending signals after a thread has ended.
+pub(super) fn retarget_all() {
+    let shared = SHARED.lock();
+    Shared::assign(&THREADS.lock(), shared.queue.set());
+}
+
+/// Replaces the action for `signal`, if `new` is given; the old one. `EINVAL` for SIGKILL and SIGSTOP.
+pub fn set_action(signal: i32, new: Option<Action>) -> Result<Action, Errno> {
+    if !(1..=LAST).contains(&signal) || (new.is_some() && bit(signal) & UNBLOCKABLE != 0) {
+        return Err(Errno::EINVAL);
+    }
+    let mut shared = SHARED.lock();
+    let old = *shared.action(signal);
+    if let Some(new) = new {
+        *shared.action(signal) = Action { mask: new.mask & !UNBLOCKABLE, ..new };
+        if new.ignores(signal) {
+            shared.queue.discard(signal);
+            for thread in THREADS.lock().values() {
+                let mut state = thread.state.signals.state.lock();
+                state.queue.discard(signal);
+                shared.update(thread, &state);
+            }
+        }
+    }
+    Ok(old)
+}
+
+/// Changes the current thread's mask; the old one.
+pub fn change_mask(change: impl FnOnce(u64) -> u64) -> u64 {
+    with_state(|_, state| {
+        let old = state.mask;
+        state.mask = change(old) & !UNBLOCKABLE;
+        old
+    })
+}
+
+/// Calls `f` with the locked signal state of the process and of the current thread. Afterwards the thread's flag is right, and
+/// signals of the process that it has blocked meanwhile have other takers.
+fn with_state<R>(f: impl FnOnce(&mut Shared, &mut State) -> R) -> R {
+    let mut shared = SHARED.lock();
+    let (result, blocked) = sched::with_current(|thread| {
+        let mut state = thread.state.signals.state.lock();
+        let before = state.mask;
+        let result = f(&mut shared, &mut state);
+        shared.update(thread, &state);
+        (result, state.mask & !before)
+    });
+    let orphaned = shared.queue.set() & blocked;
+    if orphaned != 0 {
+        Shared::assign(&THREADS.lock(), orphaned);
+    }
+    result
+}
+
+/// Signals pending for the current thread that it blocks.
+pub fn blocked_pending() -> u64 {
+    with_state(|shared, state| (state.queue.set() | shared.queue.set()) & state.mask)
+}
+
+/// Runs `f`, which waits, with another signal mask (`ppoll`, `sigsuspend`). When a signal ends the wait, the old mask is back only
+/// after the handlers have run.
+pub fn with_mask(mask: Option<u64>, f: impl FnOnce() -> SysResult) -> SysResult {
+    let Some(mask) = mask else {
+        return f();
+    };
+    let old = change_mask(|_| mask);
+    let result = f();
+    let interrupted = matches!(
+        result,
+        Err(Errno::EINTR
+            | Errno::ERESTARTSYS
+            | Errno::ERESTARTNOINTR
+            | Errno::ERESTARTNOHAND
+            | Errno::ERESTART_RESTARTBLOCK)
+    );
+    if interrupted && pending() {
+        with_state(|_, state| state.saved_mask = Some(old));
+    } else {
+        change_mask(|_| old);
+    }
+    result
+}
+
+/// Waits until a signal has a handler to run or ends the program.
+pub fn pause() -> SysResult {
+    let waiter = Waiter::new();
+    // A wake-up without a signal is not the end of the wait.
+    while waiter.wait(None, Signals::Interrupt).is_ok() {}
+    Err(Errno::ERESTARTNOHAND)
+}
+
+/// Takes a pending signal out of `set`, waiting for one until `deadline`: `EAGAIN` then, `EINTR` when another signal comes first.
+pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
+    let set = set & !UNBLOCKABLE;
+    let take = |shared: &mut Shared, state: &mut State| state.queue.pop(set).or_else(|| shared.queue.pop(set));
+    let first = with_state(|shared, state| {
+        let info = take(shared, state);
+        if info.is_none() {
+            state.awaited = state.mask & set;
+            state.mask &= !set;
+        }
+        info
+    });
+    if let Some(info) = first {
+        itimer::taken(&info);
+        return Ok(info);
+    }
+    let waiter = Waiter::new();
+    let error = loop {
+        match waiter.wait(deadline, Signals::Interrupt) {
+            Ok(()) => {}
+            Err(WaitError::TimedOut) => break Errno::EAGAIN,
+            Err(WaitError::Interrupted) => break Errno::EINTR,
+        }
+    };
+    let info = with_state(|shared, state| {
+        state.mask |= state.awaited;
+        state.awaited = 0;
+        take(shared, state)
+    });
+    if let Some(info) = &info {
+        itimer::taken(info);
+    }
+    info.ok_or(error)
+}
+
+/// The current thread's alternate stack.
+pub fn altstack() -> AltStack {
+    with_state(|_, state| state.altstack)
+}
+
+/// Sets the current thread's alternate stack.
+pub fn set_altstack(stack: AltStack) {
+    with_state(|_, state| state.altstack = stack);
+}

@@ -1,0 +1,161 @@
+//! Pending signals with what `siginfo_t` says about them.
+use crate::syscall::Errno;
+use alloc::collections::VecDeque;
+
+/// Real-time signals that a queue holds at most (`RLIMIT_SIGPENDING`).
+pub(crate) const QUEUE_LIMIT: usize = 4096;
+
+/// Signals 1 to 31 are standard ones: pending once, whatever the number sent.
+const STANDARD: usize = 31;
+
+/// The bit of a signal in a mask.
+pub(crate) const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// A `siginfo_t`; what lies beyond the first 48 bytes is always zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SigInfo {
+    /// `si_signo`, 1 to 64.
+    pub signal: i32,
+    /// `si_errno`
+    pub errno: i32,
+    /// `si_code`
+    pub code: i32,
+    /// The union, from offset 16 on.
+    pub fields: [u64; 4],
+}
+
+impl SigInfo {
+    /// Size of `siginfo_t`.
+    pub const SIZE: usize = 128;
+
+    const NONE: Self = Self { signal: 0, errno: 0, code: 0, fields: [0; 4] };
+
+    /// A signal sent by the program itself; `code` is `SI_USER`, `SI_TKILL`, ….
+    pub fn from_program(signal: i32, code: i32) -> Self {
+        // si_pid in the lower half, si_uid (root) in the upper.
+        Self { signal, code, fields: [super::super::PID as u64, 0, 0, 0], errno: 0 }
+    }
+
+    /// A signal of the kernel's; `addr` is `si_addr`.
+    pub fn from_kernel(signal: i32, code: i32, addr: usize) -> Self {
+        Self { signal, code, fields: [addr as u64, 0, 0, 0], errno: 0 }
+    }
+
+    /// As the program sees it.
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[0..4].copy_from_slice(&self.signal.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.errno.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.code.to_ne_bytes());
+        for (to, field) in bytes[16..].chunks_exact_mut(8).zip(self.fields) {
+            to.copy_from_slice(&field.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// From what the program passes to `rt_sigqueueinfo`, which also names the signal.
+    pub fn from_bytes(signal: i32, bytes: &[u8; Self::SIZE]) -> Self {
+        let word = |at: usize| i32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]));
+        Self {
+            signal,
+            errno: word(4),
+            code: word(8),
+            fields: core::array::from_fn(|field| {
+                u64::from_ne_bytes(core::array::from_fn(|i| bytes[16 + field * 8 + i]))
+            }),
+        }
+    }
+}
+
+/// Signals sent and not yet taken.
+pub(crate) struct Queue {
+    /// Mask of what is in it.
+    set: u64,
+    standard: [SigInfo; STANDARD],
+    realtime: VecDeque<SigInfo>,
+}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Self { set: 0, standard: [SigInfo::NONE; STANDARD], realtime: VecDeque::new() }
+    }
+
+    /// Mask of the pending signals.
+    pub(crate) fn set(&self) -> u64 {
+        self.set
+    }
+
+    /// Adds a signal; a standard one that is pending already stays as it is. Allocates for real-time signals only.
+    pub(crate) fn push(&mut self, info: SigInfo) -> Result<(), Errno> {
+        if let Some(place) = self.standard.get_mut((info.signal - 1) as usize) {
+            if self.set & bit(info.signal) == 0 {
+                *place = info;
+            }
+        } else {
+            if self.realtime.len() >= QUEUE_LIMIT || self.realtime.try_reserve(1).is_err() {
+                return Err(Errno::EAGAIN);
+            }
+            self.realtime.push_back(info);
+        }
+        self.set |= bit(info.signal);
+        Ok(())
+    }
+
+    /// Adds the signal of an exception, in place of one that was sent.
+    pub(crate) fn force(&mut self, info: SigInfo) {
+        if let Some(place) = self.standard.get_mut((info.signal - 1) as usize) {
+            *place = info;
+            self.set |= bit(info.signal);
+        }
+    }
+
+    /// Takes the lowest of the signals in `wanted`; those of one number in the order they were sent.
+    pub(crate) fn pop(&mut self, wanted: u64) -> Option<SigInfo> {
+        let ready = self.set & wanted;
+        if ready == 0 {
+            return None;
+        }
+        let signal = ready.trailing_zeros() as i32 + 1;
+        if let Some(place) = self.standard.get(signal as usize - 1) {
+            self.set &= !bit(signal);
+            return Some(*place);
+        }
+        let place = self.realtime.iter().position(|info| info.signal == signal)?;
+        let info = self.realtime.remove(place);
+        if !self.realtime.iter().any(|info| info.signal == signal) {
+            self.set &= !bit(signal);
+        }
+        info
+    }
+
+    /// Forgets all of `signal`.
+    pub(crate) fn discard(&mut self, signal: i32) {
+        self.set &= !bit(signal);
+        self.realtime.retain(|info| info.signal != signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_signals_coalesce_and_realtime_ones_queue() {
+        let mut queue = Queue::new();
+        for code in [1, 2] {
+            queue.push(SigInfo::from_program(10, code)).unwrap();
+            queue.push(SigInfo::from_program(40, code)).unwrap();
+        }
+        let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX)).map(|info| (info.signal, info.code)).collect();
+        assert_eq!(codes, [(10, 1), (40, 1), (40, 2)]);
+        assert_eq!(queue.set(), 0);
+    }
+
+    #[test]
+    fn siginfo_survives_its_bytes() {
+        let info = SigInfo { signal: 34, errno: 1, code: -1, fields: [1, 2, 3, 4] };
+        assert_eq!(SigInfo::from_bytes(34, &info.to_bytes()), info);
+    }
+}
