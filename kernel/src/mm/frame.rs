@@ -1,55 +1,183 @@
-//! Physical frames: allocator and handles.
+//! Physical frames: handles, contiguous blocks, the direct map.
+
+use super::PAGE;
+use super::buddy::{Buddy, Links};
+use crate::arch::paging::{self, DIRECT_MAP, Flags, KERNEL_BASE};
+use crate::sync::SpinLock;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// One allocated 4 KiB frame; freed when dropped.
+#[derive(Debug)]
 pub struct Frame {
     phys: u64,
 }
+
 impl Frame {
     /// Allocates a zeroed frame; `None` when memory is exhausted.
     pub fn zeroed() -> Option<Self> {
-        unimplemented!()
+        let frame = Self::uninit()?;
+        // SAFETY: the frame is ours and mapped in the direct map.
+        unsafe { frame.bytes().write_bytes(0, PAGE) };
+        Some(frame)
     }
-    /// Allocates a frame with unspecified contents.
+
+    /// Allocates a frame with unspecified contents. What the kernel keeps for itself is not given out.
     pub fn uninit() -> Option<Self> {
-        unimplemented!()
+        let mut frames = FRAMES.lock();
+        let frames = frames.as_mut()?;
+        if frames.counts().1 <= RESERVE.load(Ordering::Relaxed) {
+            return None;
+        }
+        let phys = (frames.take(0)? * PAGE) as u64;
+        Some(Self { phys })
     }
+
     /// Physical address.
     pub fn phys(&self) -> u64 {
         self.phys
     }
+
     /// Its bytes through the direct map.
     pub fn bytes(&self) -> *mut u8 {
         phys_to_virt(self.phys)
     }
+
+    /// Gives the frame to a page-table entry, which owns it from now on.
+    pub(super) fn into_phys(self) -> u64 {
+        core::mem::ManuallyDrop::new(self).phys
+    }
+
+    /// Takes a frame back from a page-table entry.
+    ///
+    /// # Safety
+    /// `phys` must come from [`Frame::into_phys`], once, and no CPU may be able to reach the frame by a translation.
+    pub(super) unsafe fn from_phys(phys: u64) -> Self {
+        Self { phys }
+    }
 }
-/// Physically contiguous frames for DMA and tables; address of the first.
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Some(frames) = FRAMES.lock().as_mut() {
+            frames.release(number(self.phys), 0);
+        }
+    }
+}
+
+/// Link words in the first bytes of free frames.
+struct InFrames;
+
+impl Links for InFrames {
+    fn get(&self, frame: usize) -> (usize, usize) {
+        // SAFETY: the frame is free, so it is the allocator's, and all frames given to it are mapped.
+        unsafe { phys_to_virt((frame * PAGE) as u64).cast::<(usize, usize)>().read() }
+    }
+    fn set(&mut self, frame: usize, links: (usize, usize)) {
+        // SAFETY: as above.
+        unsafe {
+            phys_to_virt((frame * PAGE) as u64)
+                .cast::<(usize, usize)>()
+                .write(links);
+        }
+    }
+}
+
+static FRAMES: SpinLock<Option<Buddy<InFrames>>> = SpinLock::new(None);
+/// Frames kept for the kernel's own needs, so that a program that takes all memory can be told so.
+static RESERVE: AtomicUsize = AtomicUsize::new(0);
+
+fn number(phys: u64) -> usize {
+    phys as usize / PAGE
+}
+
+fn order(count: usize) -> usize {
+    count.max(1).next_power_of_two().trailing_zeros() as usize
+}
+
+/// Physically contiguous frames for DMA, tables and the heap; address of the first. Contents are unspecified.
 pub fn alloc_contiguous(count: usize) -> Option<u64> {
-    unimplemented!("{count}")
+    let order = order(count);
+    if order >= super::buddy::ORDERS {
+        return None;
+    }
+    let block = FRAMES.lock().as_mut()?.take(order)?;
+    Some((block * PAGE) as u64)
 }
+
 /// Frees what [`alloc_contiguous`] gave.
 ///
 /// # Safety
 /// `phys` and `count` must come from one `alloc_contiguous`, and nothing may use the memory any more.
 pub unsafe fn free_contiguous(phys: u64, count: usize) {
-    unimplemented!("{phys} {count}")
+    if let Some(frames) = FRAMES.lock().as_mut() {
+        frames.release(number(phys), order(count));
+    }
 }
+
+/// A zeroed frame for a page table, never freed.
+pub(crate) fn alloc_table() -> Option<u64> {
+    let phys = alloc_contiguous(1)?;
+    // SAFETY: the frame is ours and mapped in the direct map.
+    unsafe { phys_to_virt(phys).write_bytes(0, PAGE) };
+    Some(phys)
+}
+
 /// Direct-map address of a physical address.
+#[inline]
 pub fn phys_to_virt(phys: u64) -> *mut u8 {
-    unimplemented!("{phys}")
+    core::ptr::with_exposed_provenance_mut(DIRECT_MAP + phys as usize)
 }
+
 /// Physical address of a direct-map (or kernel image) address.
 pub fn virt_to_phys(virt: usize) -> u64 {
-    unimplemented!("{virt}")
+    if virt >= KERNEL_BASE {
+        return (virt - KERNEL_BASE) as u64;
+    }
+    if virt >= super::stack::REGION {
+        // Kernel stacks are not contiguous: page by page.
+        let entry = paging::entry(virt, false).map_or(0, |entry| entry.load(Ordering::Relaxed));
+        return paging::entry_address(entry) + (virt % PAGE) as u64;
+    }
+    (virt - DIRECT_MAP) as u64
 }
+
 /// Maps device memory (uncached) or a pmem range (cached) into the direct map and returns its address.
 pub fn map_physical(phys: u64, len: usize, cached: bool) -> *mut u8 {
-    unimplemented!("{phys} {len} {cached}")
+    let start = phys & !(PAGE as u64 - 1);
+    let len = (phys - start) as usize + len;
+    let mut flags = Flags::WRITABLE | Flags::NO_EXECUTE;
+    if !cached {
+        flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
+    }
+    let mapped = paging::map_kernel(
+        DIRECT_MAP + start as usize,
+        start,
+        len.next_multiple_of(PAGE),
+        flags,
+    );
+    assert!(mapped.is_some(), "no memory to map a device at {phys:#x}");
+    phys_to_virt(phys)
 }
+
 /// Frames managed and frames free.
 pub fn counts() -> (usize, usize) {
-    unimplemented!()
+    FRAMES.lock().as_ref().map_or((0, 0), Buddy::counts)
 }
-/// Called once by boot with the usable ranges (start, end) of physical memory, kernel image, module and boot structures taken out.
-pub fn init(usable: &[(u64, u64)]) {
-    unimplemented!("{usable:?}")
+
+/// Frames a program may have at most.
+pub fn available() -> usize {
+    counts().1.saturating_sub(RESERVE.load(Ordering::Relaxed))
+}
+
+/// Sets the allocator up for physical addresses below `end`; `states` is a mapped range of one byte a frame.
+pub(crate) fn init(states: &'static mut [u8]) {
+    *FRAMES.lock() = Some(Buddy::new(InFrames, states));
+}
+
+/// Gives a mapped, unused range of physical memory to the allocator.
+pub(crate) fn add(start: u64, end: u64) {
+    if let Some(frames) = FRAMES.lock().as_mut() {
+        frames.add(number(start + PAGE as u64 - 1), number(end));
+        RESERVE.store((frames.counts().0 / 64).clamp(128, 1024), Ordering::Relaxed);
+    }
 }

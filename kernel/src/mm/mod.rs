@@ -1,7 +1,11 @@
-//! Memory: frames, kernel heap, the program's address space, access to user memory.
+//! Memory: frames, kernel heap, kernel stacks, the program's address space, access to user memory.
+mod buddy;
 pub mod fault;
 pub mod frame;
+#[cfg(not(test))]
+mod heap;
 pub mod space;
+pub mod stack;
 pub mod user;
 
 /// Page size in bytes.

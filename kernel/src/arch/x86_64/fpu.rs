@@ -1,26 +1,180 @@
 //! Extended processor state (x87, SSE, AVX, AVX-512): XSAVE areas of threads and of signal frames.
+//!
+//! The kernel itself uses legacy SSE only, and entries save `xmm0`–`xmm15`: the rest of the program's state stays in the
+//! registers until another thread runs.
+
 use super::TrapFrame;
 use crate::syscall::Errno;
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use core::arch::asm;
+use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
+
+/// x87, SSE, AVX and the three of AVX-512.
+const WANTED: u64 = 0b1110_0111;
+const SSE: u64 = 1 << 1;
+
+const MXCSR: usize = 24;
+const XMM: usize = 160;
+const XSTATE_BV: usize = 512;
+const HEADER: usize = 64;
+/// Where the part every CPU has ends.
+const LEGACY: usize = 512;
+
+static XCR0: AtomicU64 = AtomicU64::new(0);
+static SIZE: AtomicUsize = AtomicUsize::new(LEGACY + HEADER);
+
+/// Turns the units of this CPU on.
+pub(super) fn init() {
+    let features = __cpuid(1);
+    // SAFETY: kernel code works with these on: SSE is part of x86-64, and no code relies on #NM or #UD.
+    unsafe {
+        let cr0 = Cr0::read();
+        Cr0::write(
+            (cr0 | Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::NUMERIC_ERROR | Cr0Flags::WRITE_PROTECT)
+                - Cr0Flags::EMULATE_COPROCESSOR
+                - Cr0Flags::TASK_SWITCHED,
+        );
+        Cr4::update(|cr4| *cr4 |= Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
+    }
+    assert!(features.ecx & (1 << 26) != 0, "the CPU has no XSAVE");
+    // SAFETY: as above; XSAVE is there.
+    unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::OSXSAVE) };
+    if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 != 0 {
+        // SAFETY: as above; FSGSBASE is there. GS is the kernel's, and programs do not touch it.
+        unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::FSGSBASE) };
+    }
+    let leaf = __cpuid_count(0xd, 0);
+    let supported = u64::from(leaf.eax) | u64::from(leaf.edx) << 32;
+    let mut wanted = supported & WANTED;
+    if wanted & 0xe0 != 0xe0 {
+        wanted &= 0x7;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "split into halves")]
+    // SAFETY: only supported components are enabled, AVX-512's all or none, and SSE and x87 always.
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32,
+            options(nomem, nostack));
+    }
+    XCR0.store(wanted, Ordering::Relaxed);
+    SIZE.store(__cpuid_count(0xd, 0).ebx as usize, Ordering::Relaxed);
+}
 
 /// Size in bytes of a standard-format XSAVE area with all enabled components.
 pub fn area_size() -> usize {
-    unimplemented!()
+    SIZE.load(Ordering::Relaxed)
 }
+
 /// Enabled XCR0 components.
 pub fn xcr0() -> u64 {
-    unimplemented!()
+    XCR0.load(Ordering::Relaxed)
 }
-/// Saves the interrupted program's state in standard format to `area` (64-byte aligned): the live state with the frame's xmm registers in place.
+
+/// A thread's XSAVE area.
+#[derive(Debug)]
+pub(crate) struct Area(NonNull<u8>);
+
+// SAFETY: the area is plain memory with one owner.
+unsafe impl Send for Area {}
+// SAFETY: it is written only by the CPU that runs, or has just run, its thread.
+unsafe impl Sync for Area {}
+
+impl Area {
+    fn layout() -> Layout {
+        // Cannot fail: the size is a few KiB.
+        Layout::from_size_align(area_size(), 64).unwrap_or(Layout::new::<[u64; 1024]>())
+    }
+
+    /// An area with the initial state. `None` when there is no memory.
+    pub(crate) fn new() -> Option<Self> {
+        // SAFETY: the size is not zero.
+        let area = NonNull::new(unsafe { alloc_zeroed(Self::layout()) })?;
+        // SAFETY: the area is large enough; an area whose XSTATE_BV is 0 means the initial state, but MXCSR is taken from
+        // it all the same when SSE or AVX are restored.
+        unsafe { area.add(MXCSR).cast::<u32>().write(0x1f80) };
+        Some(Self(area))
+    }
+
+    /// Saves this CPU's state.
+    pub(crate) fn save(&self) {
+        // SAFETY: the area is large enough and aligned; its thread is on this CPU.
+        unsafe { xsave(self.0.as_ptr()) };
+    }
+
+    /// Loads this CPU's state.
+    pub(crate) fn load(&self) {
+        // SAFETY: the area was saved by XSAVE, or is the initial state.
+        unsafe { xrstor(self.0.as_ptr()) };
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.0.as_ptr(), Self::layout()) };
+    }
+}
+
+/// # Safety
+/// `area` must be an aligned area of [`area_size`] bytes whose header is zero or what XSAVE wrote.
+unsafe fn xsave(area: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack)) };
+}
+
+/// # Safety
+/// `area` must be an aligned area of [`area_size`] bytes with a valid header and MXCSR.
+unsafe fn xrstor(area: *const u8) {
+    // SAFETY: the caller's promise; what the compiler may keep in SSE registers is declared lost.
+    unsafe {
+        asm!("xrstor64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
+            out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _, options(nostack));
+    }
+}
+
+/// Saves the interrupted program's state in standard format to `area` (64-byte aligned): the live state with the frame's
+/// xmm registers in place.
 ///
 /// # Safety
 /// `area` must be valid for writes of [`area_size`] bytes.
 pub unsafe fn save(area: *mut u8, frame: &TrapFrame) {
-    unimplemented!("{area:p} {frame:?}")
+    // SAFETY: the caller's promise; the header lies within the area, and so do the legacy part's xmm registers.
+    unsafe {
+        area.add(XSTATE_BV).write_bytes(0, HEADER);
+        xsave(area);
+        let header = area.add(XSTATE_BV).cast::<u64>();
+        header.write(header.read() | SSE);
+        area.add(XMM)
+            .copy_from_nonoverlapping(frame.xmm.as_ptr().cast(), 256);
+    }
 }
+
 /// Restores from a standard-format area; the xmm registers go into `frame`. Invalid contents give an error.
 ///
 /// # Safety
-/// `area` must be valid for reads of [`area_size`] bytes.
+/// `area` must be valid for reads of [`area_size`] bytes, and nobody may change it meanwhile.
 pub unsafe fn restore(area: *const u8, frame: &mut TrapFrame) -> Result<(), Errno> {
-    unimplemented!("{area:p} {frame:?}")
+    // SAFETY: the caller's promise. XRSTOR faults on unknown components, on bits in the rest of the header, and on
+    // reserved bits of MXCSR, all of which are refused first.
+    unsafe {
+        let header = area.add(XSTATE_BV).cast::<u64>();
+        let components = header.read();
+        let rest = (1..8).any(|word| header.add(word).read() != 0);
+        let mxcsr = area.add(MXCSR).cast::<u32>().read();
+        if components & !xcr0() != 0 || rest || mxcsr & !0xffff != 0 {
+            return Err(Errno::EINVAL);
+        }
+        xrstor(area);
+        if components & SSE == 0 {
+            frame.xmm = [0; 16];
+        } else {
+            area.add(XMM)
+                .copy_to_nonoverlapping(frame.xmm.as_mut_ptr().cast(), 256);
+        }
+    }
+    Ok(())
 }

@@ -1,21 +1,81 @@
 //! Calls between the program and the kernel that are not system calls.
 //!
-//! In: `user_gate!(symbol, rust_fn)` emits an asm stub `symbol` with the C calling convention (up to six integer
-//! arguments) that switches from the program's stack to the thread's kernel stack, calls `rust_fn`, switches back and, if a
-//! signal or reschedule is pending, makes a cheap system call so that it is handled at once.
+//! In: one assembly stub a gate of the loader, with the C calling convention; it switches from the program's stack to the
+//! thread's kernel stack, calls [`enter`], switches back, and makes a cheap system call if a signal is pending, so that it
+//! is handled at once.
 //! Out: [`call_user`] runs program code (INIT functions, IFUNC resolvers, callbacks) on the program's stack.
 //! The thread's kernel-stack pointer is moved below the frames in use meanwhile, so that system calls made inside nest.
 
-/// Return address of the program code that entered the innermost gate (for `dlsym(RTLD_NEXT)`, RUNPATH of the caller).
-pub fn caller() -> usize {
-    unimplemented!()
+use super::percpu;
+use crate::{exec, process};
+use core::sync::atomic::Ordering;
+use loader::Gate;
+use x86_64::instructions::interrupts;
+
+/// Number of gates.
+pub(super) const COUNT: usize = Gate::ALL.len();
+
+/// Below the program's stack pointer a leaf function may have data (psABI, "red zone").
+const RED_ZONE: usize = 128;
+/// Distance from the entry stack pointer to the word that holds the program's stack pointer: the same in a trap frame and
+/// in a gate.
+const USER_STACK: usize = 16;
+
+unsafe extern "C" {
+    fn elfin_gate_stubs();
+    fn elfin_call_user(
+        entry: usize,
+        a: usize,
+        b: usize,
+        c: usize,
+        d: usize,
+        stack: usize,
+    ) -> usize;
+}
+
+/// The address the program calls for a gate.
+pub fn address(gate: Gate) -> usize {
+    (elfin_gate_stubs as *const ()).expose_provenance() + 16 * gate as usize
+}
+
+/// Comes from the stubs, on the kernel stack.
+pub(super) extern "C" fn enter(a: usize, b: usize, c: usize, d: usize, number: u32) -> usize {
+    match Gate::from_number(number as usize) {
+        Some(gate) => exec::enter(gate, [a, b, c, d]),
+        None => 0,
+    }
+}
+
+/// Whether something waits for the thread to go through the system call exit.
+pub(super) extern "C" fn pending() -> bool {
+    percpu::this().need_resched.load(Ordering::Relaxed) || process::signal::pending()
+}
+
+/// Tells where the program's stack is, for a thread that has not come from the program.
+pub(crate) fn set_user_stack(stack: usize) {
+    interrupts::without_interrupts(|| {
+        let at = percpu::kernel_stack() - USER_STACK;
+        // SAFETY: the words just below the entry stack pointer belong to nobody but the entry code.
+        unsafe { core::ptr::with_exposed_provenance_mut::<usize>(at).write(stack) };
+    });
+}
+
+fn user_stack() -> usize {
+    interrupts::without_interrupts(|| {
+        let at = percpu::kernel_stack() - USER_STACK;
+        // SAFETY: an entry from the program, or `set_user_stack`, has written the word.
+        unsafe { core::ptr::with_exposed_provenance::<usize>(at).read() }
+    })
 }
 
 /// Calls `entry` in the program with C arguments `args`, on the program's stack, and returns its result (rax).
-/// A kernel thread has no program stack: there the call runs on the kernel stack below the current frames.
 ///
 /// # Safety
-/// `entry` must be a function of the program with the C calling convention taking at most these arguments.
-pub unsafe fn call_user(entry: usize, args: [usize; 6]) -> usize {
-    unimplemented!("{entry:#x} {args:?}")
+/// `entry` must be a function of the program with the C calling convention taking at most these arguments, and the thread
+/// must have a stack of the program's.
+pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> usize {
+    let [a, b, c, d] = args;
+    let stack = (user_stack() - RED_ZONE) & !63;
+    // SAFETY: the caller's promise; below the red zone the program's stack is free.
+    unsafe { elfin_call_user(entry, a, b, c, d, stack) }
 }

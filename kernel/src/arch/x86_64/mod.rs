@@ -1,7 +1,15 @@
 //! x86-64: boot, traps, APIC, FPU state, context switch, gates.
+pub(crate) mod apic;
+mod asm;
 pub mod cpu;
 pub mod fpu;
 pub mod frame;
 pub mod gate;
+pub mod interrupt;
 pub mod paging;
+pub(crate) mod percpu;
+pub mod port;
+pub mod smp;
+mod tables;
+pub(crate) mod trap;
 pub use frame::TrapFrame;

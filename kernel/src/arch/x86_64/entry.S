@@ -1,0 +1,241 @@
+// The ways into the kernel and out again. Offsets named here are those of `TrapFrame` and `PerCpu`.
+
+.macro SAVE_XMM
+    .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movaps [rsp + 16 * \i], xmm\i
+    .endr
+.endm
+
+// ---- Exceptions and interrupts --------------------------------------------------------------------------------
+// Every gate lands on an IST stack, because code with a red zone may have been interrupted.
+.text
+.balign 16
+.globl elfin_trap_stubs
+elfin_trap_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if (vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30)
+    .else
+    push 0
+    .endif
+    push vector
+    jmp elfin_trap_common
+    .set vector, vector + 1
+    .endr
+
+.balign 16
+elfin_trap_common:
+    // On the landing stack: vector, error, rip, cs, rflags, rsp, ss.
+    push rax
+    push rbx
+    push rcx
+    mov rax, [rsp + 64]                 // the interrupted stack pointer
+    test rax, rax
+    js 1f
+    mov rcx, gs:[{kstack}]
+    jmp 2f
+1:  lea rcx, [rax - 128]                // past the kernel's own red zone
+    and rcx, -16
+2:  sub rcx, {frame_size}
+    .irp i, 0,1,2,3,4,5,6
+    mov rbx, [rsp + 24 + 8 * \i]
+    mov [rcx + {vector} + 8 * \i], rbx
+    .endr
+    pop rbx
+    mov [rcx + {rcx}], rbx
+    pop rbx
+    mov [rcx + {rbx}], rbx
+    pop rbx
+    mov [rcx + {rax}], rbx
+    mov rsp, rcx
+    mov [rsp + {rdx}], rdx
+    mov [rsp + {rsi}], rsi
+    mov [rsp + {rdi}], rdi
+    mov [rsp + {rbp}], rbp
+    mov [rsp + {r8}], r8
+    mov [rsp + {r9}], r9
+    mov [rsp + {r10}], r10
+    mov [rsp + {r11}], r11
+    mov [rsp + {r12}], r12
+    mov [rsp + {r13}], r13
+    mov [rsp + {r14}], r14
+    mov [rsp + {r15}], r15
+    SAVE_XMM
+    cld
+    mov rdi, rsp
+    call {trap}
+
+// Goes on with the frame at %rsp. Interrupts are off.
+.globl elfin_trap_return
+elfin_trap_return:
+    .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movaps xmm\i, [rsp + 16 * \i]
+    .endr
+    add rsp, 256
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rbp
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rbx
+    pop rax
+    add rsp, 16
+    iretq
+
+// ---- System calls ---------------------------------------------------------------------------------------------
+// SFMASK has cleared IF, DF and TF. %rcx holds the return address, %r11 the flags.
+.balign 16
+.globl elfin_syscall_entry
+elfin_syscall_entry:
+    mov gs:[{scratch}], rsp
+    mov rsp, gs:[{kstack}]
+    push 0x10
+    push gs:[{scratch}]
+    push r11
+    push 0x08
+    push rcx
+    push rax
+    push {syscall_vector}
+    push rax
+    push rbx
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push rbp
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    sub rsp, 256
+    SAVE_XMM
+    mov rdi, rsp
+    call {syscall}
+    jmp elfin_trap_return
+
+// ---- Direct calls ---------------------------------------------------------------------------------------------
+// One stub a gate, called by the program with up to four integer arguments on its own stack. A frame pointer chain is
+// kept so that debuggers get through.
+.balign 16
+.globl elfin_gate_stubs
+elfin_gate_stubs:
+    .set number, 0
+    .rept {gates}
+    .balign 16
+    mov r8d, number
+    jmp elfin_gate_common
+    .set number, number + 1
+    .endr
+
+.balign 16
+elfin_gate_common:
+    push rbp
+    mov rbp, rsp
+    cli
+    mov rsp, gs:[{kstack}]
+    push 0
+    push rbp                            // where `call_user` looks for the program's stack pointer
+    sti
+    call {gate}
+    push rax
+    push rax
+    call {gate_pending}
+    mov ecx, eax
+    pop rax
+    pop rax
+    cli
+    mov rsp, rbp
+    sti
+    test ecx, ecx
+    jz 1f
+    push rax
+    mov eax, 24                         // sched_yield: delivers signals on its way out
+    syscall
+    pop rax
+1:  pop rbp
+    ret
+
+// (entry, argument 1, 2, 3, 4, user stack pointer): calls a function of the program.
+.globl elfin_call_user
+elfin_call_user:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rax, rdi
+    mov rdi, rsi
+    mov rsi, rdx
+    mov rdx, rcx
+    mov rcx, r8
+    cli
+    push gs:[{kstack}]
+    push 0                              // keeps the stack 16-byte aligned for those who start at kstack
+    sub rsp, 8
+    mov gs:[{kstack}], rsp
+    mov rsp, r9
+    xor ebp, ebp
+    sti
+    call rax
+    cli
+    mov rsp, gs:[{kstack}]
+    add rsp, 16
+    pop gs:[{kstack}]
+    sti
+    cld
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+
+// ---- Context switch -------------------------------------------------------------------------------------------
+// (save the stack pointer here, the new stack pointer): everything the C ABI lets a function clobber is dead.
+.globl elfin_switch
+elfin_switch:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov [rdi], rsp
+    mov rsp, rsi
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+
+// Where a new kernel thread starts: %r12 is the argument.
+.globl elfin_kernel_thread_start
+elfin_kernel_thread_start:
+    xor ebp, ebp
+    mov rdi, r12
+    call {thread_start}
+    ud2
+
+// Where a new thread of the program starts: its frame lies at %rsp.
+.globl elfin_user_thread_start
+elfin_user_thread_start:
+    mov rdi, rsp
+    call {user_start}
+    jmp elfin_trap_return

@@ -1,0 +1,91 @@
+//! The kernel heap: free lists of powers of two cut from frames; large blocks are frames of their own.
+//!
+//! The program's `malloc` has nothing to do with it. Works before the scheduler and in interrupt context.
+
+use super::PAGE;
+use super::frame::{alloc_contiguous, free_contiguous, phys_to_virt, virt_to_phys};
+use crate::sync::SpinLock;
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{self, NonNull};
+
+const SMALLEST: usize = 16;
+const CLASSES: usize = 8;
+const LARGEST: usize = SMALLEST << (CLASSES - 1);
+
+struct Free {
+    next: Option<NonNull<Free>>,
+}
+
+struct Heap([Option<NonNull<Free>>; CLASSES]);
+
+// SAFETY: the blocks are the heap's own; the lock admits one user.
+unsafe impl Send for Heap {}
+
+static HEAP: SpinLock<Heap> = SpinLock::new(Heap([None; CLASSES]));
+
+struct Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+fn class(layout: Layout) -> Option<usize> {
+    let size = layout.size().max(layout.align()).max(SMALLEST);
+    let size = size.next_power_of_two();
+    (size <= LARGEST).then(|| (size / SMALLEST).trailing_zeros() as usize)
+}
+
+fn pages(layout: Layout) -> usize {
+    layout.size().max(layout.align()).div_ceil(PAGE)
+}
+
+// SAFETY: a block comes from frames of the heap's own, is as large as its class or its frames and aligned to that, and has
+// one owner until it is given back.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(class) = class(layout) else {
+            return alloc_contiguous(pages(layout)).map_or(ptr::null_mut(), phys_to_virt);
+        };
+        let mut heap = HEAP.lock();
+        if heap.0[class].is_none() {
+            let Some(frame) = alloc_contiguous(1) else {
+                return ptr::null_mut();
+            };
+            let size = SMALLEST << class;
+            for offset in (0..PAGE).step_by(size) {
+                let block = phys_to_virt(frame + offset as u64).cast::<Free>();
+                // SAFETY: the frame is the heap's; blocks are large enough and aligned for a link.
+                unsafe {
+                    block.write(Free {
+                        next: heap.0[class],
+                    });
+                }
+                heap.0[class] = NonNull::new(block);
+            }
+        }
+        match heap.0[class] {
+            Some(block) => {
+                // SAFETY: blocks on a free list are the heap's and start with the link.
+                heap.0[class] = unsafe { block.as_ref().next };
+                block.as_ptr().cast()
+            }
+            None => ptr::null_mut(),
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let Some(class) = class(layout) else {
+            // SAFETY: `alloc` took as many frames for this layout, and the owner gives them back.
+            unsafe { free_contiguous(virt_to_phys(block.expose_provenance()), pages(layout)) };
+            return;
+        };
+        let mut heap = HEAP.lock();
+        let block = block.cast::<Free>();
+        // SAFETY: the block is the heap's again, and large enough and aligned for a link.
+        unsafe {
+            block.write(Free {
+                next: heap.0[class],
+            });
+        }
+        heap.0[class] = NonNull::new(block);
+    }
+}
