@@ -1,0 +1,2 @@
+# Python starts and adds.
+print(1 + 1)

@@ -1,0 +1,271 @@
+//! What a test's source says about how it is built and run.
+//!
+//! Lines at the head of a source, `// key: value` in C and C++, `# key: value` in Python, up to the first line that is
+//! not a comment:
+//!
+//! | key | meaning | default |
+//! | --- | --- | --- |
+//! | `args` | arguments; each further such line is a further run | none |
+//! | `exit` | what each run's exit status must be on Linux, too (128 + the signal's number if one killed it) | 0 |
+//! | `env` | `K=V` added to the environment; may be repeated | |
+//! | `stdin` | text with `\n` for newlines, or `N x text` for N times the text | empty |
+//! | `stdout` | `closed after N`: the reader goes away after N bytes, and only the status is compared | compared |
+//! | `stderr` | `any`: is not compared | compared |
+//! | `cpus`, `memory` | the virtual machine | 2, 512M |
+//! | `seconds` | time limit of a run | 120 |
+//! | `flags`, `link` | more of the compiler's arguments, before and after the source | |
+//! | `shared` | `NAME.so ARG…`: the same source, compiled to a shared object first; may be repeated | |
+//! | `remove` | an object that is deleted once the program is linked | |
+//!
+//! A file `NAME.out` beside the source is what the guest must print; such a test is not run on Linux.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a source becomes something to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Compiled by gcc.
+    C,
+    /// Compiled by g++.
+    Cpp,
+    /// Run by `/usr/bin/python3`.
+    Python,
+}
+
+/// One source with what its head says.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The source's name without its extension; also the program's.
+    pub name: String,
+    /// The source file.
+    pub source: PathBuf,
+    /// The source's language.
+    pub language: Language,
+    /// Arguments and expected exit status of each run; at least one.
+    pub runs: Vec<Run>,
+    /// Additions to the environment.
+    pub env: Vec<(String, String)>,
+    /// What the program can read.
+    pub stdin: Vec<u8>,
+    /// The reader of standard output goes away after so many bytes.
+    pub close_stdout_after: Option<usize>,
+    /// Whether standard error must be the same.
+    pub compare_stderr: bool,
+    /// Number of virtual CPUs.
+    pub cpus: u32,
+    /// Memory of the virtual machine, as elfin's option has it.
+    pub memory: String,
+    /// Time limit of a run.
+    pub limit: Duration,
+    /// Compiler arguments before the source.
+    pub flags: Vec<String>,
+    /// Compiler arguments after the source.
+    pub link: Vec<String>,
+    /// Shared objects made of the same source: names and compiler arguments.
+    pub shared: Vec<(String, Vec<String>)>,
+    /// Shared objects that only the linker shall see.
+    pub removed: Vec<String>,
+    /// What a guest must print, if Linux cannot be asked.
+    pub expected: Option<PathBuf>,
+}
+
+/// One way to call a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// The exit status it must have.
+    pub exit: i32,
+}
+
+impl Case {
+    /// Reads a source; `None` if the file is none (headers, version scripts, expected output).
+    ///
+    /// # Errors
+    /// Unreadable files, and heads that make no sense.
+    pub fn read(source: &Path) -> io::Result<Option<Self>> {
+        let language = match source.extension().and_then(|e| e.to_str()) {
+            Some("c") => Language::C,
+            Some("cpp") => Language::Cpp,
+            Some("py") => Language::Python,
+            _ => return Ok(None),
+        };
+        let text = std::fs::read_to_string(source)?;
+        Self::parse(source, language, &text)
+            .map(Some)
+            .map_err(|error| io::Error::other(format!("{}: {error}", source.display())))
+    }
+
+    fn parse(source: &Path, language: Language, text: &str) -> Result<Self, String> {
+        let expected = source.with_extension("out");
+        let mut case = Self {
+            name: source
+                .file_stem()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            source: source.to_owned(),
+            language,
+            runs: Vec::new(),
+            env: Vec::new(),
+            stdin: Vec::new(),
+            close_stdout_after: None,
+            compare_stderr: true,
+            cpus: 2,
+            memory: "512M".to_owned(),
+            limit: Duration::from_secs(120),
+            flags: Vec::new(),
+            link: Vec::new(),
+            shared: Vec::new(),
+            removed: Vec::new(),
+            expected: expected.exists().then_some(expected),
+        };
+        let mut args = Vec::new();
+        let mut exits = Vec::new();
+        let comment = if language == Language::Python {
+            "#"
+        } else {
+            "//"
+        };
+        for line in text.lines() {
+            let Some(line) = line.strip_prefix(comment) else {
+                break;
+            };
+            let Some((key, value)) = line.split_once(": ") else {
+                continue;
+            };
+            let value = value.trim();
+            match key.trim() {
+                "args" => args.push(words(value)),
+                "exit" => {
+                    for word in value.split_whitespace() {
+                        exits.push(number(word)?);
+                    }
+                }
+                "env" => {
+                    let (name, value) = value.split_once('=').ok_or("env: K=V")?;
+                    case.env.push((name.to_owned(), value.to_owned()));
+                }
+                "stdin" => case.stdin = input(value)?,
+                "stdout" => {
+                    let count = value.strip_prefix("closed after ").ok_or("stdout: what?")?;
+                    case.close_stdout_after = Some(number(count)?);
+                }
+                "stderr" if value == "any" => case.compare_stderr = false,
+                "cpus" => case.cpus = number(value)?,
+                "memory" => value.clone_into(&mut case.memory),
+                "seconds" => case.limit = Duration::from_secs(number(value)?),
+                "flags" => case.flags.extend(words(value)),
+                "link" => case.link.extend(words(value)),
+                "shared" => {
+                    let mut words = words(value);
+                    let name = words.remove(0);
+                    case.shared.push((name, words));
+                }
+                "remove" => case.removed.extend(words(value)),
+                // A sentence with a colon in it.
+                key if key.contains(' ') => {}
+                key => return Err(format!("unknown key {key}")),
+            }
+        }
+        if args.is_empty() {
+            args.push(Vec::new());
+        }
+        if exits.len() > args.len() {
+            return Err("more exit statuses than runs".to_owned());
+        }
+        exits.resize(args.len(), exits.first().copied().unwrap_or(0));
+        case.runs = args
+            .into_iter()
+            .zip(exits)
+            .map(|(args, exit)| Run { args, exit })
+            .collect();
+        Ok(case)
+    }
+
+    /// The file to run, in the directory of programs.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        match self.language {
+            Language::Python => format!("{}.py", self.name),
+            Language::C | Language::Cpp => self.name.clone(),
+        }
+    }
+
+    /// The test's name for the `index`th run.
+    #[must_use]
+    pub fn title(&self, index: usize) -> String {
+        let kind = match self.language {
+            Language::C => "c",
+            Language::Cpp => "cpp",
+            Language::Python => "python",
+        };
+        match self.runs.get(index) {
+            Some(run) if self.runs.len() > 1 => {
+                let label = if run.args.is_empty() {
+                    "plain".to_owned()
+                } else {
+                    run.args.join("_")
+                };
+                format!("{kind}/{}/{label}", self.name)
+            }
+            _ => format!("{kind}/{}", self.name),
+        }
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text} is no number"))
+}
+
+fn input(value: &str) -> Result<Vec<u8>, String> {
+    let (count, text) = match value.split_once(" x ") {
+        Some((count, text)) => (number(count)?, text),
+        None => (1, value),
+    };
+    Ok(text.replace("\\n", "\n").repeat(count).into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Case, String> {
+        Case::parse(Path::new("/x/name.c"), Language::C, text)
+    }
+
+    #[test]
+    fn an_empty_head_is_one_run() {
+        let case = parse("int main(void) { return 0; }\n").unwrap();
+        assert_eq!(
+            case.runs,
+            [Run {
+                args: vec![],
+                exit: 0
+            }]
+        );
+        assert_eq!(case.title(0), "c/name");
+        assert_eq!(case.cpus, 2);
+    }
+
+    #[test]
+    fn keys() {
+        let case = parse(
+            "// Asserts this: and that.\n// args: 1 a\n// args: 2\n// exit: 0 139\n// stdin: 2 x a\\n\n\
+             // shared: l.so -DX\n// stderr: any\n// stdout: closed after 7\n// cpus: 4\nint x;\n// cpus: 9\n",
+        )
+        .unwrap();
+        assert_eq!(case.title(1), "c/name/2");
+        assert_eq!(case.runs[1].exit, 139);
+        assert_eq!(case.stdin, b"a\na\n");
+        assert_eq!(case.shared, [("l.so".to_owned(), vec!["-DX".to_owned()])]);
+        assert_eq!(case.close_stdout_after, Some(7));
+        assert_eq!((case.cpus, case.compare_stderr), (4, false));
+        assert!(parse("// argz: 1\n").is_err());
+        assert!(parse("// cpus: many\n").is_err());
+    }
+}

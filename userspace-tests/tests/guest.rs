@@ -1,0 +1,298 @@
+//! Every program of `programs/` and `python/`, run on Linux and in the guest; output and exit status must be the same.
+//!
+//! Environment:
+//! - `ELFIN`: an `elfin` that is there already; otherwise `cargo build --release -p elfin` makes one.
+//! - `ELFIN_IMAGE`: a root image with `/tests` that is there already; otherwise `elfin build` makes one, again
+//!   whenever a program has changed.
+//! - `NATIVE_RUNS=N`: leave the guest out and run each program N times on Linux, which must give N times the same.
+//!
+//! One test alone: `cargo test --release -p userspace-tests --test guest -- c/hello`.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use userspace_tests::case::{Case, Language, Run};
+use userspace_tests::process::{self, Outcome};
+use userspace_tests::{compile, difference};
+
+/// Packages in the image beside the programs.
+const PACKAGES: &str = "python3,python3-numpy,libstdc++6";
+/// Where the programs lie in the guest.
+const GUEST_DIR: &str = "/tests";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PYTHON: &str = "/usr/bin/python3";
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let cases = read_cases(&root).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        std::process::exit(2);
+    });
+    let setup = Arc::new(Setup {
+        root,
+        cases: cases.clone(),
+        native_runs: std::env::var("NATIVE_RUNS")
+            .ok()
+            .and_then(|text| text.parse().ok()),
+        ready: OnceLock::new(),
+    });
+    let mut trials = Vec::new();
+    for case in cases {
+        for (index, run) in case.runs.iter().enumerate() {
+            let (setup, case, run) = (Arc::clone(&setup), case.clone(), run.clone());
+            trials.push(Trial::test(case.title(index), move || {
+                test(&setup, &case, &run)
+            }));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn read_cases(root: &Path) -> Result<Vec<Case>, Box<dyn Error>> {
+    let mut cases = Vec::new();
+    for dir in ["programs", "python"] {
+        for entry in fs::read_dir(root.join(dir))? {
+            cases.extend(Case::read(&entry?.path())?);
+        }
+    }
+    cases.sort_by(|a, b| a.source.cmp(&b.source));
+    Ok(cases)
+}
+
+/// What all tests share; made when the first one runs, so that listing them stays cheap.
+struct Setup {
+    root: PathBuf,
+    cases: Vec<Case>,
+    native_runs: Option<usize>,
+    ready: OnceLock<Result<Ready, String>>,
+}
+
+struct Ready {
+    programs: PathBuf,
+    elfin: PathBuf,
+    image: PathBuf,
+}
+
+impl Setup {
+    fn ready(&self) -> Result<&Ready, Failed> {
+        self.ready
+            .get_or_init(|| self.prepare().map_err(|error| error.to_string()))
+            .as_ref()
+            .map_err(Failed::from)
+    }
+
+    fn prepare(&self) -> Result<Ready, Box<dyn Error>> {
+        let workspace = self.root.parent().ok_or("the crate lies in a workspace")?;
+        let dir = workspace.join("target/userspace-tests");
+        fs::create_dir_all(&dir)?;
+        // Test runners that start a process for each test get here many times at once.
+        let lock = File::create(dir.join("lock"))?;
+        lock.lock()?;
+        let programs = dir.join("programs");
+        let content = compile::all(&self.cases, &programs, &dir.join("stamps"))?;
+        let mut ready = Ready {
+            programs,
+            elfin: PathBuf::new(),
+            image: PathBuf::new(),
+        };
+        if self.native_runs.is_none() {
+            ready.elfin = elfin(workspace)?;
+            ready.image = match std::env::var_os("ELFIN_IMAGE") {
+                Some(image) => image.into(),
+                None => image(&dir, &ready, content)?,
+            };
+        }
+        Ok(ready)
+    }
+}
+
+fn elfin(workspace: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(elfin) = std::env::var_os("ELFIN") {
+        return Ok(elfin.into());
+    }
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--release", "-p", "elfin"]);
+    if !build.current_dir(workspace).status()?.success() {
+        return Err("elfin cannot be built".into());
+    }
+    Ok(workspace.join("target/release/elfin"))
+}
+
+fn image(dir: &Path, ready: &Ready, content: u64) -> Result<PathBuf, Box<dyn Error>> {
+    let image = dir.join("tests.img");
+    let stamp = dir.join("tests.img.stamp");
+    let wanted = format!("{PACKAGES} {content}");
+    if image.exists() && fs::read_to_string(&stamp).ok().as_ref() == Some(&wanted) {
+        return Ok(image);
+    }
+    let mut layer = ready.programs.clone().into_os_string();
+    layer.push(format!(":{GUEST_DIR}"));
+    let output = Command::new(&ready.elfin)
+        .args(["build", "--deb", PACKAGES, "--root"])
+        .arg(layer)
+        .arg("--output")
+        .arg(&image)
+        .output()?;
+    if !output.status.success() {
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("elfin build failed:\n{complaints}").into());
+    }
+    fs::write(stamp, wanted)?;
+    Ok(image)
+}
+
+fn test(setup: &Setup, case: &Case, run: &Run) -> Result<(), Failed> {
+    let ready = setup.ready()?;
+    let expected = match &case.expected {
+        Some(file) => Outcome {
+            stdout: fs::read(file)?,
+            stderr: Vec::new(),
+            exit: Some(run.exit),
+        },
+        None => native(ready, case, run)?,
+    };
+    if expected.exit != Some(run.exit) {
+        let wanted = format!("on Linux, with exit status {} expected", run.exit);
+        return Err(report(&wanted, &expected).into());
+    }
+    let Some(count) = setup.native_runs else {
+        let (command, line) = guest_command(ready, case, run);
+        let guest = execute(command, case)?;
+        return compare(case, &expected, "Linux", &guest, "guest")
+            .map_err(|text| format!("{text}\n{line}").into());
+    };
+    if case.expected.is_some() {
+        return Ok(());
+    }
+    for _ in 1..count {
+        let again = native(ready, case, run)?;
+        compare(case, &expected, "first run", &again, "later run")?;
+    }
+    Ok(())
+}
+
+/// Runs a program on Linux. Paths of its directory are printed as the guest's.
+fn native(ready: &Ready, case: &Case, run: &Run) -> Result<Outcome, Failed> {
+    use std::os::unix::process::CommandExt;
+    let program = ready.programs.join(&case.name);
+    let mut command = match case.language {
+        Language::Python => {
+            let mut command = Command::new(PYTHON);
+            command.arg(case.file_name());
+            command
+        }
+        Language::C | Language::Cpp => {
+            let mut command = Command::new(program);
+            command.arg0(format!("{GUEST_DIR}/{}", case.name));
+            command
+        }
+    };
+    command
+        .args(&run.args)
+        .current_dir(&ready.programs)
+        .env_clear()
+        .envs([("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")])
+        .envs(case.env.iter().map(|(name, value)| (name, value)));
+    let mut outcome = execute(command, case)?;
+    let here = ready.programs.to_string_lossy();
+    for stream in [&mut outcome.stdout, &mut outcome.stderr] {
+        *stream = replace(stream, here.as_bytes(), GUEST_DIR.as_bytes());
+    }
+    Ok(outcome)
+}
+
+/// The command for the guest, and as a line to repeat it by hand.
+fn guest_command(ready: &Ready, case: &Case, run: &Run) -> (Command, String) {
+    let mut words = vec![
+        "run".to_owned(),
+        "--image".to_owned(),
+        ready.image.to_string_lossy().into_owned(),
+        format!("--cpus={}", case.cpus),
+        format!("--memory={}", case.memory),
+        format!("--cwd={GUEST_DIR}"),
+    ];
+    for (name, value) in &case.env {
+        words.push(format!("--env={name}={value}"));
+    }
+    words.push("--".to_owned());
+    match case.language {
+        Language::Python => words.extend([PYTHON.to_owned(), case.file_name()]),
+        Language::C | Language::Cpp => words.push(format!("{GUEST_DIR}/{}", case.name)),
+    }
+    words.extend(run.args.iter().cloned());
+    let line = format!("again: {} {}", ready.elfin.display(), words.join(" "));
+    let mut command = Command::new(&ready.elfin);
+    command.args(words);
+    (command, line)
+}
+
+fn execute(command: Command, case: &Case) -> Result<Outcome, Failed> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    process::run(
+        command,
+        case.stdin.clone(),
+        case.close_stdout_after,
+        case.limit,
+    )
+    .map_err(|error| format!("{name}: {error}").into())
+}
+
+fn compare(
+    case: &Case,
+    expected: &Outcome,
+    expected_name: &str,
+    got: &Outcome,
+    got_name: &str,
+) -> Result<(), String> {
+    let mut text = String::new();
+    if got.exit != expected.exit {
+        text.push_str(&report(got_name, got));
+    }
+    let mut streams = Vec::new();
+    if case.close_stdout_after.is_none() {
+        streams.push(("stdout", &expected.stdout, &got.stdout));
+    }
+    if case.compare_stderr {
+        streams.push(("stderr", &expected.stderr, &got.stderr));
+    }
+    for (stream, left, right) in streams {
+        if let Some(difference) = difference::show(left, right) {
+            let head = format!("--- {stream}, {expected_name}\n+++ {stream}, {got_name}\n");
+            text.push_str(&head);
+            text.push_str(&difference);
+        }
+    }
+    if text.is_empty() { Ok(()) } else { Err(text) }
+}
+
+/// How a run ended and what it printed last.
+fn report(title: &str, outcome: &Outcome) -> String {
+    let end = match outcome.exit {
+        Some(status) => format!("exit status {status}"),
+        None => "stopped at the time limit".to_owned(),
+    };
+    let mut text = format!("{title}: {end}\n");
+    for (stream, bytes) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
+        if !bytes.is_empty() {
+            text.push_str(&format!("{stream}:\n{}", difference::end_of(bytes)));
+        }
+    }
+    text
+}
+
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut result = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(from.len()).position(|part| part == from) {
+        result.extend_from_slice(&rest[..at]);
+        result.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    result.extend_from_slice(rest);
+    result
+}
