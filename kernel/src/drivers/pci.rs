@@ -80,7 +80,7 @@ impl Mmio {
 
     fn register(&self, offset: usize, size: usize) -> *mut u8 {
         let register = self.start.as_ptr().wrapping_add(offset);
-        assert!(offset + size <= self.len && register as usize % size == 0);
+        assert!(offset + size <= self.len && (register as usize).is_multiple_of(size));
         register
     }
 
@@ -133,19 +133,20 @@ impl ConfigurationAccess for Config {
     fn read_word(&self, function: DeviceFunction, register: u8) -> u32 {
         match self {
             Self::Memory(registers) => registers.read32(memory_offset(function, register)),
-            // SAFETY: reading the configuration space has no side effects.
-            Self::Ports => {
-                Self::through_ports(function, register, || unsafe { port::in32(DATA_PORT) })
-            }
+            Self::Ports => Self::through_ports(function, register, || {
+                // SAFETY: reading the configuration space has no side effects.
+                unsafe { port::in32(DATA_PORT) }
+            }),
         }
     }
 
     fn write_word(&mut self, function: DeviceFunction, register: u8, data: u32) {
         match self {
             Self::Memory(registers) => registers.write32(memory_offset(function, register), data),
-            // SAFETY: only this module writes to the configuration space: addresses out of `WINDOW`, command bits, MSI-X.
-            Self::Ports => Self::through_ports(function, register, || unsafe {
-                port::out32(DATA_PORT, data)
+            Self::Ports => Self::through_ports(function, register, || {
+                // SAFETY: only this module and the virtio-drivers crate write to the configuration space: addresses out
+                // of `WINDOW`, command bits, MSI-X.
+                unsafe { port::out32(DATA_PORT, data) };
             }),
         }
     }
