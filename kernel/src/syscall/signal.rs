@@ -1,1 +1,283 @@
-//! System calls of the `signal` group: argument checking and conversion only; the work is done elsewhere.
+//! Signal system calls: arguments in, [`crate::process::signal`] does the work.
+use super::{
+    Errno, SysResult,
+    time::{Timespec, deadline_after},
+};
+use crate::{
+    arch::TrapFrame,
+    mm::user::{self, Plain},
+    process::{
+        PID,
+        signal::{self, Action, AltStack, LAST, SigInfo, itimer},
+    },
+};
+use linux_raw_sys::general as linux;
+
+/// Smallest alternate stack.
+const MIN_STACK: u64 = 2048;
+
+// SAFETY: four integers of 8 bytes, no padding. The fields of `Action` are those of the kernel's `struct sigaction`, in order.
+unsafe impl Plain for Action {}
+
+/// `stack_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Stack {
+    start: u64,
+    flags: u32,
+    padding: u32,
+    size: u64,
+}
+
+// SAFETY: integers that fill 24 bytes.
+unsafe impl Plain for Stack {}
+
+/// `struct itimerval`
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Interval {
+    interval: Timespec,
+    value: Timespec,
+}
+
+// SAFETY: two `Timespec`, themselves `Plain`, without padding.
+unsafe impl Plain for Interval {}
+
+/// Masks have 64 bits.
+fn check_size(size: usize) -> Result<(), Errno> {
+    if size == size_of::<u64>() { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// A signal's number; `None` for 0, which only asks whether the target is there.
+fn number(signal: usize) -> Result<Option<i32>, Errno> {
+    match signal as i32 {
+        0 => Ok(None),
+        signal if (1..=LAST).contains(&signal) => Ok(Some(signal)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// rt_sigaction(2)
+pub fn rt_sigaction(signal: usize, new: usize, old: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let action = if new == 0 { None } else { Some(user::read::<Action>(new)?) };
+    let previous = signal::set_action(signal as i32, action)?;
+    if old != 0 {
+        user::write(old, &previous)?;
+    }
+    Ok(0)
+}
+
+/// rt_sigprocmask(2)
+pub fn rt_sigprocmask(how: usize, set: usize, old: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let previous = if set == 0 {
+        signal::change_mask(|mask| mask)
+    } else {
+        let set: u64 = user::read(set)?;
+        match how as u32 {
+            linux::SIG_BLOCK => signal::change_mask(|mask| mask | set),
+            linux::SIG_UNBLOCK => signal::change_mask(|mask| mask & !set),
+            linux::SIG_SETMASK => signal::change_mask(|_| set),
+            _ => return Err(Errno::EINVAL),
+        }
+    };
+    if old != 0 {
+        user::write(old, &previous)?;
+    }
+    Ok(0)
+}
+
+/// rt_sigpending(2)
+pub fn rt_sigpending(to: usize, size: usize) -> SysResult {
+    if size > size_of::<u64>() {
+        return Err(Errno::EINVAL);
+    }
+    user::copy_out(to, &signal::blocked_pending().to_ne_bytes()[..size])?;
+    Ok(0)
+}
+
+/// rt_sigsuspend(2)
+pub fn rt_sigsuspend(mask: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let mask = user::read(mask)?;
+    signal::with_mask(Some(mask), signal::pause)
+}
+
+/// pause(2)
+pub fn pause() -> SysResult {
+    signal::pause()
+}
+
+/// rt_sigtimedwait(2)
+pub fn rt_sigtimedwait(set: usize, info: usize, timeout: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let set = user::read(set)?;
+    let deadline = match timeout {
+        0 => None,
+        addr => Some(deadline_after(user::read::<Timespec>(addr)?.to_ns()?)),
+    };
+    let taken = signal::wait_for(set, deadline)?;
+    if info != 0 {
+        user::copy_out(info, &taken.to_bytes())?;
+    }
+    Ok(taken.signal as usize)
+}
+
+/// Reads what a program says about a signal that it queues.
+fn read_info(signal: i32, from: usize) -> Result<SigInfo, Errno> {
+    let mut bytes = [0; SigInfo::SIZE];
+    user::copy_in(from, &mut bytes)?;
+    Ok(SigInfo::from_bytes(signal, &bytes))
+}
+
+/// rt_sigqueueinfo(2)
+pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
+    let signal = number(signal)?;
+    let info = read_info(signal.unwrap_or(0), info)?;
+    if pid as i32 != PID {
+        return Err(Errno::ESRCH);
+    }
+    if signal.is_some() {
+        signal::send(None, info)?;
+    }
+    Ok(0)
+}
+
+/// rt_tgsigqueueinfo(2)
+pub fn rt_tgsigqueueinfo(pid: usize, tid: usize, signal: usize, info: usize) -> SysResult {
+    let signal = number(signal)?;
+    let info = read_info(signal.unwrap_or(0), info)?;
+    if pid as i32 != PID {
+        return Err(Errno::ESRCH);
+    }
+    send_thread(tid, signal.map(|_| info))
+}
+
+/// Sends to a thread, or looks whether it is there.
+fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
+    let tid = tid as i32;
+    if tid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    match info {
+        Some(info) => signal::send(Some(tid), info)?,
+        None => crate::process::with_thread(tid, |_| ()).ok_or(Errno::ESRCH)?,
+    }
+    Ok(0)
+}
+
+/// kill(2): there is only this process.
+pub fn kill(pid: usize, signal: usize) -> SysResult {
+    let signal = number(signal)?;
+    if !matches!(pid as i32, PID | 0 | -1) {
+        return Err(Errno::ESRCH);
+    }
+    if let Some(signal) = signal {
+        signal::send(None, SigInfo::from_program(signal, linux::SI_USER as i32))?;
+    }
+    Ok(0)
+}
+
+/// tkill(2)
+pub fn tkill(tid: usize, signal: usize) -> SysResult {
+    let info = number(signal)?.map(|signal| SigInfo::from_program(signal, linux::SI_TKILL));
+    send_thread(tid, info)
+}
+
+/// tgkill(2)
+pub fn tgkill(pid: usize, tid: usize, signal: usize) -> SysResult {
+    if pid as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    if pid as i32 != PID {
+        return Err(Errno::ESRCH);
+    }
+    tkill(tid, signal)
+}
+
+/// sigaltstack(2)
+pub fn sigaltstack(frame: &mut TrapFrame, new: usize, old: usize) -> SysResult {
+    let current = signal::altstack();
+    let requested = if new == 0 { None } else { Some(user::read::<Stack>(new)?) };
+    if let Some(stack) = requested {
+        if current.contains(frame.rsp) {
+            return Err(Errno::EPERM);
+        }
+        signal::set_altstack(checked_stack(stack)?);
+    }
+    if old != 0 {
+        let stack = Stack {
+            start: current.start,
+            flags: signal::stack_flags(&current, frame.rsp),
+            padding: 0,
+            size: current.size,
+        };
+        user::write(old, &stack)?;
+    }
+    Ok(0)
+}
+
+fn checked_stack(stack: Stack) -> Result<AltStack, Errno> {
+    let flags = stack.flags & linux::SS_AUTODISARM;
+    match stack.flags & !linux::SS_AUTODISARM {
+        linux::SS_DISABLE => Ok(AltStack { flags, ..AltStack::default() }),
+        // SS_ONSTACK is accepted and means nothing.
+        0 | linux::SS_ONSTACK if stack.size < MIN_STACK => Err(Errno::ENOMEM),
+        0 | linux::SS_ONSTACK => Ok(AltStack { start: stack.start, flags, size: stack.size }),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// rt_sigreturn(2)
+pub fn rt_sigreturn(frame: &mut TrapFrame) -> SysResult {
+    signal::sigreturn(frame)
+}
+
+/// alarm(2)
+pub fn alarm(seconds: usize) -> SysResult {
+    const SECOND: u64 = super::time::SECOND;
+    let (left, _) = itimer::set(u64::from(seconds as u32) * SECOND, 0);
+    // Rounded to the nearest second, but never to "no alarm was set".
+    let rounded = (left + SECOND / 2) / SECOND;
+    Ok(if left == 0 { 0 } else { rounded.max(1) as usize })
+}
+
+/// Only the real timer is there.
+fn check_timer(which: usize) -> Result<(), Errno> {
+    if which as u32 == linux::ITIMER_REAL { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn write_interval(to: usize, (value, interval): (u64, u64)) -> SysResult {
+    if to != 0 {
+        let interval = Interval {
+            interval: Timespec::micros_from_ns(interval),
+            value: Timespec::micros_from_ns(value),
+        };
+        user::write(to, &interval)?;
+    }
+    Ok(0)
+}
+
+/// setitimer(2)
+pub fn setitimer(which: usize, new: usize, old: usize) -> SysResult {
+    check_timer(which)?;
+    let (value, interval) = match new {
+        // Linux takes a null pointer for zeros.
+        0 => (0, 0),
+        addr => {
+            let new: Interval = user::read(addr)?;
+            (new.value.micros_to_ns()?, new.interval.micros_to_ns()?)
+        }
+    };
+    write_interval(old, itimer::set(value, interval))
+}
+
+/// getitimer(2)
+pub fn getitimer(which: usize, to: usize) -> SysResult {
+    check_timer(which)?;
+    if to == 0 {
+        return Err(Errno::EFAULT);
+    }
+    write_interval(to, itimer::get())
+}

@@ -45,6 +45,7 @@ const IGNORED_BY_DEFAULT: u64 = bit(linux::SIGCHLD as i32)
     | bit(linux::SIGTTOU as i32);
 
 /// What is done with a signal: `struct sigaction` as the system call has it.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Action {
     /// Address, or `SIG_DFL` or `SIG_IGN`.

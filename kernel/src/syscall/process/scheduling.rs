@@ -1,0 +1,164 @@
+//! Where and when threads run: affinity, policies, priorities, memory barriers. There is one policy, SCHED_OTHER.
+use crate::{
+    arch::cpu,
+    mm::user,
+    process::{self, PID},
+    sched,
+    syscall::{Errno, SysResult},
+};
+use core::sync::atomic::{Ordering, fence};
+use linux_raw_sys::general as linux;
+
+/// Bytes of an affinity mask.
+const MASK_LEN: usize = 8;
+
+/// The CPUs that are there.
+fn online() -> u64 {
+    u64::MAX >> (64 - cpu::count().clamp(1, 64))
+}
+
+/// `ESRCH` unless `tid` is a thread, or 0.
+fn check_thread(tid: usize) -> Result<(), Errno> {
+    process::with_thread(tid as i32, |_| ()).ok_or(Errno::ESRCH)
+}
+
+/// sched_getaffinity(2); the result is the number of bytes written.
+pub fn sched_getaffinity(tid: usize, len: usize, to: usize) -> SysResult {
+    if len < MASK_LEN || !len.is_multiple_of(MASK_LEN) {
+        return Err(Errno::EINVAL);
+    }
+    let mask = process::with_thread(tid as i32, |thread| thread.affinity()).ok_or(Errno::ESRCH)?;
+    user::write(to, &(mask & online()))?;
+    Ok(MASK_LEN)
+}
+
+/// sched_setaffinity(2)
+pub fn sched_setaffinity(tid: usize, len: usize, from: usize) -> SysResult {
+    let mut bytes = [0; MASK_LEN];
+    let len = len.min(MASK_LEN);
+    user::copy_in(from, &mut bytes[..len])?;
+    let mask = u64::from_le_bytes(bytes) & online();
+    if mask == 0 {
+        return Err(Errno::EINVAL);
+    }
+    process::with_thread(tid as i32, |thread| thread.set_affinity(mask)).ok_or(Errno::ESRCH)?;
+    Ok(0)
+}
+
+/// getcpu(2): one NUMA node.
+pub fn getcpu(cpu: usize, node: usize, _unused: usize) -> SysResult {
+    if cpu != 0 {
+        user::write(cpu, &cpu::current().0)?;
+    }
+    if node != 0 {
+        user::write(node, &0u32)?;
+    }
+    Ok(0)
+}
+
+/// The policies that could be named; all but SCHED_OTHER need privileges nobody has here.
+fn check_policy(policy: usize, priority: i32) -> Result<(), Errno> {
+    match policy as u32 {
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE if priority == 0 => Ok(()),
+        linux::SCHED_FIFO | linux::SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// sched_getparam(2)
+pub fn sched_getparam(tid: usize, to: usize) -> SysResult {
+    check_thread(tid)?;
+    user::write(to, &0i32)?;
+    Ok(0)
+}
+
+/// sched_setparam(2)
+pub fn sched_setparam(tid: usize, from: usize) -> SysResult {
+    check_thread(tid)?;
+    check_policy(linux::SCHED_NORMAL as usize, user::read(from)?).map(|()| 0)
+}
+
+/// sched_getscheduler(2)
+pub fn sched_getscheduler(tid: usize) -> SysResult {
+    check_thread(tid).map(|()| linux::SCHED_NORMAL as usize)
+}
+
+/// sched_setscheduler(2)
+pub fn sched_setscheduler(tid: usize, policy: usize, from: usize) -> SysResult {
+    check_thread(tid)?;
+    check_policy(policy, user::read(from)?).map(|()| 0)
+}
+
+/// sched_get_priority_max(2)
+pub fn sched_get_priority_max(policy: usize) -> SysResult {
+    priority_bound(policy, 99)
+}
+
+/// sched_get_priority_min(2)
+pub fn sched_get_priority_min(policy: usize) -> SysResult {
+    priority_bound(policy, 1)
+}
+
+fn priority_bound(policy: usize, realtime: usize) -> SysResult {
+    match policy as u32 {
+        linux::SCHED_FIFO | linux::SCHED_RR => Ok(realtime),
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE | linux::SCHED_DEADLINE => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// getpriority(2): nice value 0, which the system call returns as 20.
+pub fn getpriority(which: usize, who: usize) -> SysResult {
+    match which as u32 {
+        linux::PRIO_PROCESS if who as i32 == PID => {}
+        linux::PRIO_PROCESS => check_thread(who)?,
+        linux::PRIO_PGRP | linux::PRIO_USER => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(20)
+}
+
+/// setpriority(2): accepted; all threads are equal.
+pub fn setpriority(which: usize, who: usize, _nice: usize) -> SysResult {
+    getpriority(which, who).map(|_| 0)
+}
+
+/// ioprio_get(2): no priority set.
+pub fn ioprio_get(_which: usize, _who: usize) -> SysResult {
+    Ok(0)
+}
+
+/// ioprio_set(2): accepted.
+pub fn ioprio_set(_which: usize, _who: usize, _priority: usize) -> SysResult {
+    Ok(0)
+}
+
+/// membarrier(2)
+pub fn membarrier(command: usize, flags: usize, _cpu: usize) -> SysResult {
+    /// From Linux' membarrier.h: GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED and the registrations of the latter two.
+    const BARRIERS: usize = 1 | 2 | 8;
+    const REGISTRATIONS: usize = 4 | 16;
+    fn barrier(_: usize, _: usize) {
+        fence(Ordering::SeqCst);
+    }
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        0 => Ok(BARRIERS | REGISTRATIONS),
+        command if !command.is_power_of_two() => Err(Errno::EINVAL),
+        command if command & BARRIERS != 0 => {
+            fence(Ordering::SeqCst);
+            cpu::broadcast(barrier, 0, 0);
+            Ok(0)
+        }
+        command if command & REGISTRATIONS != 0 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// sched_yield(2)
+pub fn sched_yield() -> SysResult {
+    sched::yield_now();
+    Ok(0)
+}
