@@ -1,75 +1,71 @@
 //! Threads and the scheduler: per-CPU run queues, time slices, sleeping, balancing.
-use crate::{arch::TrapFrame, process::ThreadState, syscall::Errno};
-use alloc::{boxed::Box, sync::Arc};
+//!
+//! Kernel code is never preempted: a thread leaves the CPU when it parks, ends, or is about to go back to the program.
 
-/// Thread id as Linux numbers them; the first user thread is 1 and equals the process id.
-pub type Tid = i32;
+mod queue;
+mod thread;
 
-/// A thread, kernel or user.
-pub struct Thread {
-    /// Its id.
-    pub tid: Tid,
-    /// What `process` keeps per thread (signals, robust list, …).
-    pub state: ThreadState,
-}
+pub use queue::{exit_current, park, reschedule, yield_now};
+pub(crate) use queue::{become_idle, init, slice_end, thread_start, tick, user_start};
+pub use thread::{Thread, Tid, thread_count};
 
-impl Thread {
-    /// CPU time used, in nanoseconds.
-    pub fn cpu_time_ns(&self) -> u64 {
-        unimplemented!()
-    }
-    /// CPUs it may run on, bit n = CPU n.
-    pub fn affinity(&self) -> u64 {
-        unimplemented!()
-    }
-    /// Sets the mask; moves the thread if need be.
-    pub fn set_affinity(&self, mask: u64) {
-        unimplemented!("{mask}")
-    }
-    /// Makes the thread pass through `process::signal::deliver` soon: wakes it from an interruptible wait, or interrupts the
-    /// CPU it runs on.
-    pub fn kick(&self) {
-        unimplemented!()
-    }
-    /// Thread pointer (FS base).
-    pub fn fs_base(&self) -> u64 {
-        unimplemented!()
-    }
-}
+use crate::arch::{TrapFrame, percpu};
+use crate::process::ThreadState;
+use crate::syscall::Errno;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use x86_64::instructions::interrupts;
 
 /// The running thread.
 pub fn current() -> Arc<Thread> {
-    unimplemented!()
+    interrupts::without_interrupts(|| {
+        let thread = percpu::current_thread();
+        // SAFETY: the scheduler holds a reference to the running thread, made by `Arc::into_raw`.
+        unsafe {
+            Arc::increment_strong_count(thread);
+            Arc::from_raw(thread)
+        }
+    })
 }
+
 /// The running thread without touching its reference count.
 pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
-    f(&current())
+    let thread = percpu::current_thread();
+    // SAFETY: the scheduler holds a reference for as long as the thread runs, and this is the thread that runs `f`. The
+    // address is read in one instruction, and is the same on whatever CPU this thread goes on.
+    f(unsafe { &*thread })
 }
+
+/// The running thread's id.
+pub fn current_tid() -> Tid {
+    with_current(|thread| thread.tid)
+}
+
 /// Sets the current thread's FS base.
 pub fn set_fs_base(base: u64) {
-    unimplemented!("{base}")
+    interrupts::without_interrupts(|| thread::write_fs_base(base));
 }
+
 /// Starts a kernel thread.
 pub fn spawn_kernel(name: &'static str, f: Box<dyn FnOnce() + Send>) -> Arc<Thread> {
-    let _ = (name, f);
-    unimplemented!()
+    let thread = Thread::kernel(f);
+    // Without memory for this the machine cannot do anything useful.
+    let thread = thread.unwrap_or_else(|| panic!("no memory for the thread {name}"));
+    queue::enqueue(thread.clone());
+    thread
 }
-/// Makes a user thread that starts from `frame`; its FPU state is the caller's (clone), or the initial one when the caller is a
-/// kernel thread. It does not run before [`start`]. `EAGAIN` when there is no memory.
-pub fn new_user(frame: TrapFrame, fs_base: u64, state: ThreadState) -> Result<Arc<Thread>, Errno> {
-    let _ = (frame, fs_base, state);
-    unimplemented!()
+
+/// Makes a user thread that starts from `frame`; its FPU state is the caller's (clone), or the initial one when the caller
+/// is a kernel thread. It does not run before [`start`]. `EAGAIN` when there is no memory.
+pub fn new_user(
+    frame: TrapFrame,
+    fs_base: u64,
+    state: ThreadState,
+) -> Result<Arc<Thread>, Errno> {
+    Thread::user(frame, fs_base, state).ok_or(Errno::EAGAIN)
 }
+
 /// Puts a new thread on a run queue.
 pub fn start(thread: Arc<Thread>) {
-    let _ = thread;
-    unimplemented!()
-}
-/// Ends the current thread. Its kernel stack and FPU area are freed once it is off the CPU.
-pub fn exit_current() -> ! {
-    unimplemented!()
-}
-/// Lets others run.
-pub fn yield_now() {
-    unimplemented!()
+    queue::enqueue(thread);
 }
