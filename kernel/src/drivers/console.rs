@@ -306,6 +306,11 @@ impl Sender {
 }
 
 impl OutputPort {
+    /// Whether the host has closed its end. QEMU then never gives back the buffer that it was sending.
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Sleeps until `ready` finds what it wants.
     fn wait<T>(
         &self,
@@ -339,7 +344,14 @@ pub fn write(output: Output, data: &[u8]) -> usize {
     };
     let mut sent = 0;
     for part in data.chunks(OUTPUT_SIZE) {
-        let Some(doorbell) = port.wait(Signals::Interrupt, |state| state.send(part)) else {
+        let send = |state: &mut Sender| {
+            if port.is_closed() {
+                Some(None)
+            } else {
+                state.send(part)
+            }
+        };
+        let Some(doorbell) = port.wait(Signals::Interrupt, send) else {
             break;
         };
         if let Some(doorbell) = doorbell {
@@ -354,12 +366,14 @@ pub fn write(output: Output, data: &[u8]) -> usize {
 pub fn flush() {
     let Some(console) = CONSOLE.get() else { return };
     for port in [&console.stdout, &console.stderr].into_iter().flatten() {
-        port.wait(Signals::Ignore, |state| state.is_idle().then_some(()));
+        port.wait(Signals::Ignore, |state| {
+            (state.is_idle() || port.is_closed()).then_some(())
+        });
     }
 }
 
 /// Whether the host has closed its end of an output, so that nobody sees what is written.
 pub fn closed(output: Output) -> bool {
     let port = CONSOLE.get().and_then(|console| console.output(output));
-    port.is_some_and(|port| port.closed.load(Ordering::Acquire))
+    port.is_some_and(OutputPort::is_closed)
 }
