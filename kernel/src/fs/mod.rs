@@ -1,6 +1,37 @@
 //! Files: the VFS, EROFS root with a writable in-memory layer, special file systems, descriptors.
-use crate::{mm::space::PageSource, sync::WaitQueue, syscall::Errno};
-use alloc::{string::String, sync::Arc, vec::Vec};
+//!
+//! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is a
+//! file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files without
+//! a node. Left out: permissions (the program is root), extended attributes, locks (there is one process), networking.
+mod cache;
+mod console;
+mod content;
+pub mod descriptor;
+mod device;
+pub mod epoll;
+mod erofs;
+pub mod event;
+mod generated;
+pub mod namespace;
+pub mod open;
+pub mod path;
+pub mod pipe;
+mod proc;
+mod proc_system;
+pub mod socket;
+mod system;
+pub mod tree;
+
+use crate::{boot::config, drivers, mm::space::PageSource, sync::WaitQueue, syscall::Errno};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
+pub use content::Content;
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use linux_raw_sys::general as linux;
+pub use open::OpenFile;
+pub use proc::{cmdline, comm, exe, set_auxv, set_cmdline, set_exe};
 
 bitflags::bitflags! {
     /// poll(2) events.
@@ -22,7 +53,7 @@ bitflags::bitflags! {
 }
 
 /// What an open file can do. Offsets, flags and the lock on the offset live in the open file description.
-pub trait File: Send + Sync {
+pub trait File: Any + Send + Sync {
     /// Reads at `offset` (ignored by streams); blocks unless `nonblock`. 0 at the end.
     fn read(&self, offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
         let _ = (offset, buf, nonblock);
@@ -33,6 +64,15 @@ pub trait File: Send + Sync {
         let _ = (offset, buf, nonblock);
         Err(Errno::EINVAL)
     }
+    /// Writes at the end (`O_APPEND`, seekable files): bytes written and the position after them.
+    fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        let _ = buf;
+        Err(Errno::EINVAL)
+    }
+    /// Whether it has positions.
+    fn seekable(&self) -> bool {
+        false
+    }
     /// Events ready now.
     fn poll(&self) -> Poll {
         Poll::IN | Poll::OUT
@@ -40,6 +80,10 @@ pub trait File: Send + Sync {
     /// The queue that is woken when [`File::poll`] may have changed; `None`: always ready.
     fn poll_queue(&self) -> Option<&WaitQueue> {
         None
+    }
+    /// A number that changes with each event, for edge-triggered epoll; a constant if only changes of [`File::poll`] count.
+    fn activity(&self) -> u64 {
+        0
     }
     /// For mmap.
     fn page_source(&self) -> Option<Arc<dyn PageSource>> {
@@ -52,6 +96,42 @@ pub trait File: Send + Sync {
         let _ = (request, arg);
         Err(Errno::ENOTTY)
     }
+    /// The open file description is gone (others may still wait on the file's queue).
+    fn release(&self) {}
+    /// Opened again through /proc/self/fd.
+    fn reopen(&self, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        let _ = flags;
+        Err(Errno::ENXIO)
+    }
+    /// The node that was opened.
+    fn node(&self) -> Option<&Arc<tree::Node>> {
+        None
+    }
+    /// What the link in /proc/self/fd says.
+    fn link_text(&self) -> Vec<u8> {
+        b"anon_inode:[file]".to_vec()
+    }
+    /// The entries of a directory, taken anew if `restart`.
+    fn listing(&self, restart: bool) -> Result<Arc<[DirEntry]>, Errno> {
+        let _ = restart;
+        Err(Errno::ENOTDIR)
+    }
+}
+
+/// The file as a concrete type.
+pub fn downcast<T: File>(file: &dyn File) -> Option<&T> {
+    (file as &dyn Any).downcast_ref()
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug)]
+pub struct DirEntry {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// Inode number.
+    pub ino: u64,
+    /// `DT_*`.
+    pub kind: u8,
 }
 
 /// What stat(2) tells.
@@ -72,31 +152,110 @@ pub struct Metadata {
     pub atime_ns: u64,
 }
 
+impl Metadata {
+    /// What stat(2) tells of a file without a node.
+    pub fn anonymous(ino: u64, mode: u32) -> Self {
+        Self {
+            dev: tree::dev::ANONYMOUS,
+            ino,
+            mode,
+            nlink: 1,
+            ..Self::default()
+        }
+    }
+}
+
+static UMASK: AtomicU32 = AtomicU32::new(0o022);
+
+/// umask(2): sets the mask, returns the old one.
+pub fn set_umask(mask: u32) -> u32 {
+    UMASK.swap(mask & 0o777, Ordering::Relaxed)
+}
+/// The mask.
+pub fn umask() -> u32 {
+    UMASK.load(Ordering::Relaxed)
+}
+
 /// Opens a file for reading by path, relative ones from the program's working directory (for exec and the loader).
 pub fn open_read(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
-    let _ = path;
-    unimplemented!()
+    let open = open::open(&path::working_directory(), path, linux::O_RDONLY, 0)?;
+    if open.file.node().is_some_and(|node| node.is_directory()) {
+        return Err(Errno::EISDIR);
+    }
+    Ok(open.file.clone())
 }
+
 /// Mounts everything and opens descriptors 0, 1, 2. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
 pub fn init() -> Result<(), String> {
-    unimplemented!()
+    tree::mount_root()?;
+    let fill = || {
+        let root = tree::root();
+        mount_point(root, b"tmp", tree::dev::ROOT, 0o1777)?;
+        let dev = mount_point(root, b"dev", tree::dev::DEV, 0o755)?;
+        let proc = mount_point(root, b"proc", tree::dev::PROC, 0o555)?;
+        let sys = mount_point(root, b"sys", tree::dev::SYS, 0o555)?;
+        device::populate(&dev)?;
+        proc::populate(&proc)?;
+        proc_system::populate(&proc)?;
+        system::populate(&sys)
+    };
+    fill().map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
+    let cwd = &config::get().cwd;
+    if !cwd.is_empty() {
+        set_cwd(cwd).map_err(|error| {
+            let cwd = String::from_utf8_lossy(cwd);
+            format!("working directory {cwd}: {}", error.text())
+        })?;
+    }
+    open::open_standard().map_err(|error| format!("cannot open the console: {}", error.text()))
 }
+
+/// A directory of another file system over the root's; /tmp stays what it is if it is there.
+fn mount_point(
+    root: &Arc<tree::Node>,
+    name: &[u8],
+    dev: u64,
+    mode: u32,
+) -> Result<Arc<tree::Node>, Errno> {
+    if dev == tree::dev::ROOT
+        && let Some(node) = root.child(name)?
+        && node.is_directory()
+    {
+        return Ok(node);
+    }
+    let node = tree::Node::new(dev, linux::S_IFDIR | mode, tree::Kind::directory());
+    namespace::add(root, name, node)
+}
+
 /// Puts a file in the lowest free descriptor (timerfd, signalfd, …).
 pub fn install(file: Arc<dyn File>, cloexec: bool, nonblock: bool) -> Result<usize, Errno> {
-    let _ = (file, cloexec, nonblock);
-    unimplemented!()
+    let nonblock = if nonblock { linux::O_NONBLOCK } else { 0 };
+    descriptor::install(OpenFile::new(file, linux::O_RDWR | nonblock), cloexec)
 }
+
 /// Writes to the program's standard error, past the descriptor table (trace, backtrace, loader messages).
 pub fn write_stderr(text: &[u8]) {
-    let _ = text;
-    unimplemented!()
+    console::write_stderr(text);
 }
+
 /// Waits until console output has been consumed by the host. Called before the machine ends.
 pub fn flush_console() {
-    unimplemented!()
+    drivers::console::flush();
 }
-/// The path that /proc/self/exe names; set by exec.
-pub fn set_exe(path: Vec<u8>) {
-    let _ = path;
-    unimplemented!()
+
+/// Absolute path of the working directory.
+pub fn cwd() -> Vec<u8> {
+    path::working_directory().directory_path()
+}
+
+/// Changes the working directory.
+pub fn set_cwd(path: &[u8]) -> Result<(), Errno> {
+    path::set_working_directory(path::resolve_node(path)?)
+}
+
+/// The absolute path of what is at `path`, symbolic links followed.
+pub fn resolve(path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let target = path::walk(&path::working_directory(), path, path::Last::Follow)?;
+    target.found()?;
+    Ok(target.path())
 }

@@ -1,0 +1,344 @@
+//! Data of regular files: pages in memory over an optional EROFS source.
+//!
+//! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
+//! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers.
+use super::{erofs::Inode, tree::filesystem};
+use crate::{
+    mm::{PAGE, frame, frame::Frame, space::Page},
+    sync::Mutex,
+    syscall::Errno,
+};
+use alloc::{collections::BTreeMap, sync::Arc, vec};
+
+const MAX_SIZE: u64 = i64::MAX as u64;
+/// Pages read from a device at a time.
+const READ_AHEAD: u64 = 32;
+
+/// The data of one file.
+pub struct Content {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    size: u64,
+    source: Option<Inode>,
+    /// Bytes of the source that still show; cut by truncation.
+    source_len: u64,
+    pages: BTreeMap<u64, Arc<Frame>>,
+}
+
+/// A frame for file data, leaving some memory to the kernel and the program.
+fn new_frame() -> Result<Frame, Errno> {
+    let (total, free) = frame::counts();
+    if free < total / 64 {
+        return Err(Errno::ENOSPC);
+    }
+    Frame::zeroed().ok_or(Errno::ENOSPC)
+}
+
+fn copy_from(frame: &Frame, within: usize, to: &mut [u8]) {
+    assert!(within + to.len() <= PAGE);
+    // SAFETY: the range lies within the frame (asserted), which is ours while `frame` lives; the program may write to it
+    // through a shared mapping, which changes bytes but never their validity.
+    unsafe {
+        frame
+            .bytes()
+            .add(within)
+            .copy_to_nonoverlapping(to.as_mut_ptr(), to.len());
+    }
+}
+
+fn copy_to(frame: &Frame, within: usize, from: &[u8]) {
+    assert!(within + from.len() <= PAGE);
+    // SAFETY: as in `copy_from`; kernel writers are serialised by the content's lock.
+    unsafe {
+        frame
+            .bytes()
+            .add(within)
+            .copy_from_nonoverlapping(from.as_ptr(), from.len());
+    }
+}
+
+fn zero(frame: &Frame, within: usize) {
+    assert!(within <= PAGE);
+    // SAFETY: as in `copy_to`.
+    unsafe { frame.bytes().add(within).write_bytes(0, PAGE - within) };
+}
+
+impl Content {
+    /// An empty file.
+    pub fn empty() -> Self {
+        Self::from_parts(0, None)
+    }
+    /// A file of the image.
+    pub fn on(source: Inode) -> Self {
+        Self::from_parts(source.size, Some(source))
+    }
+    fn from_parts(size: u64, source: Option<Inode>) -> Self {
+        let inner = Inner {
+            size,
+            source,
+            source_len: size,
+            pages: BTreeMap::new(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.inner.lock().size
+    }
+
+    /// Reads at `offset`.
+    pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let mut inner = self.inner.lock();
+        let left = inner.size.saturating_sub(offset);
+        let total = (buf.len() as u64).min(left) as usize;
+        let mut done = 0;
+        while done < total {
+            let at = offset + done as u64;
+            let within = at as usize % PAGE;
+            let rest = &mut buf[done..total];
+            if inner.pages.is_empty() && inner.is_direct() && at < inner.source_len {
+                let len = (rest.len() as u64).min(inner.source_len - at) as usize;
+                inner.from_source(at, &mut rest[..len])?;
+                done += len;
+                continue;
+            }
+            let len = (PAGE - within).min(rest.len());
+            inner.read_page(at / PAGE as u64, within, &mut rest[..len])?;
+            done += len;
+        }
+        Ok(total)
+    }
+
+    /// Writes at `offset`; fewer bytes when memory runs out.
+    pub fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
+        self.inner.lock().write(offset, buf)
+    }
+
+    /// Writes at the end; bytes written and the new end.
+    pub fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        let mut inner = self.inner.lock();
+        let end = inner.size;
+        let len = inner.write(end, buf)?;
+        Ok((len, end + len as u64))
+    }
+
+    /// ftruncate(2).
+    pub fn resize(&self, size: u64) -> Result<(), Errno> {
+        if size > MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let mut inner = self.inner.lock();
+        if size < inner.size {
+            inner.cut(size)?;
+        }
+        inner.size = size;
+        Ok(())
+    }
+
+    /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
+    pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        let end = offset.saturating_add(len).min(inner.size);
+        let zeros = [0; PAGE];
+        let mut at = offset;
+        while at < end {
+            let part = (PAGE as u64 - at % PAGE as u64).min(end - at);
+            let index = at / PAGE as u64;
+            if inner.pages.contains_key(&index) || index * (PAGE as u64) < inner.source_len {
+                inner.write(at, &zeros[..part as usize])?;
+            }
+            at += part;
+        }
+        Ok(())
+    }
+
+    /// Grows to `size` with memory reserved for the range (`fallocate`).
+    pub fn reserve(&self, offset: u64, len: u64, grow: bool) -> Result<(), Errno> {
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        if end > MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let mut inner = self.inner.lock();
+        let (_, free) = frame::counts();
+        if len / PAGE as u64 > free as u64 {
+            return Err(Errno::ENOSPC);
+        }
+        for index in offset / PAGE as u64..end.div_ceil(PAGE as u64) {
+            if index * PAGE as u64 >= inner.source_len {
+                inner.writable(index)?;
+            }
+        }
+        if grow {
+            inner.size = inner.size.max(end);
+        }
+        Ok(())
+    }
+
+    /// The next offset from `offset` with data (or in a hole); `ENXIO` past the end.
+    pub fn seek(&self, offset: u64, data: bool) -> Result<u64, Errno> {
+        let inner = self.inner.lock();
+        if offset >= inner.size {
+            return Err(Errno::ENXIO);
+        }
+        let mut at = offset;
+        while at < inner.size {
+            let index = at / PAGE as u64;
+            if (at < inner.source_len || inner.pages.contains_key(&index)) == data {
+                return Ok(at);
+            }
+            at = if data {
+                let next = inner.pages.range(index..).next().ok_or(Errno::ENXIO)?;
+                next.0 * PAGE as u64
+            } else {
+                (index + 1) * PAGE as u64
+            };
+        }
+        if data {
+            Err(Errno::ENXIO)
+        } else {
+            Ok(inner.size)
+        }
+    }
+
+    /// A page to map.
+    pub fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
+        let mut inner = self.inner.lock();
+        if index >= inner.size.div_ceil(PAGE as u64) {
+            return Err(Errno::EFAULT);
+        }
+        if !write
+            && !inner.pages.contains_key(&index)
+            && (index + 1).saturating_mul(PAGE as u64) <= inner.source_page_end()
+            && let (Some(fs), Some(source)) = (filesystem(), &inner.source)
+            && let Some(phys) = fs.direct_page(source, index)?
+        {
+            return Ok(Page::Static(phys));
+        }
+        let frame = inner.writable(index).map_err(|error| match error {
+            Errno::ENOSPC => Errno::ENOMEM,
+            other => other,
+        })?;
+        Ok(Page::Cached(frame))
+    }
+}
+
+impl Inner {
+    fn is_direct(&self) -> bool {
+        filesystem().is_some_and(|fs| fs.is_direct())
+    }
+
+    /// End of the pages that may be mapped from the source as they are.
+    fn source_page_end(&self) -> u64 {
+        match &self.source {
+            // Uncut: the last page, too.
+            Some(source) if source.size == self.source_len => {
+                self.source_len.next_multiple_of(PAGE as u64)
+            }
+            _ => self.source_len,
+        }
+    }
+
+    /// Source bytes; zeros past the part that shows.
+    fn from_source(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+        let len = (buf.len() as u64).min(self.source_len.saturating_sub(offset)) as usize;
+        let mut done = 0;
+        if let (Some(fs), Some(source)) = (filesystem(), &self.source) {
+            done = fs.read(source, offset, &mut buf[..len])?;
+        }
+        buf[done..].fill(0);
+        Ok(())
+    }
+
+    fn read_page(&mut self, index: u64, within: usize, buf: &mut [u8]) -> Result<(), Errno> {
+        if let Some(frame) = self.pages.get(&index) {
+            copy_from(frame, within, buf);
+            return Ok(());
+        }
+        let start = index * PAGE as u64;
+        if start >= self.source_len {
+            buf.fill(0);
+            return Ok(());
+        }
+        if !self.is_direct()
+            && self.load(index).is_ok()
+            && let Some(frame) = self.pages.get(&index)
+        {
+            copy_from(frame, within, buf);
+            return Ok(());
+        }
+        self.from_source(start + within as u64, buf)
+    }
+
+    /// Reads pages from the device into memory: `index` and those after it that are not there.
+    fn load(&mut self, index: u64) -> Result<(), Errno> {
+        let end = self.source_len.div_ceil(PAGE as u64);
+        let ahead = if self.is_direct() { 1 } else { READ_AHEAD };
+        let count = (index..end.min(index.saturating_add(ahead)))
+            .take_while(|at| !self.pages.contains_key(at))
+            .count();
+        let mut data = vec![0; count * PAGE];
+        self.from_source(index * PAGE as u64, &mut data)?;
+        for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
+            let frame = new_frame()?;
+            copy_to(&frame, 0, bytes);
+            self.pages.insert(at, Arc::new(frame));
+        }
+        Ok(())
+    }
+
+    /// The page in memory, made or copied up if need be.
+    fn writable(&mut self, index: u64) -> Result<Arc<Frame>, Errno> {
+        if let Some(frame) = self.pages.get(&index) {
+            return Ok(frame.clone());
+        }
+        if index * (PAGE as u64) < self.source_len {
+            self.load(index)?;
+        } else {
+            self.pages.insert(index, Arc::new(new_frame()?));
+        }
+        self.pages.get(&index).cloned().ok_or(Errno::EIO)
+    }
+
+    fn write(&mut self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if offset >= MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let total = (buf.len() as u64).min(MAX_SIZE - offset) as usize;
+        let mut done = 0;
+        while done < total {
+            let at = offset + done as u64;
+            let within = at as usize % PAGE;
+            let len = (PAGE - within).min(total - done);
+            match self.writable(at / PAGE as u64) {
+                Ok(frame) => copy_to(&frame, within, &buf[done..done + len]),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            done += len;
+            self.size = self.size.max(at + len as u64);
+        }
+        Ok(done)
+    }
+
+    /// Drops what lies past `size`; what is left of its page reads as zeros if the file grows again.
+    fn cut(&mut self, size: u64) -> Result<(), Errno> {
+        let within = size as usize % PAGE;
+        if within != 0 {
+            let index = size / PAGE as u64;
+            if self.pages.contains_key(&index) || index * (PAGE as u64) < self.source_len {
+                zero(&*self.writable(index)?, within);
+            }
+        }
+        drop(self.pages.split_off(&size.div_ceil(PAGE as u64)));
+        self.source_len = self.source_len.min(size);
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! Pairs of connected stream sockets (socketpair(2) of `AF_UNIX`). There is no other networking, and no passing of
+//! descriptors: there is no other process to pass them to.
+use super::{
+    File, Metadata, Poll,
+    pipe::Ring,
+    tree::next_ino,
+};
+use crate::{
+    mm::user,
+    sync::{Signals, SpinLock, WaitQueue},
+    syscall::Errno,
+    time::Instant,
+};
+use alloc::{format, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicU64, Ordering};
+use linux_raw_sys::{general as linux, ioctl};
+
+const CHUNK: usize = 8192;
+
+struct Pair {
+    state: SpinLock<State>,
+    queue: WaitQueue,
+    activity: AtomicU64,
+}
+
+struct State {
+    /// What side `n` is to receive.
+    rings: [Ring; 2],
+    /// Side `n` receives no more (its own shutdown, or the peer's of sending).
+    ended: [bool; 2],
+    /// Side `n` was closed.
+    closed: [bool; 2],
+}
+
+/// One of the two sockets.
+pub struct Socket {
+    pair: Arc<Pair>,
+    side: usize,
+    ino: u64,
+    /// `SO_RCVTIMEO` and `SO_SNDTIMEO` in nanoseconds, 0 for none.
+    pub timeouts: [AtomicU64; 2],
+}
+
+/// A connected pair.
+pub fn pair() -> (Arc<Socket>, Arc<Socket>) {
+    let pair = Arc::new(Pair {
+        state: SpinLock::new(State {
+            rings: [Ring::new(), Ring::new()],
+            ended: [false; 2],
+            closed: [false; 2],
+        }),
+        queue: WaitQueue::new(),
+        activity: AtomicU64::new(0),
+    });
+    let socket = |side| {
+        Arc::new(Socket {
+            pair: pair.clone(),
+            side,
+            ino: next_ino(),
+            timeouts: [AtomicU64::new(0), AtomicU64::new(0)],
+        })
+    };
+    (socket(0), socket(1))
+}
+
+impl Pair {
+    fn changed(&self) {
+        self.activity.fetch_add(1, Ordering::Relaxed);
+        self.queue.wake_all();
+    }
+}
+
+impl Socket {
+    fn wait(
+        &self,
+        timeout: usize,
+        nonblock: bool,
+        mut attempt: impl FnMut() -> Option<Result<usize, Errno>>,
+    ) -> Result<usize, Errno> {
+        if nonblock {
+            return attempt().unwrap_or(Err(Errno::EAGAIN));
+        }
+        let deadline = match self.timeouts[timeout].load(Ordering::Relaxed) {
+            0 => None,
+            ns => Some(Instant(Instant::now().0.saturating_add(ns))),
+        };
+        match self
+            .pair
+            .queue
+            .wait_until(deadline, Signals::Interrupt, attempt)
+        {
+            Ok(result) => result,
+            Err(crate::sync::WaitError::TimedOut) => Err(Errno::EAGAIN),
+            Err(crate::sync::WaitError::Interrupted) => Err(Errno::ERESTARTSYS),
+        }
+    }
+
+    /// recv(2) with `MSG_PEEK` or not.
+    pub fn receive(&self, buf: &mut [u8], nonblock: bool, peek: bool) -> Result<usize, Errno> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let side = self.side;
+        let len = self.wait(0, nonblock, || {
+            let mut done = 0;
+            while done < buf.len() {
+                let end = buf.len().min(done + CHUNK);
+                let mut state = self.pair.state.lock();
+                let len = if peek {
+                    state.rings[side].peek(&mut buf[done..end])
+                } else {
+                    state.rings[side].pop(&mut buf[done..end])
+                };
+                if len == 0 && done == 0 {
+                    return (state.ended[side] || state.closed[1 - side]).then_some(Ok(0));
+                }
+                done += len;
+                if len == 0 || peek {
+                    break;
+                }
+            }
+            Some(Ok(done))
+        })?;
+        if len > 0 && !peek {
+            self.pair.changed();
+        }
+        Ok(len)
+    }
+
+    /// send(2).
+    pub fn send(&self, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
+        let peer = 1 - self.side;
+        if self.pair.state.lock().rings[peer].wants_memory() {
+            let memory = Ring::memory()?;
+            self.pair.state.lock().rings[peer].supply(memory);
+        }
+        let mut done = 0;
+        while done < buf.len() {
+            let result = self.wait(1, nonblock, || {
+                let mut state = self.pair.state.lock();
+                if state.ended[peer] || state.closed[peer] {
+                    return Some(Err(Errno::EPIPE));
+                }
+                let end = buf.len().min(done + CHUNK);
+                match state.rings[peer].push(&buf[done..end]) {
+                    0 => None,
+                    len => Some(Ok(len)),
+                }
+            });
+            match result {
+                Ok(len) => {
+                    done += len;
+                    self.pair.changed();
+                }
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// shutdown(2).
+    pub fn shutdown(&self, receiving: bool, sending: bool) {
+        let mut state = self.pair.state.lock();
+        state.ended[self.side] |= receiving;
+        state.ended[1 - self.side] |= sending;
+        drop(state);
+        self.pair.changed();
+    }
+}
+
+impl File for Socket {
+    fn read(&self, _offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
+        self.receive(buf, nonblock, false)
+    }
+    fn write(&self, _offset: u64, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
+        self.send(buf, nonblock)
+    }
+    fn poll(&self) -> Poll {
+        let state = self.pair.state.lock();
+        let (own, peer) = (self.side, 1 - self.side);
+        let mut events = Poll::empty();
+        let ended = state.ended[own] || state.closed[peer];
+        if !state.rings[own].is_empty() || ended {
+            events |= Poll::IN;
+        }
+        if ended {
+            events |= Poll::RDHUP;
+        }
+        let refused = state.ended[peer] || state.closed[peer];
+        if ended && refused {
+            events |= Poll::HUP;
+        }
+        if refused || state.rings[peer].space() > 0 {
+            events |= Poll::OUT;
+        }
+        events
+    }
+    fn poll_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.pair.queue)
+    }
+    fn activity(&self) -> u64 {
+        self.pair.activity.load(Ordering::Relaxed)
+    }
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        Ok(Metadata::anonymous(self.ino, linux::S_IFSOCK | 0o777))
+    }
+    fn link_text(&self) -> Vec<u8> {
+        format!("socket:[{}]", self.ino).into_bytes()
+    }
+    fn ioctl(&self, request: u32, arg: usize) -> Result<usize, Errno> {
+        if request != ioctl::FIONREAD {
+            return Err(Errno::ENOTTY);
+        }
+        let len = self.pair.state.lock().rings[self.side].len() as i32;
+        user::copy_out(arg, &len.to_le_bytes())?;
+        Ok(0)
+    }
+    fn release(&self) {
+        let unused = {
+            let mut state = self.pair.state.lock();
+            state.closed[self.side] = true;
+            core::mem::replace(&mut state.rings[self.side], Ring::new())
+        };
+        drop(unused);
+        self.pair.changed();
+    }
+}
