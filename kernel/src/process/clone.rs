@@ -62,7 +62,10 @@ pub fn thread(frame: &TrapFrame, request: Request) -> SysResult {
     let thread = sched::new_user(child, fs_base, table::inherited_state())?;
     let tid = thread.tid;
     if has(CLONE_CHILD_CLEARTID) {
-        thread.state.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
+        thread
+            .state
+            .clear_child_tid
+            .store(request.child_tid, Ordering::Relaxed);
     }
     // Linux ignores faults of both writes, too.
     if has(CLONE_PARENT_SETTID) {

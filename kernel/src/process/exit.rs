@@ -129,4 +129,3 @@ fn release_robust(addr: usize, tid: i32, pi: bool, pending: bool) -> Result<(), 
         }
     }
 }
-

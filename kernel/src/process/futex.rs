@@ -38,7 +38,11 @@ fn bucket_index(key: usize) -> usize {
 
 /// Whether `addr` can be a futex: `EINVAL` unless it is aligned.
 pub fn check(addr: usize) -> Result<(), Errno> {
-    if addr.is_multiple_of(4) { Ok(()) } else { Err(Errno::EINVAL) }
+    if addr.is_multiple_of(4) {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Sleeps while the program's word at `addr` is `value`, until a wake-up whose set meets `bitset`. `EAGAIN` when it is not.
@@ -62,11 +66,13 @@ pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> 
             }
         }
     }
-    sleeper.sleep(deadline, Signals::Interrupt).map_err(|error| match error {
-        WaitError::TimedOut => Errno::ETIMEDOUT,
-        WaitError::Interrupted if deadline.is_some() => Errno::ERESTART_RESTARTBLOCK,
-        WaitError::Interrupted => Errno::ERESTARTSYS,
-    })
+    sleeper
+        .sleep(deadline, Signals::Interrupt)
+        .map_err(|error| match error {
+            WaitError::TimedOut => Errno::ETIMEDOUT,
+            WaitError::Interrupted if deadline.is_some() => Errno::ERESTART_RESTARTBLOCK,
+            WaitError::Interrupted => Errno::ERESTARTSYS,
+        })
 }
 
 impl Sleeper {
@@ -80,7 +86,11 @@ impl Sleeper {
     }
 
     /// Sleeps until woken; the sleeper is in a bucket before and in none afterwards.
-    fn sleep(self: &Arc<Self>, deadline: Option<Instant>, signals: Signals) -> Result<(), WaitError> {
+    fn sleep(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+        signals: Signals,
+    ) -> Result<(), WaitError> {
         loop {
             let result = self.waiter.wait(deadline, signals);
             if self.woken.load(Ordering::Acquire) {
@@ -175,7 +185,9 @@ pub fn requeue(
         let mut low = low;
         let mut moved = VecDeque::new();
         let Some(mut high) = high else {
-            let woken = take(&mut low, from, wake_count, u32::MAX, |sleeper| sleeper.wake());
+            let woken = take(&mut low, from, wake_count, u32::MAX, |sleeper| {
+                sleeper.wake();
+            });
             let count = take(&mut low, from, move_count, u32::MAX, |sleeper| {
                 sleeper.key.store(to, Ordering::Relaxed);
                 moved.push_back(sleeper);
@@ -183,7 +195,11 @@ pub fn requeue(
             low.append(&mut moved);
             return Ok(woken + count);
         };
-        let (source, target) = if source < target { (&mut *low, &mut *high) } else { (&mut *high, &mut *low) };
+        let (source, target) = if source < target {
+            (&mut *low, &mut *high)
+        } else {
+            (&mut *high, &mut *low)
+        };
         let woken = take(source, from, wake_count, u32::MAX, |sleeper| sleeper.wake());
         let count = take(source, from, move_count, u32::MAX, |sleeper| {
             sleeper.key.store(to, Ordering::Relaxed);
@@ -235,7 +251,11 @@ impl WakeOp {
         let decoded = Self {
             operation: operation & 7,
             // Bit 3 (FUTEX_OP_ARG_SHIFT): the argument is a bit number.
-            argument: if operation & 8 != 0 { 1 << (argument & 31) } else { argument },
+            argument: if operation & 8 != 0 {
+                1 << (argument & 31)
+            } else {
+                argument
+            },
             comparison: (word >> 24) & 15,
             compared: ((word << 20) as i32) >> 20,
         };
@@ -311,6 +331,10 @@ mod tests {
 
     #[test]
     fn buckets_are_within_the_table() {
-        assert!([0, 4, usize::MAX, 0x7fff_ffff_f000].into_iter().all(|key| bucket_index(key) < BUCKETS));
+        assert!(
+            [0, 4, usize::MAX, 0x7fff_ffff_f000]
+                .into_iter()
+                .all(|key| bucket_index(key) < BUCKETS)
+        );
     }
 }

@@ -45,7 +45,11 @@ unsafe impl Plain for Interval {}
 
 /// Masks have 64 bits.
 fn check_size(size: usize) -> Result<(), Errno> {
-    if size == size_of::<u64>() { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == size_of::<u64>() {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// A signal's number; `None` for 0, which only asks whether the target is there.
@@ -60,7 +64,11 @@ fn number(signal: usize) -> Result<Option<i32>, Errno> {
 /// rt_sigaction(2)
 pub fn rt_sigaction(signal: usize, new: usize, old: usize, size: usize) -> SysResult {
     check_size(size)?;
-    let action = if new == 0 { None } else { Some(user::read::<Action>(new)?) };
+    let action = if new == 0 {
+        None
+    } else {
+        Some(user::read::<Action>(new)?)
+    };
     let previous = signal::set_action(signal as i32, action)?;
     if old != 0 {
         user::write(old, &previous)?;
@@ -199,7 +207,11 @@ pub fn tgkill(pid: usize, tid: usize, signal: usize) -> SysResult {
 /// sigaltstack(2)
 pub fn sigaltstack(frame: &mut TrapFrame, new: usize, old: usize) -> SysResult {
     let current = signal::altstack();
-    let requested = if new == 0 { None } else { Some(user::read::<Stack>(new)?) };
+    let requested = if new == 0 {
+        None
+    } else {
+        Some(user::read::<Stack>(new)?)
+    };
     if let Some(stack) = requested {
         if current.contains(frame.rsp) {
             return Err(Errno::EPERM);
@@ -221,10 +233,17 @@ pub fn sigaltstack(frame: &mut TrapFrame, new: usize, old: usize) -> SysResult {
 fn checked_stack(stack: Stack) -> Result<AltStack, Errno> {
     let flags = stack.flags & linux::SS_AUTODISARM;
     match stack.flags & !linux::SS_AUTODISARM {
-        linux::SS_DISABLE => Ok(AltStack { flags, ..AltStack::default() }),
+        linux::SS_DISABLE => Ok(AltStack {
+            flags,
+            ..AltStack::default()
+        }),
         // SS_ONSTACK is accepted and means nothing.
         0 | linux::SS_ONSTACK if stack.size < MIN_STACK => Err(Errno::ENOMEM),
-        0 | linux::SS_ONSTACK => Ok(AltStack { start: stack.start, flags, size: stack.size }),
+        0 | linux::SS_ONSTACK => Ok(AltStack {
+            start: stack.start,
+            flags,
+            size: stack.size,
+        }),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -240,12 +259,20 @@ pub fn alarm(seconds: usize) -> SysResult {
     let (left, _) = itimer::set(u64::from(seconds as u32) * SECOND, 0);
     // Rounded to the nearest second, but never to "no alarm was set".
     let rounded = (left + SECOND / 2) / SECOND;
-    Ok(if left == 0 { 0 } else { rounded.max(1) as usize })
+    Ok(if left == 0 {
+        0
+    } else {
+        rounded.max(1) as usize
+    })
 }
 
 /// Only the real timer is there.
 fn check_timer(which: usize) -> Result<(), Errno> {
-    if which as u32 == linux::ITIMER_REAL { Ok(()) } else { Err(Errno::EINVAL) }
+    if which as u32 == linux::ITIMER_REAL {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 fn write_interval(to: usize, (value, interval): (u64, u64)) -> SysResult {

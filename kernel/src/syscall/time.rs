@@ -28,17 +28,26 @@ unsafe impl Plain for Timespec {}
 impl Timespec {
     /// From nanoseconds.
     pub fn from_ns(ns: u64) -> Self {
-        Self { seconds: (ns / SECOND) as i64, fraction: (ns % SECOND) as i64 }
+        Self {
+            seconds: (ns / SECOND) as i64,
+            fraction: (ns % SECOND) as i64,
+        }
     }
 
     /// A `timeval` from nanoseconds, rounded down.
     pub fn micros_from_ns(ns: u64) -> Self {
-        Self { seconds: (ns / SECOND) as i64, fraction: (ns % SECOND / 1000) as i64 }
+        Self {
+            seconds: (ns / SECOND) as i64,
+            fraction: (ns % SECOND / 1000) as i64,
+        }
     }
 
     /// In nanoseconds; what is too long becomes the longest. `EINVAL` for negative or unnormalised values.
     pub fn to_ns(self) -> Result<u64, Errno> {
-        let fraction = u64::try_from(self.fraction).ok().filter(|&ns| ns < SECOND).ok_or(Errno::EINVAL)?;
+        let fraction = u64::try_from(self.fraction)
+            .ok()
+            .filter(|&ns| ns < SECOND)
+            .ok_or(Errno::EINVAL)?;
         let seconds = u64::try_from(self.seconds).map_err(|_| Errno::EINVAL)?;
         Ok(seconds.saturating_mul(SECOND).saturating_add(fraction))
     }
@@ -77,9 +86,10 @@ impl Clock {
             return Self::from_cpu_clock(id);
         }
         Ok(match id as u32 {
-            linux::CLOCK_REALTIME | linux::CLOCK_REALTIME_COARSE | linux::CLOCK_REALTIME_ALARM | linux::CLOCK_TAI => {
-                Self::Real
-            }
+            linux::CLOCK_REALTIME
+            | linux::CLOCK_REALTIME_COARSE
+            | linux::CLOCK_REALTIME_ALARM
+            | linux::CLOCK_TAI => Self::Real,
             linux::CLOCK_MONOTONIC
             | linux::CLOCK_MONOTONIC_RAW
             | linux::CLOCK_MONOTONIC_COARSE
@@ -108,7 +118,9 @@ impl Clock {
             Self::Real => realtime_ns(),
             Self::Monotonic => Instant::now().0,
             Self::Process => process::cpu_time_ns(),
-            Self::Thread(tid) => process::with_thread(tid, Thread::cpu_time_ns).ok_or(Errno::EINVAL)?,
+            Self::Thread(tid) => {
+                process::with_thread(tid, Thread::cpu_time_ns).ok_or(Errno::EINVAL)?
+            }
         })
     }
 }
@@ -253,10 +265,30 @@ mod tests {
     #[test]
     fn times_convert_both_ways() {
         let time = Timespec::from_ns(3 * SECOND + 5);
-        assert_eq!(time, Timespec { seconds: 3, fraction: 5 });
+        assert_eq!(
+            time,
+            Timespec {
+                seconds: 3,
+                fraction: 5
+            }
+        );
         assert_eq!(time.to_ns(), Ok(3 * SECOND + 5));
-        assert_eq!(Timespec { seconds: 1, fraction: 7 }.micros_to_ns(), Ok(SECOND + 7000));
-        assert_eq!(Timespec { seconds: i64::MAX, fraction: 0 }.to_ns(), Ok(u64::MAX));
+        assert_eq!(
+            Timespec {
+                seconds: 1,
+                fraction: 7
+            }
+            .micros_to_ns(),
+            Ok(SECOND + 7000)
+        );
+        assert_eq!(
+            Timespec {
+                seconds: i64::MAX,
+                fraction: 0
+            }
+            .to_ns(),
+            Ok(u64::MAX)
+        );
     }
 
     #[test]

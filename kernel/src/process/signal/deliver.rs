@@ -1,6 +1,6 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
 //! system calls are restarted.
-use super::{Action, NO_RESTART, SigInfo, bit, frame, itimer, with_state};
+use super::{Action, NO_RESTART, SigInfo, bit, fpstate, frame, itimer, with_state};
 use crate::{
     arch::TrapFrame,
     boot::config,
@@ -52,7 +52,11 @@ const REPORTED: u64 = SYNCHRONOUS
 /// Called by the trap entry for an exception in the program: forces the signal; without a handler, prints the crash report and
 /// ends the program.
 pub fn exception(frame: &mut TrapFrame, exception: Exception) {
-    if let Exception::Page { fault: Fault::OutOfMemory, .. } = exception {
+    if let Exception::Page {
+        fault: Fault::OutOfMemory,
+        ..
+    } = exception
+    {
         out_of_memory();
     }
     let (info, fault_addr) = describe(frame, exception);
@@ -69,14 +73,21 @@ fn describe(frame: &TrapFrame, exception: Exception) -> (SigInfo, Option<usize>)
                 Fault::Protection => (linux::SIGSEGV, linux::SEGV_ACCERR),
                 Fault::Bus | Fault::OutOfMemory => (linux::SIGBUS, linux::BUS_ADRERR),
             };
-            return (SigInfo::from_kernel(signal as i32, code as i32, addr), Some(addr));
+            return (
+                SigInfo::from_kernel(signal as i32, code as i32, addr),
+                Some(addr),
+            );
         }
         Exception::Other { vector, .. } => match vector {
             0 => (linux::SIGFPE, linux::FPE_INTDIV, rip),
             1 => (linux::SIGTRAP, linux::TRAP_TRACE, rip),
             3 => (linux::SIGTRAP, linux::SI_KERNEL, 0),
             6 => (linux::SIGILL, linux::ILL_ILLOPN, rip),
-            16 | 19 => (linux::SIGFPE, frame::fpu_exception_code(frame, vector == 19), rip),
+            16 | 19 => (
+                linux::SIGFPE,
+                fpstate::exception_code(frame, vector == 19),
+                rip,
+            ),
             17 => (linux::SIGBUS, linux::BUS_ADRALN, 0),
             11 | 12 => (linux::SIGBUS, linux::SI_KERNEL, 0),
             _ => (linux::SIGSEGV, linux::SI_KERNEL, 0),
@@ -108,7 +119,10 @@ pub fn deliver(frame: &mut TrapFrame) {
         if action.is_handler() {
             restart(frame, Some(&action));
             if action.handler >= USER_END as u64 || frame::push(frame, &info, &action).is_err() {
-                crash(frame, &SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0));
+                crash(
+                    frame,
+                    &SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0),
+                );
             }
         } else if !action.ignores(info.signal) {
             crash(frame, &info);
@@ -178,12 +192,19 @@ pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
 
 /// The first line of the crash report.
 fn report(info: &SigInfo) -> String {
-    let program = config::get().args.first().map_or(Cow::Borrowed("program"), |name| String::from_utf8_lossy(name));
+    let program = config::get()
+        .args
+        .first()
+        .map_or(Cow::Borrowed("program"), |name| {
+            String::from_utf8_lossy(name)
+        });
     let tid = sched::current_tid();
     let name = signal_name(info.signal);
     let addr = info.fields[0];
     match reason(info) {
-        Some(reason) => format!("elfin: {program} killed by {name} ({reason}) at {addr:#x}, thread {tid}\n"),
+        Some(reason) => {
+            format!("elfin: {program} killed by {name} ({reason}) at {addr:#x}, thread {tid}\n")
+        }
         None => format!("elfin: {program} killed by {name}, thread {tid}\n"),
     }
 }
@@ -223,10 +244,54 @@ fn signal_name(signal: i32) -> Cow<'static, str> {
 fn out_of_memory() -> ! {
     claim_exit();
     let (frames, _) = mm::frame::counts();
-    let mib = frames * mm::PAGE >> 20;
+    let mib = (frames * mm::PAGE) >> 20;
     fs::write_stderr(
-        format!("elfin: out of memory: all {mib} MiB are in use, give more with --memory\n").as_bytes(),
+        format!("elfin: out of memory: all {mib} MiB are in use, give more with --memory\n")
+            .as_bytes(),
     );
     exit_by_signal(linux::SIGKILL as i32)
 }
 
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A frame in a system call that returns `rax`, with number 35.
+    pub(in crate::process::signal) fn frame(rax: u64) -> TrapFrame {
+        // SAFETY: integers only.
+        let zero: TrapFrame = unsafe { core::mem::zeroed() };
+        TrapFrame {
+            vector: TrapFrame::SYSCALL,
+            error: 35,
+            rip: 0x1002,
+            rax,
+            ..zero
+        }
+    }
+
+    fn outcome(errno: Errno, flags: Option<u32>) -> (u64, u64) {
+        let mut frame = frame(i64::from(-errno.0) as u64);
+        let action = flags.map(|flags| Action {
+            flags: u64::from(flags),
+            ..Action::default()
+        });
+        restart(&mut frame, action.as_ref());
+        restart(&mut frame, None);
+        (frame.rax, frame.rip)
+    }
+
+    #[test]
+    fn interrupted_calls_restart_as_linux_has_it() {
+        const AGAIN: (u64, u64) = (35, 0x1000);
+        const INTERRUPTED: (u64, u64) = (-4i64 as u64, 0x1002);
+        assert_eq!(outcome(Errno::ERESTARTSYS, None), AGAIN);
+        assert_eq!(outcome(Errno::ERESTARTSYS, Some(linux::SA_RESTART)), AGAIN);
+        assert_eq!(outcome(Errno::ERESTARTSYS, Some(0)), INTERRUPTED);
+        assert_eq!(
+            outcome(Errno::ERESTARTNOHAND, Some(linux::SA_RESTART)),
+            INTERRUPTED
+        );
+        assert_eq!(outcome(Errno::ERESTARTNOINTR, Some(0)), AGAIN);
+        assert_eq!(outcome(Errno::EAGAIN, None), (-11i64 as u64, 0x1002));
+    }
+}

@@ -1,15 +1,14 @@
 //! Signal frames: what a handler finds on the stack, byte for byte as Linux on x86-64 lays it out, and the way back.
-use super::{Action, AltStack, SigInfo, deliver, with_state};
+use super::{Action, AltStack, SigInfo, deliver, fpstate::Area, with_state};
 use crate::{
-    arch::{TrapFrame, fpu},
+    arch::TrapFrame,
     mm::{
         USER_END,
         user::{self, Plain},
     },
     syscall::{Errno, SysResult},
 };
-use alloc::alloc::{Layout, alloc_zeroed, dealloc};
-use core::{ptr::NonNull, slice};
+use core::mem::offset_of;
 use linux_raw_sys::general as linux;
 
 /// `struct rt_sigframe`.
@@ -82,132 +81,6 @@ const USER_FLAGS: u64 = 0x5_0dd5;
 /// TF, DF, RF: clear when a handler starts.
 const HANDLER_CLEARS: u64 = 0x100 | 0x400 | 0x1_0000;
 
-/// Offsets in an XSAVE area: MXCSR, the bytes that are software's, and the header after the legacy region.
-const MXCSR: usize = 24;
-const SOFTWARE: usize = 464;
-const HEADER: usize = 512;
-const HEADER_LEN: usize = 64;
-const MXCSR_MASK: u32 = 0xffff;
-const INITIAL_FCW: u16 = 0x37f;
-const INITIAL_MXCSR: u32 = 0x1f80;
-/// XSTATE_BV of the legacy region: x87 and SSE.
-const LEGACY: u64 = 3;
-/// `FP_XSTATE_MAGIC1`, in the software bytes, and `FP_XSTATE_MAGIC2`, behind the area.
-const MAGIC1: u32 = 0x4650_5853;
-const MAGIC2: u32 = 0x4650_5845;
-const MAGIC_LEN: usize = 4;
-
-/// An XSAVE area in the kernel, with room for the second magic number behind it.
-struct Area {
-    memory: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Area {
-    /// Zeroed.
-    fn new() -> Result<Self, Errno> {
-        let layout = Layout::from_size_align(fpu::area_size() + MAGIC_LEN, 64).map_err(|_| Errno::ENOMEM)?;
-        // SAFETY: the size is not zero.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(Errno::ENOMEM)?;
-        Ok(Self { memory, layout })
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the memory is ours alone, of this size, initialised by `alloc_zeroed`.
-        unsafe { slice::from_raw_parts_mut(self.memory.as_ptr(), self.layout.size()) }
-    }
-
-    fn put(&mut self, at: usize, value: &[u8]) {
-        self.bytes()[at..at + value.len()].copy_from_slice(value);
-    }
-
-    fn word(&mut self, at: usize) -> u32 {
-        let bytes = self.bytes();
-        u32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]))
-    }
-
-    /// Saves the program's state, with Linux' marks that it is an XSAVE area.
-    fn save(&mut self, frame: &TrapFrame) {
-        // SAFETY: the area is `area_size` bytes long and aligned to 64.
-        unsafe { fpu::save(self.memory.as_ptr(), frame) };
-        let size = fpu::area_size();
-        let len = (size + MAGIC_LEN) as u32;
-        self.put(SOFTWARE, &[0; HEADER - SOFTWARE]);
-        self.put(SOFTWARE, &MAGIC1.to_ne_bytes());
-        self.put(SOFTWARE + 4, &len.to_ne_bytes());
-        self.put(SOFTWARE + 8, &fpu::xcr0().to_ne_bytes());
-        self.put(SOFTWARE + 16, &(size as u32).to_ne_bytes());
-        self.put(size, &MAGIC2.to_ne_bytes());
-    }
-
-    /// Becomes the state that a handler or a new program starts with.
-    fn make_initial(&mut self) {
-        self.bytes().fill(0);
-        self.put(0, &INITIAL_FCW.to_ne_bytes());
-        self.put(MXCSR, &INITIAL_MXCSR.to_ne_bytes());
-    }
-
-    /// Reads what is at `addr` in the program; only the legacy region when the marks are not there.
-    fn read(&mut self, addr: usize) -> Result<(), Errno> {
-        let size = fpu::area_size();
-        user::copy_in(addr, &mut self.bytes()[..HEADER])?;
-        let mut complete = self.word(SOFTWARE) == MAGIC1 && self.word(SOFTWARE + 16) == size as u32;
-        if complete {
-            user::copy_in(addr + HEADER, &mut self.bytes()[HEADER..])?;
-            complete = self.word(size) == MAGIC2;
-        }
-        let states = if complete {
-            let bytes = self.bytes();
-            u64::from_ne_bytes(core::array::from_fn(|i| bytes[HEADER + i])) & fpu::xcr0()
-        } else {
-            LEGACY
-        };
-        // Standard format, no reserved bits: XRSTOR faults on anything else.
-        self.put(HEADER, &[0; HEADER_LEN]);
-        self.put(HEADER, &states.to_ne_bytes());
-        let mxcsr = self.word(MXCSR) & MXCSR_MASK;
-        self.put(MXCSR, &mxcsr.to_ne_bytes());
-        Ok(())
-    }
-
-    /// Makes it the program's state.
-    fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
-        // SAFETY: the area is `area_size` bytes long and aligned to 64.
-        unsafe { fpu::restore(self.memory.as_ptr(), frame) }
-    }
-}
-
-impl Drop for Area {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and nothing refers to it any more.
-        unsafe { dealloc(self.memory.as_ptr(), self.layout) };
-    }
-}
-
-/// The `si_code` for a floating-point exception, vector 16 (x87) or 19 (SSE).
-pub(super) fn fpu_exception_code(frame: &TrapFrame, sse: bool) -> u32 {
-    let Ok(mut area) = Area::new() else {
-        return linux::FPE_FLTINV;
-    };
-    area.save(frame);
-    let raised = if sse {
-        let mxcsr = area.word(MXCSR);
-        mxcsr & !(mxcsr >> 7)
-    } else {
-        // Control word in the lower half, status word in the upper; both have the same six bits lowest.
-        let words = area.word(0);
-        (words >> 16) & !words
-    };
-    match raised & 0x3f {
-        bits if bits & 0x01 != 0 => linux::FPE_FLTINV,
-        bits if bits & 0x04 != 0 => linux::FPE_FLTDIV,
-        bits if bits & 0x08 != 0 => linux::FPE_FLTOVF,
-        bits if bits & 0x12 != 0 => linux::FPE_FLTUND,
-        bits if bits & 0x20 != 0 => linux::FPE_FLTRES,
-        _ => 0,
-    }
-}
-
 /// Builds the frame for a handler on the program's stack and makes `frame` start the handler. On an error nothing has changed that
 /// matters to a program about to be killed.
 pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Result<(), Errno> {
@@ -225,15 +98,16 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
     let mut area = Area::new()?;
     area.save(frame);
     let on_altstack = altstack.contains(frame.rsp);
-    let top = if action.has(linux::SA_ONSTACK) && altstack.size != 0 && !on_altstack {
+    let enters_altstack = action.has(linux::SA_ONSTACK) && altstack.size != 0 && !on_altstack;
+    let top = if enters_altstack {
         altstack.start.wrapping_add(altstack.size)
     } else {
         frame.rsp.wrapping_sub(RED_ZONE)
     };
-    let fpstate = top.wrapping_sub(area.layout.size() as u64) & !63;
+    let fpstate = top.wrapping_sub(Area::size() as u64) & !63;
     // As after a call: the return address is 8 bytes off the alignment.
     let sp = (fpstate.wrapping_sub(size_of::<SigFrame>() as u64) & !15).wrapping_sub(8);
-    if on_altstack && !altstack.contains(sp) {
+    if (on_altstack || enters_altstack) && !altstack.covers(sp) {
         return Err(Errno::EFAULT);
     }
     user::copy_out(fpstate as usize, area.bytes())?;
@@ -249,7 +123,14 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
         machine: Machine::of(frame, mask, cr2, fpstate),
         mask,
     };
-    user::write(sp as usize, &SigFrame { pretcode: action.restorer, context, info: info.to_bytes() })?;
+    user::write(
+        sp as usize,
+        &SigFrame {
+            pretcode: action.restorer,
+            context,
+            info: info.to_bytes(),
+        },
+    )?;
     area.make_initial();
     area.restore(frame)?;
     with_state(|_, state| {
@@ -260,12 +141,19 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
     });
     frame.rax = 0;
     frame.rdi = info.signal as u64;
-    frame.rsi = sp + core::mem::offset_of!(SigFrame, info) as u64;
-    frame.rdx = sp + core::mem::offset_of!(SigFrame, context) as u64;
+    frame.rsi = sp + offset_of!(SigFrame, info) as u64;
+    frame.rdx = sp + offset_of!(SigFrame, context) as u64;
     frame.rsp = sp;
     frame.rip = action.handler;
     frame.rflags &= !HANDLER_CLEARS;
     Ok(())
+}
+
+/// Most bytes that a handler's frame takes below the red zone, for `AT_MINSIGSTKSZ`.
+pub fn frame_size() -> usize {
+    /// For the alignment of the floating-point state, and of the frame with its 8 bytes.
+    const ALIGNMENT: usize = 63 + 15 + 8;
+    Area::size() + size_of::<SigFrame>() + ALIGNMENT
 }
 
 /// `ss_flags` as the program sees them.
@@ -285,8 +173,24 @@ impl Machine {
         let exception = frame.vector < 32;
         Self {
             registers: [
-                frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15, frame.rdi,
-                frame.rsi, frame.rbp, frame.rbx, frame.rdx, frame.rax, frame.rcx, frame.rsp, frame.rip, frame.rflags,
+                frame.r8,
+                frame.r9,
+                frame.r10,
+                frame.r11,
+                frame.r12,
+                frame.r13,
+                frame.r14,
+                frame.r15,
+                frame.rdi,
+                frame.rsi,
+                frame.rbp,
+                frame.rbx,
+                frame.rdx,
+                frame.rax,
+                frame.rcx,
+                frame.rsp,
+                frame.rip,
+                frame.rflags,
             ],
             cs: LINUX_CS,
             gs: 0,
@@ -303,8 +207,26 @@ impl Machine {
 
     /// Puts the registers back. `EFAULT` when the program would not go on in its own half.
     fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
-        let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags] =
-            self.registers;
+        let [
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rdi,
+            rsi,
+            rbp,
+            rbx,
+            rdx,
+            rax,
+            rcx,
+            rsp,
+            rip,
+            rflags,
+        ] = self.registers;
         if rip >= USER_END as u64 || rsp >= USER_END as u64 {
             return Err(Errno::EFAULT);
         }
@@ -330,7 +252,7 @@ pub fn sigreturn(frame: &mut TrapFrame) -> SysResult {
 }
 
 fn resume(frame: &mut TrapFrame, sp: usize) -> Result<(), Errno> {
-    let context: Context = user::read(sp.wrapping_add(core::mem::offset_of!(SigFrame, context)))?;
+    let context: Context = user::read(sp.wrapping_add(offset_of!(SigFrame, context)))?;
     let mut area = Area::new()?;
     match context.machine.fpstate {
         0 => area.make_initial(),
@@ -356,7 +278,6 @@ fn resume(frame: &mut TrapFrame, sp: usize) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::mem::offset_of;
 
     #[test]
     fn the_layout_is_linux_one() {
@@ -371,10 +292,38 @@ mod tests {
     }
 
     #[test]
+    fn registers_come_back_without_the_systems_flags() {
+        let mut saved = deliver::tests::frame(0);
+        (saved.r8, saved.rdi, saved.rcx, saved.rax) = (8, 5, 3, 1);
+        (saved.rsp, saved.rip, saved.rflags) = (0x1000, 0x2000, 0x3241);
+        let machine = Machine::of(&saved, 0, 0, 0);
+        let mut frame = deliver::tests::frame(0);
+        frame.rflags = 0x200;
+        assert_eq!(machine.restore(&mut frame), Ok(()));
+        assert_eq!((frame.r8, frame.rdi, frame.rcx, frame.rax), (8, 5, 3, 1));
+        assert_eq!(
+            (frame.rsp, frame.rip, frame.rflags),
+            (0x1000, 0x2000, 0x240 | 1)
+        );
+        saved.rip = 0xffff_8000_0000_0000;
+        assert_eq!(
+            Machine::of(&saved, 0, 0, 0).restore(&mut frame),
+            Err(Errno::EFAULT)
+        );
+    }
+
+    #[test]
     fn an_alternate_stack_that_disarms_itself_is_never_in_use() {
-        let stack = AltStack { start: 0x1000, flags: 0, size: 0x1000 };
+        let stack = AltStack {
+            start: 0x1000,
+            flags: 0,
+            size: 0x1000,
+        };
         assert!(stack.contains(0x1800) && !stack.contains(0x3000));
-        let disarming = AltStack { flags: linux::SS_AUTODISARM, ..stack };
+        let disarming = AltStack {
+            flags: linux::SS_AUTODISARM,
+            ..stack
+        };
         assert!(!disarming.contains(0x1800));
     }
 }

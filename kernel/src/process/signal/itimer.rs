@@ -33,13 +33,22 @@ fn left(armed: &Armed) -> (u64, u64) {
 
 /// Arms it to expire in `value_ns` (0: not at all) and then each `interval_ns` (0: only once); what [`get`] said before.
 pub fn set(value_ns: u64, interval_ns: u64) -> (u64, u64) {
-    let new = (value_ns != 0).then(|| arm(Instant(Instant::now().0.saturating_add(value_ns)), interval_ns));
+    let new = (value_ns != 0).then(|| {
+        arm(
+            Instant(Instant::now().0.saturating_add(value_ns)),
+            interval_ns,
+        )
+    });
     let old = core::mem::replace(&mut *ARMED.lock(), new);
     old.as_ref().map_or((0, 0), left)
 }
 
 fn arm(expires: Instant, interval_ns: u64) -> Armed {
-    Armed { _timer: Timer::arm(expires, expired, 0), expires, interval_ns }
+    Armed {
+        _timer: Timer::arm(expires, expired, 0),
+        expires,
+        interval_ns,
+    }
 }
 
 fn expired(_: usize) {
@@ -54,14 +63,20 @@ pub(super) fn taken(info: &SigInfo) {
     let now = Instant::now().0;
     let due = match &*ARMED.lock() {
         Some(armed) if armed.interval_ns != 0 && armed.expires.0 <= now => {
-            Some(next_expiry(armed.expires.0, armed.interval_ns, now)).zip(Some(armed.interval_ns))
+            (armed.expires, armed.interval_ns)
         }
-        _ => None,
+        _ => return,
     };
-    if let Some((expires, interval_ns)) = due {
-        let new = arm(Instant(expires), interval_ns);
-        let old = ARMED.lock().replace(new);
-        drop(old);
+    let (expired_at, interval_ns) = due;
+    let mut timer = arm(
+        Instant(next_expiry(expired_at.0, interval_ns, now)),
+        interval_ns,
+    );
+    // Unless the program has set it anew meanwhile. What is left in `timer` is cancelled after the lock is released.
+    if let Some(armed) = &mut *ARMED.lock()
+        && armed.expires == expired_at
+    {
+        core::mem::swap(armed, &mut timer);
     }
 }
 

@@ -3,13 +3,14 @@
 //! Stop signals have no effect: there is nobody to continue the program. Signals that the program ignores are dropped when they
 //! are sent, unless they are blocked, as in Linux.
 mod deliver;
+mod fpstate;
 mod frame;
 pub mod itimer;
 mod queue;
 
 pub use deliver::{Exception, deliver, exception};
-pub use frame::sigreturn;
 pub(crate) use frame::stack_flags;
+pub use frame::{frame_size, sigreturn};
 pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
 
@@ -59,7 +60,12 @@ pub struct Action {
 }
 
 impl Action {
-    const DEFAULT: Self = Self { handler: 0, flags: 0, restorer: 0, mask: 0 };
+    const DEFAULT: Self = Self {
+        handler: 0,
+        flags: 0,
+        restorer: 0,
+        mask: 0,
+    };
     const IGNORE: u64 = 1;
 
     /// Whether `signal` has no effect.
@@ -91,13 +97,18 @@ pub struct AltStack {
 impl AltStack {
     /// Whether code with this stack pointer runs on it.
     pub fn contains(&self, rsp: u64) -> bool {
-        self.flags & linux::SS_AUTODISARM == 0 && rsp > self.start && rsp - self.start <= self.size
+        self.flags & linux::SS_AUTODISARM == 0 && self.covers(rsp)
+    }
+
+    /// Whether this stack pointer is one on it.
+    fn covers(&self, rsp: u64) -> bool {
+        rsp > self.start && rsp - self.start <= self.size
     }
 }
 
 /// One thread's signal state.
 pub(crate) struct ThreadSignals {
-    /// Whether there may be something to deliver; changed under the lock of `SHARED`.
+    /// Whether there may be something to deliver; changed under the lock of `SHARED`, cleared by the thread itself only.
     deliverable: AtomicBool,
     state: SpinLock<State>,
 }
@@ -143,8 +154,10 @@ struct Shared {
     queue: Queue,
 }
 
-static SHARED: SpinLock<Shared> =
-    SpinLock::new(Shared { actions: [Action::DEFAULT; LAST as usize], queue: Queue::new() });
+static SHARED: SpinLock<Shared> = SpinLock::new(Shared {
+    actions: [Action::DEFAULT; LAST as usize],
+    queue: Queue::new(),
+});
 
 impl Shared {
     fn action(&mut self, signal: i32) -> &mut Action {
@@ -154,7 +167,11 @@ impl Shared {
     /// Sets the thread's flag to whether it has something to deliver.
     fn update(&self, thread: &Thread, state: &State) {
         let ready = (state.queue.set() | self.queue.set()) & !state.mask != 0;
-        thread.state.signals.deliverable.store(ready, Ordering::Release);
+        thread
+            .state
+            .signals
+            .deliverable
+            .store(ready, Ordering::Release);
     }
 
     /// Has a thread that does not block it take each of the process's pending signals in `set`.
@@ -162,9 +179,15 @@ impl Shared {
         while set != 0 {
             let lowest = set & set.wrapping_neg();
             set &= !lowest;
-            let taker = threads.values().find(|thread| thread.state.signals.state.lock().mask & lowest == 0);
+            let taker = threads
+                .values()
+                .find(|thread| thread.state.signals.state.lock().mask & lowest == 0);
             if let Some(thread) = taker {
-                thread.state.signals.deliverable.store(true, Ordering::Release);
+                thread
+                    .state
+                    .signals
+                    .deliverable
+                    .store(true, Ordering::Release);
                 thread.kick();
             }
         }
@@ -179,12 +202,17 @@ pub fn pending() -> bool {
 /// Sends a signal of the kernel's to the process (the terminal's SIGINT, SIGALRM). May be called in interrupt context.
 pub fn send_process(signal: i32) {
     // Only a full queue of real-time signals is an error, and the kernel sends none of those.
-    let _ = send(None, SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0));
+    let _ = send(
+        None,
+        SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0),
+    );
 }
 
-/// Sends a signal of the kernel's to one thread (SIGPIPE).
-pub fn send_thread(tid: Tid, signal: i32) -> Result<(), Errno> {
-    send(Some(tid), SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0))
+/// Sends a signal of the kernel's to one thread, if it is still there (SIGPIPE).
+pub fn send_thread(tid: Tid, signal: i32) {
+    let info = SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0);
+    // The error is that the thread has ended: nobody is left to be told.
+    let _ = send(Some(tid), info);
 }
 
 /// Sends a signal to one thread, or to the process. `ESRCH` without the thread, `EAGAIN` when the queue is full.
@@ -212,7 +240,11 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<(), Errno> {
     state.queue.push(info)?;
     if state.mask & wanted == 0 {
         drop(state);
-        thread.state.signals.deliverable.store(true, Ordering::Release);
+        thread
+            .state
+            .signals
+            .deliverable
+            .store(true, Ordering::Release);
         thread.kick();
     }
     Ok(())
@@ -232,13 +264,16 @@ pub fn set_action(signal: i32, new: Option<Action>) -> Result<Action, Errno> {
     let mut shared = SHARED.lock();
     let old = *shared.action(signal);
     if let Some(new) = new {
-        *shared.action(signal) = Action { mask: new.mask & !UNBLOCKABLE, ..new };
+        *shared.action(signal) = Action {
+            mask: new.mask & !UNBLOCKABLE,
+            ..new
+        };
         if new.ignores(signal) {
             shared.queue.discard(signal);
+            // Their flags stay set: only the thread itself, on its way to the program, finds that nothing is left to deliver, and
+            // restarts the system call that the signal interrupted.
             for thread in THREADS.lock().values() {
-                let mut state = thread.state.signals.state.lock();
-                state.queue.discard(signal);
-                shared.update(thread, &state);
+                thread.state.signals.state.lock().queue.discard(signal);
             }
         }
     }
@@ -312,7 +347,9 @@ pub fn pause() -> SysResult {
 /// Takes a pending signal out of `set`, waiting for one until `deadline`: `EAGAIN` then, `EINTR` when another signal comes first.
 pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
     let set = set & !UNBLOCKABLE;
-    let take = |shared: &mut Shared, state: &mut State| state.queue.pop(set).or_else(|| shared.queue.pop(set));
+    let take = |shared: &mut Shared, state: &mut State| {
+        state.queue.pop(set).or_else(|| shared.queue.pop(set))
+    };
     let first = with_state(|shared, state| {
         let info = take(shared, state);
         if info.is_none() {

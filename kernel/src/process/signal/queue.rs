@@ -30,17 +30,32 @@ impl SigInfo {
     /// Size of `siginfo_t`.
     pub const SIZE: usize = 128;
 
-    const NONE: Self = Self { signal: 0, errno: 0, code: 0, fields: [0; 4] };
+    const NONE: Self = Self {
+        signal: 0,
+        errno: 0,
+        code: 0,
+        fields: [0; 4],
+    };
 
     /// A signal sent by the program itself; `code` is `SI_USER`, `SI_TKILL`, ….
     pub fn from_program(signal: i32, code: i32) -> Self {
         // si_pid in the lower half, si_uid (root) in the upper.
-        Self { signal, code, fields: [super::super::PID as u64, 0, 0, 0], errno: 0 }
+        Self {
+            signal,
+            code,
+            fields: [super::super::PID as u64, 0, 0, 0],
+            errno: 0,
+        }
     }
 
     /// A signal of the kernel's; `addr` is `si_addr`.
     pub fn from_kernel(signal: i32, code: i32, addr: usize) -> Self {
-        Self { signal, code, fields: [addr as u64, 0, 0, 0], errno: 0 }
+        Self {
+            signal,
+            code,
+            fields: [addr as u64, 0, 0, 0],
+            errno: 0,
+        }
     }
 
     /// As the program sees it.
@@ -79,7 +94,11 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) const fn new() -> Self {
-        Self { set: 0, standard: [SigInfo::NONE; STANDARD], realtime: VecDeque::new() }
+        Self {
+            set: 0,
+            standard: [SigInfo::NONE; STANDARD],
+            realtime: VecDeque::new(),
+        }
     }
 
     /// Mask of the pending signals.
@@ -122,7 +141,10 @@ impl Queue {
             self.set &= !bit(signal);
             return Some(*place);
         }
-        let place = self.realtime.iter().position(|info| info.signal == signal)?;
+        let place = self
+            .realtime
+            .iter()
+            .position(|info| info.signal == signal)?;
         let info = self.realtime.remove(place);
         if !self.realtime.iter().any(|info| info.signal == signal) {
             self.set &= !bit(signal);
@@ -148,14 +170,21 @@ mod tests {
             queue.push(SigInfo::from_program(10, code)).unwrap();
             queue.push(SigInfo::from_program(40, code)).unwrap();
         }
-        let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX)).map(|info| (info.signal, info.code)).collect();
+        let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX))
+            .map(|info| (info.signal, info.code))
+            .collect();
         assert_eq!(codes, [(10, 1), (40, 1), (40, 2)]);
         assert_eq!(queue.set(), 0);
     }
 
     #[test]
     fn siginfo_survives_its_bytes() {
-        let info = SigInfo { signal: 34, errno: 1, code: -1, fields: [1, 2, 3, 4] };
+        let info = SigInfo {
+            signal: 34,
+            errno: 1,
+            code: -1,
+            fields: [1, 2, 3, 4],
+        };
         assert_eq!(SigInfo::from_bytes(34, &info.to_bytes()), info);
     }
 }

@@ -8,7 +8,6 @@ use crate::{
     sched,
     syscall::{Errno, SysResult},
 };
-use linux_raw_sys::general as linux;
 
 /// getpid(2)
 pub fn getpid() -> SysResult {
@@ -60,7 +59,11 @@ pub fn getresgid(real: usize, effective: usize, saved: usize) -> SysResult {
 
 /// Whether each id is root's or the "unchanged" of -1; there are no others to become.
 fn become_only_root(ids: &[usize]) -> SysResult {
-    if ids.iter().all(|&id| matches!(id as u32, 0 | u32::MAX)) { Ok(0) } else { Err(Errno::EPERM) }
+    if ids.iter().all(|&id| matches!(id as u32, 0 | u32::MAX)) {
+        Ok(0)
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// setuid(2)
@@ -115,7 +118,11 @@ pub fn setgroups(count: usize, _list: usize) -> SysResult {
 
 /// Whether `pid` is this process, named by its id or by 0.
 fn check_pid(pid: usize) -> Result<(), Errno> {
-    if matches!(pid as i32, 0 | PID) { Ok(()) } else { Err(Errno::ESRCH) }
+    if matches!(pid as i32, 0 | PID) {
+        Ok(())
+    } else {
+        Err(Errno::ESRCH)
+    }
 }
 
 /// getpgid(2)
@@ -167,8 +174,16 @@ const LAST_CAPABILITY: usize = 40;
 
 /// prctl(2): names, and what needs no state.
 pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -> SysResult {
+    /// From Linux' prctl.h.
+    const PR_SET_PDEATHSIG: u32 = 1;
+    const PR_GET_DUMPABLE: u32 = 3;
+    const PR_SET_DUMPABLE: u32 = 4;
+    const PR_SET_NAME: u32 = 15;
+    const PR_GET_NAME: u32 = 16;
+    const PR_CAPBSET_READ: u32 = 23;
+    const PR_SET_NO_NEW_PRIVS: u32 = 38;
     match option as u32 {
-        linux::PR_SET_NAME => {
+        PR_SET_NAME => {
             // A name may end with its memory: byte by byte up to the NUL.
             let mut name = [0u8; NAME_LEN];
             for (i, byte) in name[..NAME_LEN - 1].iter_mut().enumerate() {
@@ -177,20 +192,23 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
                     break;
                 }
             }
-            let len = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN - 1);
+            let len = name
+                .iter()
+                .position(|&byte| byte == 0)
+                .unwrap_or(NAME_LEN - 1);
             sched::with_current(|thread| thread.state.set_name(&name[..len]));
             Ok(0)
         }
-        linux::PR_GET_NAME => {
+        PR_GET_NAME => {
             let name = sched::with_current(|thread| *thread.state.name.lock());
             user::copy_out(arg, &name)?;
             Ok(0)
         }
-        linux::PR_SET_PDEATHSIG if arg <= crate::process::signal::LAST as usize => Ok(0),
-        linux::PR_GET_DUMPABLE => Ok(1),
-        linux::PR_SET_DUMPABLE if arg <= 1 => Ok(0),
-        linux::PR_SET_NO_NEW_PRIVS if arg == 1 && arg3 | arg4 | arg5 == 0 => Ok(0),
-        linux::PR_CAPBSET_READ if arg <= LAST_CAPABILITY => Ok(1),
+        PR_SET_PDEATHSIG if arg <= crate::process::signal::LAST as usize => Ok(0),
+        PR_GET_DUMPABLE => Ok(1),
+        PR_SET_DUMPABLE if arg <= 1 => Ok(0),
+        PR_SET_NO_NEW_PRIVS if arg == 1 && arg3 | arg4 | arg5 == 0 => Ok(0),
+        PR_CAPBSET_READ if arg <= LAST_CAPABILITY => Ok(1),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -213,7 +231,13 @@ unsafe impl Plain for CapabilityHeader {}
 fn check_capability_header(addr: usize) -> Result<(), Errno> {
     let header: CapabilityHeader = user::read(addr)?;
     if header.version != CAPABILITY_VERSION {
-        user::write(addr, &CapabilityHeader { version: CAPABILITY_VERSION, ..header })?;
+        user::write(
+            addr,
+            &CapabilityHeader {
+                version: CAPABILITY_VERSION,
+                ..header
+            },
+        )?;
         return Err(Errno::EINVAL);
     }
     Ok(())

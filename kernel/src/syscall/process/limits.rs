@@ -31,13 +31,25 @@ const UNLIMITED: u64 = u64::MAX;
 static LIMITS: SpinLock<[Limit; RESOURCES]> = SpinLock::new(initial());
 
 const fn initial() -> [Limit; RESOURCES] {
-    let mut limits = [Limit { soft: UNLIMITED, hard: UNLIMITED }; RESOURCES];
+    let mut limits = [Limit {
+        soft: UNLIMITED,
+        hard: UNLIMITED,
+    }; RESOURCES];
     limits[linux::RLIMIT_STACK as usize].soft = 8 << 20;
     limits[linux::RLIMIT_CORE as usize].soft = 0;
-    limits[linux::RLIMIT_NOFILE as usize] = Limit { soft: 1024, hard: 1 << 20 };
+    limits[linux::RLIMIT_NOFILE as usize] = Limit {
+        soft: 1024,
+        hard: 1 << 20,
+    };
     let queue = process::signal::QUEUE_LIMIT as u64;
-    limits[linux::RLIMIT_SIGPENDING as usize] = Limit { soft: queue, hard: queue };
-    limits[linux::RLIMIT_MSGQUEUE as usize] = Limit { soft: 819_200, hard: 819_200 };
+    limits[linux::RLIMIT_SIGPENDING as usize] = Limit {
+        soft: queue,
+        hard: queue,
+    };
+    limits[linux::RLIMIT_MSGQUEUE as usize] = Limit {
+        soft: 819_200,
+        hard: 819_200,
+    };
     limits[linux::RLIMIT_NICE as usize] = Limit { soft: 0, hard: 0 };
     limits[linux::RLIMIT_RTPRIO as usize] = Limit { soft: 0, hard: 0 };
     limits
@@ -45,7 +57,11 @@ const fn initial() -> [Limit; RESOURCES] {
 
 /// The limit on `resource`, a `RLIMIT_` number.
 pub fn limit(resource: u32) -> Result<Limit, Errno> {
-    LIMITS.lock().get(resource as usize).copied().ok_or(Errno::EINVAL)
+    LIMITS
+        .lock()
+        .get(resource as usize)
+        .copied()
+        .ok_or(Errno::EINVAL)
 }
 
 /// getrlimit(2)
@@ -60,7 +76,10 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
     if new.soft > new.hard {
         return Err(Errno::EINVAL);
     }
-    *LIMITS.lock().get_mut(resource as u32 as usize).ok_or(Errno::EINVAL)? = new;
+    *LIMITS
+        .lock()
+        .get_mut(resource as u32 as usize)
+        .ok_or(Errno::EINVAL)? = new;
     Ok(0)
 }
 
@@ -100,7 +119,9 @@ pub fn getrusage(who: usize, to: usize) -> SysResult {
             return Ok(0);
         }
         who if who == linux::RUSAGE_SELF as i32 => process::cpu_time_ns(),
-        who if who == linux::RUSAGE_THREAD as i32 => crate::sched::with_current(Thread::cpu_time_ns),
+        who if who == linux::RUSAGE_THREAD as i32 => {
+            crate::sched::with_current(Thread::cpu_time_ns)
+        }
         _ => return Err(Errno::EINVAL),
     };
     let (_, resident) = space::usage();

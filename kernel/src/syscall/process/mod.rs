@@ -35,7 +35,16 @@ pub fn clone(
 ) -> SysResult {
     // The lowest byte is the signal for the parent at the end, which threads do not have.
     let flags = flags as u64 & !u64::from(linux::CSIGNAL);
-    process::clone::thread(frame, Request { flags, stack, parent_tid, child_tid, tls })
+    process::clone::thread(
+        frame,
+        Request {
+            flags,
+            stack,
+            parent_tid,
+            child_tid,
+            tls,
+        },
+    )
 }
 
 /// clone3(2), for threads only.
@@ -124,14 +133,23 @@ pub fn set_robust_list(head: usize, len: usize) -> SysResult {
 
 /// get_robust_list(2)
 pub fn get_robust_list(tid: usize, head: usize, len: usize) -> SysResult {
-    let list = process::with_thread(tid as i32, |thread| thread.state.robust_list.load(Ordering::Relaxed));
+    let list = process::with_thread(tid as i32, |thread| {
+        thread.state.robust_list.load(Ordering::Relaxed)
+    });
     user::write(head, &(list.ok_or(Errno::ESRCH)? as u64))?;
     user::write(len, &(ROBUST_HEAD as u64))?;
     Ok(0)
 }
 
 /// futex(2)
-pub fn futex(addr: usize, op: usize, value: usize, timeout: usize, second: usize, value3: usize) -> SysResult {
+pub fn futex(
+    addr: usize,
+    op: usize,
+    value: usize,
+    timeout: usize,
+    second: usize,
+    value3: usize,
+) -> SysResult {
     let op = op as u32;
     let (value, value3) = (value as u32, value3 as u32);
     let command = op & !(linux::FUTEX_PRIVATE_FLAG | linux::FUTEX_CLOCK_REALTIME);
@@ -147,12 +165,18 @@ pub fn futex(addr: usize, op: usize, value: usize, timeout: usize, second: usize
             futexes::wait(addr, value, u32::MAX, deadline).map(|()| 0)
         }
         linux::FUTEX_WAIT_BITSET => {
-            let at = if realtime { deadline_at_realtime } else { Instant };
+            let at = if realtime {
+                deadline_at_realtime
+            } else {
+                Instant
+            };
             futexes::wait(addr, value, value3, read_timeout(timeout)?.map(at)).map(|()| 0)
         }
         linux::FUTEX_WAKE => futexes::check(addr).map(|()| futexes::wake(addr, count, u32::MAX)),
         linux::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL),
-        linux::FUTEX_WAKE_BITSET => futexes::check(addr).map(|()| futexes::wake(addr, count, value3)),
+        linux::FUTEX_WAKE_BITSET => {
+            futexes::check(addr).map(|()| futexes::wake(addr, count, value3))
+        }
         linux::FUTEX_REQUEUE | linux::FUTEX_CMP_REQUEUE => {
             let expected = (command == linux::FUTEX_CMP_REQUEUE).then_some(value3);
             // The timeout's place has the number to move. Negative numbers are errors here, 0 is 0.

@@ -102,7 +102,9 @@ pub fn sched_get_priority_min(policy: usize) -> SysResult {
 fn priority_bound(policy: usize, realtime: usize) -> SysResult {
     match policy as u32 {
         linux::SCHED_FIFO | linux::SCHED_RR => Ok(realtime),
-        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE | linux::SCHED_DEADLINE => Ok(0),
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE | linux::SCHED_DEADLINE => {
+            Ok(0)
+        }
         _ => Err(Errno::EINVAL),
     }
 }

@@ -77,7 +77,11 @@ pub fn getrandom(to: usize, len: usize, flags: usize) -> SysResult {
 
 /// personality(2): Linux, and no other.
 pub fn personality(persona: usize) -> SysResult {
-    if matches!(persona as u32, 0 | u32::MAX) { Ok(0) } else { Err(Errno::EINVAL) }
+    if matches!(persona as u32, 0 | u32::MAX) {
+        Ok(0)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// seccomp(2): there are no filters.
