@@ -1,5 +1,5 @@
 // A dynamically linked program starts, prints to both streams and ends.
-// args: 
+// args:
 // args: one two three
 #include <stdio.h>
 

@@ -127,11 +127,11 @@ impl Case {
         } else {
             "//"
         };
-        for line in text.lines() {
+        for (index, line) in text.lines().enumerate() {
             let Some(line) = line.strip_prefix(comment) else {
                 break;
             };
-            let Some((key, value)) = line.split_once(": ") else {
+            let Some((key, value)) = line.split_once(':') else {
                 continue;
             };
             let value = value.trim();
@@ -163,8 +163,8 @@ impl Case {
                     case.shared.push((name, words));
                 }
                 "remove" => case.removed.extend(words(value)),
-                // A sentence with a colon in it.
-                key if key.contains(' ') => {}
+                // A sentence with a colon in it; the first line always is a sentence.
+                key if index == 0 || key.contains(' ') => {}
                 key => return Err(format!("unknown key {key}")),
             }
         }

@@ -1,5 +1,6 @@
 //! From sources to the directory that becomes `/tests`. Unchanged sources are not compiled again.
 
+use std::collections::HashMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -12,17 +13,26 @@ use crate::case::{Case, Language};
 const ARGUMENTS: &[&str] = &["-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"];
 const RUNPATH: &str = "-Wl,-rpath,$ORIGIN";
 
-/// Brings `programs` up to date with all `cases`, using `stamps` to remember what was compiled; returns a number that
-/// differs whenever the directory's content does.
+/// The directory of programs.
+#[derive(Debug)]
+pub struct Programs {
+    /// A number that differs whenever the directory's content does.
+    pub content: u64,
+    /// Cases that could not be compiled, and why.
+    pub broken: HashMap<String, String>,
+}
+
+/// Brings `programs` up to date with all `cases`, using `stamps` to remember what was compiled.
 ///
 /// # Errors
-/// Compilers that complain, and trouble with files.
-pub fn all(cases: &[Case], programs: &Path, stamps: &Path) -> io::Result<u64> {
+/// Trouble with files; compilers that complain only break their case.
+pub fn all(cases: &[Case], programs: &Path, stamps: &Path) -> io::Result<Programs> {
     fs::create_dir_all(programs)?;
     fs::create_dir_all(stamps)?;
     let mut total = DefaultHasher::new();
     let common = common(cases)?;
     let mut kept = Vec::new();
+    let mut broken = HashMap::new();
     for case in cases {
         let fingerprint = fingerprint(case, common)?;
         fingerprint.hash(&mut total);
@@ -30,8 +40,12 @@ pub fn all(cases: &[Case], programs: &Path, stamps: &Path) -> io::Result<u64> {
         let stamp = stamps.join(case.file_name());
         let known = fs::read_to_string(&stamp).ok();
         if known != Some(fingerprint.to_string()) {
-            one(case, programs)?;
-            fs::write(&stamp, fingerprint.to_string())?;
+            match one(case, programs) {
+                Ok(()) => fs::write(&stamp, fingerprint.to_string())?,
+                Err(error) => {
+                    broken.insert(case.name.clone(), error.to_string());
+                }
+            }
         }
         kept.push(case.file_name());
         kept.extend(case.shared.iter().map(|(name, _)| name.clone()));
@@ -42,7 +56,10 @@ pub fn all(cases: &[Case], programs: &Path, stamps: &Path) -> io::Result<u64> {
             fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()))?;
         }
     }
-    Ok(total.finish())
+    Ok(Programs {
+        content: total.finish(),
+        broken,
+    })
 }
 
 /// A number for all that several programs share: the compiler, its arguments, headers and version scripts.
@@ -117,7 +134,7 @@ fn compile(
         .args(flags)
         .args(["-o", output])
         .arg(&case.source)
-        .arg(RUNPATH)
+        .args((!case.shared.is_empty()).then_some(RUNPATH))
         .args(link)
         .current_dir(programs)
         .output()?;
