@@ -10,7 +10,7 @@ use crate::{
     syscall::Errno,
     time::Instant,
 };
-use alloc::{collections::VecDeque, sync::Arc};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// A thread in a bucket.
@@ -118,31 +118,21 @@ impl Sleeper {
             // Requeued meanwhile: look in the other bucket.
         }
     }
-
-    /// Wakes it; it has left its bucket, whose lock is still held.
-    fn wake(&self) {
-        self.woken.store(true, Ordering::Release);
-        self.waiter.wake();
-    }
 }
 
-/// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket and hands them to `f`; how many.
+/// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket.
 fn take(
     bucket: &mut VecDeque<Arc<Sleeper>>,
     key: usize,
     count: usize,
     bitset: u32,
-    mut f: impl FnMut(Arc<Sleeper>),
-) -> usize {
-    let mut taken = 0;
+) -> Vec<Arc<Sleeper>> {
+    let mut taken = Vec::new();
     let mut place = 0;
-    while taken < count && place < bucket.len() {
+    while taken.len() < count && place < bucket.len() {
         let sleeper = &bucket[place];
         if sleeper.key.load(Ordering::Relaxed) == key && sleeper.bitset & bitset != 0 {
-            if let Some(sleeper) = bucket.remove(place) {
-                f(sleeper);
-                taken += 1;
-            }
+            taken.extend(bucket.remove(place));
         } else {
             place += 1;
         }
@@ -150,10 +140,33 @@ fn take(
     taken
 }
 
+/// As [`take`], for sleepers that are to be woken.
+fn take_woken(
+    bucket: &mut VecDeque<Arc<Sleeper>>,
+    key: usize,
+    count: usize,
+    bitset: u32,
+) -> Vec<Arc<Sleeper>> {
+    let taken = take(bucket, key, count, bitset);
+    for sleeper in &taken {
+        sleeper.woken.store(true, Ordering::Release);
+    }
+    taken
+}
+
+/// Wakes sleepers that have left their bucket; how many. Called without locks: this may drop the last reference to a thread that has
+/// ended already.
+fn release(sleepers: Vec<Arc<Sleeper>>) -> usize {
+    for sleeper in &sleepers {
+        sleeper.waiter.wake();
+    }
+    sleepers.len()
+}
+
 /// Wakes up to `count` sleepers on `addr` that `bitset` meets; how many.
 pub fn wake(addr: usize, count: usize, bitset: u32) -> usize {
-    let mut bucket = TABLE[bucket_index(addr)].lock();
-    take(&mut bucket, addr, count, bitset, |sleeper| sleeper.wake())
+    let sleepers = take_woken(&mut TABLE[bucket_index(addr)].lock(), addr, count, bitset);
+    release(sleepers)
 }
 
 /// Wakes up to `wake_count` sleepers on `from` and moves up to `move_count` others to `to`; how many both. With `expected`,
@@ -167,10 +180,10 @@ pub fn requeue(
 ) -> Result<usize, Errno> {
     check(from)?;
     check(to)?;
+    let (source, target) = (bucket_index(from), bucket_index(to));
     loop {
-        let (source, target) = (bucket_index(from), bucket_index(to));
-        let low = TABLE[source.min(target)].lock();
-        let high = (source != target).then(|| TABLE[source.max(target)].lock());
+        let mut low = TABLE[source.min(target)].lock();
+        let mut high = (source != target).then(|| TABLE[source.max(target)].lock());
         if let Some(expected) = expected {
             match user::load_u32_nofault(from) {
                 Some(now) if now == expected => {}
@@ -182,30 +195,23 @@ pub fn requeue(
                 }
             }
         }
-        let mut low = low;
-        let mut moved = VecDeque::new();
-        let Some(mut high) = high else {
-            let woken = take(&mut low, from, wake_count, u32::MAX, |sleeper| {
-                sleeper.wake();
-            });
-            let count = take(&mut low, from, move_count, u32::MAX, |sleeper| {
-                sleeper.key.store(to, Ordering::Relaxed);
-                moved.push_back(sleeper);
-            });
-            low.append(&mut moved);
-            return Ok(woken + count);
+        let bucket = match &mut high {
+            Some(high) if source > target => high,
+            _ => &mut low,
         };
-        let (source, target) = if source < target {
-            (&mut *low, &mut *high)
-        } else {
-            (&mut *high, &mut *low)
-        };
-        let woken = take(source, from, wake_count, u32::MAX, |sleeper| sleeper.wake());
-        let count = take(source, from, move_count, u32::MAX, |sleeper| {
+        let woken = take_woken(bucket, from, wake_count, u32::MAX);
+        let moved = take(bucket, from, move_count, u32::MAX);
+        let count = moved.len();
+        for sleeper in &moved {
             sleeper.key.store(to, Ordering::Relaxed);
-            target.push_back(sleeper);
-        });
-        return Ok(woken + count);
+        }
+        let bucket = match &mut high {
+            Some(high) if target > source => high,
+            _ => &mut low,
+        };
+        bucket.extend(moved);
+        drop((high, low));
+        return Ok(release(woken) + count);
     }
 }
 
