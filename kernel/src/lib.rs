@@ -24,3 +24,24 @@ pub mod sched;
 pub mod sync;
 pub mod syscall;
 pub mod time;
+
+/// Ends the machine with a report of the panic. Takes no lock.
+pub fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    use core::sync::atomic::{AtomicBool, Ordering};
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    x86_64::instructions::interrupts::disable();
+    if PANICKED.swap(true, Ordering::SeqCst) {
+        // Another CPU reports, or the report itself has gone wrong.
+        loop {
+            x86_64::instructions::hlt();
+        }
+    }
+    arch::cpu::halt_others();
+    log::line_in_panic(format_args!("kernel panic: {info}"));
+    let place = info.location().map_or("?", core::panic::Location::file);
+    let line = info.location().map_or(0, core::panic::Location::line);
+    log::line_in_panic(format_args!(
+        "elfin: fatal: kernel panic at {place}:{line} (see the kernel log above)"
+    ));
+    arch::cpu::exit_machine(0x20)
+}

@@ -2,7 +2,6 @@
 //!
 //! The order of the steps matters more than any of them; docs of the functions below give the reasons.
 
-use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,7 +11,7 @@ use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
 use crate::gates::{address_of, defined};
 use crate::glibc::{self, Fields, probe};
-use crate::host::{Errno, Event, Gate};
+use crate::host::{Access, Event, Gate, PAGE_SIZE};
 use crate::load::{Adding, InitArguments};
 use crate::loader::{Loader, Program};
 use crate::object::{Object, Role, Visibility};
@@ -236,18 +235,20 @@ impl Loader {
         let missing = Error::Invalid("the auxiliary vector has no AT_RANDOM");
         let random = stack.auxiliary(stack::AT_RANDOM).ok_or(missing)?;
         let size = static_size + fields.pthread_size + 64;
-        let no_memory = || Error::Host {
+        let no_memory = |errno| Error::Host {
             object: Vec::new(),
             doing: "cannot allocate TLS data structures for initial thread",
-            errno: Errno::ENOMEM,
+            errno,
         };
-        let layout = Layout::from_size_align(size, 4096).map_err(|_| no_memory())?;
-        // SAFETY: the size is not zero. The memory is the main thread's for as long as the program runs.
-        let memory = unsafe { alloc_zeroed(layout) };
-        if memory.is_null() {
-            return Err(no_memory());
-        }
-        let thread_pointer = (memory.expose_provenance() + static_size).next_multiple_of(64);
+        // Not the loader's own memory but the program's: it passes addresses in here to system calls.
+        let size = size.next_multiple_of(PAGE_SIZE);
+        let memory = self
+            .host()
+            .reserve(None, size, PAGE_SIZE)
+            .map_err(no_memory)?;
+        // SAFETY: the range was just reserved. It is the main thread's for as long as the program runs.
+        unsafe { self.host().zero(memory, size, Access::ReadWrite) }.map_err(no_memory)?;
+        let thread_pointer = (memory + static_size).next_multiple_of(64);
         // SAFETY: the memory is zeroed and has room for the descriptor; AT_RANDOM points at 16 bytes.
         unsafe { glibc::thread::write_header(thread_pointer, random) };
         // SAFETY: `static_size` bytes below are free.

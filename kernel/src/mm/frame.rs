@@ -114,6 +114,25 @@ pub unsafe fn free_contiguous(phys: u64, count: usize) {
     }
 }
 
+/// Notes that frames from [`alloc_contiguous`] hold the kernel heap, or that they are about to be freed.
+pub(super) fn mark_heap(phys: u64, count: usize, is_heap: bool) {
+    if let Some(frames) = FRAMES.lock().as_mut() {
+        frames.mark(number(phys), count, is_heap);
+    }
+}
+
+/// Whether all of a range lies in the kernel heap.
+pub(super) fn is_heap(addr: usize, len: usize) -> bool {
+    let Some(start) = addr.checked_sub(DIRECT_MAP) else {
+        return false;
+    };
+    let frames = FRAMES.lock();
+    let pages = start / PAGE..=(start + len.max(1) - 1) / PAGE;
+    frames
+        .as_ref()
+        .is_some_and(|frames| pages.into_iter().all(|page| frames.is_marked(page)))
+}
+
 /// A zeroed frame for a page table, never freed.
 pub(crate) fn alloc_table() -> Option<u64> {
     let phys = alloc_contiguous(1)?;

@@ -3,7 +3,7 @@
 //! The program's `malloc` has nothing to do with it. Works before the scheduler and in interrupt context.
 
 use super::PAGE;
-use super::frame::{alloc_contiguous, free_contiguous, phys_to_virt, virt_to_phys};
+use super::frame::{alloc_contiguous, free_contiguous, mark_heap, phys_to_virt, virt_to_phys};
 use crate::sync::SpinLock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -38,16 +38,22 @@ fn pages(layout: Layout) -> usize {
     layout.size().max(layout.align()).div_ceil(PAGE)
 }
 
+fn take(count: usize) -> Option<u64> {
+    let frames = alloc_contiguous(count)?;
+    mark_heap(frames, count, true);
+    Some(frames)
+}
+
 // SAFETY: a block comes from frames of the heap's own, is as large as its class or its frames and aligned to that, and has
 // one owner until it is given back.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(class) = class(layout) else {
-            return alloc_contiguous(pages(layout)).map_or(ptr::null_mut(), phys_to_virt);
+            return take(pages(layout)).map_or(ptr::null_mut(), phys_to_virt);
         };
         let mut heap = HEAP.lock();
         if heap.0[class].is_none() {
-            let Some(frame) = alloc_contiguous(1) else {
+            let Some(frame) = take(1) else {
                 return ptr::null_mut();
             };
             let size = SMALLEST << class;
@@ -74,8 +80,10 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(class) = class(layout) else {
+            let frames = virt_to_phys(block.expose_provenance());
+            mark_heap(frames, pages(layout), false);
             // SAFETY: `alloc` took as many frames for this layout, and the owner gives them back.
-            unsafe { free_contiguous(virt_to_phys(block.expose_provenance()), pages(layout)) };
+            unsafe { free_contiguous(frames, pages(layout)) };
             return;
         };
         let mut heap = HEAP.lock();

@@ -2,7 +2,7 @@
 //!
 //! With interrupts on, a page that is not there yet is brought in; with interrupts off (under a spin lock) the access fails.
 
-use super::{USER_END, USER_START};
+use super::{USER_END, USER_START, frame};
 use crate::syscall::Errno;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
@@ -43,12 +43,15 @@ pub(super) fn fixup(rip: usize) -> Option<usize> {
         .then(|| (elfin_user_fault as *const ()).addr())
 }
 
-fn check(addr: usize, len: usize) -> Result<(), Errno> {
+/// Checks that a range is the program's: in its half, or in the kernel heap, where the loader keeps what ld.so would have
+/// kept in memory of its own (names, texts of errors, blocks of thread-local storage) and hands out pointers to.
+pub fn check(addr: usize, len: usize) -> Result<(), Errno> {
     let end = addr.checked_add(len).ok_or(Errno::EFAULT)?;
-    if len != 0 && (addr < USER_START || end > USER_END) {
-        return Err(Errno::EFAULT);
+    if len == 0 || (addr >= USER_START && end <= USER_END) || frame::is_heap(addr, len) {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
     }
-    Ok(())
 }
 
 fn done(failed: usize) -> Result<(), Errno> {

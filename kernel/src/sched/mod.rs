@@ -48,11 +48,16 @@ pub fn set_fs_base(base: u64) {
 
 /// Starts a kernel thread.
 pub fn spawn_kernel(name: &'static str, f: Box<dyn FnOnce() + Send>) -> Arc<Thread> {
-    let thread = Thread::kernel(f);
+    let thread = Thread::kernel(f, false);
     // Without memory for this the machine cannot do anything useful.
     let thread = thread.unwrap_or_else(|| panic!("no memory for the thread {name}"));
     queue::enqueue(thread.clone());
     thread
+}
+
+/// Makes the program's main thread, which starts in the kernel, with `f`. It does not run before [`start`].
+pub fn new_main(f: Box<dyn FnOnce() + Send>) -> Option<Arc<Thread>> {
+    Thread::kernel(f, true)
 }
 
 /// Makes a user thread that starts from `frame`; its FPU state is the caller's (clone), or the initial one when the caller

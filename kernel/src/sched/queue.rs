@@ -239,13 +239,13 @@ pub fn park() {
 
 impl Thread {
     /// Ends the thread's [`park`], or its next one.
-    pub fn unpark(self: &Arc<Self>) {
+    pub fn unpark(&self) {
         let mut run = self.run.lock();
         self.token.store(true, Ordering::SeqCst);
         if *run == Run::Parked {
             *run = Run::Ready;
             drop(run);
-            enqueue(self.clone());
+            enqueue(self.handle());
         }
     }
 }
@@ -274,18 +274,8 @@ fn schedule(leaving: Leaving) {
     let previous = unsafe { &*current };
     // A thread that is ready and is not the idle one queues up behind the others; `take` may find it again.
     if leaving == Leaving::Ready && !previous.is_idle() {
-        // SAFETY: as in `current`.
-        let again = unsafe {
-            Arc::increment_strong_count(current);
-            Arc::from_raw(current)
-        };
-        if previous.may_run_on(this) {
-            local.push(again);
-        } else {
-            // Still on this CPU: nobody may run it before the switch is done, which its own CPU's queue guarantees; the
-            // idle thread, which comes next, hands it on.
-            local.push(again);
-        }
+        // Nobody else takes it from this queue before it is off this CPU. If it may not run here, `finish` moves it on.
+        local.push(previous.handle());
     }
     let next = local
         .take(|thread| thread.may_run_on(this))

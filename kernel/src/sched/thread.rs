@@ -21,6 +21,10 @@ pub type Tid = i32;
 static NEXT_TID: AtomicI32 = AtomicI32::new(1);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
+fn next_tid() -> Tid {
+    NEXT_TID.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Number of threads there are, the kernel's own included, idle ones not.
 pub fn thread_count() -> usize {
     COUNT.load(Ordering::Relaxed)
@@ -125,9 +129,10 @@ impl Thread {
         self.saved.get_mut().stack_pointer = at;
     }
 
-    /// A kernel thread; its id is no user thread's.
-    pub(super) fn kernel(body: Body) -> Option<Arc<Self>> {
-        let mut thread = Self::build(0, ThreadState::default(), Some(body), false)?;
+    /// A kernel thread, whose id is no user thread's, or the program's main thread before it enters the program.
+    pub(super) fn kernel(body: Body, is_main: bool) -> Option<Arc<Self>> {
+        let tid = if is_main { next_tid() } else { 0 };
+        let mut thread = Self::build(tid, ThreadState::default(), Some(body), false)?;
         let top = thread.stack.top() - TOP_WORDS * 8;
         // SAFETY: as in `prepare`.
         unsafe {
@@ -147,8 +152,7 @@ impl Thread {
 
     /// A thread of the program's.
     pub(super) fn user(frame: TrapFrame, fs_base: u64, state: ThreadState) -> Option<Arc<Self>> {
-        let tid = NEXT_TID.fetch_add(1, Ordering::Relaxed);
-        let mut thread = Self::build(tid, state, None, false)?;
+        let mut thread = Self::build(next_tid(), state, None, false)?;
         if super::current_tid() != 0 {
             interrupts_off(|| thread.fpu.save());
         }
@@ -161,6 +165,15 @@ impl Thread {
         thread.saved.get_mut().fs_base = fs_base;
         thread.affinity = AtomicU64::new(super::with_current(Self::affinity));
         Some(Arc::new(thread))
+    }
+
+    /// Another reference to the thread.
+    pub(super) fn handle(&self) -> Arc<Self> {
+        // SAFETY: the constructors give threads out in `Arc`s only, and somebody holds one for this borrow to live.
+        unsafe {
+            Arc::increment_strong_count(self);
+            Arc::from_raw(self)
+        }
     }
 
     /// What a kernel thread runs.

@@ -91,6 +91,13 @@ elfin_trap_return:
     add rsp, 16
     iretq
 
+// (frame): enters the program; the frame lies on the kernel stack.
+.globl elfin_enter_user
+elfin_enter_user:
+    cli
+    mov rsp, rdi
+    jmp elfin_trap_return
+
 // ---- System calls ---------------------------------------------------------------------------------------------
 // SFMASK has cleared IF, DF and TF. %rcx holds the return address, %r11 the flags.
 .balign 16

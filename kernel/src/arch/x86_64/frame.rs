@@ -5,7 +5,7 @@
 /// The upper halves of the vector registers are not here: the kernel uses legacy SSE only, which leaves them alone;
 /// [`super::fpu`] saves them at a context switch and into signal frames.
 #[repr(C, align(16))]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are the registers")]
 pub struct TrapFrame {
     /// `xmm0`–`xmm15`.

@@ -6,7 +6,7 @@
 //! Out: [`call_user`] runs program code (INIT functions, IFUNC resolvers, callbacks) on the program's stack.
 //! The thread's kernel-stack pointer is moved below the frames in use meanwhile, so that system calls made inside nest.
 
-use super::percpu;
+use super::{TrapFrame, percpu, tables};
 use crate::{exec, process};
 use core::sync::atomic::Ordering;
 use loader::Gate;
@@ -23,6 +23,7 @@ const USER_STACK: usize = 16;
 
 unsafe extern "C" {
     fn elfin_gate_stubs();
+    fn elfin_enter_user(frame: *const TrapFrame) -> !;
     fn elfin_call_user(
         entry: usize,
         a: usize,
@@ -78,4 +79,23 @@ pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> usize {
     let stack = (user_stack() - RED_ZONE) & !63;
     // SAFETY: the caller's promise; below the red zone the program's stack is free.
     unsafe { elfin_call_user(entry, a, b, c, d, stack) }
+}
+
+/// Enters the program for the first time on the current thread: at `entry`, with the stack pointer `stack` and `%rdx` =
+/// `rdx`, everything else 0 (psABI, "Process Initialization").
+///
+/// # Safety
+/// `entry` and `stack` must be a program's that is ready to run, and nothing on this thread's kernel stack may be needed.
+pub unsafe fn enter_user(entry: usize, stack: usize, rdx: usize) -> ! {
+    let frame = TrapFrame {
+        rip: entry as u64,
+        rsp: stack as u64,
+        rdx: rdx as u64,
+        cs: u64::from(tables::CODE),
+        ss: u64::from(tables::DATA),
+        rflags: 0x202,
+        ..TrapFrame::default()
+    };
+    // SAFETY: the frame is complete and lies on the kernel stack, which starts anew at the next entry.
+    unsafe { elfin_enter_user(&raw const frame) }
 }
