@@ -70,44 +70,6 @@ impl OpenFile {
         self.flags() & linux::O_NONBLOCK != 0
     }
 
-    /// Reads at `at`, or at the position. `nonblock` on top of the description's flag.
-    pub fn read(&self, at: Option<u64>, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
-        let nonblock = nonblock || self.nonblocking();
-        match at {
-            Some(offset) => self.file.read(offset, buf, nonblock),
-            None if !self.file.seekable() => self.file.read(0, buf, nonblock),
-            None => {
-                let mut offset = self.offset.lock();
-                let len = self.file.read(*offset, buf, nonblock)?;
-                *offset += len as u64;
-                Ok(len)
-            }
-        }
-    }
-
-    /// Writes at `at`, or at the position or the end. No `SIGPIPE`: see [`OpenFile::raise`].
-    pub fn write(&self, at: Option<u64>, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
-        let nonblock = nonblock || self.nonblocking();
-        if !self.file.seekable() {
-            return self.file.write(0, buf, nonblock);
-        }
-        if self.flags() & linux::O_APPEND != 0 {
-            let mut offset = self.offset.lock();
-            let (len, end) = self.file.append(buf)?;
-            if at.is_none() {
-                *offset = end;
-            }
-            return Ok(len);
-        }
-        if let Some(offset) = at {
-            return self.file.write(offset, buf, nonblock);
-        }
-        let mut offset = self.offset.lock();
-        let len = self.file.write(*offset, buf, nonblock)?;
-        *offset += len as u64;
-        Ok(len)
-    }
-
     /// Sends `SIGPIPE` for an `EPIPE`.
     pub fn raise(error: Errno) -> Errno {
         if error == Errno::EPIPE {
@@ -185,7 +147,7 @@ impl File for NodeFile {
     fn link_text(&self) -> Vec<u8> {
         if self.node.is_directory() && self.path.is_empty() {
             self.node.directory_path()
-        } else if self.node.attributes.lock().nlink == 0 && !self.path.starts_with(b"/memfd:") {
+        } else if self.node.attributes.lock().nlink == 0 {
             [&self.path, &b" (deleted)"[..]].concat()
         } else {
             self.path.clone()

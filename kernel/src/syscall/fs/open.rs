@@ -1,0 +1,118 @@
+//! Opening, closing and duplicating descriptors.
+use super::{path_from, start, words};
+use crate::{
+    fs::{self, descriptor},
+    syscall::{Errno, SysResult},
+};
+use linux_raw_sys::general as linux;
+
+const AT_FDCWD: usize = linux::AT_FDCWD as usize;
+const CLOSE_RANGE_UNSHARE: u32 = 2;
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
+/// Flags that open(2) knows; others are ignored, by openat2(2) refused.
+const KNOWN: u32 = linux::O_ACCMODE
+    | linux::O_CREAT
+    | linux::O_EXCL
+    | linux::O_NOCTTY
+    | linux::O_TRUNC
+    | linux::O_APPEND
+    | linux::O_NONBLOCK
+    | linux::O_DSYNC
+    | linux::FASYNC
+    | linux::O_DIRECT
+    | linux::O_LARGEFILE
+    | linux::O_DIRECTORY
+    | linux::O_NOFOLLOW
+    | linux::O_NOATIME
+    | linux::O_CLOEXEC
+    | linux::O_SYNC
+    | linux::O_PATH
+    | linux::O_TMPFILE;
+
+/// open(2)
+pub fn open(path: usize, flags: usize, mode: usize) -> SysResult {
+    openat(AT_FDCWD, path, flags, mode)
+}
+
+/// openat(2)
+pub fn openat(dirfd: usize, path: usize, flags: usize, mode: usize) -> SysResult {
+    let path = path_from(path)?;
+    let flags = flags as u32 & KNOWN;
+    let mode = mode as u32 & !fs::umask();
+    let open = fs::open::open(&start(dirfd, &path)?, &path, flags, mode)?;
+    descriptor::install(open, flags & linux::O_CLOEXEC != 0)
+}
+
+/// openat2(2), without `resolve` restrictions.
+pub fn openat2(dirfd: usize, path: usize, how: usize, size: usize) -> SysResult {
+    if size < 24 {
+        return Err(Errno::EINVAL);
+    }
+    if size > 24 {
+        return Err(Errno::E2BIG);
+    }
+    let [flags, mode, resolve] = words(how)?;
+    if flags & !u64::from(KNOWN) != 0 || mode & !0o7777 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if resolve != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    openat(dirfd, path, flags as usize, mode as usize)
+}
+
+/// creat(2)
+pub fn creat(path: usize, mode: usize) -> SysResult {
+    let flags = linux::O_CREAT | linux::O_WRONLY | linux::O_TRUNC;
+    open(path, flags as usize, mode)
+}
+
+/// close(2)
+pub fn close(fd: usize) -> SysResult {
+    descriptor::close(fd as i32)?;
+    Ok(0)
+}
+
+/// close_range(2)
+pub fn close_range(first: usize, last: usize, flags: usize) -> SysResult {
+    let flags = flags as u32;
+    let (first, last) = (first as u32, last as u32);
+    if flags & !(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE) != 0 || first > last {
+        return Err(Errno::EINVAL);
+    }
+    descriptor::close_range(
+        first as usize,
+        last as usize,
+        flags & CLOSE_RANGE_CLOEXEC != 0,
+    );
+    Ok(0)
+}
+
+/// dup(2)
+pub fn dup(fd: usize) -> SysResult {
+    descriptor::install(descriptor::get(fd as i32)?, false)
+}
+
+/// dup2(2)
+pub fn dup2(old: usize, new: usize) -> SysResult {
+    let open = descriptor::get(old as i32)?;
+    if old as i32 == new as i32 {
+        return Ok(new as u32 as usize);
+    }
+    descriptor::replace(open, false, new as i32)
+}
+
+/// dup3(2)
+pub fn dup3(old: usize, new: usize, flags: usize) -> SysResult {
+    let flags = flags as u32;
+    if flags & !linux::O_CLOEXEC != 0 || old as i32 == new as i32 {
+        return Err(Errno::EINVAL);
+    }
+    let open = descriptor::get(old as i32)?;
+    descriptor::replace(open, flags != 0, new as i32)
+}
+
+/// umask(2)
+pub fn umask(mask: usize) -> SysResult {
+    Ok(fs::set_umask(mask as u32) as usize)
+}
