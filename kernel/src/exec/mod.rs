@@ -1,11 +1,143 @@
-//! Starting the program: the loader's host in the kernel, gates, program start, crash backtraces.
+//! Starting the program: finding it, the loader's host in the kernel, the vDSO's functions, crash backtraces.
 
-/// Loads and starts the program that the boot configuration names. Runs on the loader thread; ends the machine with a clear line on
-/// failure.
-pub fn start() {
-    unimplemented!()
+mod foreign;
+mod host;
+mod path;
+mod stack;
+mod unwind;
+mod vdso;
+
+pub use unwind::backtrace;
+
+use crate::arch::gate;
+use crate::boot::config;
+use crate::mm::space;
+use crate::sched;
+use crate::syscall::Errno;
+use crate::{fs, process, time};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use loader::{Error, Foreign, Gate, Loader, PAGE_SIZE};
+
+/// The dynamic linker.
+static LOADER: Loader = Loader::new(&host::Kernel);
+
+/// What a program is entered with.
+struct Entry {
+    address: usize,
+    stack: usize,
+    rdx: usize,
 }
-/// A backtrace from `frame`, with symbols and object names, for crash reports.
-pub fn backtrace(frame: &crate::arch::TrapFrame) -> alloc::string::String {
-    unimplemented!("{frame:?}")
+
+/// Exit statuses of a shell for programs that cannot be run.
+const NOT_EXECUTABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
+
+/// Loads and starts the program that the boot configuration names. Runs on the loader thread; on failure it says why on the
+/// program's standard error and ends the machine with the status a shell would give.
+pub fn start() {
+    let config = config::get();
+    let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
+    fs::set_exe(image.path.clone());
+    fs::set_cmdline(stack::joined(&image.args));
+    // Up to 64 GiB below the top.
+    space::randomise((time_entropy() & 0xff_ffff) as usize);
+    let stack = match stack::build(&image.args, &config.env, &image.path) {
+        Ok(stack) => stack,
+        Err(errno) => no_memory(&image.path, errno),
+    };
+    // IFUNC resolvers run on the program's stack.
+    gate::set_user_stack(stack.pointer);
+    // SAFETY: the stack was just built as Linux lays it out, and stays.
+    match unsafe { LOADER.load_program(&image.path, stack.pointer) } {
+        Ok(program) => {
+            let end = LOADER.objects().first().map_or(0, |main| main.end);
+            space::set_break(end + (time_entropy() as usize & 0x1fff) * PAGE_SIZE);
+            start_main(stack.pointer, move || {
+                // SAFETY: just loaded, not run before, on a thread without a thread pointer.
+                match unsafe { LOADER.run_init(&program) } {
+                    Ok(()) => Entry {
+                        address: program.entry,
+                        stack: program.stack,
+                        rdx: program.fini,
+                    },
+                    Err(error) => loader_failed(&error),
+                }
+            });
+        }
+        Err(Error::Foreign(reason)) => {
+            if let Foreign::Glibc(version) = &reason {
+                log::warn!(
+                    "glibc {} has not been reviewed: starting the program through its own ld.so",
+                    String::from_utf8_lossy(version)
+                );
+            }
+            match foreign::load(&image.path, &stack) {
+                Ok(address) => start_main(stack.pointer, move || {
+                    process::adopt_main(&sched::current());
+                    Entry {
+                        address,
+                        stack: stack.pointer,
+                        rdx: 0,
+                    }
+                }),
+                Err(line) => fail(&line, NOT_EXECUTABLE),
+            }
+        }
+        Err(error) => loader_failed(&error),
+    }
+}
+
+/// Starts the worker thread that initialises the program and goes on as its main thread.
+fn start_main(stack: usize, prepare: impl FnOnce() -> Entry + Send + 'static) {
+    let main = sched::new_main(Box::new(move || {
+        gate::set_user_stack(stack);
+        let entry = prepare();
+        // SAFETY: the program is ready; `prepare` has dropped what it had on this stack.
+        unsafe { gate::enter_user(entry.address, entry.stack, entry.rdx) }
+    }));
+    match main {
+        Some(main) => sched::start(main),
+        None => no_memory(b"the main thread", Errno::ENOMEM),
+    }
+}
+
+fn time_entropy() -> u64 {
+    time::entropy()
+}
+
+fn no_memory(what: &[u8], errno: Errno) -> ! {
+    let what = String::from_utf8_lossy(what);
+    let line = format!("{what}: {}; give more with --memory", errno.text());
+    fail(&line, NOT_EXECUTABLE)
+}
+
+fn loader_failed(error: &Error) -> ! {
+    let name = config::get().args.first().map_or(&[][..], Vec::as_slice);
+    let (line, status) = error.at_startup(name);
+    end(&line, status)
+}
+
+/// Ends the machine with a line of elfin's own.
+fn fail(line: &str, status: i32) -> ! {
+    end(&format!("elfin: {line}"), status)
+}
+
+fn end(line: &str, status: i32) -> ! {
+    fs::write_stderr(line.as_bytes());
+    fs::write_stderr(b"\n");
+    process::exit_group(status)
+}
+
+/// A gate has been entered.
+pub(crate) fn enter(gate: Gate, arguments: [usize; 4]) -> usize {
+    // SAFETY: the program has called the gate with these arguments.
+    unsafe { LOADER.enter(gate, arguments) }
+}
+
+/// Takes notice that the thread with this thread pointer ends.
+pub fn thread_ended(thread_pointer: usize) {
+    LOADER.thread_ended(thread_pointer);
 }

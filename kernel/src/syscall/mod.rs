@@ -4,15 +4,51 @@ pub mod fs;
 pub mod mm;
 pub mod process;
 pub mod signal;
+mod names;
+mod table;
 pub mod time;
+mod trace;
+
 pub use errno::Errno;
+
+use crate::arch::TrapFrame;
+use crate::boot::config;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Result of a system call.
 pub type SysResult = Result<usize, Errno>;
 
+/// Numbers up to here are remembered once reported.
+const KNOWN: usize = 512;
+static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN / 64];
+
 /// Entry from the `syscall` instruction: number in `frame.rax`, arguments in rdi rsi rdx r10 r8 r9, result to `frame.rax`.
-/// Runs on the thread's kernel stack with interrupts on. PROC owns the table (`table.rs`): one readable line a call; the
-/// functions of each group live in this module's files (`pub fn read(fd: usize, buf: usize, count: usize) -> SysResult`).
-pub fn entry(frame: &mut crate::arch::TrapFrame) {
-    unimplemented!("{frame:?}")
+/// Runs on the thread's kernel stack with interrupts on.
+pub fn entry(frame: &mut TrapFrame) {
+    let number = frame.rax as usize;
+    let arguments = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9]
+        .map(|argument| argument as usize);
+    let traced = config::get().trace.then(|| trace::call(number, &arguments));
+    let result = table::dispatch(number, &arguments, frame).unwrap_or_else(|| {
+        report(number);
+        Err(Errno::ENOSYS)
+    });
+    if let Some(call) = traced {
+        trace::result(&call, result);
+    }
+    frame.rax = match result {
+        Ok(value) => value as u64,
+        Err(errno) => i64::from(-errno.0) as u64,
+    };
+}
+
+/// Names a call that is not there, once.
+fn report(number: usize) {
+    let bit = 1 << (number % 64);
+    let first = REPORTED
+        .get(number / 64)
+        .is_none_or(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0);
+    if first {
+        log::warn!("system call {} is not there", table::name(number));
+    }
 }

@@ -24,9 +24,10 @@ elfin_pvh_start:
     .word 0x08
 .code64
 1:  mov edi, edi
-    movabs rax, offset 2f
+    movabs rax, offset elfin_boot_high
     jmp rax
-2:  mov rsp, offset elfin_boot_stack_top
+elfin_boot_high:
+    mov rsp, offset elfin_boot_stack_top
     xor ebp, ebp
     call elfin_boot_cpu
     ud2
@@ -87,9 +88,10 @@ elfin_ap_32:
     .long 1f - BASE
     .word 0x08
 .code64
-1:  movabs rax, offset 2f
+1:  movabs rax, offset elfin_ap_high
     jmp rax
-2:  mov rsp, [rip + elfin_ap_stack]
+elfin_ap_high:
+    mov rsp, [rip + elfin_ap_stack]
     xor ebp, ebp
     call elfin_start_cpu
     ud2

@@ -1,0 +1,189 @@
+//! The kernel as the loader's host.
+
+use super::vdso;
+use crate::arch::gate;
+use crate::mm::space::{self, Backing, Options, Place, Prot};
+use crate::process::futex;
+use crate::syscall;
+use crate::{fs, process, sched};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use loader::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};
+
+/// The kernel.
+pub(super) struct Kernel;
+
+struct OpenFile {
+    file: Arc<dyn fs::File>,
+    id: FileId,
+    size: u64,
+}
+
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+
+fn errno(errno: syscall::Errno) -> Errno {
+    Errno(errno.0)
+}
+
+fn prot(access: Access) -> Prot {
+    match access {
+        Access::None => Prot::empty(),
+        Access::Read => Prot::READ,
+        Access::ReadWrite => Prot::READ | Prot::WRITE,
+        Access::ReadExecute => Prot::READ | Prot::EXEC,
+    }
+}
+
+fn map(place: Place, len: usize, prot: Prot, backing: Backing) -> Result<usize, Errno> {
+    space::map(place, len, prot, backing, Options::default()).map_err(errno)
+}
+
+impl File for OpenFile {
+    fn id(&self) -> FileId {
+        self.id
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = offset + done as u64;
+            match self.file.read(at, &mut buffer[done..], false).map_err(errno)? {
+                0 => return Err(Errno::EINVAL),
+                read => done += read,
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn map(
+        &self,
+        addr: usize,
+        len: usize,
+        offset: u64,
+        access: Access,
+    ) -> Result<(), Errno> {
+        let source = self.file.page_source().ok_or(Errno(19))?;
+        let backing = Backing::File {
+            source,
+            offset,
+            shared: false,
+        };
+        map(Place::Fixed(addr), len, prot(access), backing)?;
+        Ok(())
+    }
+}
+
+// SAFETY: the address space gives out a range once; the gates are the kernel's own; FS is the program's.
+unsafe impl Host for Kernel {
+    fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
+        let file = fs::open_read(path).map_err(errno)?;
+        let metadata = file.metadata().map_err(errno)?;
+        if metadata.mode & S_IFMT != S_IFREG {
+            return Err(Errno::EISDIR);
+        }
+        Ok(Box::new(OpenFile {
+            file,
+            id: FileId {
+                device: metadata.dev,
+                inode: metadata.ino,
+            },
+            size: metadata.size,
+        }))
+    }
+
+    fn current_directory(&self) -> Vec<u8> {
+        fs::cwd()
+    }
+
+    fn reserve(&self, at: Option<usize>, len: usize, align: usize) -> Result<usize, Errno> {
+        let place = match at {
+            Some(at) => Place::FixedNoReplace(at),
+            None => Place::Aligned(align),
+        };
+        map(place, len, Prot::empty(), Backing::Anonymous)
+    }
+
+    unsafe fn zero(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
+        map(Place::Fixed(addr), len, prot(access), Backing::Anonymous)?;
+        Ok(())
+    }
+
+    unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
+        space::protect(addr, len, prot(access)).map_err(errno)
+    }
+
+    unsafe fn unmap(&self, addr: usize, len: usize) {
+        if let Err(error) = space::unmap(addr, len.next_multiple_of(PAGE_SIZE)) {
+            log::error!("cannot unmap {len:#x} bytes at {addr:#x}: {error:?}");
+        }
+    }
+
+    fn thread_pointer(&self) -> usize {
+        sched::with_current(sched::Thread::fs_base) as usize
+    }
+
+    unsafe fn set_thread_pointer(&self, address: usize) {
+        sched::set_fs_base(address as u64);
+    }
+
+    fn register_main_thread(
+        &self,
+        clear_tid: usize,
+        robust_list: usize,
+        _robust_list_len: usize,
+    ) -> u32 {
+        let thread = sched::current();
+        thread.state.clear_child_tid.store(clear_tid, Ordering::Relaxed);
+        thread.state.robust_list.store(robust_list, Ordering::Relaxed);
+        process::adopt_main(&thread);
+        thread.tid.unsigned_abs()
+    }
+
+    unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
+        // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
+        // its stack.
+        unsafe { gate::call_user(function, arguments) }
+    }
+
+    fn wait(&self, word: &AtomicU32, value: u32) {
+        futex::wait_kernel(word, value);
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        futex::wake_kernel(word);
+    }
+
+    fn fatal(&self, message: &str) -> ! {
+        super::end(message, 127)
+    }
+
+    fn gate(&self, gate: Gate) -> usize {
+        gate::address(gate)
+    }
+
+    fn vdso(&self) -> Vdso {
+        vdso::functions()
+    }
+
+    fn trace(&self, event: &Event<'_>) {
+        match event {
+            Event::Warning(line) => {
+                fs::write_stderr(line.as_bytes());
+                fs::write_stderr(b"\n");
+            }
+            Event::Note(line) => log::info!("{line}"),
+            Event::Mapped { object, base } => {
+                log::debug!("mapped {} at {base:#x}", object.escape_ascii());
+            }
+            Event::Unmapped { object } => log::debug!("unmapped {}", object.escape_ascii()),
+            event => log::trace!("{event:x?}"),
+        }
+    }
+}
