@@ -62,8 +62,8 @@ elfin_ap_trampoline:
     cld
     mov ax, cs
     mov ds, ax
-    .byte 0x66                          // lgdtl
-    lgdt [elfin_ap_gdtr - elfin_ap_trampoline]
+    .byte 0x66, 0x0f, 0x01, 0x16        // lgdtl elfin_ap_gdtr
+    .word elfin_ap_gdtr - elfin_ap_trampoline
     mov eax, cr0
     or eax, 1
     mov cr0, eax
