@@ -103,7 +103,7 @@ impl Content {
             let rest = &mut buf[done..total];
             if inner.pages.is_empty() && inner.is_direct() && at < inner.source_len {
                 let len = (rest.len() as u64).min(inner.source_len - at) as usize;
-                inner.from_source(at, &mut rest[..len])?;
+                inner.read_source(at, &mut rest[..len])?;
                 done += len;
                 continue;
             }
@@ -244,7 +244,7 @@ impl Inner {
     }
 
     /// Source bytes; zeros past the part that shows.
-    fn from_source(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+    fn read_source(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
         let len = (buf.len() as u64).min(self.source_len.saturating_sub(offset)) as usize;
         let mut done = 0;
         if let (Some(fs), Some(source)) = (filesystem(), &self.source) {
@@ -271,7 +271,7 @@ impl Inner {
             copy_from(frame, within, buf);
             return Ok(());
         }
-        self.from_source(start + within as u64, buf)
+        self.read_source(start + within as u64, buf)
     }
 
     /// Reads pages from the device into memory: `index` and those after it that are not there.
@@ -282,7 +282,7 @@ impl Inner {
             .take_while(|at| !self.pages.contains_key(at))
             .count();
         let mut data = vec![0; count * PAGE];
-        self.from_source(index * PAGE as u64, &mut data)?;
+        self.read_source(index * PAGE as u64, &mut data)?;
         for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
             let frame = new_frame()?;
             copy_to(&frame, 0, bytes);

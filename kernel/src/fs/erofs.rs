@@ -28,7 +28,6 @@ pub struct Erofs<'a> {
 
 /// What an inode says.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are stat(2)'s")]
 pub struct Inode {
     pub nid: u64,
     pub mode: u32,

@@ -199,14 +199,13 @@ impl TimerFd {
         if state.next == 0 || state.next > now {
             return None;
         }
-        let mut count = 1;
-        if state.interval == 0 {
+        // Without an interval there is one expiration.
+        let Some(more) = (now - state.next).checked_div(state.interval) else {
             state.next = 0;
-        } else {
-            count += (now - state.next) / state.interval;
-            state.next += count * state.interval;
-        }
-        Some(count)
+            return Some(1);
+        };
+        state.next += (more + 1) * state.interval;
+        Some(more + 1)
     }
 }
 

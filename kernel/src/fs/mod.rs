@@ -3,23 +3,23 @@
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is a
 //! file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files without
 //! a node. Left out: permissions (the program is root), extended attributes, locks (there is one process), networking.
-mod cache;
-mod console;
-mod content;
+pub mod cache;
+pub mod console;
+pub mod content;
 pub mod descriptor;
-mod device;
+pub mod device;
 pub mod epoll;
-mod erofs;
+pub mod erofs;
 pub mod event;
-mod generated;
+pub mod generated;
 pub mod namespace;
 pub mod open;
 pub mod path;
 pub mod pipe;
-mod proc;
-mod proc_system;
+pub mod proc;
+pub mod proc_system;
 pub mod socket;
-mod system;
+pub mod system;
 pub mod tree;
 
 use crate::{boot::config, drivers, mm::space::PageSource, sync::WaitQueue, syscall::Errno};

@@ -26,6 +26,12 @@ pub struct Ring {
     len: usize,
 }
 
+impl Default for Ring {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Ring {
     /// An empty ring.
     pub const fn new() -> Self {
@@ -344,7 +350,7 @@ impl File for End {
         state.readers -= usize::from(self.reads);
         state.writers -= usize::from(self.writes);
         let unused = if state.readers + state.writers == 0 {
-            core::mem::replace(&mut state.ring, Ring::new())
+            core::mem::take(&mut state.ring)
         } else {
             Ring::new()
         };

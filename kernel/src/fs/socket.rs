@@ -1,10 +1,6 @@
 //! Pairs of connected stream sockets (socketpair(2) of `AF_UNIX`). There is no other networking, and no passing of
 //! descriptors: there is no other process to pass them to.
-use super::{
-    File, Metadata, Poll,
-    pipe::Ring,
-    tree::next_ino,
-};
+use super::{File, Metadata, Poll, pipe::Ring, tree::next_ino};
 use crate::{
     mm::user,
     sync::{Signals, SpinLock, WaitQueue},
@@ -220,7 +216,7 @@ impl File for Socket {
         let unused = {
             let mut state = self.pair.state.lock();
             state.closed[self.side] = true;
-            core::mem::replace(&mut state.rings[self.side], Ring::new())
+            core::mem::take(&mut state.rings[self.side])
         };
         drop(unused);
         self.pair.changed();

@@ -108,11 +108,14 @@ pub trait Listing: Send + Sync {
     fn child(&self, name: &[u8]) -> Option<Arc<Node>>;
 }
 
+/// A directory's parent and its name there.
+pub(super) type Place = (Weak<Node>, Arc<[u8]>);
+
 /// A directory with its entries.
 pub struct Directory {
     pub(super) entries: Mutex<Entries>,
     /// Parent and name there; `None` for the root.
-    pub(super) place: SpinLock<Option<(Weak<Node>, Arc<[u8]>)>>,
+    pub(super) place: SpinLock<Option<Place>>,
 }
 
 #[derive(Default)]
@@ -208,7 +211,7 @@ impl Node {
     fn of_image(
         image: &Erofs<'_>,
         nid: u64,
-        place: Option<(Weak<Self>, Arc<[u8]>)>,
+        place: Option<Place>,
     ) -> Result<Arc<Self>, Errno> {
         let inode = image.inode(nid)?;
         let several = inode.nlink > 1 && inode.mode & linux::S_IFMT != linux::S_IFDIR;

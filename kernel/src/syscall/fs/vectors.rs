@@ -4,7 +4,7 @@ use crate::{
     mm::{PAGE, user},
     syscall::Errno,
 };
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// Most bytes of one transfer (`MAX_RW_COUNT`).
 const MAX: usize = 0x7fff_f000;
@@ -24,9 +24,7 @@ impl Vectors {
         if len > isize::MAX as usize {
             return Err(Errno::EINVAL);
         }
-        let mut pieces = Vec::with_capacity(1);
-        pieces.push((addr, len));
-        Ok(Self::of(pieces, len))
+        Ok(Self::of(vec![(addr, len)], len))
     }
 
     /// An array of `struct iovec`.
