@@ -44,8 +44,8 @@ static void install(int number, void (*function)(int, siginfo_t *, void *), int 
 }
 
 static volatile int sink, zero;
-static volatile char *wild;
-static void divide(void) { sink = 1 / zero; }
+static char *volatile wild;
+static void divide(void) { sink = 1000 / zero; }
 static void read_null(void) { sink = *(volatile char *)wild; }
 static void write_code(void) { *(volatile char *)(void *)divide = 0; }
 static void non_canonical(void) { sink = *(volatile char *)0x8000000000000000; }

@@ -6,7 +6,7 @@
 //!   whenever a program has changed.
 //! - `NATIVE_RUNS=N`: leave the guest out and run each program N times on Linux, which must give N times the same.
 //!
-//! One test alone: `cargo test --release -p userspace-tests --test guest -- c/hello`.
+//! Some tests alone: `cargo test --release -p userspace-tests --test guest -- c/signals` (a part of their names).
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,8 +20,8 @@ use userspace_tests::case::{Case, Language, Run};
 use userspace_tests::process::{self, Outcome};
 use userspace_tests::{compile, difference};
 
-/// Packages in the image beside the programs.
-const PACKAGES: &str = "python3,python3-numpy,libstdc++6";
+/// Packages in the image beside the programs. This machine needs them, too.
+const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libstdc++6";
 /// Where the programs lie in the guest.
 const GUEST_DIR: &str = "/tests";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -231,10 +231,20 @@ fn guest_command(ready: &Ready, case: &Case, run: &Run) -> (Command, String) {
         Language::C | Language::Cpp => words.push(format!("{GUEST_DIR}/{}", case.name)),
     }
     words.extend(run.args.iter().cloned());
-    let line = format!("again: {} {}", ready.elfin.display(), words.join(" "));
+    let quoted: Vec<_> = words.iter().map(|word| quote(word)).collect();
+    let line = format!("again: {} {}", ready.elfin.display(), quoted.join(" "));
     let mut command = Command::new(&ready.elfin);
     command.args(words);
     (command, line)
+}
+
+/// A word as a shell wants it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,+:".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn execute(command: Command, case: &Case) -> Result<Outcome, Failed> {
