@@ -36,7 +36,7 @@ elfin_boot_high:
 // Sets everything up for long mode; the far jump is the caller's.
 elfin_enter_long_mode:
     mov eax, cr4
-    or eax, 1 << 5                      // PAE
+    or eax, 0x620                       // PAE, OSFXSR, OSXMMEXCPT: Rust code uses SSE
     mov cr4, eax
     mov eax, offset elfin_boot_pml4 - BASE
     mov cr3, eax
