@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(case.shared, [("l.so".to_owned(), vec!["-DX".to_owned()])]);
         assert_eq!(case.close_stdout_after, Some(7));
         assert_eq!((case.cpus, case.compare_stderr), (4, false));
-        assert!(parse("// argz: 1\n").is_err());
-        assert!(parse("// cpus: many\n").is_err());
+        assert!(parse("// It starts.\n// argz: 1\n").is_err());
+        assert!(parse("// It starts.\n// cpus: many\n").is_err());
     }
 }
