@@ -91,6 +91,8 @@ elfin_ap_32:
 1:  movabs rax, offset elfin_ap_high
     jmp rax
 elfin_ap_high:
+    mov rax, [rip + elfin_ap_root]      // the stack is only in the kernel's own tables
+    mov cr3, rax
     mov rsp, [rip + elfin_ap_stack]
     xor ebp, ebp
     call elfin_start_cpu
@@ -128,6 +130,9 @@ elfin_boot_pd:
     .quad address + 0x83
     .set address, address + 0x200000
     .endr
+.globl elfin_ap_root
+elfin_ap_root:
+    .quad 0
 .globl elfin_ap_stack
 elfin_ap_stack:
     .quad 0

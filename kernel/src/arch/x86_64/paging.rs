@@ -153,9 +153,14 @@ pub(crate) fn set_root(phys: u64) {
     ROOT.store(phys, Ordering::Relaxed);
 }
 
+/// Physical address of the root.
+pub(super) fn root() -> u64 {
+    ROOT.load(Ordering::Relaxed)
+}
+
 /// Makes this CPU use the kernel's tables.
 pub(crate) fn switch() {
-    let root = PhysFrame::containing_address(PhysAddr::new_truncate(ROOT.load(Ordering::Relaxed)));
+    let root = PhysFrame::containing_address(PhysAddr::new_truncate(root()));
     // SAFETY: the tables map the kernel image and all memory where the boot tables have them.
     unsafe { Cr3::write(root, Cr3Flags::empty()) };
 }

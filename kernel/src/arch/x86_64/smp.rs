@@ -4,7 +4,7 @@ use super::{apic, cpu, fpu, paging, percpu, tables, trap};
 use crate::mm::{frame, stack};
 use crate::{boot, sched, time};
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::model_specific::Msr;
 
@@ -23,6 +23,7 @@ const PATIENCE: u64 = 5_000_000_000;
 unsafe extern "C" {
     static elfin_ap_trampoline: u8;
     static elfin_ap_trampoline_end: u8;
+    static elfin_ap_root: AtomicU64;
     static elfin_ap_stack: AtomicUsize;
     fn elfin_syscall_entry();
 }
@@ -82,8 +83,11 @@ pub(crate) fn start_others(ids: &[u32]) {
         let top = core::mem::ManuallyDrop::new(stack).top();
         let block = Box::into_raw(Box::new(percpu::PerCpu::new(index, id)));
         STARTING.store(block.expose_provenance(), Ordering::Release);
-        // SAFETY: the word is the trampoline's, and no CPU is starting.
-        unsafe { elfin_ap_stack.store(top, Ordering::Release) };
+        // SAFETY: the words are the trampoline's, and no CPU is starting.
+        unsafe {
+            elfin_ap_root.store(paging::root(), Ordering::Release);
+            elfin_ap_stack.store(top, Ordering::Release);
+        }
         apic::send_init(id);
         time::busy_wait(10_000_000);
         apic::send_startup(id, (TRAMPOLINE >> 12) as u8);
@@ -108,7 +112,6 @@ pub(crate) fn start_others(ids: &[u32]) {
 /// The first Rust code of another CPU, on its own stack.
 #[unsafe(no_mangle)]
 extern "C" fn elfin_start_cpu() -> ! {
-    paging::switch();
     let block =
         core::ptr::with_exposed_provenance_mut::<percpu::PerCpu>(STARTING.load(Ordering::Acquire));
     // SAFETY: `start_others` made it for this CPU alone.
