@@ -2,7 +2,7 @@
 //!
 //! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
 //! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers.
-use super::{erofs::Inode, tree::filesystem};
+use super::{erofs::Inode, image::filesystem};
 use crate::{
     mm::{PAGE, frame, frame::Frame, space::Page},
     sync::Mutex,

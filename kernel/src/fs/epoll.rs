@@ -18,8 +18,12 @@ use linux_raw_sys::general as linux;
 
 const MAX_DEPTH: usize = 5;
 const ALWAYS: u32 = linux::EPOLLERR | linux::EPOLLHUP;
-const EXCLUSIVE_OK: u32 =
-    linux::EPOLLIN | linux::EPOLLOUT | ALWAYS | linux::EPOLLWAKEUP | linux::EPOLLET | linux::EPOLLEXCLUSIVE;
+const EXCLUSIVE_OK: u32 = linux::EPOLLIN
+    | linux::EPOLLOUT
+    | ALWAYS
+    | linux::EPOLLWAKEUP
+    | linux::EPOLLET
+    | linux::EPOLLEXCLUSIVE;
 
 /// An epoll instance.
 pub struct Epoll {
@@ -246,9 +250,9 @@ pub fn register<'a>(files: &'a [Arc<dyn File>], waiter: &Arc<Waiter>) -> Vec<Reg
 impl File for Epoll {
     fn poll(&self) -> Poll {
         let entries = self.entries.lock();
-        let ready = entries.values().any(|entry| {
-            entry.open.strong_count() > 0 && entry.ready() != 0
-        });
+        let ready = entries
+            .values()
+            .any(|entry| entry.open.strong_count() > 0 && entry.ready() != 0);
         if ready { Poll::IN } else { Poll::empty() }
     }
     fn poll_queue(&self) -> Option<&WaitQueue> {

@@ -29,11 +29,7 @@ impl EventFd {
         })
     }
 
-    fn wait<T>(
-        &self,
-        nonblock: bool,
-        mut attempt: impl FnMut() -> Option<T>,
-    ) -> Result<T, Errno> {
+    fn wait<T>(&self, nonblock: bool, mut attempt: impl FnMut() -> Option<T>) -> Result<T, Errno> {
         let value = if nonblock {
             attempt().ok_or(Errno::EAGAIN)?
         } else {

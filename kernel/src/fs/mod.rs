@@ -12,7 +12,9 @@ pub mod epoll;
 pub mod erofs;
 pub mod event;
 pub mod generated;
+pub mod image;
 pub mod namespace;
+pub mod numbers;
 pub mod open;
 pub mod path;
 pub mod pipe;
@@ -187,7 +189,7 @@ pub fn open_read(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
 
 /// Mounts everything and opens descriptors 0, 1, 2. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
 pub fn init() -> Result<(), String> {
-    tree::mount_root()?;
+    image::mount_root()?;
     let fill = || {
         let root = tree::root();
         mount_point(root, b"tmp", tree::dev::ROOT, 0o1777)?;

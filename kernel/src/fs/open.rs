@@ -20,11 +20,8 @@ use linux_raw_sys::general as linux;
 
 const SIGPIPE: i32 = linux::SIGPIPE as i32;
 /// Flags that fcntl(F_SETFL) changes.
-const SETTABLE: u32 = linux::O_APPEND
-    | linux::O_NONBLOCK
-    | linux::O_DIRECT
-    | linux::O_NOATIME
-    | linux::FASYNC;
+const SETTABLE: u32 =
+    linux::O_APPEND | linux::O_NONBLOCK | linux::O_DIRECT | linux::O_NOATIME | linux::FASYNC;
 
 /// An open file description: what descriptors made by dup(2) share.
 pub struct OpenFile {
@@ -52,8 +49,7 @@ impl OpenFile {
     /// fcntl(F_SETFL).
     pub fn set_flags(&self, flags: u32) {
         let kept = self.flags() & !SETTABLE;
-        self.flags
-            .store(kept | flags & SETTABLE, Ordering::Relaxed);
+        self.flags.store(kept | flags & SETTABLE, Ordering::Relaxed);
     }
     /// Whether it may be read.
     pub fn readable(&self) -> bool {
@@ -227,10 +223,9 @@ pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc
                     node
                 }
                 // Another thread was faster.
-                Err(Errno::EEXIST) if flags & linux::O_EXCL == 0 => target
-                    .parent
-                    .child(&target.name)?
-                    .ok_or(Errno::ENOENT)?,
+                Err(Errno::EEXIST) if flags & linux::O_EXCL == 0 => {
+                    target.parent.child(&target.name)?.ok_or(Errno::ENOENT)?
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -1,8 +1,6 @@
 //! /proc/self: what the program can read about itself.
 use super::{
-    descriptor, device, generated,
-    namespace,
-    path,
+    descriptor, device, generated, namespace, path,
     tree::{self, Jump, Kind, Listing, Node, dev},
 };
 use crate::{
@@ -81,7 +79,10 @@ impl Listing for Descriptors {
             linux::DT_LNK
         };
         let name = |fd| (format!("{fd}").into_bytes(), kind as u8);
-        descriptor::open_descriptors().into_iter().map(name).collect()
+        descriptor::open_descriptors()
+            .into_iter()
+            .map(name)
+            .collect()
     }
 
     fn child(&self, name: &[u8]) -> Option<Arc<Node>> {
@@ -195,7 +196,13 @@ fn status(tid: Tid) -> Vec<u8> {
 fn maps() -> String {
     let mut text = String::new();
     for area in space::maps() {
-        let flag = |prot, letter| if area.prot.contains(prot) { letter } else { '-' };
+        let flag = |prot, letter| {
+            if area.prot.contains(prot) {
+                letter
+            } else {
+                '-'
+            }
+        };
         let line = format!(
             "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
             area.start,
@@ -262,11 +269,7 @@ fn magic(
 }
 
 fn listing(directory: &Arc<Node>, name: &str, listing: Box<dyn Listing>) -> Result<(), Errno> {
-    let node = Node::new(
-        dev::PROC,
-        linux::S_IFDIR | 0o555,
-        Kind::Listing(listing),
-    );
+    let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::Listing(listing));
     namespace::add(directory, name.as_bytes(), node)?;
     Ok(())
 }

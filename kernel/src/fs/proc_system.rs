@@ -7,7 +7,10 @@ use crate::{
     mm::{PAGE, frame},
     process,
     sync::Mutex,
-    syscall::Errno,
+    syscall::{
+        Errno,
+        process::{RELEASE, VERSION},
+    },
     time::{self, Instant},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -15,10 +18,6 @@ use core::{
     arch::x86_64::{__cpuid, __cpuid_count},
     fmt::Write,
 };
-
-/// Kernel release that uname(2) tells, too.
-pub const RELEASE: &str = "6.1.0-elfin";
-const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Elfin";
 
 const MOUNTS: [(&str, &str, &str, &str); 5] = [
     ("/dev/root", "/", "erofs", "8:1"),
@@ -105,7 +104,14 @@ fn text_of(words: &[u32]) -> String {
 fn cpuinfo() -> String {
     let [_, b, c, d] = leaf(0, 0);
     let vendor = text_of(&[b, d, c]);
-    let name = text_of(&[leaf(0x8000_0002, 0), leaf(0x8000_0003, 0), leaf(0x8000_0004, 0)].concat());
+    let name = text_of(
+        &[
+            leaf(0x8000_0002, 0),
+            leaf(0x8000_0003, 0),
+            leaf(0x8000_0004, 0),
+        ]
+        .concat(),
+    );
     let [signature, misc, ..] = leaf(1, 0);
     let base_family = signature >> 8 & 0xf;
     let family = if base_family == 0xf {

@@ -5,15 +5,14 @@
 //! in `namespace.rs`, walking it in `path.rs`.
 use super::{
     DirEntry, File, Metadata,
-    cache::Cached,
     content::Content,
     device::Device,
     erofs::{Erofs, Inode},
     generated::Source,
+    image::filesystem,
     pipe::Pipe,
 };
 use crate::{
-    drivers::{self, RootDevice},
     sync::{Mutex, SpinLock},
     syscall::Errno,
     time,
@@ -27,21 +26,7 @@ use alloc::{
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 
-/// Device numbers of the file systems.
-pub mod dev {
-    /// The root: image and what was written over it.
-    pub const ROOT: u64 = 0x801;
-    /// /dev
-    pub const DEV: u64 = 5;
-    /// /proc
-    pub const PROC: u64 = 0x15;
-    /// /sys
-    pub const SYS: u64 = 0x16;
-    /// /dev/shm
-    pub const SHM: u64 = 0x17;
-    /// Pipes, sockets, eventfd and the like, memfd.
-    pub const ANONYMOUS: u64 = 0xe;
-}
+pub use super::numbers as dev;
 
 /// A file, directory, link or device.
 pub struct Node {
@@ -134,38 +119,19 @@ pub(super) enum Entry {
     Node(Arc<Node>),
 }
 
-static IMAGE: spin::Once<Erofs<'static>> = spin::Once::new();
 static ROOT: spin::Once<Arc<Node>> = spin::Once::new();
 /// Nodes of the image with several names.
 static LINKED: Mutex<BTreeMap<u64, Weak<Node>>> = Mutex::new(BTreeMap::new());
 static NEXT_INO: AtomicU64 = AtomicU64::new(1 << 40);
 
-/// The mounted image.
-pub fn filesystem() -> Option<&'static Erofs<'static>> {
-    IMAGE.get()
-}
-
-/// Mounts the image on `device` as the root.
-pub fn mount(device: &'static dyn RootDevice) -> Result<(), Errno> {
-    let device = if device.direct(0).is_some() {
-        device
-    } else {
-        Box::leak(Box::new(Cached::new(device)))
-    };
-    let image = Erofs::mount(device)?;
-    let inode = image.inode(image.root())?;
-    let image = IMAGE.call_once(|| image);
-    let root = Node::of_image(image, inode.nid, None)?;
-    if !matches!(root.kind, Kind::Directory(_)) {
-        return Err(Errno::EUCLEAN);
-    }
-    ROOT.call_once(|| root);
-    Ok(())
-}
-
 /// The root directory; an empty one if nothing was mounted.
 pub fn root() -> &'static Arc<Node> {
     ROOT.call_once(|| Node::new(dev::ROOT, linux::S_IFDIR | 0o755, Kind::directory()))
+}
+
+/// Makes `node` the root directory, once.
+pub(super) fn set_root(node: Arc<Node>) {
+    ROOT.call_once(|| node);
 }
 
 /// A fresh inode number.
@@ -208,7 +174,7 @@ impl Node {
         })
     }
 
-    fn of_image(
+    pub(super) fn of_image(
         image: &Erofs<'_>,
         nid: u64,
         place: Option<Place>,
@@ -431,14 +397,4 @@ impl Entries {
         self.source = None;
         Ok(())
     }
-}
-
-/// Mounts the root device that the drivers found; the error is one clear line.
-pub fn mount_root() -> Result<(), alloc::string::String> {
-    let device = drivers::root().ok_or("there is no root device (virtio-pmem or virtio-blk)")?;
-    mount(device).map_err(|error| match error {
-        Errno::EINVAL => "the root device holds no EROFS image".into(),
-        Errno::EOPNOTSUPP => "the EROFS image uses features that are not supported (compression?)".into(),
-        error => alloc::format!("the root image cannot be read: {}", error.text()),
-    })
 }

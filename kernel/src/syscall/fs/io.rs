@@ -37,14 +37,15 @@ fn read_vectors(open: &OpenFile, mut to: Vectors, at: Option<u64>) -> SysResult 
             let want = to.left().min(CHUNK);
             // What a stream has given must not wait for more.
             let nonblock = open.nonblocking() || stream && done > 0;
-            let len = match open
-                .file
-                .read(at.saturating_add(done as u64), &mut buf[..want], nonblock)
-            {
-                Ok(len) => len,
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            };
+            let len =
+                match open
+                    .file
+                    .read(at.saturating_add(done as u64), &mut buf[..want], nonblock)
+                {
+                    Ok(len) => len,
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(error),
+                };
             let good = to.put(&buf[..len]);
             done += good;
             if good < len && done == 0 {
@@ -71,7 +72,11 @@ fn write_vectors(open: &OpenFile, mut from: Vectors, at: Option<u64>) -> SysResu
             let want = from.left().min(CHUNK);
             let got = from.get(&mut buf[..want]);
             if got == 0 && want > 0 {
-                return if done > 0 { Ok(done) } else { Err(Errno::EFAULT) };
+                return if done > 0 {
+                    Ok(done)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             let offset = at.saturating_add(done as u64);
             let result = if append {

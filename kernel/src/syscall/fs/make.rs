@@ -67,7 +67,10 @@ pub fn eventfd2(count: usize, flags: usize) -> SysResult {
     if flags & !(linux::EFD_CLOEXEC | linux::EFD_NONBLOCK | linux::EFD_SEMAPHORE) != 0 {
         return Err(Errno::EINVAL);
     }
-    let file = EventFd::new(count as u64 & 0xffff_ffff, flags & linux::EFD_SEMAPHORE != 0);
+    let file = EventFd::new(
+        count as u64 & 0xffff_ffff,
+        flags & linux::EFD_SEMAPHORE != 0,
+    );
     fs::install(
         file,
         flags & linux::EFD_CLOEXEC != 0,
@@ -95,9 +98,7 @@ pub fn timerfd_create(clock: usize, flags: usize) -> SysResult {
 
 fn with_timer<R>(fd: usize, f: impl FnOnce(&TimerFd) -> R) -> Result<R, Errno> {
     let open = opened(fd)?;
-    downcast::<TimerFd>(&*open.file)
-        .map(f)
-        .ok_or(Errno::EINVAL)
+    downcast::<TimerFd>(&*open.file).map(f).ok_or(Errno::EINVAL)
 }
 
 fn put_times(addr: usize, (value, interval): (u64, u64)) -> Result<(), Errno> {
@@ -139,7 +140,13 @@ pub fn timerfd_gettime(fd: usize, current: usize) -> SysResult {
 /// memfd_create(2), without huge pages and sealing.
 pub fn memfd_create(name: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
-    if flags & !(linux::MFD_CLOEXEC | linux::MFD_ALLOW_SEALING | linux::MFD_EXEC | linux::MFD_NOEXEC_SEAL) != 0 {
+    if flags
+        & !(linux::MFD_CLOEXEC
+            | linux::MFD_ALLOW_SEALING
+            | linux::MFD_EXEC
+            | linux::MFD_NOEXEC_SEAL)
+        != 0
+    {
         return Err(Errno::EINVAL);
     }
     let name = user::read_cstr(name, 249).map_err(|error| match error {

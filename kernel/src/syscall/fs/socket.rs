@@ -78,7 +78,11 @@ fn send(fd: usize, mut from: Vectors, flags: u32) -> SysResult {
             let want = from.left().min(CHUNK);
             let got = from.get(&mut buf[..want]);
             if got == 0 {
-                return if done > 0 { Ok(done) } else { Err(Errno::EFAULT) };
+                return if done > 0 {
+                    Ok(done)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             match socket.send(&buf[..got], nonblock) {
                 Ok(len) => {

@@ -3,8 +3,9 @@ use super::{Subject, opened, path_from, target};
 use crate::{
     fs::{
         Metadata, descriptor,
+        image::filesystem,
         path::{self, Last},
-        tree::{dev, filesystem},
+        tree::dev,
     },
     mm::{PAGE, frame, user},
     syscall::{Errno, SysResult},

@@ -218,13 +218,7 @@ fn do_select(count: usize, sets: [usize; 3], deadline: Option<Instant>) -> SysRe
 }
 
 /// select(2)
-pub fn select(
-    count: usize,
-    read: usize,
-    write: usize,
-    except: usize,
-    timeout: usize,
-) -> SysResult {
+pub fn select(count: usize, read: usize, write: usize, except: usize, timeout: usize) -> SysResult {
     let mut until = None;
     if timeout != 0 {
         let [seconds, micros] = words(timeout)?;
@@ -257,9 +251,8 @@ pub fn pselect6(
         let [addr, size] = words(sigmask)?;
         mask(addr as usize, size as usize)?
     };
-    let result = process::signal::with_mask(mask, || {
-        do_select(count, [read, write, except], until)
-    });
+    let result =
+        process::signal::with_mask(mask, || do_select(count, [read, write, except], until));
     put_left(timeout, until, 1);
     result
 }
