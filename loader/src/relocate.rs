@@ -29,24 +29,52 @@ pub(crate) enum Bind {
     Now,
 }
 
-/// A word to be written when resolvers may run.
-pub(crate) struct Deferred {
-    place: usize,
-    resolver: usize,
-    addend: usize,
+/// What is left to do when resolvers may run, in the order of the relocations.
+pub(crate) enum Deferred {
+    /// A word that a resolver gives.
+    Resolve {
+        /// Where it goes.
+        place: usize,
+        /// The function that returns it.
+        resolver: usize,
+        /// What is added to it.
+        addend: usize,
+    },
+    /// A COPY relocation: the original may hold words that resolvers give.
+    Copy {
+        /// The original.
+        from: usize,
+        /// The copy.
+        to: usize,
+        /// Bytes.
+        size: usize,
+    },
 }
 
 impl Deferred {
-    /// Runs the resolver and writes the word.
+    /// Does it.
     ///
     /// # Safety
     ///
-    /// Everything the resolver may use must be relocated.
+    /// Everything the resolver may use must be relocated, and what was deferred before this must be done.
     pub(crate) unsafe fn finish(&self, host: &dyn Host) {
-        // SAFETY: the address comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
-        let value = unsafe { host.call(self.resolver, [0; 4]) };
-        // SAFETY: `Relocation::place` checked that the word lies in a writable segment; RELRO is not applied yet.
-        unsafe { *(self.place as *mut usize) = value.wrapping_add(self.addend) };
+        match *self {
+            Self::Resolve {
+                place,
+                resolver,
+                addend,
+            } => {
+                // SAFETY: the address comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
+                let value = unsafe { host.call(resolver, [0; 4]) };
+                // SAFETY: `Relocation::place` checked that the word lies in a writable segment; RELRO is not applied yet.
+                unsafe { (place as *mut usize).write_unaligned(value.wrapping_add(addend)) };
+            }
+            Self::Copy { from, to, size } => {
+                // SAFETY: `Relocation::copy` checked that the target is writable and that the source lies inside the
+                // other object; two objects do not overlap.
+                unsafe { core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, size) };
+            }
+        }
     }
 }
 
@@ -189,7 +217,7 @@ impl<'a> Relocation<'a> {
                         "IFUNC resolver outside the executable segments",
                     ));
                 }
-                let deferred = Deferred {
+                let deferred = Deferred::Resolve {
                     place: word(self)?,
                     resolver,
                     addend: 0,
@@ -204,7 +232,7 @@ impl<'a> Relocation<'a> {
                     Some(found) => match found.value(self.host) {
                         Value::Address(address) => address.wrapping_add(addend),
                         Value::Resolver(resolver) => {
-                            self.deferred.push(Deferred {
+                            self.deferred.push(Deferred::Resolve {
                                 place: word(self)?,
                                 resolver,
                                 addend,
@@ -324,8 +352,11 @@ impl<'a> Relocation<'a> {
         if source < span.start || source.checked_add(size).is_none_or(|end| end > span.end) {
             return Err(malformed(object, "COPY relocation from outside an object"));
         }
-        // SAFETY: the target is checked writable, the source lies inside the other object; two objects do not overlap.
-        unsafe { core::ptr::copy_nonoverlapping(source as *const u8, place as *mut u8, size) };
+        self.deferred.push(Deferred::Copy {
+            from: source,
+            to: place,
+            size,
+        });
         Ok(())
     }
 
