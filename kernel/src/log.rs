@@ -1,7 +1,7 @@
 //! The kernel log: the `log` crate's back end, writing lines to the serial port.
 
-use crate::arch::port::{in8, out8};
 use crate::arch::cpu;
+use crate::arch::port::{in8, out8};
 use crate::sync::SpinLock;
 use crate::time::Instant;
 use ::log::{LevelFilter, Log, Metadata, Record};

@@ -96,6 +96,9 @@ impl Tables {
 /// Where the configuration space of PCI segment 0 is mapped: (address, first bus, last bus).
 pub fn mcfg() -> Option<(u64, u8, u8)> {
     let table = TABLES.get()?.find(b"MCFG")?;
-    let entry = table.get(HEADER + 8..)?.chunks_exact(16).find(|entry| number::<2>(entry, 8) == 0)?;
+    let entry = table
+        .get(HEADER + 8..)?
+        .chunks_exact(16)
+        .find(|entry| number::<2>(entry, 8) == 0)?;
     Some((number::<8>(entry, 0), entry[10], entry[11]))
 }

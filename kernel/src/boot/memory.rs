@@ -87,9 +87,13 @@ pub(super) fn init(info: &StartInfo) {
         core::slice::from_raw_parts_mut(early::<u8>(place).cast_mut(), states as usize)
     });
     let taken = [taken[0], taken[1], taken[2], (place, place + states)];
-    usable(info, &taken, &mut |start, end| frame::add(start, end.min(EARLY)));
+    usable(info, &taken, &mut |start, end| {
+        frame::add(start, end.min(EARLY));
+    });
     if map(info).is_none() {
-        log::fatal(format_args!("no memory for page tables; give more with --memory"));
+        log::fatal(format_args!(
+            "no memory for page tables; give more with --memory"
+        ));
     }
     paging::switch();
     usable(info, &taken, &mut |start, end| {
@@ -104,8 +108,16 @@ fn map(info: &StartInfo) -> Option<()> {
     let data = Flags::WRITABLE | Flags::NO_EXECUTE;
     paging::set_root(frame::alloc_table()?);
     let sections = [
-        (&raw const __kernel_start, &raw const __text_end, Flags::empty()),
-        (&raw const __text_end, &raw const __rodata_end, Flags::NO_EXECUTE),
+        (
+            &raw const __kernel_start,
+            &raw const __text_end,
+            Flags::empty(),
+        ),
+        (
+            &raw const __text_end,
+            &raw const __rodata_end,
+            Flags::NO_EXECUTE,
+        ),
         (&raw const __rodata_end, &raw const __kernel_end, data),
     ];
     for (start, end, flags) in sections {

@@ -30,7 +30,11 @@ pub(crate) fn start(start_info: u64) -> ! {
     ::log::debug!("ACPI tables at {rsdp:#x}, {} CPUs", cpus.len());
     interrupts::enable();
     smp::start_others(&cpus);
-    ::log::info!("{} CPUs, {} MiB free", cpu::count(), crate::mm::frame::counts().1 >> 8);
+    ::log::info!(
+        "{} CPUs, {} MiB free",
+        cpu::count(),
+        crate::mm::frame::counts().1 >> 8
+    );
     sched::spawn_kernel("loader", Box::new(run));
     sched::become_idle()
 }

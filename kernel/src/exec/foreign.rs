@@ -76,7 +76,11 @@ fn open(path: &[u8]) -> Result<Image, Errno> {
 
 impl Image {
     fn interpreter(&self) -> Result<Option<Vec<u8>>, Errno> {
-        let Some(segment) = self.segments.iter().find(|segment| segment.p_type == PT_INTERP) else {
+        let Some(segment) = self
+            .segments
+            .iter()
+            .find(|segment| segment.p_type == PT_INTERP)
+        else {
             return Ok(None);
         };
         if segment.p_filesz == 0 || segment.p_filesz > LONGEST_PATH {
@@ -84,17 +88,28 @@ impl Image {
         }
         let mut path = vec![0; segment.p_filesz as usize];
         read(&self.file, segment.p_offset, &mut path)?;
-        path.truncate(path.iter().position(|&byte| byte == 0).unwrap_or(path.len()));
+        path.truncate(
+            path.iter()
+                .position(|&byte| byte == 0)
+                .unwrap_or(path.len()),
+        );
         Ok(Some(path))
     }
 
     fn map(&self) -> Result<Mapped, Errno> {
-        let loads = || self.segments.iter().filter(|segment| segment.p_type == PT_LOAD);
+        let loads = || {
+            self.segments
+                .iter()
+                .filter(|segment| segment.p_type == PT_LOAD)
+        };
         let page = |addr: u64| addr as usize & !(PAGE - 1);
         let mut span: Option<(usize, usize)> = None;
         let mut align = PAGE;
         for segment in loads() {
-            let end = segment.p_vaddr.checked_add(segment.p_memsz).ok_or(Errno::ENOEXEC)?;
+            let end = segment
+                .p_vaddr
+                .checked_add(segment.p_memsz)
+                .ok_or(Errno::ENOEXEC)?;
             let fits = end <= USER_END as u64
                 && segment.p_filesz <= segment.p_memsz
                 && segment.p_vaddr % PAGE as u64 == segment.p_offset % PAGE as u64;
@@ -122,9 +137,15 @@ impl Image {
         let in_memory = |offset: u64| {
             loads()
                 .find(|load| (load.p_offset..load.p_offset + load.p_filesz).contains(&offset))
-                .map_or(0, |load| bias.wrapping_add((offset - load.p_offset + load.p_vaddr) as usize))
+                .map_or(0, |load| {
+                    bias.wrapping_add((offset - load.p_offset + load.p_vaddr) as usize)
+                })
         };
-        let headers = match self.segments.iter().find(|segment| segment.p_type == PT_PHDR) {
+        let headers = match self
+            .segments
+            .iter()
+            .find(|segment| segment.p_type == PT_PHDR)
+        {
             Some(segment) => bias.wrapping_add(segment.p_vaddr as usize),
             None => in_memory(self.header.e_phoff),
         };
@@ -159,9 +180,19 @@ impl Image {
             space::map(Place::Fixed(start - skew), len, prot, backing, none)?;
         }
         let end = (start + segment.p_memsz as usize).next_multiple_of(PAGE);
-        let zero_from = if segment.p_filesz == 0 { start - skew } else { file_pages };
+        let zero_from = if segment.p_filesz == 0 {
+            start - skew
+        } else {
+            file_pages
+        };
         if end > zero_from {
-            space::map(Place::Fixed(zero_from), end - zero_from, prot, Backing::Anonymous, none)?;
+            space::map(
+                Place::Fixed(zero_from),
+                end - zero_from,
+                prot,
+                Backing::Anonymous,
+                none,
+            )?;
         }
         // What the file has behind the segment's contents is not the segment's.
         if segment.p_memsz > segment.p_filesz && prot.contains(Prot::WRITE) {
@@ -185,9 +216,14 @@ pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
     if let Some(interpreter) = image.interpreter().map_err(about(path))? {
         let failed = |errno: Errno| {
             let (path, name) = (show(path), show(&interpreter));
-            format!("cannot run {path}: its interpreter {name}: {} in the image", errno.text())
+            format!(
+                "cannot run {path}: its interpreter {name}: {} in the image",
+                errno.text()
+            )
         };
-        let mapped = open(&interpreter).and_then(|image| image.map()).map_err(failed)?;
+        let mapped = open(&interpreter)
+            .and_then(|image| image.map())
+            .map_err(failed)?;
         (enter, base) = (mapped.entry, mapped.bias);
     }
     let entries = [
@@ -199,6 +235,10 @@ pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
     for (key, value) in entries {
         stack.set_auxiliary(key, value).map_err(about(path))?;
     }
-    log::debug!("{} at {:#x}, entered at {enter:#x}", show(path), program.bias);
+    log::debug!(
+        "{} at {:#x}, entered at {enter:#x}",
+        show(path),
+        program.bias
+    );
     Ok(enter)
 }

@@ -54,7 +54,11 @@ impl File for OpenFile {
         let mut done = 0;
         while done < buffer.len() {
             let at = offset + done as u64;
-            match self.file.read(at, &mut buffer[done..], false).map_err(errno)? {
+            match self
+                .file
+                .read(at, &mut buffer[done..], false)
+                .map_err(errno)?
+            {
                 0 => return Err(Errno::EINVAL),
                 read => done += read,
             }
@@ -140,8 +144,14 @@ unsafe impl Host for Kernel {
         _robust_list_len: usize,
     ) -> u32 {
         let thread = sched::current();
-        thread.state.clear_child_tid.store(clear_tid, Ordering::Relaxed);
-        thread.state.robust_list.store(robust_list, Ordering::Relaxed);
+        thread
+            .state
+            .clear_child_tid
+            .store(clear_tid, Ordering::Relaxed);
+        thread
+            .state
+            .robust_list
+            .store(robust_list, Ordering::Relaxed);
         process::adopt_main(&thread);
         thread.tid.unsigned_abs()
     }

@@ -34,6 +34,7 @@ struct Entry {
 /// Exit statuses of a shell for programs that cannot be run.
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
 
 /// Loads and starts the program that the boot configuration names. Runs on the loader thread; on failure it says why on the
 /// program's standard error and ends the machine with the status a shell would give.
@@ -135,6 +136,14 @@ fn end(line: &str, status: i32) -> ! {
 pub(crate) fn enter(gate: Gate, arguments: [usize; 4]) -> usize {
     // SAFETY: the program has called the gate with these arguments.
     unsafe { LOADER.enter(gate, arguments) }
+}
+
+/// Ends the program: the loader has followed one of its pointers to where nothing is, as ld.so would have.
+pub(crate) fn loader_fault(addr: usize) -> ! {
+    let line =
+        format!("elfin: the dynamic linker was made to access {addr:#x}, where nothing is\n");
+    fs::write_stderr(line.as_bytes());
+    process::exit_by_signal(SIGSEGV)
 }
 
 /// Takes notice that the thread with this thread pointer ends.

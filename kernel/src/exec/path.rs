@@ -71,7 +71,11 @@ fn search(config: &Config, name: &[u8]) -> Result<Vec<u8>, Failure> {
         .unwrap_or(DEFAULT_PATH);
     let mut denied = None;
     for directory in path.split(|&byte| byte == b':') {
-        let directory = if directory.is_empty() { b"." } else { directory };
+        let directory = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
         let candidate = [directory, b"/", name].concat();
         match executable(&candidate) {
             Ok(found) => return Ok(found),
@@ -82,7 +86,11 @@ fn search(config: &Config, name: &[u8]) -> Result<Vec<u8>, Failure> {
     match denied {
         Some(candidate) => Err(failure(&candidate, Errno::EACCES)),
         None => Err((
-            format!("cannot run {}: not found in {} (PATH) in the image", show(name), show(path)),
+            format!(
+                "cannot run {}: not found in {} (PATH) in the image",
+                show(name),
+                show(path)
+            ),
             NOT_FOUND,
         )),
     }

@@ -75,7 +75,13 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
         ..none
     };
     let prot = Prot::READ | Prot::WRITE;
-    space::map(Place::Fixed(base + GUARD), SIZE, prot, Backing::Anonymous, options)?;
+    space::map(
+        Place::Fixed(base + GUARD),
+        SIZE,
+        prot,
+        Backing::Anonymous,
+        options,
+    )?;
 
     let mut bytes = [0; 32];
     random::fill(&mut bytes);
@@ -108,7 +114,10 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
         (auxvec::AT_EGID, 0),
         (auxvec::AT_SECURE, 0),
         (auxvec::AT_RANDOM, random),
-        (auxvec::AT_HWCAP2, if fsgsbase { HWCAP2_FSGSBASE } else { 0 }),
+        (
+            auxvec::AT_HWCAP2,
+            if fsgsbase { HWCAP2_FSGSBASE } else { 0 },
+        ),
         (auxvec::AT_EXECFN, name),
         (auxvec::AT_PLATFORM, platform),
         (auxvec::AT_MINSIGSTKSZ, signal::frame_size()),
@@ -119,7 +128,11 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     words.extend(args.into_iter().chain([0]));
     words.extend(env.into_iter().chain([0]));
     let before = words.len();
-    words.extend(auxiliary.iter().flat_map(|&(key, value)| [key as usize, value]));
+    words.extend(
+        auxiliary
+            .iter()
+            .flat_map(|&(key, value)| [key as usize, value]),
+    );
     let pointer = (writer.at - words.len() * 8) & !15;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     user::copy_out(pointer, &bytes)?;

@@ -37,9 +37,16 @@ extern "C" fn clock_gettime(clock: u32, to: *mut [u64; 2]) -> i32 {
     let (monotonic, real) = vdso_data();
     let now = match clock {
         CLOCK_REALTIME | CLOCK_REALTIME_COARSE => real,
-        CLOCK_MONOTONIC | CLOCK_MONOTONIC_COARSE | CLOCK_MONOTONIC_RAW | CLOCK_BOOTTIME => monotonic,
+        CLOCK_MONOTONIC | CLOCK_MONOTONIC_COARSE | CLOCK_MONOTONIC_RAW | CLOCK_BOOTTIME => {
+            monotonic
+        }
         _ => {
-            return system_call(__NR_clock_gettime, clock as usize, to.expose_provenance(), 0) as i32;
+            return system_call(
+                __NR_clock_gettime,
+                clock as usize,
+                to.expose_provenance(),
+                0,
+            ) as i32;
         }
     };
     // SAFETY: the program's pointer; a bad one is a fault of the program's.
@@ -70,7 +77,12 @@ extern "C" fn time(to: *mut u64) -> u64 {
 }
 
 extern "C" fn getcpu(cpu: *mut u32, node: *mut u32, _cache: usize) -> i32 {
-    system_call(__NR_getcpu, cpu.expose_provenance(), node.expose_provenance(), 0) as i32
+    system_call(
+        __NR_getcpu,
+        cpu.expose_provenance(),
+        node.expose_provenance(),
+        0,
+    ) as i32
 }
 
 extern "C" fn clock_getres(clock: u32, to: *mut [u64; 2]) -> i32 {

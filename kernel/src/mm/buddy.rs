@@ -154,7 +154,9 @@ mod tests {
         let mut blocks = Vec::new();
         for step in 0.. {
             let order = step % 4;
-            let Some(block) = buddy.take(order) else { break };
+            let Some(block) = buddy.take(order) else {
+                break;
+            };
             assert!(block.is_multiple_of(1 << order));
             for frame in &mut used[block..block + (1 << order)] {
                 assert!(!*frame);
@@ -162,7 +164,11 @@ mod tests {
             }
             blocks.push((block, order));
         }
-        for &(block, order) in blocks.iter().step_by(2).chain(blocks.iter().skip(1).step_by(2)) {
+        for &(block, order) in blocks
+            .iter()
+            .step_by(2)
+            .chain(blocks.iter().skip(1).step_by(2))
+        {
             buddy.release(block, order);
         }
         assert_eq!(buddy.counts(), (994, 994));

@@ -70,7 +70,11 @@ struct InFrames;
 impl Links for InFrames {
     fn get(&self, frame: usize) -> (usize, usize) {
         // SAFETY: the frame is free, so it is the allocator's, and all frames given to it are mapped.
-        unsafe { phys_to_virt((frame * PAGE) as u64).cast::<(usize, usize)>().read() }
+        unsafe {
+            phys_to_virt((frame * PAGE) as u64)
+                .cast::<(usize, usize)>()
+                .read()
+        }
     }
     fn set(&mut self, frame: usize, links: (usize, usize)) {
         // SAFETY: as above.

@@ -5,8 +5,8 @@
 mod queue;
 mod thread;
 
-pub use queue::{exit_current, park, reschedule, yield_now};
 pub(crate) use queue::{become_idle, init, slice_end, thread_start, tick, user_start};
+pub use queue::{exit_current, park, reschedule, yield_now};
 pub use thread::{Thread, Tid, thread_count};
 
 use crate::arch::{TrapFrame, percpu};
@@ -62,11 +62,7 @@ pub fn new_main(f: Box<dyn FnOnce() + Send>) -> Option<Arc<Thread>> {
 
 /// Makes a user thread that starts from `frame`; its FPU state is the caller's (clone), or the initial one when the caller
 /// is a kernel thread. It does not run before [`start`]. `EAGAIN` when there is no memory.
-pub fn new_user(
-    frame: TrapFrame,
-    fs_base: u64,
-    state: ThreadState,
-) -> Result<Arc<Thread>, Errno> {
+pub fn new_user(frame: TrapFrame, fs_base: u64, state: ThreadState) -> Result<Arc<Thread>, Errno> {
     Thread::user(frame, fs_base, state).ok_or(Errno::EAGAIN)
 }
 

@@ -83,7 +83,11 @@ fn find_work() -> bool {
         .any(|(index, other)| {
             index != this
                 && other.waiting.load(Ordering::Relaxed) != 0
-                && other.queue.lock().iter().any(|thread| stealable(thread, this))
+                && other
+                    .queue
+                    .lock()
+                    .iter()
+                    .any(|thread| stealable(thread, this))
         })
 }
 
@@ -161,7 +165,9 @@ fn notify(target: usize) {
 fn begin_slice() {
     let local = local();
     if local.slice_end.load(Ordering::Relaxed) == 0 {
-        local.slice_end.store(Instant::now().0 + SLICE, Ordering::Relaxed);
+        local
+            .slice_end
+            .store(Instant::now().0 + SLICE, Ordering::Relaxed);
         timer::rearm();
     }
 }
@@ -197,7 +203,7 @@ pub fn reschedule() {
             // A reschedule interrupt that came only to say that somebody waits.
             return;
         }
-        if end == 0 && super::with_current(|thread| fresh(thread)) {
+        if end == 0 && super::with_current(fresh) {
             begin_slice();
             return;
         }
@@ -207,7 +213,10 @@ pub fn reschedule() {
 
 /// Whether the running thread has not yet run for a slice's time.
 fn fresh(thread: &Thread) -> bool {
-    Instant::now().0.saturating_sub(thread.since.load(Ordering::Relaxed)) < SLICE
+    Instant::now()
+        .0
+        .saturating_sub(thread.since.load(Ordering::Relaxed))
+        < SLICE
 }
 
 /// Lets others run.
@@ -308,7 +317,9 @@ fn new_slice(local: &Local) {
     };
     super::with_current(|thread| {
         let since = thread.since.swap(now, Ordering::Relaxed);
-        thread.used.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        thread
+            .used
+            .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
     });
     if local.slice_end.swap(end, Ordering::Relaxed) != end {
         timer::rearm();
@@ -319,7 +330,9 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
     let this = percpu::this().id;
     let now = Instant::now().0;
     let since = previous.since.load(Ordering::Relaxed);
-    previous.used.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    previous
+        .used
+        .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
     next.since.store(now, Ordering::Relaxed);
     next.cpu.store(this, Ordering::Relaxed);
     next.on_cpu.store(true, Ordering::Relaxed);
@@ -331,7 +344,10 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
     }
     next.fpu.load();
     let local = &LOCALS[this];
-    local.previous.store(core::ptr::from_ref(previous).expose_provenance(), Ordering::Relaxed);
+    local.previous.store(
+        core::ptr::from_ref(previous).expose_provenance(),
+        Ordering::Relaxed,
+    );
     let end = if local.waiting.load(Ordering::Relaxed) == 0 || next.is_idle() {
         0
     } else {

@@ -190,7 +190,9 @@ impl Thread {
     pub fn cpu_time_ns(&self) -> u64 {
         let used = self.used.load(Ordering::Relaxed);
         if self.on_cpu.load(Ordering::Relaxed) {
-            used + Instant::now().0.saturating_sub(self.since.load(Ordering::Relaxed))
+            used + Instant::now()
+                .0
+                .saturating_sub(self.since.load(Ordering::Relaxed))
         } else {
             used
         }

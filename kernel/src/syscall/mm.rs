@@ -52,7 +52,11 @@ pub fn mmap(
         name: None,
     };
     if flags & linux::MAP_ANONYMOUS != 0 {
-        let backing = if shared { Backing::SharedAnonymous } else { Backing::Anonymous };
+        let backing = if shared {
+            Backing::SharedAnonymous
+        } else {
+            Backing::Anonymous
+        };
         return space::map(place, len, prot, backing, options);
     }
     let open = descriptor::get(fd as i32)?;

@@ -2,9 +2,9 @@
 mod errno;
 pub mod fs;
 pub mod mm;
+mod names;
 pub mod process;
 pub mod signal;
-mod names;
 mod table;
 pub mod time;
 mod trace;
@@ -26,8 +26,10 @@ static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN /
 /// Runs on the thread's kernel stack with interrupts on.
 pub fn entry(frame: &mut TrapFrame) {
     let number = frame.rax as usize;
-    let arguments = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9]
-        .map(|argument| argument as usize);
+    let arguments = [
+        frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+    ]
+    .map(|argument| argument as usize);
     let traced = config::get().trace.then(|| trace::call(number, &arguments));
     let result = table::dispatch(number, &arguments, frame).unwrap_or_else(|| {
         report(number);

@@ -24,15 +24,27 @@ pub(super) enum Kind {
 }
 
 macro_rules! call {
-    ($f:path, $a:ident, $frame:ident, frame []) => { $f($frame) };
-    ($f:path, $a:ident, $frame:ident, frame [$k0:ident $k1:ident]) => { $f($frame, $a[0], $a[1]) };
+    ($f:path, $a:ident, $frame:ident, frame []) => {
+        $f($frame)
+    };
+    ($f:path, $a:ident, $frame:ident, frame [$k0:ident $k1:ident]) => {
+        $f($frame, $a[0], $a[1])
+    };
     ($f:path, $a:ident, $frame:ident, frame [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {
         $f($frame, $a[0], $a[1], $a[2], $a[3], $a[4])
     };
-    ($f:path, $a:ident, $frame:ident, []) => { $f() };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident]) => { $f($a[0]) };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident]) => { $f($a[0], $a[1]) };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident]) => { $f($a[0], $a[1], $a[2]) };
+    ($f:path, $a:ident, $frame:ident, []) => {
+        $f()
+    };
+    ($f:path, $a:ident, $frame:ident, [$k0:ident]) => {
+        $f($a[0])
+    };
+    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident]) => {
+        $f($a[0], $a[1])
+    };
+    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident]) => {
+        $f($a[0], $a[1], $a[2])
+    };
     ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident]) => {
         $f($a[0], $a[1], $a[2], $a[3])
     };
@@ -306,7 +318,11 @@ calls! {
 
 /// A call's name.
 pub(super) fn name(number: usize) -> &'static str {
-    NAMES.get(number).copied().filter(|name| !name.is_empty()).unwrap_or("?")
+    NAMES
+        .get(number)
+        .copied()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("?")
 }
 
 /// Whether a call never returns to its caller.

@@ -37,7 +37,9 @@ impl Instant {
     fn time_stamp(self) -> u64 {
         let scale = SCALE.load(Ordering::Relaxed).max(1);
         let ticks = (u128::from(self.0) << 32).div_ceil(u128::from(scale));
-        START.load(Ordering::Relaxed).saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+        START
+            .load(Ordering::Relaxed)
+            .saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
     /// What the local APIC's timer wants to be armed with to fire at this instant, seen from `now`.
@@ -84,7 +86,10 @@ pub(crate) fn init() {
     let scale = (u128::from(ns) << 32) / u128::from(ticks.max(1));
     SCALE.store(u64::try_from(scale).unwrap_or(u64::MAX), Ordering::Relaxed);
     let timer_scale = (u128::from(timer_ticks) << 32) / u128::from(ns.max(1));
-    TIMER_SCALE.store(u64::try_from(timer_scale).unwrap_or(u64::MAX), Ordering::Relaxed);
+    TIMER_SCALE.store(
+        u64::try_from(timer_scale).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
     set_realtime_ns(rtc_seconds() * NANOSECONDS);
     log::debug!(
         "time-stamp counter: {} MHz, APIC timer: {} MHz",
@@ -140,7 +145,11 @@ fn measure() -> (u64, u64, u64) {
         apic::arm_timer(0);
     }
     let ns = u64::from(first.wrapping_sub(last)) * NANOSECONDS / PIT_HZ;
-    (end - start, u64::from(timer_start.wrapping_sub(timer_end)), ns)
+    (
+        end - start,
+        u64::from(timer_start.wrapping_sub(timer_end)),
+        ns,
+    )
 }
 
 fn cmos(register: u8) -> u8 {
@@ -172,7 +181,11 @@ fn rtc_seconds() -> u64 {
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar after 2000-03-01 (Neri and Schneider's counting from March).
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
     days - 719_469
 }

@@ -11,10 +11,12 @@ use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::instructions::interrupts;
 
+/// When, and which of those at the same time.
 type Key = (u64, u64);
+type Action = (fn(usize), usize);
 
 struct Queue {
-    timers: BTreeMap<Key, (fn(usize), usize)>,
+    timers: BTreeMap<Key, Action>,
     next: u64,
 }
 

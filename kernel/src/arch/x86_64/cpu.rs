@@ -136,16 +136,14 @@ pub fn hardware_random() -> Option<u64> {
     fn seed() -> Option<u64> {
         let mut value = 0;
         (0..32)
-            // SAFETY: the feature is there, which the attribute stands for.
-            .any(|_| unsafe { _rdseed64_step(&mut value) } == 1)
+            .any(|_| _rdseed64_step(&mut value) == 1)
             .then_some(value)
     }
     #[target_feature(enable = "rdrand")]
     fn random() -> Option<u64> {
         let mut value = 0;
         (0..32)
-            // SAFETY: as above.
-            .any(|_| unsafe { _rdrand64_step(&mut value) } == 1)
+            .any(|_| _rdrand64_step(&mut value) == 1)
             .then_some(value)
     }
     if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & (1 << 18) != 0 {

@@ -33,7 +33,9 @@ pub(super) fn init() {
     unsafe {
         let cr0 = Cr0::read();
         Cr0::write(
-            (cr0 | Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::NUMERIC_ERROR | Cr0Flags::WRITE_PROTECT)
+            (cr0 | Cr0Flags::MONITOR_COPROCESSOR
+                | Cr0Flags::NUMERIC_ERROR
+                | Cr0Flags::WRITE_PROTECT)
                 - Cr0Flags::EMULATE_COPROCESSOR
                 - Cr0Flags::TASK_SWITCHED,
         );
@@ -121,7 +123,9 @@ impl Drop for Area {
 /// `area` must be an aligned area of [`area_size`] bytes whose header is zero or what XSAVE wrote.
 unsafe fn xsave(area: *mut u8) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack)) };
+    unsafe {
+        asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+    };
 }
 
 /// # Safety

@@ -41,7 +41,7 @@ impl TrapFrame {
     pub const SYSCALL: u64 = 0x100;
 
     /// Whether the interrupted code ran on the program's stack: signals and preemption are possible then.
-    pub fn from_user(&self) -> bool {
+    pub fn is_program(&self) -> bool {
         self.rsp < crate::mm::USER_END as u64
     }
 }

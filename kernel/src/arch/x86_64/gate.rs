@@ -24,14 +24,8 @@ const USER_STACK: usize = 16;
 unsafe extern "C" {
     fn elfin_gate_stubs();
     fn elfin_enter_user(frame: *const TrapFrame) -> !;
-    fn elfin_call_user(
-        entry: usize,
-        a: usize,
-        b: usize,
-        c: usize,
-        d: usize,
-        stack: usize,
-    ) -> usize;
+    fn elfin_call_user(entry: usize, a: usize, b: usize, c: usize, d: usize, stack: usize)
+    -> usize;
 }
 
 /// The address the program calls for a gate.

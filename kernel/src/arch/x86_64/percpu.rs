@@ -11,33 +11,33 @@ const IA32_GS_BASE: u32 = 0xc000_0101;
 /// What a CPU keeps for itself.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct PerCpu {
+pub(crate) struct PerCpu {
     /// Address of this block.
-    pub this: usize,
+    pub(crate) this: usize,
     /// Where entries from the program put their frame: the top of the running thread's kernel stack, or lower while the
     /// kernel calls the program.
-    pub kernel_stack: usize,
+    pub(crate) kernel_stack: usize,
     /// For the system call entry.
-    pub scratch: usize,
+    pub(crate) scratch: usize,
     /// The running thread.
-    pub current: usize,
+    pub(crate) current: usize,
     /// Index of this CPU.
-    pub id: usize,
+    pub(crate) id: usize,
     /// Its local APIC's id.
-    pub apic: u32,
+    pub(crate) apic: u32,
     /// Another thread should run.
-    pub need_resched: AtomicBool,
+    pub(crate) need_resched: AtomicBool,
     /// It runs its idle thread: TLB flushes may wait until it stops doing so.
-    pub idle: AtomicBool,
+    pub(crate) idle: AtomicBool,
     /// The TLB holds what it should not.
-    pub stale: AtomicBool,
+    pub(crate) stale: AtomicBool,
     /// Calls requested by other CPUs and not yet made (0 or 1).
-    pub call: AtomicUsize,
+    pub(crate) call: AtomicUsize,
 }
 
 impl PerCpu {
     /// A block for CPU `id`.
-    pub const fn new(id: usize, apic: u32) -> Self {
+    pub(crate) const fn new(id: usize, apic: u32) -> Self {
         Self {
             this: 0,
             kernel_stack: 0,
@@ -64,7 +64,7 @@ macro_rules! field {
     ($get:ident, $set:ident, $field:ident, $text:literal) => {
         #[doc = concat!("Reads ", $text, ". Stable only while interrupts are off.")]
         #[inline]
-        pub fn $get() -> usize {
+        pub(crate) fn $get() -> usize {
             let value;
             // SAFETY: GS points at this CPU's block from the first instructions on.
             unsafe {
@@ -75,7 +75,7 @@ macro_rules! field {
         }
         #[doc = concat!("Sets ", $text, ". Interrupts are off.")]
         #[inline]
-        pub fn $set(value: usize) {
+        pub(crate) fn $set(value: usize) {
             // SAFETY: as above; the block is written by its own CPU only.
             unsafe {
                 asm!("mov gs:[{}], {}", const offset_of!(PerCpu, $field), in(reg) value,
@@ -100,7 +100,7 @@ field!(
 
 /// This CPU's block. Interrupts must be off, or the caller must not mind being moved.
 #[inline]
-pub fn this() -> &'static PerCpu {
+pub(crate) fn this() -> &'static PerCpu {
     let at: usize;
     // SAFETY: GS points at this CPU's block, whose first word is its address.
     unsafe {
@@ -112,6 +112,6 @@ pub fn this() -> &'static PerCpu {
 
 /// The running thread.
 #[inline]
-pub fn current_thread() -> *const Thread {
+pub(crate) fn current_thread() -> *const Thread {
     core::ptr::with_exposed_provenance(current_address())
 }

@@ -7,9 +7,9 @@ use core::arch::asm;
 use spin::Once;
 
 /// 64-bit kernel code. The program runs with it, too.
-pub const CODE: u16 = 0x08;
+pub(super) const CODE: u16 = 0x08;
 /// Kernel data.
-pub const DATA: u16 = 0x10;
+pub(super) const DATA: u16 = 0x10;
 const TSS: u16 = 0x18;
 
 /// Landing stack of nearly every gate; NMI, #DF and #MC have their own.

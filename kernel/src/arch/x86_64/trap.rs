@@ -1,8 +1,9 @@
 //! Exceptions, interrupts and system calls, once the assembly has saved the interrupted state on the kernel stack.
 
 use super::{TrapFrame, apic, cpu, interrupt, percpu};
+use crate::mm::USER_END;
 use crate::process::signal::{self, Exception};
-use crate::{mm, sched, syscall, time};
+use crate::{exec, mm, sched, syscall, time};
 use core::sync::atomic::Ordering;
 use x86_64::instructions::interrupts;
 use x86_64::registers::control::Cr2;
@@ -29,7 +30,7 @@ pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
         PAGE_FAULT => page_fault(frame),
         NMI | DOUBLE_FAULT | MACHINE_CHECK => fatal(frame),
         0..32 => {
-            if !frame.from_user() {
+            if !frame.is_program() {
                 fatal(frame);
             }
             interrupts::enable();
@@ -71,7 +72,7 @@ pub(super) extern "C" fn elfin_syscall(frame: &mut TrapFrame) {
 
 /// What has to be done before the program goes on: other threads, signals.
 pub(crate) fn leave(frame: &mut TrapFrame) {
-    if !frame.from_user() {
+    if !frame.is_program() {
         return;
     }
     loop {
@@ -95,7 +96,11 @@ fn page_fault(frame: &mut TrapFrame) {
     }
     let result = mm::fault::page_fault(addr, error, frame);
     if let Err(fault) = result {
-        if !frame.from_user() {
+        if !frame.is_program() {
+            if addr < USER_END && frame.rflags & RFLAGS_IF != 0 {
+                // The loader, at work in place of the program's ld.so, was given a bad pointer or a bad object.
+                exec::loader_fault(addr);
+            }
             interrupts::disable();
             fatal(frame);
         }

@@ -409,7 +409,8 @@ impl Space {
         if !allowed {
             return Err(Fault::Protection);
         }
-        self.pages.bring_in(area, start, page, wanted == Wanted::Write)
+        self.pages
+            .bring_in(area, start, page, wanted == Wanted::Write)
     }
 }
 

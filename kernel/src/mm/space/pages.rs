@@ -101,7 +101,9 @@ impl Pages {
                 shared,
             } => {
                 let index = (*offset + (page - start) as u64) / PAGE as u64;
-                let found = source.page(index, *shared && write).map_err(out_of_memory)?;
+                let found = source
+                    .page(index, *shared && write)
+                    .map_err(out_of_memory)?;
                 if write && !shared {
                     let frame = copy(&found)?;
                     self.set_owned(entry, frame, area.prot);
