@@ -23,7 +23,7 @@ run: build $(IMAGE) ## boot Debian's python3 and numpy; CPUS=4 MACHINE=q35 (or m
 	$(ELFIN) run --cpus $(CPUS) --machine $(MACHINE) --image $(IMAGE) -- /usr/bin/python3 -c "$$(cat scripts/multiply.py)"
 
 $(IMAGE): | build
-	$(ELFIN) build -o $@ --deb python3,python3-numpy
+	$(ELFIN) build -o $@ --deb python3,python3-numpy,libopenblas0-pthread
 
 test: build ## run all tests
 	cargo test --release -p kernel --lib --target-dir target/kernel-test
