@@ -58,7 +58,11 @@ pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
     user::copy_in(args, &mut bytes)?;
     let field = |index: usize| u64::from_ne_bytes(core::array::from_fn(|i| bytes[index * 8 + i]));
     let (stack, stack_size) = (field(5) as usize, field(6) as usize);
-    if field(4) != 0 || (stack == 0) != (stack_size == 0) {
+    if field(4) != 0 {
+        // A signal at the end makes it a child, not a thread.
+        return Err(Errno::ENOSYS);
+    }
+    if (stack == 0) != (stack_size == 0) {
         return Err(Errno::EINVAL);
     }
     let request = Request {
