@@ -4,11 +4,16 @@
 //! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers.
 use super::{erofs::Inode, image::filesystem};
 use crate::{
-    mm::{PAGE, frame, frame::Frame, space::Page},
+    mm::{
+        PAGE, frame,
+        frame::Frame,
+        space::{self, Page},
+    },
     sync::Mutex,
     syscall::Errno,
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pages read from a device at a time.
@@ -17,6 +22,8 @@ const READ_AHEAD: u64 = 32;
 /// The data of one file.
 pub struct Content {
     inner: Mutex<Inner>,
+    /// Whether pages have been given out to be mapped.
+    mapped: AtomicBool,
 }
 
 struct Inner {
@@ -83,6 +90,21 @@ impl Content {
         };
         Self {
             inner: Mutex::new(inner),
+            mapped: AtomicBool::new(false),
+        }
+    }
+
+    /// For [`space::PageSource::key`].
+    pub fn key(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Makes mappings look again for the pages that hold the bytes `start..end`. The content's lock is not held: a page fault
+    /// takes the address space's lock first.
+    fn forget_mapped(&self, start: u64, end: u64, even_private: bool) {
+        if self.mapped.load(Ordering::Relaxed) {
+            let (from, to) = (start / PAGE as u64, end.div_ceil(PAGE as u64));
+            space::forget_file(self.key(), from, to, even_private);
         }
     }
 
@@ -116,7 +138,15 @@ impl Content {
 
     /// Writes at `offset`; fewer bytes when memory runs out.
     pub fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
-        self.inner.lock().write(offset, buf)
+        let mut inner = self.inner.lock();
+        let before = inner.pages.len();
+        let written = inner.write(offset, buf);
+        let copied = inner.pages.len() != before;
+        drop(inner);
+        if copied {
+            self.forget_mapped(offset, offset + buf.len() as u64, false);
+        }
+        written
     }
 
     /// Writes at the end; bytes written and the new end.
@@ -124,6 +154,9 @@ impl Content {
         let mut inner = self.inner.lock();
         let end = inner.size;
         let len = inner.write(end, buf)?;
+        drop(inner);
+        // The page the file ended in may have been copied up.
+        self.forget_mapped(end, end + 1, false);
         Ok((len, end + len as u64))
     }
 
@@ -133,10 +166,16 @@ impl Content {
             return Err(Errno::EFBIG);
         }
         let mut inner = self.inner.lock();
-        if size < inner.size {
+        let before = inner.size;
+        if size < before {
             inner.cut(size)?;
         }
         inner.size = size;
+        drop(inner);
+        if size < before {
+            self.forget_mapped(size, size + 1, false);
+            self.forget_mapped(size.next_multiple_of(PAGE as u64), u64::MAX, true);
+        }
         Ok(())
     }
 
@@ -154,6 +193,8 @@ impl Content {
             }
             at += part;
         }
+        drop(inner);
+        self.forget_mapped(offset, end, false);
         Ok(())
     }
 
@@ -207,6 +248,7 @@ impl Content {
 
     /// A page to map.
     pub fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
+        self.mapped.store(true, Ordering::Relaxed);
         let mut inner = self.inner.lock();
         if index >= inner.size.div_ceil(PAGE as u64) {
             return Err(Errno::EFAULT);

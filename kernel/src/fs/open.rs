@@ -190,6 +190,12 @@ impl PageSource for Pages {
             _ => Err(Errno::EFAULT),
         }
     }
+    fn key(&self) -> Option<usize> {
+        match &self.node.kind {
+            Kind::Regular(content) => Some(content.key()),
+            _ => None,
+        }
+    }
     fn identity(&self) -> (String, u64, u64) {
         let path = String::from_utf8_lossy(&self.path).into_owned();
         (path, self.node.dev, self.node.ino)

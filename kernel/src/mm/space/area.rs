@@ -32,6 +32,11 @@ pub trait PageSource: Send + Sync {
     /// The page with this index; `write` when a shared mapping is about to write to it. `EFAULT` past the end of the file
     /// (SIGBUS), `ENOMEM` without a frame.
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno>;
+    /// A number that tells the file from all others that are mapped, for [`super::forget_file`]; `None` when its pages are
+    /// this source's alone.
+    fn key(&self) -> Option<usize> {
+        None
+    }
     /// Name for /proc/self/maps, device and inode numbers.
     fn identity(&self) -> (String, u64, u64);
     /// Whether a shared mapping may write.
@@ -145,6 +150,21 @@ impl Area {
             } => !prot.contains(Prot::WRITE) || source.writable(),
             _ => true,
         }
+    }
+
+    /// Where pages `from..to` of a file are in this area, which starts at `start`.
+    pub(super) fn addresses(&self, start: usize, key: usize, from: u64, to: u64) -> Option<(usize, usize)> {
+        let Backing::File { source, offset, .. } = &self.backing else {
+            return None;
+        };
+        let first = *offset / PAGE as u64;
+        let last = first + ((self.end - start) / PAGE) as u64;
+        let (from, to) = (from.max(first), to.min(last));
+        if from >= to || source.key() != Some(key) {
+            return None;
+        }
+        let at = |index: u64| start + (index - first) as usize * PAGE;
+        Some((at(from), at(to)))
     }
 
     /// The line of /proc/self/maps.

@@ -268,6 +268,12 @@ pub fn forget(addr: usize, len: usize) -> Result<(), Errno> {
     if covered { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
+/// Forgets where pages `from..to` of a file are mapped: the file has other ones now, or none. What a program has written to
+/// private mappings stays, unless `even_private`. `key` is [`PageSource::key`].
+pub fn forget_file(key: usize, from: u64, to: u64, even_private: bool) {
+    SPACE.lock().forget_file(key, from, to, even_private, None);
+}
+
 /// Whether every page of the range is mapped (`madvise`, `msync`, `mlock`, …: `ENOMEM` if not).
 pub fn check_mapped(addr: usize, len: usize) -> Result<(), Errno> {
     let end = range(addr, len)?;
@@ -388,6 +394,18 @@ pub fn set_break_end(addr: usize) -> usize {
 }
 
 impl Space {
+    /// As [`forget_file`]; entries that refer to the frame `keep` stay.
+    fn forget_file(&mut self, key: usize, from: u64, to: u64, even_private: bool, keep: Option<u64>) {
+        let ranges: Vec<_> = self
+            .areas
+            .iter()
+            .filter_map(|(&start, area)| area.addresses(start, key, from, to))
+            .collect();
+        for (start, end) in ranges {
+            self.pages.forget(start, end, even_private, keep);
+        }
+    }
+
     fn fault(&mut self, addr: usize, wanted: Wanted) -> Result<(), Fault> {
         let page = addr & !(PAGE - 1);
         let (&start, area) = self
@@ -409,8 +427,21 @@ impl Space {
         if !allowed {
             return Err(Fault::Protection);
         }
-        self.pages
-            .bring_in(area, start, page, wanted == Wanted::Write)
+        let write = wanted == Wanted::Write;
+        self.pages.bring_in(area, start, page, write)?;
+        if let Backing::File {
+            source,
+            offset,
+            shared: true,
+        } = &area.backing
+            && write
+            && let Some(key) = source.key()
+        {
+            // The file may have a page of its own now, which other mappings have not heard of.
+            let index = (*offset + (page - start) as u64) / PAGE as u64;
+            self.forget_file(key, index, index + 1, false, pages::Pages::address(page));
+        }
+        Ok(())
     }
 }
 

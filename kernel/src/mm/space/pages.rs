@@ -236,6 +236,31 @@ impl Pages {
         }
     }
 
+    /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those whose
+    /// frame is `keep`.
+    pub(super) fn forget(&mut self, start: usize, end: usize, even_private: bool, keep: Option<u64>) {
+        let mut gone = Gone::default();
+        let mut changed = false;
+        walk(start, end, |page, entry| {
+            let old = entry.load(Ordering::Relaxed);
+            let owned = entry_flags(old).contains(Flags::OWNED);
+            if (even_private || !owned) && Some(entry_address(old)) != keep {
+                self.take_out(page, entry, &mut gone);
+                changed = true;
+            }
+        });
+        if changed {
+            paging::flush(start, end - start);
+        }
+        gone.free();
+    }
+
+    /// Physical address of the page that is there.
+    pub(super) fn address(page: usize) -> Option<u64> {
+        let entry = paging::entry(page, false)?.load(Ordering::Relaxed);
+        (entry != 0).then(|| entry_address(entry))
+    }
+
     /// Gives the pages of a range another protection.
     pub(super) fn protect(&mut self, start: usize, end: usize, prot: Prot) {
         let mut changed = false;
