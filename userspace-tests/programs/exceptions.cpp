@@ -5,6 +5,7 @@
 // args: uncaught
 // args: noexcept
 // exit: 0 134 134
+// stderr: any
 #include <stdexcept>
 #include <string>
 
