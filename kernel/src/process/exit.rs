@@ -3,7 +3,7 @@ use super::{futex, signal, table};
 use crate::{
     arch, exec, fs,
     mm::user,
-    sched,
+    sched::{self, Tid},
     sync::{Signals, Waiter},
     syscall::Errno,
 };
@@ -23,7 +23,8 @@ static EXITING: AtomicI32 = AtomicI32::new(0);
 pub(crate) fn claim_exit() {
     let me = sched::current_tid();
     match EXITING.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => {}
+        // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
+        Ok(_) => table::kick_others(me),
         Err(owner) if owner == me => {}
         Err(_) => {
             let waiter = Waiter::new();
@@ -32,6 +33,19 @@ pub(crate) fn claim_exit() {
                 let _ = waiter.wait(None, Signals::Ignore);
             }
         }
+    }
+}
+
+/// Whether another thread than `tid`, which is one of the program's, ends the program.
+pub(super) fn is_over_for(tid: Tid) -> bool {
+    let owner = EXITING.load(Ordering::Relaxed);
+    owner != 0 && owner != tid && tid != 0
+}
+
+/// Stops the calling thread for good when another one ends the program.
+pub(crate) fn stop_if_over() {
+    if is_over_for(sched::current_tid()) {
+        claim_exit();
     }
 }
 

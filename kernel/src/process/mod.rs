@@ -2,13 +2,14 @@
 //!
 //! There is one process and there will not be another: no fork, no exec, no children. Lock order, outermost first: signal
 //! dispositions ([`signal`]), the thread table, one thread's signal state.
+pub mod clock;
 pub mod clone;
 mod exit;
 pub mod futex;
 pub mod signal;
 mod table;
 
-pub(crate) use exit::claim_exit;
+pub(crate) use exit::{claim_exit, stop_if_over};
 pub use exit::{exit_by_signal, exit_group, exit_thread};
 pub use table::{adopt_main, cpu_time_ns, thread_ids, with_thread};
 

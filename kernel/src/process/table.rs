@@ -48,6 +48,25 @@ pub fn with_thread<R>(tid: Tid, f: impl FnOnce(&Thread) -> R) -> Option<R> {
     Some(f(&thread))
 }
 
+/// Whether there is a thread `tid`.
+pub(super) fn contains(tid: Tid) -> bool {
+    THREADS.lock().contains_key(&tid)
+}
+
+/// Has all threads but `me` pass through `signal::deliver` soon.
+pub(super) fn kick_others(me: Tid) {
+    let threads = THREADS.lock();
+    for thread in threads.values().filter(|thread| thread.tid != me) {
+        thread.kick();
+    }
+}
+
+/// CPU time that the thread `tid` has used, in nanoseconds. May be called in interrupt context.
+pub(super) fn thread_cpu_time_ns(tid: Tid) -> Option<u64> {
+    // Under the lock: a reference of our own could be the last one.
+    THREADS.lock().get(&tid).map(|thread| thread.cpu_time_ns())
+}
+
 /// Ids of all user threads, ascending.
 pub fn thread_ids() -> Vec<Tid> {
     THREADS.lock().keys().copied().collect()

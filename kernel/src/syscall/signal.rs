@@ -1,4 +1,8 @@
 //! Signal system calls: arguments in, [`crate::process::signal`] does the work.
+mod timer;
+
+pub use timer::*;
+
 use super::{
     Errno, SysResult,
     time::{Timespec, deadline_after},
@@ -8,7 +12,7 @@ use crate::{
     mm::user::{self, Plain},
     process::{
         PID,
-        signal::{self, Action, AltStack, LAST, SigInfo, itimer},
+        signal::{self, Action, AltStack, LAST, SigInfo},
     },
 };
 use linux_raw_sys::general as linux;
@@ -31,17 +35,6 @@ struct Stack {
 
 // SAFETY: integers that fill 24 bytes.
 unsafe impl Plain for Stack {}
-
-/// `struct itimerval`
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Interval {
-    interval: Timespec,
-    value: Timespec,
-}
-
-// SAFETY: two `Timespec`, themselves `Plain`, without padding.
-unsafe impl Plain for Interval {}
 
 /// Masks have 64 bits.
 fn check_size(size: usize) -> Result<(), Errno> {
@@ -169,10 +162,9 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
         return Err(Errno::EINVAL);
     }
     match info {
-        Some(info) => signal::send(Some(tid), info)?,
-        None => crate::process::with_thread(tid, |_| ()).ok_or(Errno::ESRCH)?,
+        Some(info) => signal::send(Some(tid), info).map(|_| 0),
+        None => crate::process::with_thread(tid, |_| 0).ok_or(Errno::ESRCH),
     }
-    Ok(0)
 }
 
 /// kill(2): there is only this process.
@@ -251,60 +243,4 @@ fn checked_stack(stack: Stack) -> Result<AltStack, Errno> {
 /// rt_sigreturn(2)
 pub fn rt_sigreturn(frame: &mut TrapFrame) -> SysResult {
     signal::sigreturn(frame)
-}
-
-/// alarm(2)
-pub fn alarm(seconds: usize) -> SysResult {
-    const SECOND: u64 = super::time::SECOND;
-    let (left, _) = itimer::set(u64::from(seconds as u32) * SECOND, 0);
-    // Rounded to the nearest second, but never to "no alarm was set".
-    let rounded = (left + SECOND / 2) / SECOND;
-    Ok(if left == 0 {
-        0
-    } else {
-        rounded.max(1) as usize
-    })
-}
-
-/// Only the real timer is there.
-fn check_timer(which: usize) -> Result<(), Errno> {
-    if which as u32 == linux::ITIMER_REAL {
-        Ok(())
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-fn write_interval(to: usize, (value, interval): (u64, u64)) -> SysResult {
-    if to != 0 {
-        let interval = Interval {
-            interval: Timespec::micros_from_ns(interval),
-            value: Timespec::micros_from_ns(value),
-        };
-        user::write(to, &interval)?;
-    }
-    Ok(0)
-}
-
-/// setitimer(2)
-pub fn setitimer(which: usize, new: usize, old: usize) -> SysResult {
-    check_timer(which)?;
-    let (value, interval) = match new {
-        // Linux takes a null pointer for zeros.
-        0 => (0, 0),
-        addr => {
-            let new: Interval = user::read(addr)?;
-            (new.value.micros_to_ns()?, new.interval.micros_to_ns()?)
-        }
-    };
-    write_interval(old, itimer::set(value, interval))
-}
-
-/// getitimer(2)
-pub fn getitimer(which: usize, to: usize) -> SysResult {
-    check_timer(which)?;
-    if to == 0 {
-        return Err(Errno::EFAULT);
-    }
-    write_interval(to, itimer::get())
 }

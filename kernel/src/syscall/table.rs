@@ -245,6 +245,11 @@ calls! {
     217 fs::getdents64 [Fd Pointer Size];
     218 process::set_tid_address [Pointer];
     221 fs::fadvise64 [Fd Size Size Hex];
+    222 signal::timer_create [Int Pointer Pointer];
+    223 signal::timer_settime [Int Hex Pointer Pointer];
+    224 signal::timer_gettime [Int Pointer];
+    225 signal::timer_getoverrun [Int];
+    226 signal::timer_delete [Int];
     227 time::clock_settime [Int String];
     228 time::clock_gettime [Int Pointer];
     229 time::clock_getres [Int Pointer];

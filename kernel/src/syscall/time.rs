@@ -1,9 +1,8 @@
-//! Clocks and sleeping. Left out: POSIX timers (`timer_create`), which glibc's users hardly need, and setting the clock's rate.
+//! Clocks and sleeping. Left out: setting the clock's rate.
 use super::{Errno, SysResult};
 use crate::{
     mm::user::{self, Plain},
-    process::{self, PID},
-    sched::Thread,
+    process::{self, clock::Clock, signal::timer},
     sync::{Signals, WaitError, Waiter},
     time::{Instant, realtime_ns, set_realtime_ns},
 };
@@ -69,62 +68,6 @@ pub(crate) fn deadline_at_realtime(ns: u64) -> Instant {
     deadline_after(ns.saturating_sub(realtime_ns()))
 }
 
-/// Clocks that programs can name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Clock {
-    Real,
-    /// Boot time included: the machine never sleeps.
-    Monotonic,
-    Process,
-    /// A thread's CPU time; 0 for the caller's.
-    Thread(i32),
-}
-
-impl Clock {
-    fn from_id(id: i32) -> Result<Self, Errno> {
-        if id < 0 {
-            return Self::from_cpu_clock(id);
-        }
-        Ok(match id as u32 {
-            linux::CLOCK_REALTIME
-            | linux::CLOCK_REALTIME_COARSE
-            | linux::CLOCK_REALTIME_ALARM
-            | linux::CLOCK_TAI => Self::Real,
-            linux::CLOCK_MONOTONIC
-            | linux::CLOCK_MONOTONIC_RAW
-            | linux::CLOCK_MONOTONIC_COARSE
-            | linux::CLOCK_BOOTTIME
-            | linux::CLOCK_BOOTTIME_ALARM => Self::Monotonic,
-            linux::CLOCK_PROCESS_CPUTIME_ID => Self::Process,
-            linux::CLOCK_THREAD_CPUTIME_ID => Self::Thread(0),
-            _ => return Err(Errno::EINVAL),
-        })
-    }
-
-    /// Ids that `clock_getcpuclockid` and `pthread_getcpuclockid` make: the inverted thread or process id above three bits, of which
-    /// bit 2 means a thread and the lower two the kind of time (3: a descriptor's clock).
-    fn from_cpu_clock(id: i32) -> Result<Self, Errno> {
-        let owner = !(id >> 3);
-        match (id & 3, id & 4 != 0) {
-            (3, _) => Err(Errno::EINVAL),
-            (_, true) => Ok(Self::Thread(owner)),
-            (_, false) if owner == 0 || owner == PID => Ok(Self::Process),
-            (_, false) => Err(Errno::EINVAL),
-        }
-    }
-
-    fn now_ns(self) -> Result<u64, Errno> {
-        Ok(match self {
-            Self::Real => realtime_ns(),
-            Self::Monotonic => Instant::now().0,
-            Self::Process => process::cpu_time_ns(),
-            Self::Thread(tid) => {
-                process::with_thread(tid, Thread::cpu_time_ns).ok_or(Errno::EINVAL)?
-            }
-        })
-    }
-}
-
 /// clock_gettime(2)
 pub fn clock_gettime(clock: usize, to: usize) -> SysResult {
     let now = Clock::from_id(clock as i32)?.now_ns()?;
@@ -138,6 +81,7 @@ pub fn clock_settime(clock: usize, from: usize) -> SysResult {
         return Err(Errno::EINVAL);
     }
     set_realtime_ns(user::read::<Timespec>(from)?.to_ns()?);
+    timer::clock_was_set();
     Ok(0)
 }
 
@@ -150,7 +94,7 @@ pub fn clock_getres(clock: usize, to: usize) -> SysResult {
     Ok(0)
 }
 
-/// clock_nanosleep(2), on the real-time and the monotonic clock.
+/// clock_nanosleep(2)
 pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: usize) -> SysResult {
     let clock = Clock::from_id(clock as i32)?;
     let ns = user::read::<Timespec>(request)?.to_ns()?;
@@ -160,8 +104,32 @@ pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: us
         (Clock::Monotonic, true) => sleep(Instant(ns), 0),
         (Clock::Real | Clock::Monotonic, false) => sleep(deadline_after(ns), remaining),
         (Clock::Thread(0), _) => Err(Errno::EINVAL),
-        _ => Err(Errno::EOPNOTSUPP),
+        (Clock::Process, true) => sleep_cpu(ns, 0),
+        (Clock::Process, false) => {
+            sleep_cpu(process::cpu_time_ns().saturating_add(ns), remaining)
+        }
+        (Clock::Thread(_), _) => Err(Errno::EOPNOTSUPP),
     }
+}
+
+/// Sleeps until the process has used `until` nanoseconds of CPU time; `remaining` as in [`sleep`].
+fn sleep_cpu(until: u64, remaining: usize) -> SysResult {
+    let waiter = Waiter::new();
+    loop {
+        let now = process::cpu_time_ns();
+        if now >= until {
+            return Ok(0);
+        }
+        let look = Clock::Process.look_at(until, now);
+        if waiter.wait(Some(look), Signals::Interrupt) == Err(WaitError::Interrupted) {
+            break;
+        }
+    }
+    if remaining != 0 {
+        let left = until.saturating_sub(process::cpu_time_ns());
+        user::write(remaining, &Timespec::from_ns(left))?;
+    }
+    Err(Errno::ERESTART_RESTARTBLOCK)
 }
 
 /// nanosleep(2)
@@ -296,13 +264,5 @@ mod tests {
         for (seconds, fraction) in [(-1, 0), (0, -1), (0, SECOND as i64)] {
             assert_eq!(Timespec { seconds, fraction }.to_ns(), Err(Errno::EINVAL));
         }
-    }
-
-    #[test]
-    fn cpu_clocks_are_decoded_as_glibc_makes_them() {
-        let thread_clock = (!7 << 3) | 6;
-        assert_eq!(Clock::from_id(thread_clock), Ok(Clock::Thread(7)));
-        assert_eq!(Clock::from_id((!PID << 3) | 2), Ok(Clock::Process));
-        assert_eq!(Clock::from_id((!9 << 3) | 2), Err(Errno::EINVAL));
     }
 }

@@ -1,12 +1,12 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
 //! system calls are restarted.
-use super::{Action, NO_RESTART, SigInfo, bit, fpstate, frame, itimer, with_state};
+use super::{Action, NO_RESTART, SigInfo, bit, fpstate, frame, with_state};
 use crate::{
     arch::TrapFrame,
     boot::config,
     exec, fs,
     mm::{self, USER_END, fault::Fault},
-    process::{claim_exit, exit_by_signal},
+    process::{claim_exit, exit_by_signal, stop_if_over},
     sched,
     syscall::Errno,
 };
@@ -114,8 +114,9 @@ pub(super) fn force(frame: &TrapFrame, info: SigInfo, fault_addr: Option<usize>)
 /// Delivers pending signals by changing `frame`; also restarts interrupted system calls. Called on the kernel stack with interrupts
 /// on, before each return to the program when [`super::pending`], and after a system call that failed with one of the `ERESTART`s.
 pub fn deliver(frame: &mut TrapFrame) {
-    while let Some((info, action)) = next() {
-        itimer::taken(&info);
+    stop_if_over();
+    while let Some((mut info, action)) = next() {
+        super::taken(&mut info);
         if action.is_handler() {
             restart(frame, Some(&action));
             if action.handler >= USER_END as u64 || frame::push(frame, &info, &action).is_err() {

@@ -10,6 +10,7 @@ use crate::{
 };
 use core::mem::offset_of;
 use linux_raw_sys::general as linux;
+use x86_64::VirtAddr;
 
 /// `struct rt_sigframe`.
 #[repr(C)]
@@ -205,7 +206,9 @@ impl Machine {
         }
     }
 
-    /// Puts the registers back. `EFAULT` when the program would not go on in its own half.
+    /// Puts the registers back. `EFAULT` for a stack that is not the program's, which would make it kernel code, and for an address
+    /// that `iretq` would fault on. Any other address is allowed: the program may have been interrupted in what it calls in the
+    /// kernel's half (gates, the vDSO's functions), and it can jump there all the same.
     fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
         let [
             r8,
@@ -227,7 +230,7 @@ impl Machine {
             rip,
             rflags,
         ] = self.registers;
-        if rip >= USER_END as u64 || rsp >= USER_END as u64 {
+        if VirtAddr::try_new(rip).is_err() || rsp >= USER_END as u64 {
             return Err(Errno::EFAULT);
         }
         let rflags = (frame.rflags & !USER_FLAGS) | (rflags & USER_FLAGS);
@@ -305,11 +308,18 @@ mod tests {
             (frame.rsp, frame.rip, frame.rflags),
             (0x1000, 0x2000, 0x240 | 1)
         );
-        saved.rip = 0xffff_8000_0000_0000;
-        assert_eq!(
-            Machine::of(&saved, 0, 0, 0).restore(&mut frame),
-            Err(Errno::EFAULT)
-        );
+        saved.rip = 0xffff_ffff_8000_0000;
+        assert_eq!(Machine::of(&saved, 0, 0, 0).restore(&mut frame), Ok(()));
+        for (rip, rsp) in [
+            (0x8000_0000_0000_0000, 0x1000),
+            (0x2000, 0xffff_8000_0000_0000),
+        ] {
+            (saved.rip, saved.rsp) = (rip, rsp);
+            assert_eq!(
+                Machine::of(&saved, 0, 0, 0).restore(&mut frame),
+                Err(Errno::EFAULT)
+            );
+        }
     }
 
     #[test]

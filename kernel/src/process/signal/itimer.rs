@@ -1,12 +1,14 @@
-//! The real interval timer (`setitimer(ITIMER_REAL)`, `alarm`): SIGALRM after a time, and again after each interval.
+//! Interval timers: the real one (`setitimer(ITIMER_REAL)`, `alarm`) sends SIGALRM after a time, and again after each interval;
+//! those of CPU time send SIGVTALRM and SIGPROF. All CPU time counts as the program's own, so these two run alike.
 //!
-//! As in Linux the next interval is armed when the signal is taken: a program that blocks SIGALRM gets one, not a pile.
+//! As in Linux the real timer's next interval is armed when the signal is taken: a program that blocks SIGALRM gets one, not a pile.
 use super::SigInfo;
 use crate::{
+    process::clock::{Clock, next_expiry},
     sync::SpinLock,
     time::{Instant, Timer},
 };
-use linux_raw_sys::general::{SI_KERNEL, SIGALRM};
+use linux_raw_sys::general::{SI_KERNEL, SIGALRM, SIGPROF, SIGVTALRM};
 
 struct Armed {
     /// Cancels the callback when dropped. Never dropped under the lock: that waits for a running callback.
@@ -68,10 +70,8 @@ pub(super) fn taken(info: &SigInfo) {
         _ => return,
     };
     let (expired_at, interval_ns) = due;
-    let mut timer = arm(
-        Instant(next_expiry(expired_at.0, interval_ns, now)),
-        interval_ns,
-    );
+    let (expires, _) = next_expiry(expired_at.0, interval_ns, now);
+    let mut timer = arm(Instant(expires), interval_ns);
     // Unless the program has set it anew meanwhile. What is left in `timer` is cancelled after the lock is released.
     if let Some(armed) = &mut *ARMED.lock()
         && armed.expires == expired_at
@@ -80,20 +80,103 @@ pub(super) fn taken(info: &SigInfo) {
     }
 }
 
-/// The first expiry after `now`, in steps of `interval` from `last`, which is past.
-fn next_expiry(last: u64, interval: u64, now: u64) -> u64 {
-    let missed = (now - last) / interval;
-    last.saturating_add((missed + 1).saturating_mul(interval))
+/// A timer of CPU time.
+struct CpuTimer {
+    signal: u32,
+    /// On the process's CPU clock; 0 when it is not armed.
+    expires: u64,
+    interval_ns: u64,
+    /// Counts armings: an alarm that comes late knows that it is not meant any more.
+    generation: usize,
+    /// Taken out before it is dropped without the lock, but by its own function.
+    alarm: Option<Timer>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::next_expiry;
+/// Which timer of CPU time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CpuTime {
+    /// `ITIMER_VIRTUAL`
+    Virtual,
+    /// `ITIMER_PROF`
+    Prof,
+}
 
-    #[test]
-    fn missed_intervals_are_skipped() {
-        assert_eq!(next_expiry(100, 10, 100), 110);
-        assert_eq!(next_expiry(100, 10, 109), 110);
-        assert_eq!(next_expiry(100, 10, 135), 140);
+static CPU_TIMERS: [SpinLock<CpuTimer>; 2] = [
+    SpinLock::new(CpuTimer::new(SIGVTALRM)),
+    SpinLock::new(CpuTimer::new(SIGPROF)),
+];
+
+impl CpuTimer {
+    const fn new(signal: u32) -> Self {
+        Self {
+            signal,
+            expires: 0,
+            interval_ns: 0,
+            generation: 0,
+            alarm: None,
+        }
+    }
+
+    fn setting(&self, now: u64) -> (u64, u64) {
+        match self.expires {
+            0 => (0, 0),
+            // Due but not noticed yet: not the 0 that means "not armed".
+            expires => (expires.saturating_sub(now).max(1000), self.interval_ns),
+        }
+    }
+
+    fn arm(&mut self, which: usize, now: u64) {
+        self.generation = self.generation.wrapping_add(1);
+        let arg = self.generation << 1 | which;
+        self.alarm = Some(Timer::arm(
+            Clock::Process.look_at(self.expires, now),
+            look,
+            arg,
+        ));
+    }
+}
+
+/// As [`get`], for a timer of CPU time.
+pub fn get_cpu(which: CpuTime) -> (u64, u64) {
+    let timer = CPU_TIMERS[which as usize].lock();
+    timer.setting(crate::process::cpu_time_ns())
+}
+
+/// As [`set`], for a timer of CPU time.
+pub fn set_cpu(which: CpuTime, value_ns: u64, interval_ns: u64) -> (u64, u64) {
+    let which = which as usize;
+    let mut timer = CPU_TIMERS[which].lock();
+    let now = crate::process::cpu_time_ns();
+    let old = timer.setting(now);
+    let alarm = timer.alarm.take();
+    timer.generation = timer.generation.wrapping_add(1);
+    timer.interval_ns = interval_ns;
+    timer.expires = 0;
+    if value_ns != 0 {
+        timer.expires = now.saturating_add(value_ns);
+        timer.arm(which, now);
+    }
+    drop(timer);
+    drop(alarm);
+    old
+}
+
+/// The alarm of a timer of CPU time: has so much been used? Runs in interrupt context.
+fn look(arg: usize) {
+    let which = arg & 1;
+    let mut timer = CPU_TIMERS[which].lock();
+    if timer.generation << 1 != arg & !1 {
+        return;
+    }
+    let now = crate::process::cpu_time_ns();
+    if now >= timer.expires {
+        super::send_process(timer.signal as i32);
+        timer.expires = match timer.interval_ns {
+            0 => 0,
+            interval => next_expiry(timer.expires, interval, now).0,
+        };
+    }
+    if timer.expires != 0 {
+        timer.arm(which, now);
     }
 }

@@ -2,19 +2,22 @@
 //!
 //! Stop signals have no effect: there is nobody to continue the program. Signals that the program ignores are dropped when they
 //! are sent, unless they are blocked, as in Linux.
+mod action;
 mod deliver;
 mod fpstate;
 mod frame;
 pub mod itimer;
 mod queue;
+pub mod timer;
 
+pub use action::{Action, AltStack};
 pub use deliver::{Exception, deliver, exception};
 pub(crate) use frame::stack_flags;
 pub use frame::{frame_size, sigreturn};
 pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
 
-use super::table::THREADS;
+use super::{exit, table::THREADS};
 use crate::{
     sched::{self, Thread, Tid},
     sync::{Signals, SpinLock, WaitError, Waiter},
@@ -34,77 +37,6 @@ pub(crate) const NO_RESTART: u64 = u64::MAX;
 
 /// Signals that cannot be blocked, caught or ignored.
 pub(crate) const UNBLOCKABLE: u64 = bit(linux::SIGKILL as i32) | bit(linux::SIGSTOP as i32);
-
-/// Signals without effect unless there is a handler.
-const IGNORED_BY_DEFAULT: u64 = bit(linux::SIGCHLD as i32)
-    | bit(linux::SIGURG as i32)
-    | bit(linux::SIGWINCH as i32)
-    | bit(linux::SIGCONT as i32)
-    | bit(linux::SIGSTOP as i32)
-    | bit(linux::SIGTSTP as i32)
-    | bit(linux::SIGTTIN as i32)
-    | bit(linux::SIGTTOU as i32);
-
-/// What is done with a signal: `struct sigaction` as the system call has it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Action {
-    /// Address, or `SIG_DFL` or `SIG_IGN`.
-    pub handler: u64,
-    /// `SA_*`
-    pub flags: u64,
-    /// Where the handler returns to.
-    pub restorer: u64,
-    /// Blocked while the handler runs.
-    pub mask: u64,
-}
-
-impl Action {
-    const DEFAULT: Self = Self {
-        handler: 0,
-        flags: 0,
-        restorer: 0,
-        mask: 0,
-    };
-    const IGNORE: u64 = 1;
-
-    /// Whether `signal` has no effect.
-    fn ignores(&self, signal: i32) -> bool {
-        self.handler == Self::IGNORE || (self.handler == 0 && IGNORED_BY_DEFAULT & bit(signal) != 0)
-    }
-
-    /// Whether there is a handler to call.
-    fn is_handler(&self) -> bool {
-        self.handler > Self::IGNORE
-    }
-
-    fn has(&self, flag: u32) -> bool {
-        self.flags & u64::from(flag) != 0
-    }
-}
-
-/// An alternate signal stack; size 0 for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AltStack {
-    /// Lowest address.
-    pub start: u64,
-    /// `SS_AUTODISARM` or 0.
-    pub flags: u32,
-    /// In bytes.
-    pub size: u64,
-}
-
-impl AltStack {
-    /// Whether code with this stack pointer runs on it.
-    pub fn contains(&self, rsp: u64) -> bool {
-        self.flags & linux::SS_AUTODISARM == 0 && self.covers(rsp)
-    }
-
-    /// Whether this stack pointer is one on it.
-    fn covers(&self, rsp: u64) -> bool {
-        rsp > self.start && rsp - self.start <= self.size
-    }
-}
 
 /// One thread's signal state.
 pub(crate) struct ThreadSignals {
@@ -194,9 +126,12 @@ impl Shared {
     }
 }
 
-/// Whether the current thread has something to deliver (cheap; called at each return to the program and by waits).
+/// Whether the current thread has something to deliver, or is to stop because the program ends (cheap; called at each return to the
+/// program and by waits).
 pub fn pending() -> bool {
-    sched::with_current(|thread| thread.state.signals.deliverable.load(Ordering::Acquire))
+    sched::with_current(|thread| {
+        thread.state.signals.deliverable.load(Ordering::Acquire) || exit::is_over_for(thread.tid)
+    })
 }
 
 /// Sends a signal of the kernel's to the process (the terminal's SIGINT, SIGALRM). May be called in interrupt context.
@@ -215,8 +150,9 @@ pub fn send_thread(tid: Tid, signal: i32) {
     let _ = send(Some(tid), info);
 }
 
-/// Sends a signal to one thread, or to the process. `ESRCH` without the thread, `EAGAIN` when the queue is full.
-pub fn send(to: Option<Tid>, info: SigInfo) -> Result<(), Errno> {
+/// Sends a signal to one thread, or to the process; whether it is pending now, and not ignored. `ESRCH` without the thread, `EAGAIN`
+/// when the queue is full.
+pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
     let wanted = bit(info.signal);
     let mut shared = SHARED.lock();
     let ignored = shared.action(info.signal).ignores(info.signal);
@@ -229,13 +165,13 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<(), Errno> {
     let thread = thread.ok_or(Errno::ESRCH)?;
     let mut state = thread.state.signals.state.lock();
     if ignored && (state.mask | state.awaited) & wanted == 0 {
-        return Ok(());
+        return Ok(false);
     }
     if to.is_none() {
         drop(state);
         shared.queue.push(info)?;
         Shared::assign(&threads, wanted);
-        return Ok(());
+        return Ok(true);
     }
     state.queue.push(info)?;
     if state.mask & wanted == 0 {
@@ -247,7 +183,28 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<(), Errno> {
             .store(true, Ordering::Release);
         thread.kick();
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Forgets the pending signal of a POSIX timer. Flags stay set, as in [`set_action`].
+fn discard_timer(id: i32, signal: i32, to: Option<Tid>) {
+    let mut shared = SHARED.lock();
+    match to {
+        None => shared.queue.discard_timer(id, signal),
+        Some(tid) => {
+            if let Some(thread) = THREADS.lock().get(&tid) {
+                let mut state = thread.state.signals.state.lock();
+                state.queue.discard_timer(id, signal);
+            }
+        }
+    }
+}
+
+/// To be called, without locks, for each signal that is taken out of a queue: a timer that sent it starts its next interval, and a
+/// POSIX timer's says how many the program has missed.
+pub(crate) fn taken(info: &mut SigInfo) {
+    itimer::taken(info);
+    timer::taken(info);
 }
 
 /// Finds takers for the process's pending signals after a thread has ended.
@@ -358,8 +315,8 @@ pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
         }
         info
     });
-    if let Some(info) = first {
-        itimer::taken(&info);
+    if let Some(mut info) = first {
+        taken(&mut info);
         return Ok(info);
     }
     let waiter = Waiter::new();
@@ -370,13 +327,13 @@ pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
             Err(WaitError::Interrupted) => break Errno::EINTR,
         }
     };
-    let info = with_state(|shared, state| {
+    let mut info = with_state(|shared, state| {
         state.mask |= state.awaited;
         state.awaited = 0;
         take(shared, state)
     });
-    if let Some(info) = &info {
-        itimer::taken(info);
+    if let Some(info) = &mut info {
+        taken(info);
     }
     info.ok_or(error)
 }

@@ -1,6 +1,7 @@
 //! Pending signals with what `siginfo_t` says about them.
 use crate::syscall::Errno;
 use alloc::collections::VecDeque;
+use linux_raw_sys::general as linux;
 
 /// Real-time signals that a queue holds at most (`RLIMIT_SIGPENDING`).
 pub(crate) const QUEUE_LIMIT: usize = 4096;
@@ -70,6 +71,11 @@ impl SigInfo {
         bytes
     }
 
+    /// The POSIX timer that sent it.
+    pub(super) fn timer(&self) -> Option<i32> {
+        (self.code == linux::SI_TIMER).then_some(self.fields[0] as i32)
+    }
+
     /// From what the program passes to `rt_sigqueueinfo`, which also names the signal.
     pub fn from_bytes(signal: i32, bytes: &[u8; Self::SIZE]) -> Self {
         let word = |at: usize| i32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]));
@@ -88,16 +94,20 @@ impl SigInfo {
 pub(crate) struct Queue {
     /// Mask of what is in it.
     set: u64,
+    /// Mask of the valid entries of `standard`.
+    standard_set: u64,
     standard: [SigInfo; STANDARD],
-    realtime: VecDeque<SigInfo>,
+    /// Real-time signals, and those of POSIX timers whatever their number, in the order they were sent.
+    queued: VecDeque<SigInfo>,
 }
 
 impl Queue {
     pub(crate) const fn new() -> Self {
         Self {
             set: 0,
+            standard_set: 0,
             standard: [SigInfo::NONE; STANDARD],
-            realtime: VecDeque::new(),
+            queued: VecDeque::new(),
         }
     }
 
@@ -106,17 +116,23 @@ impl Queue {
         self.set
     }
 
-    /// Adds a signal; a standard one that is pending already stays as it is. Allocates for real-time signals only.
+    /// Adds a signal; a standard one that is pending already stays as it is, unless a timer sends it. Allocates for signals that
+    /// queue up only.
     pub(crate) fn push(&mut self, info: SigInfo) -> Result<(), Errno> {
-        if let Some(place) = self.standard.get_mut((info.signal - 1) as usize) {
-            if self.set & bit(info.signal) == 0 {
+        let place = self
+            .standard
+            .get_mut((info.signal - 1) as usize)
+            .filter(|_| info.timer().is_none());
+        if let Some(place) = place {
+            if self.standard_set & bit(info.signal) == 0 {
                 *place = info;
+                self.standard_set |= bit(info.signal);
             }
         } else {
-            if self.realtime.len() >= QUEUE_LIMIT || self.realtime.try_reserve(1).is_err() {
+            if self.queued.len() >= QUEUE_LIMIT || self.queued.try_reserve(1).is_err() {
                 return Err(Errno::EAGAIN);
             }
-            self.realtime.push_back(info);
+            self.queued.push_back(info);
         }
         self.set |= bit(info.signal);
         Ok(())
@@ -126,6 +142,7 @@ impl Queue {
     pub(crate) fn force(&mut self, info: SigInfo) {
         if let Some(place) = self.standard.get_mut((info.signal - 1) as usize) {
             *place = info;
+            self.standard_set |= bit(info.signal);
             self.set |= bit(info.signal);
         }
     }
@@ -137,25 +154,36 @@ impl Queue {
             return None;
         }
         let signal = ready.trailing_zeros() as i32 + 1;
-        if let Some(place) = self.standard.get(signal as usize - 1) {
-            self.set &= !bit(signal);
-            return Some(*place);
-        }
-        let place = self
-            .realtime
-            .iter()
-            .position(|info| info.signal == signal)?;
-        let info = self.realtime.remove(place);
-        if !self.realtime.iter().any(|info| info.signal == signal) {
-            self.set &= !bit(signal);
-        }
+        let info = if self.standard_set & bit(signal) != 0 {
+            self.standard_set &= !bit(signal);
+            self.standard.get(signal as usize - 1).copied()
+        } else {
+            let place = self.queued.iter().position(|info| info.signal == signal);
+            place.and_then(|place| self.queued.remove(place))
+        };
+        self.update(signal);
         info
     }
 
-    /// Forgets all of `signal`.
+    /// Sets the bit of `signal` to whether it is pending.
+    fn update(&mut self, signal: i32) {
+        let pending = self.standard_set & bit(signal) != 0
+            || self.queued.iter().any(|info| info.signal == signal);
+        self.set = (self.set & !bit(signal)) | if pending { bit(signal) } else { 0 };
+    }
+
+    /// Forgets all of `signal` but what timers have sent: they go on when their signals are taken, which has no effect then.
     pub(crate) fn discard(&mut self, signal: i32) {
-        self.set &= !bit(signal);
-        self.realtime.retain(|info| info.signal != signal);
+        self.standard_set &= !bit(signal);
+        self.queued
+            .retain(|info| info.signal != signal || info.timer().is_some());
+        self.update(signal);
+    }
+
+    /// Forgets what the POSIX timer `id` has sent, which is `signal`.
+    pub(super) fn discard_timer(&mut self, id: i32, signal: i32) {
+        self.queued.retain(|info| info.timer() != Some(id));
+        self.update(signal);
     }
 }
 
@@ -175,6 +203,22 @@ mod tests {
             .collect();
         assert_eq!(codes, [(10, 1), (40, 1), (40, 2)]);
         assert_eq!(queue.set(), 0);
+    }
+
+    #[test]
+    fn timers_signals_queue_whatever_their_number() {
+        let mut queue = Queue::new();
+        let timer = |id| SigInfo {
+            fields: [id, 0, 0, 0],
+            ..SigInfo::from_kernel(10, linux::SI_TIMER, 0)
+        };
+        queue.push(timer(1)).unwrap();
+        queue.push(SigInfo::from_program(10, 0)).unwrap();
+        queue.push(timer(2)).unwrap();
+        queue.discard_timer(1, 10);
+        queue.discard(10);
+        assert_eq!(queue.pop(u64::MAX), Some(timer(2)));
+        assert_eq!((queue.pop(u64::MAX), queue.set()), (None, 0));
     }
 
     #[test]
