@@ -84,6 +84,8 @@ pub fn exit_thread(status: i32) -> ! {
     if table::remove(tid) {
         exit_group(status);
     }
+    // After that: who wants such a futex now finds that its owner is gone.
+    futex::pi::release_owned(tid);
     signal::retarget_all();
     if clear != 0 && user::write(clear, &0u32).is_ok() {
         futex::wake(clear, 1, u32::MAX);
@@ -134,9 +136,13 @@ fn release_robust(addr: usize, tid: i32, pi: bool, pending: bool) -> Result<(), 
         if value & FUTEX_TID_MASK != tid as u32 {
             return Ok(());
         }
+        if pi {
+            futex::pi::owner_died(addr, tid)?;
+            return Ok(());
+        }
         let dead = (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
         if user::cmpxchg_u32(addr, value, dead)? == value {
-            if !pi && value & FUTEX_WAITERS != 0 {
+            if value & FUTEX_WAITERS != 0 {
                 futex::wake(addr, 1, u32::MAX);
             }
             return Ok(());

@@ -286,11 +286,13 @@ calls! {
     277 fs::sync_file_range [Fd Size Size Hex];
     280 fs::utimensat [Fd String Pointer Hex];
     281 fs::epoll_pwait [Fd Pointer Int Pointer Pointer Size];
+    282 fs::signalfd [Fd Pointer Size];
     283 fs::timerfd_create [Int Hex];
     284 fs::eventfd [Size];
     285 fs::fallocate [Fd Octal Size Size];
     286 fs::timerfd_settime [Fd Hex Pointer Pointer];
     287 fs::timerfd_gettime [Fd Int];
+    289 fs::signalfd4 [Fd Pointer Size Hex];
     290 fs::eventfd2 [Size Hex];
     291 fs::epoll_create1 [Hex];
     292 fs::dup3 [Pointer Pointer Hex];
@@ -319,6 +321,7 @@ calls! {
     437 fs::openat2 [Fd String Int Size];
     439 fs::faccessat2 [Fd String Octal Hex];
     441 fs::epoll_pwait2 [Fd Pointer Int Pointer Pointer Size];
+    449 process::futex_waitv [Pointer Int Hex Pointer Int];
 }
 
 /// A call's name.

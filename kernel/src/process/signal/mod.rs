@@ -171,9 +171,11 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
         drop(state);
         shared.queue.push(info)?;
         Shared::assign(&threads, wanted);
+        ARRIVALS.announce();
         return Ok(true);
     }
     state.queue.push(info)?;
+    ARRIVALS.announce();
     if state.mask & wanted == 0 {
         drop(state);
         thread
@@ -184,6 +186,49 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
         thread.kick();
     }
     Ok(true)
+}
+
+/// What descriptors of signalfd(2) wait for.
+pub struct Arrivals {
+    count: AtomicU64,
+    queue: WaitQueue,
+}
+
+/// Signals that have become pending.
+pub static ARRIVALS: Arrivals = Arrivals {
+    count: AtomicU64::new(0),
+    queue: WaitQueue::new(),
+};
+
+impl Arrivals {
+    fn announce(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.queue.wake_all();
+    }
+
+    /// How many there have been.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Is woken when there is another.
+    pub fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+}
+
+/// Takes a signal in `set` that is pending for the current thread, if there is one.
+pub fn take(set: u64) -> Option<SigInfo> {
+    let set = set & !UNBLOCKABLE;
+    let mut info =
+        with_state(|shared, state| state.queue.pop(set).or_else(|| shared.queue.pop(set)))?;
+    taken(&mut info);
+    Some(info)
+}
+
+/// Signals pending for the current thread, blocked or not.
+pub fn pending_set() -> u64 {
+    with_state(|shared, state| state.queue.set() | shared.queue.set())
 }
 
 /// Forgets the pending signal of a POSIX timer. Flags stay set, as in [`set_action`].

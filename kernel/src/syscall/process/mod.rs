@@ -1,25 +1,23 @@
-//! System calls about the process and its threads. [`identity`] has who it is, [`limits`] what it may use and has used,
+//! System calls about the process and its threads. [`identity`] has who it is, [`futexes`] what its threads sleep on, [`limits`] what it may use and has used,
 //! [`scheduling`] where and when it runs, [`system`] what it asks about the machine.
+mod futexes;
 mod identity;
 mod limits;
 mod scheduling;
 mod system;
 
+pub use futexes::*;
 pub use identity::*;
 pub use limits::*;
 pub use scheduling::*;
 pub use system::*;
 
-use super::{
-    Errno, SysResult,
-    time::{Timespec, deadline_after, deadline_at_realtime},
-};
+use super::{Errno, SysResult};
 use crate::{
     arch::TrapFrame,
     mm::user,
-    process::{self, clone::Request, futex as futexes},
+    process::{self, clone::Request},
     sched,
-    time::Instant,
 };
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
@@ -121,85 +119,4 @@ pub fn set_tid_address(addr: usize) -> SysResult {
         thread.state.clear_child_tid.store(addr, Ordering::Relaxed);
         thread.tid as usize
     }))
-}
-
-/// Size of `struct robust_list_head`.
-const ROBUST_HEAD: usize = 24;
-
-/// set_robust_list(2)
-pub fn set_robust_list(head: usize, len: usize) -> SysResult {
-    if len != ROBUST_HEAD {
-        return Err(Errno::EINVAL);
-    }
-    sched::with_current(|thread| thread.state.robust_list.store(head, Ordering::Relaxed));
-    Ok(0)
-}
-
-/// get_robust_list(2)
-pub fn get_robust_list(tid: usize, head: usize, len: usize) -> SysResult {
-    let list = process::with_thread(tid as i32, |thread| {
-        thread.state.robust_list.load(Ordering::Relaxed)
-    });
-    user::write(head, &(list.ok_or(Errno::ESRCH)? as u64))?;
-    user::write(len, &(ROBUST_HEAD as u64))?;
-    Ok(0)
-}
-
-/// futex(2)
-pub fn futex(
-    addr: usize,
-    op: usize,
-    value: usize,
-    timeout: usize,
-    second: usize,
-    value3: usize,
-) -> SysResult {
-    let op = op as u32;
-    let (value, value3) = (value as u32, value3 as u32);
-    let command = op & !(linux::FUTEX_PRIVATE_FLAG | linux::FUTEX_CLOCK_REALTIME);
-    let realtime = op & linux::FUTEX_CLOCK_REALTIME != 0;
-    if realtime && !matches!(command, linux::FUTEX_WAIT | linux::FUTEX_WAIT_BITSET) {
-        return Err(Errno::ENOSYS);
-    }
-    // Linux wakes one even when asked for none.
-    let count = (value as i32).max(1) as usize;
-    match command {
-        linux::FUTEX_WAIT => {
-            let deadline = read_timeout(timeout)?.map(deadline_after);
-            futexes::wait(addr, value, u32::MAX, deadline).map(|()| 0)
-        }
-        linux::FUTEX_WAIT_BITSET => {
-            let at = if realtime {
-                deadline_at_realtime
-            } else {
-                Instant
-            };
-            futexes::wait(addr, value, value3, read_timeout(timeout)?.map(at)).map(|()| 0)
-        }
-        linux::FUTEX_WAKE => futexes::check(addr).map(|()| futexes::wake(addr, count, u32::MAX)),
-        linux::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL),
-        linux::FUTEX_WAKE_BITSET => {
-            futexes::check(addr).map(|()| futexes::wake(addr, count, value3))
-        }
-        linux::FUTEX_REQUEUE | linux::FUTEX_CMP_REQUEUE => {
-            let expected = (command == linux::FUTEX_CMP_REQUEUE).then_some(value3);
-            // The timeout's place has the number to move. Negative numbers are errors here, 0 is 0.
-            let wake_count = usize::try_from(value as i32).map_err(|_| Errno::EINVAL)?;
-            let move_count = usize::try_from(timeout as i32).map_err(|_| Errno::EINVAL)?;
-            futexes::requeue(addr, second, wake_count, move_count, expected)
-        }
-        linux::FUTEX_WAKE_OP => {
-            let second_count = (timeout as i32).max(1) as usize;
-            futexes::wake_op(addr, second, count, second_count, value3)
-        }
-        _ => Err(Errno::ENOSYS),
-    }
-}
-
-/// A timeout in nanoseconds; `None` without one.
-fn read_timeout(addr: usize) -> Result<Option<u64>, Errno> {
-    match addr {
-        0 => Ok(None),
-        addr => user::read::<Timespec>(addr)?.to_ns().map(Some),
-    }
 }

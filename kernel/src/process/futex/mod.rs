@@ -2,10 +2,18 @@
 //!
 //! A word's key is its address: there is one address space, so private and shared futexes are the same. The value is compared
 //! and the sleeper entered under the lock of the word's bucket, and who changes the word takes that lock to wake, so no wake-up
-//! falls in between. Left out: priority inheritance and `futex_waitv`; an absolute real-time timeout does not follow later
-//! changes of the clock.
+//! falls in between. Left out: an absolute real-time timeout does not follow later changes of the clock. [`pi`] has the futexes
+//! that the kernel hands over.
+mod op;
+pub mod pi;
+mod vector;
+
+pub use op::wake_op;
+pub use vector::{Watched, wait_any};
+
 use crate::{
     mm::user,
+    sched::Tid,
     sync::{Signals, SpinLock, WaitError, Waiter},
     syscall::Errno,
     time::Instant,
@@ -19,6 +27,9 @@ struct Sleeper {
     /// The word slept on. Written only by requeueing, under the locks of the old and the new bucket.
     key: AtomicUsize,
     bitset: u32,
+    /// The priority-inheritance futex that is to be handed over to it, and its thread's id; 0 for none. It is asleep on that futex, or
+    /// on another word until it is requeued.
+    pi: (usize, Tid),
     /// Set when a waker has taken it out of its bucket.
     woken: AtomicBool,
 }
@@ -51,21 +62,8 @@ pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> 
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }
-    let sleeper = Sleeper::new(addr, bitset);
-    loop {
-        let mut bucket = TABLE[bucket_index(addr)].lock();
-        match user::load_u32_nofault(addr) {
-            Some(now) if now == value => {
-                bucket.push_back(Arc::clone(&sleeper));
-                break;
-            }
-            Some(_) => return Err(Errno::EAGAIN),
-            None => {
-                drop(bucket);
-                user::load_u32(addr)?;
-            }
-        }
-    }
+    let sleeper = Sleeper::new(Waiter::new(), addr, bitset, (0, 0));
+    sleeper.enter(value)?;
     sleeper
         .sleep(deadline, Signals::Interrupt)
         .map_err(|error| match error {
@@ -76,13 +74,41 @@ pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> 
 }
 
 impl Sleeper {
-    fn new(key: usize, bitset: u32) -> Arc<Self> {
+    fn new(waiter: Arc<Waiter>, key: usize, bitset: u32, pi: (usize, Tid)) -> Arc<Self> {
         Arc::new(Self {
-            waiter: Waiter::new(),
+            waiter,
             key: AtomicUsize::new(key),
             bitset,
+            pi,
             woken: AtomicBool::new(false),
         })
+    }
+
+    fn key(&self) -> usize {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
+    /// Enters its bucket if the program's word has `value`; `EAGAIN` if not.
+    fn enter(self: &Arc<Self>, value: u32) -> Result<(), Errno> {
+        let addr = self.key();
+        loop {
+            let mut bucket = TABLE[bucket_index(addr)].lock();
+            match user::load_u32_nofault(addr) {
+                Some(now) if now == value => {
+                    bucket.push_back(Arc::clone(self));
+                    return Ok(());
+                }
+                Some(_) => return Err(Errno::EAGAIN),
+                None => {
+                    drop(bucket);
+                    user::load_u32(addr)?;
+                }
+            }
+        }
     }
 
     /// Sleeps until woken; the sleeper is in a bucket before and in none afterwards.
@@ -93,7 +119,7 @@ impl Sleeper {
     ) -> Result<(), WaitError> {
         loop {
             let result = self.waiter.wait(deadline, signals);
-            if self.woken.load(Ordering::Acquire) {
+            if self.is_woken() {
                 return Ok(());
             }
             if let Err(error) = result {
@@ -106,13 +132,13 @@ impl Sleeper {
     /// Takes itself out of its bucket; false when a waker already did.
     fn leave(self: &Arc<Self>) -> bool {
         loop {
-            let key = self.key.load(Ordering::Relaxed);
+            let key = self.key();
             let mut bucket = TABLE[bucket_index(key)].lock();
             if let Some(place) = bucket.iter().position(|other| Arc::ptr_eq(self, other)) {
                 let _me = bucket.remove(place);
                 return true;
             }
-            if self.woken.load(Ordering::Acquire) {
+            if self.is_woken() {
                 return false;
             }
             // Requeued meanwhile: look in the other bucket.
@@ -120,7 +146,7 @@ impl Sleeper {
     }
 }
 
-/// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket.
+/// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket; not those that wait for a futex to be handed over.
 fn take(
     bucket: &mut VecDeque<Arc<Sleeper>>,
     key: usize,
@@ -131,7 +157,7 @@ fn take(
     let mut place = 0;
     while taken.len() < count && place < bucket.len() {
         let sleeper = &bucket[place];
-        if sleeper.key.load(Ordering::Relaxed) == key && sleeper.bitset & bitset != 0 {
+        if sleeper.key() == key && sleeper.bitset & bitset != 0 && sleeper.pi.0 == 0 {
             taken.extend(bucket.remove(place));
         } else {
             place += 1;
@@ -215,90 +241,11 @@ pub fn requeue(
     }
 }
 
-/// `FUTEX_WAKE_OP`: changes the word at `second` as `operation` says, wakes `count` sleepers on `first` and, if the old value
-/// compares as `operation` says, `second_count` on `second`; how many.
-pub fn wake_op(
-    first: usize,
-    second: usize,
-    count: usize,
-    second_count: usize,
-    operation: u32,
-) -> Result<usize, Errno> {
-    check(first)?;
-    check(second)?;
-    let operation = WakeOp::decode(operation)?;
-    // The bucket locks need not be held: a sleeper that saw the old value is in its bucket before the wake-ups below.
-    let old = loop {
-        let old = user::load_u32(second)?;
-        if user::cmpxchg_u32(second, old, operation.apply(old))? == old {
-            break old;
-        }
-    };
-    let mut woken = wake(first, count, u32::MAX);
-    if operation.compares(old) {
-        woken += wake(second, second_count, u32::MAX);
-    }
-    Ok(woken)
-}
-
-/// The operation of `FUTEX_WAKE_OP`, decoded from its word: 4 bits operation, 4 bits comparison, two signed 12-bit arguments.
-struct WakeOp {
-    operation: u32,
-    argument: u32,
-    comparison: u32,
-    compared: i32,
-}
-
-impl WakeOp {
-    fn decode(word: u32) -> Result<Self, Errno> {
-        let operation = word >> 28;
-        // Shifting up and down again extends the sign.
-        let argument = (((word << 8) as i32) >> 20) as u32;
-        let decoded = Self {
-            operation: operation & 7,
-            // Bit 3 (FUTEX_OP_ARG_SHIFT): the argument is a bit number.
-            argument: if operation & 8 != 0 {
-                1 << (argument & 31)
-            } else {
-                argument
-            },
-            comparison: (word >> 24) & 15,
-            compared: ((word << 20) as i32) >> 20,
-        };
-        if decoded.operation > 4 || decoded.comparison > 5 {
-            return Err(Errno::ENOSYS);
-        }
-        Ok(decoded)
-    }
-
-    fn apply(&self, old: u32) -> u32 {
-        match self.operation {
-            0 => self.argument,
-            1 => old.wrapping_add(self.argument),
-            2 => old | self.argument,
-            3 => old & !self.argument,
-            _ => old ^ self.argument,
-        }
-    }
-
-    fn compares(&self, old: u32) -> bool {
-        let old = old as i32;
-        match self.comparison {
-            0 => old == self.compared,
-            1 => old != self.compared,
-            2 => old < self.compared,
-            3 => old <= self.compared,
-            4 => old > self.compared,
-            _ => old >= self.compared,
-        }
-    }
-}
-
 /// Sleeps while a word of the kernel's is `value`, whatever signals come. May return early.
 pub fn wait_kernel(word: &AtomicU32, value: u32) {
     let key = word.as_ptr() as usize;
     let sleeper = {
-        let sleeper = Sleeper::new(key, u32::MAX);
+        let sleeper = Sleeper::new(Waiter::new(), key, u32::MAX, (0, 0));
         let mut bucket = TABLE[bucket_index(key)].lock();
         if word.load(Ordering::Acquire) != value {
             return;
@@ -318,22 +265,6 @@ pub fn wake_kernel(word: &AtomicU32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wake_op_is_decoded_with_signs() {
-        // FUTEX_OP(FUTEX_OP_ADD, -1, FUTEX_OP_CMP_GT, -2)
-        let op = WakeOp::decode((1 << 28) | (4 << 24) | (0xfff << 12) | 0xffe).unwrap();
-        assert_eq!(op.apply(5), 4);
-        assert!(op.compares(u32::MAX));
-        assert!(!op.compares(-2i32 as u32));
-    }
-
-    #[test]
-    fn wake_op_shifts_its_argument() {
-        // FUTEX_OP(FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT, 4, FUTEX_OP_CMP_EQ, 0)
-        let op = WakeOp::decode((10 << 28) | (4 << 12)).unwrap();
-        assert_eq!(op.apply(1), 0x11);
-    }
 
     #[test]
     fn buckets_are_within_the_table() {
