@@ -20,6 +20,7 @@ pub mod path;
 pub mod pipe;
 pub mod proc;
 pub mod proc_system;
+pub mod signalfd;
 pub mod socket;
 pub mod system;
 pub mod tree;

@@ -20,12 +20,12 @@ pub(crate) use queue::{QUEUE_LIMIT, bit};
 use super::{exit, table::THREADS};
 use crate::{
     sched::{self, Thread, Tid},
-    sync::{Signals, SpinLock, WaitError, Waiter},
+    sync::{Signals, SpinLock, WaitError, WaitQueue, Waiter},
     syscall::{Errno, SysResult},
     time::Instant,
 };
 use alloc::{collections::BTreeMap, sync::Arc};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use queue::Queue;
 

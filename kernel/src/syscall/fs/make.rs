@@ -6,6 +6,7 @@ use crate::{
         event::{EventFd, TimerFd},
         open::NodeFile,
         pipe,
+        signalfd::SignalFd,
         tree::{Kind, Node, dev},
     },
     mm::user,
@@ -73,6 +74,31 @@ pub fn eventfd2(count: usize, flags: usize) -> SysResult {
     );
     fs::install(
         file,
+        flags & linux::EFD_CLOEXEC != 0,
+        flags & linux::EFD_NONBLOCK != 0,
+    )
+}
+
+/// signalfd(2)
+pub fn signalfd(fd: usize, mask: usize, size: usize) -> SysResult {
+    signalfd4(fd, mask, size, 0)
+}
+
+/// signalfd4(2); its flags are eventfd's.
+pub fn signalfd4(fd: usize, mask: usize, size: usize, flags: usize) -> SysResult {
+    let flags = flags as u32;
+    if flags & !(linux::EFD_CLOEXEC | linux::EFD_NONBLOCK) != 0 || size != 8 {
+        return Err(Errno::EINVAL);
+    }
+    let set: u64 = user::read(mask)?;
+    if fd as i32 != -1 {
+        let open = descriptor::get(fd as i32)?;
+        let file = downcast::<SignalFd>(&*open.file).ok_or(Errno::EINVAL)?;
+        file.set(set);
+        return Ok(fd);
+    }
+    fs::install(
+        SignalFd::new(set),
         flags & linux::EFD_CLOEXEC != 0,
         flags & linux::EFD_NONBLOCK != 0,
     )
