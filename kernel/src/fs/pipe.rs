@@ -96,9 +96,14 @@ impl Ring {
     /// Takes out what there is; how much.
     pub fn pop(&mut self, to: &mut [u8]) -> usize {
         let total = self.peek(to);
-        self.start = (self.start + total) % CAPACITY;
-        self.len -= total;
+        self.skip(total);
         total
+    }
+    /// Forgets as much of what there is.
+    pub fn skip(&mut self, len: usize) {
+        let len = len.min(self.len);
+        self.start = (self.start + len) % CAPACITY;
+        self.len -= len;
     }
 }
 

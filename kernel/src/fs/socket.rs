@@ -1,19 +1,37 @@
-//! Pairs of connected stream sockets (socketpair(2) of `AF_UNIX`). There is no other networking, and no passing of
+//! Pairs of connected sockets (socketpair(2) of `AF_UNIX`): streams, datagrams, sequenced packets. There is no other networking, and no passing of
 //! descriptors: there is no other process to pass them to.
-use super::{File, Metadata, Poll, pipe::Ring, tree::next_ino};
+use super::{
+    File, Metadata, Poll,
+    pipe::{CAPACITY, Ring},
+    tree::next_ino,
+};
 use crate::{
     mm::user,
     sync::{Signals, SpinLock, WaitQueue},
     syscall::Errno,
     time::Instant,
 };
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, format, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::{general as linux, ioctl};
 
 const CHUNK: usize = 8192;
+/// Messages that may wait (Linux: `net.unix.max_dgram_qlen` plus one is 11; pipes of messages are longer here).
+const MOST: usize = 278;
+
+/// What keeps of the boundaries between what is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Nothing.
+    Stream = 1,
+    /// Each sending is a message.
+    Datagram = 2,
+    /// As datagrams, with an end.
+    SeqPacket = 5,
+}
 
 struct Pair {
+    kind: Kind,
     state: SpinLock<State>,
     queue: WaitQueue,
     activity: AtomicU64,
@@ -22,6 +40,8 @@ struct Pair {
 struct State {
     /// What side `n` is to receive.
     rings: [Ring; 2],
+    /// Lengths of the messages in there, unless it is a stream.
+    messages: [VecDeque<usize>; 2],
     /// Side `n` receives no more (its own shutdown, or the peer's of sending).
     ended: [bool; 2],
     /// Side `n` was closed.
@@ -38,10 +58,12 @@ pub struct Socket {
 }
 
 /// A connected pair.
-pub fn pair() -> (Arc<Socket>, Arc<Socket>) {
+pub fn pair(kind: Kind) -> (Arc<Socket>, Arc<Socket>) {
     let pair = Arc::new(Pair {
+        kind,
         state: SpinLock::new(State {
             rings: [Ring::new(), Ring::new()],
+            messages: [VecDeque::new(), VecDeque::new()],
             ended: [false; 2],
             closed: [false; 2],
         }),
@@ -91,6 +113,79 @@ impl Socket {
         }
     }
 
+    /// What it keeps of boundaries.
+    pub fn kind(&self) -> Kind {
+        self.pair.kind
+    }
+
+    /// recv(2) of one message: bytes stored, and its length. What does not fit is lost.
+    pub fn receive_message(
+        &self,
+        buf: &mut [u8],
+        nonblock: bool,
+        peek: bool,
+    ) -> Result<(usize, usize), Errno> {
+        let side = self.side;
+        let mut stored = 0;
+        let len = self.wait(0, nonblock, || {
+            let mut state = self.pair.state.lock();
+            let Some(&len) = state.messages[side].front() else {
+                let ended = state.ended[side]
+                    || (state.closed[1 - side] && self.pair.kind == Kind::SeqPacket);
+                return ended.then_some(Ok(0));
+            };
+            stored = len.min(buf.len());
+            let to = &mut buf[..stored];
+            if peek {
+                state.rings[side].peek(to);
+            } else {
+                state.messages[side].pop_front();
+                state.rings[side].pop(to);
+                state.rings[side].skip(len - stored);
+            }
+            Some(Ok(len))
+        })?;
+        if !peek {
+            self.pair.changed();
+        }
+        Ok((stored, len))
+    }
+
+    /// send(2) of one message: all of it or nothing.
+    pub fn send_message(&self, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
+        let peer = 1 - self.side;
+        if buf.len() > CAPACITY {
+            return Err(Errno::EMSGSIZE);
+        }
+        self.supply(peer)?;
+        let len = self.wait(1, nonblock, || {
+            let mut state = self.pair.state.lock();
+            if state.closed[peer] && self.pair.kind == Kind::Datagram {
+                return Some(Err(Errno::ECONNREFUSED));
+            }
+            if state.ended[peer] || state.closed[peer] {
+                return Some(Err(Errno::EPIPE));
+            }
+            let fits = state.rings[peer].space() >= buf.len() && state.messages[peer].len() < MOST;
+            fits.then(|| {
+                state.rings[peer].push(buf);
+                state.messages[peer].push_back(buf.len());
+                Ok(buf.len())
+            })
+        })?;
+        self.pair.changed();
+        Ok(len)
+    }
+
+    /// Sees to it that what is to be received has somewhere to go.
+    fn supply(&self, side: usize) -> Result<(), Errno> {
+        if self.pair.state.lock().rings[side].wants_memory() {
+            let memory = Ring::memory()?;
+            self.pair.state.lock().rings[side].supply(memory);
+        }
+        Ok(())
+    }
+
     /// recv(2) with `MSG_PEEK` or not.
     pub fn receive(&self, buf: &mut [u8], nonblock: bool, peek: bool) -> Result<usize, Errno> {
         if buf.is_empty() {
@@ -126,10 +221,7 @@ impl Socket {
     /// send(2).
     pub fn send(&self, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
         let peer = 1 - self.side;
-        if self.pair.state.lock().rings[peer].wants_memory() {
-            let memory = Ring::memory()?;
-            self.pair.state.lock().rings[peer].supply(memory);
-        }
+        self.supply(peer)?;
         let mut done = 0;
         while done < buf.len() {
             let result = self.wait(1, nonblock, || {
@@ -167,17 +259,23 @@ impl Socket {
 
 impl File for Socket {
     fn read(&self, _offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
-        self.receive(buf, nonblock, false)
+        match self.pair.kind {
+            Kind::Stream => self.receive(buf, nonblock, false),
+            _ => Ok(self.receive_message(buf, nonblock, false)?.0),
+        }
     }
     fn write(&self, _offset: u64, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
-        self.send(buf, nonblock)
+        match self.pair.kind {
+            Kind::Stream => self.send(buf, nonblock),
+            _ => self.send_message(buf, nonblock),
+        }
     }
     fn poll(&self) -> Poll {
         let state = self.pair.state.lock();
         let (own, peer) = (self.side, 1 - self.side);
         let mut events = Poll::empty();
         let ended = state.ended[own] || state.closed[peer];
-        if !state.rings[own].is_empty() || ended {
+        if !state.rings[own].is_empty() || !state.messages[own].is_empty() || ended {
             events |= Poll::IN;
         }
         if ended {

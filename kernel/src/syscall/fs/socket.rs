@@ -1,7 +1,10 @@
 //! Socket pairs. Any other socket is `EAFNOSUPPORT`: there is no network.
 use super::{make::install_pair, opened, vectors::Vectors, words};
 use crate::{
-    fs::{OpenFile, downcast, socket, socket::Socket},
+    fs::{
+        OpenFile, downcast, socket,
+        socket::{Kind, Socket},
+    },
     mm::user,
     process::PID,
     syscall::{Errno, SysResult},
@@ -11,7 +14,6 @@ use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 
 const AF_UNIX: u32 = 1;
-const SOCK_STREAM: u32 = 1;
 const SOL_SOCKET: u32 = 1;
 const SO_TYPE: u32 = 3;
 const SO_ERROR: u32 = 4;
@@ -24,6 +26,7 @@ const SO_ACCEPTCONN: u32 = 30;
 const SO_PROTOCOL: u32 = 38;
 const SO_DOMAIN: u32 = 39;
 const MSG_PEEK: u32 = 2;
+const MSG_TRUNC: u32 = 0x20;
 const MSG_DONTWAIT: u32 = 0x40;
 const MSG_WAITALL: u32 = 0x100;
 const MSG_NOSIGNAL: u32 = 0x4000;
@@ -41,16 +44,18 @@ pub fn socketpair(domain: usize, kind: usize, protocol: usize, fds: usize) -> Sy
     }
     let kind = kind as u32;
     let flags = kind & (linux::O_CLOEXEC | linux::O_NONBLOCK);
-    match kind & !flags {
-        SOCK_STREAM => (),
+    let kind = match kind & !flags {
+        1 => Kind::Stream,
+        2 => Kind::Datagram,
+        5 => Kind::SeqPacket,
         0..=5 => return Err(Errno::ESOCKTNOSUPPORT),
         _ => return Err(Errno::EINVAL),
-    }
+    };
     if protocol as u32 > 1 {
         return Err(Errno::EPROTONOSUPPORT);
     }
     let status = linux::O_RDWR | flags & linux::O_NONBLOCK;
-    let (one, two) = socket::pair();
+    let (one, two) = socket::pair(kind);
     install_pair(
         fds,
         OpenFile::new(one, status),
@@ -72,6 +77,23 @@ fn with_socket<R>(
 fn send(fd: usize, mut from: Vectors, flags: u32) -> SysResult {
     with_socket(fd, |open, socket| {
         let nonblock = open.nonblocking() || flags & MSG_DONTWAIT != 0;
+        let raise = |error| {
+            if flags & MSG_NOSIGNAL != 0 {
+                error
+            } else {
+                OpenFile::raise(error)
+            }
+        };
+        if socket.kind() != Kind::Stream {
+            if from.left() > CHUNK {
+                return Err(Errno::EMSGSIZE);
+            }
+            let mut buf = vec![0; from.left()];
+            if from.get(&mut buf) < buf.len() {
+                return Err(Errno::EFAULT);
+            }
+            return socket.send_message(&buf, nonblock).map_err(raise);
+        }
         let mut buf = vec![0; from.left().min(CHUNK)];
         let mut done = 0;
         while from.left() > 0 {
@@ -92,18 +114,27 @@ fn send(fd: usize, mut from: Vectors, flags: u32) -> SysResult {
                     }
                 }
                 Err(_) if done > 0 => break,
-                Err(error) if flags & MSG_NOSIGNAL != 0 => return Err(error),
-                Err(error) => return Err(OpenFile::raise(error)),
+                Err(error) => return Err(raise(error)),
             }
         }
         Ok(done)
     })
 }
 
-fn receive(fd: usize, mut to: Vectors, flags: u32) -> SysResult {
+/// The result of the call, and whether a message did not fit.
+fn receive(fd: usize, mut to: Vectors, flags: u32) -> Result<(usize, bool), Errno> {
     with_socket(fd, |open, socket| {
         let nonblock = open.nonblocking() || flags & MSG_DONTWAIT != 0;
         let peek = flags & MSG_PEEK != 0;
+        if socket.kind() != Kind::Stream {
+            let mut buf = vec![0; to.left().min(CHUNK)];
+            let (stored, len) = socket.receive_message(&mut buf, nonblock, peek)?;
+            if to.put(&buf[..stored]) < stored {
+                return Err(Errno::EFAULT);
+            }
+            let result = if flags & MSG_TRUNC == 0 { stored } else { len };
+            return Ok((result, stored < len));
+        }
         let mut buf = vec![0; to.left().min(CHUNK)];
         let mut done = 0;
         while to.left() > 0 {
@@ -124,7 +155,7 @@ fn receive(fd: usize, mut to: Vectors, flags: u32) -> SysResult {
                 break;
             }
         }
-        Ok(done)
+        Ok((done, false))
     })
 }
 
@@ -152,7 +183,7 @@ pub fn recvfrom(
     _addr: usize,
     addr_len: usize,
 ) -> SysResult {
-    let len = receive(fd, Vectors::single(buf, len)?, flags as u32)?;
+    let (len, _) = receive(fd, Vectors::single(buf, len)?, flags as u32)?;
     if addr_len != 0 {
         user::copy_out(addr_len, &[0; 4])?;
     }
@@ -176,10 +207,12 @@ pub fn sendmsg(fd: usize, message: usize, flags: usize) -> SysResult {
 pub fn recvmsg(fd: usize, message: usize, flags: usize) -> SysResult {
     let [_, _, vectors, count, _, _] = words(message)?;
     let to = Vectors::read(vectors as usize, count as usize)?;
-    let len = receive(fd, to, flags as u32)?;
+    let (len, cut) = receive(fd, to, flags as u32)?;
     // `msg_namelen`; `msg_controllen` and `msg_flags`.
     user::copy_out(message.wrapping_add(8), &[0; 4])?;
-    user::copy_out(message.wrapping_add(40), &[0; 12])?;
+    user::copy_out(message.wrapping_add(40), &[0; 8])?;
+    let flags = if cut { MSG_TRUNC } else { 0 };
+    user::copy_out(message.wrapping_add(48), &flags.to_le_bytes())?;
     Ok(len)
 }
 
@@ -242,7 +275,7 @@ pub fn getsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize
             }
             other => {
                 let number: u32 = match other {
-                    SO_TYPE => SOCK_STREAM,
+                    SO_TYPE => socket.kind() as u32,
                     SO_DOMAIN => AF_UNIX,
                     SO_ERROR | SO_PROTOCOL | SO_ACCEPTCONN => 0,
                     SO_SNDBUF | SO_RCVBUF => CHUNK as u32,
