@@ -153,7 +153,13 @@ impl Area {
     }
 
     /// Where pages `from..to` of a file are in this area, which starts at `start`.
-    pub(super) fn addresses(&self, start: usize, key: usize, from: u64, to: u64) -> Option<(usize, usize)> {
+    pub(super) fn addresses(
+        &self,
+        start: usize,
+        key: usize,
+        from: u64,
+        to: u64,
+    ) -> Option<(usize, usize)> {
         let Backing::File { source, offset, .. } = &self.backing else {
             return None;
         };

@@ -395,7 +395,14 @@ pub fn set_break_end(addr: usize) -> usize {
 
 impl Space {
     /// As [`forget_file`]; entries that refer to the frame `keep` stay.
-    fn forget_file(&mut self, key: usize, from: u64, to: u64, even_private: bool, keep: Option<u64>) {
+    fn forget_file(
+        &mut self,
+        key: usize,
+        from: u64,
+        to: u64,
+        even_private: bool,
+        keep: Option<u64>,
+    ) {
         let ranges: Vec<_> = self
             .areas
             .iter()

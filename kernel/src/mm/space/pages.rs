@@ -238,7 +238,13 @@ impl Pages {
 
     /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those whose
     /// frame is `keep`.
-    pub(super) fn forget(&mut self, start: usize, end: usize, even_private: bool, keep: Option<u64>) {
+    pub(super) fn forget(
+        &mut self,
+        start: usize,
+        end: usize,
+        even_private: bool,
+        keep: Option<u64>,
+    ) {
         let mut gone = Gone::default();
         let mut changed = false;
         walk(start, end, |page, entry| {
