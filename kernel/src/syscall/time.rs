@@ -105,9 +105,7 @@ pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: us
         (Clock::Real | Clock::Monotonic, false) => sleep(deadline_after(ns), remaining),
         (Clock::Thread(0), _) => Err(Errno::EINVAL),
         (Clock::Process, true) => sleep_cpu(ns, 0),
-        (Clock::Process, false) => {
-            sleep_cpu(process::cpu_time_ns().saturating_add(ns), remaining)
-        }
+        (Clock::Process, false) => sleep_cpu(process::cpu_time_ns().saturating_add(ns), remaining),
         (Clock::Thread(_), _) => Err(Errno::EOPNOTSUPP),
     }
 }
