@@ -57,6 +57,12 @@ static void function(union sigval value)
     CHECK(value.sival_int == 99);
     sem_post(&called);
 }
+static void *burn_on(void *stop)
+{
+    while (!*(volatile int *)stop)
+        burn(0.001);
+    return 0;
+}
 static volatile int stop;
 static void *spin(void *tid)
 {
@@ -233,6 +239,16 @@ int main(void)
     CHECK(old.it_interval.tv_usec == 20000);
     CHECK(getitimer(ITIMER_PROF, &old) == 0 && old.it_value.tv_usec == 0);
     CHECK(getitimer(3, &old) == -1 && errno == EINVAL);
+    // A sleep of CPU time, which somebody else uses.
+    int enough = 0;
+    double from = now(CLOCK_PROCESS_CPUTIME_ID);
+    struct timespec until_used = {0, 50000000};
+    pthread_create(&thread, 0, burn_on, &enough);
+    CHECK(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &until_used, 0) == 0);
+    CHECK(now(CLOCK_PROCESS_CPUTIME_ID) - from >= 0.05);
+    *(volatile int *)&enough = 1;
+    pthread_join(thread, 0);
+    CHECK(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &until_used, 0) == EINVAL);
     puts("CPU time");
     return FINISH();
 }
