@@ -53,7 +53,7 @@ pub struct Symbolised {
     pub object: Vec<u8>,
     /// The address relative to the object's load bias: what `addr2line` wants.
     pub object_offset: usize,
-    /// The nearest dynamic symbol at or below the address, with the distance to it.
+    /// The dynamic symbol that the address lies in or just behind, with the distance to its start.
     pub symbol: Option<(Vec<u8>, usize)>,
 }
 
@@ -105,11 +105,12 @@ impl Loader {
             .and_then(|index| object.symbol(index))
             .map(|symbol| {
                 let name = object.symbol_name(symbol).unwrap_or(b"?").to_vec();
-                (
-                    name,
-                    address - object.real(crate::image::address(symbol.st_value)),
-                )
-            });
+                let start = object.real(crate::image::address(symbol.st_value));
+                (name, address.wrapping_sub(start), symbol.st_size)
+            })
+            // Behind the symbol's end lies some local function that has no dynamic symbol.
+            .filter(|&(_, distance, size)| size == 0 || distance as u64 <= size)
+            .map(|(name, distance, _)| (name, distance));
         Some(Symbolised {
             object: object.path().to_vec(),
             object_offset: address.wrapping_sub(object.bias()),
