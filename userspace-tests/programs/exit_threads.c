@@ -130,7 +130,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     if (is("last") || is("later")) {
         for (long i = 1; i < 10; i += 2)
-            pthread_create(&thread, 0, live_on, (void *)(i * (is("last") ? 4 : 1)));
+            pthread_create(&thread, 0, live_on, (void *)(i * (is("last") ? 20 : 1)));
         pthread_exit(0);
     }
     if (is("robust")) {
