@@ -11,6 +11,7 @@
 //! | `stdin` | text with `\n` for newlines, or `N x text` for N times the text | empty |
 //! | `stdout` | `closed after N`: the reader goes away after N bytes, and only the status is compared | compared |
 //! | `stderr` | `any`: is not compared | compared |
+//! | `backtrace` | functions that the guest's crash report on standard error names in this order, which is not compared then | |
 //! | `cpus`, `memory` | the virtual machine | 2, 512M |
 //! | `seconds` | time limit of a run | 120 |
 //! | `flags`, `link` | more of the compiler's arguments, before and after the source | |
@@ -53,6 +54,8 @@ pub struct Case {
     pub close_stdout_after: Option<usize>,
     /// Whether standard error must be the same.
     pub compare_stderr: bool,
+    /// Functions that the guest's crash report names in this order.
+    pub backtrace: Vec<String>,
     /// Number of virtual CPUs.
     pub cpus: u32,
     /// Memory of the virtual machine, as elfin's option has it.
@@ -111,6 +114,7 @@ impl Case {
             stdin: Vec::new(),
             close_stdout_after: None,
             compare_stderr: true,
+            backtrace: Vec::new(),
             cpus: 2,
             memory: "512M".to_owned(),
             limit: Duration::from_secs(120),
@@ -152,6 +156,10 @@ impl Case {
                     case.close_stdout_after = Some(number(count)?);
                 }
                 "stderr" if value == "any" => case.compare_stderr = false,
+                "backtrace" => {
+                    case.backtrace = words(value);
+                    case.compare_stderr = false;
+                }
                 "cpus" => case.cpus = number(value)?,
                 "memory" => value.clone_into(&mut case.memory),
                 "seconds" => case.limit = Duration::from_secs(number(value)?),

@@ -171,6 +171,7 @@ fn test(setup: &Setup, case: &Case, run: &Run) -> Result<(), Failed> {
         let guest = execute(command, case)?;
         let wanted = case.expected.as_ref().map_or("Linux", |_| "expected");
         return compare(case, &expected, wanted, &guest, "guest")
+            .and_then(|()| check_backtrace(case, &guest))
             .map_err(|text| format!("{text}\n{line}").into());
     };
     if case.expected.is_some() {
@@ -181,6 +182,24 @@ fn test(setup: &Setup, case: &Case, run: &Run) -> Result<(), Failed> {
         compare(case, &expected, "first run", &again, "later run")?;
     }
     Ok(())
+}
+
+/// Looks for the functions that the crash report must name, in their order: `  #N ADDRESS NAME+OFFSET (…)`.
+fn check_backtrace(case: &Case, guest: &Outcome) -> Result<(), String> {
+    let report = String::from_utf8_lossy(&guest.stderr);
+    let mut names = report
+        .lines()
+        .filter(|line| line.starts_with("  #"))
+        .filter_map(|line| line.split_whitespace().nth(2)?.split_once('+'))
+        .map(|(name, _)| name);
+    match case
+        .backtrace
+        .iter()
+        .find(|wanted| !names.any(|name| name == wanted.as_str()))
+    {
+        Some(missing) => Err(format!("no {missing} in its place in\n{report}")),
+        None => Ok(()),
+    }
 }
 
 /// Runs a program on Linux. Paths of its directory are printed as the guest's.
