@@ -210,7 +210,7 @@ pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
     };
     let image = open(path).map_err(about(path))?;
     let program = image.map().map_err(about(path))?;
-    space::set_break(program.end);
+    super::place_break(program.end);
     let mut enter = program.entry;
     let mut base = 0;
     if let Some(interpreter) = image.interpreter().map_err(about(path))? {

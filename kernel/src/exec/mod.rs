@@ -55,7 +55,7 @@ pub fn start() {
     match unsafe { LOADER.load_program(&image.path, stack.pointer) } {
         Ok(program) => {
             let end = LOADER.objects().first().map_or(0, |main| main.end);
-            space::set_break(end + (time_entropy() as usize & 0x1fff) * PAGE_SIZE);
+            place_break(end);
             start_main(stack.pointer, move || {
                 // SAFETY: just loaded, not run before, on a thread without a thread pointer.
                 match unsafe { LOADER.run_init(&program) } {
@@ -103,6 +103,15 @@ fn start_main(stack: usize, prepare: impl FnOnce() -> Entry + Send + 'static) {
         Some(main) => sched::start(main),
         None => no_memory(b"the main thread", Errno::ENOMEM),
     }
+}
+
+/// Puts the heap of brk(2) behind a program that ends at `end`; one that lies among the libraries, where nothing is free
+/// behind it, gets it where Linux has position-independent programs.
+fn place_break(end: usize) {
+    const AMONG_LIBRARIES: usize = 0x7000_0000_0000;
+    const APART: usize = 0x5555_5555_4000;
+    let start = if end < AMONG_LIBRARIES { end } else { APART };
+    space::set_break(start + (time_entropy() as usize & 0x1fff) * PAGE_SIZE);
 }
 
 fn time_entropy() -> u64 {
