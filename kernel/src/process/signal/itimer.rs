@@ -8,75 +8,92 @@ use crate::{
     sync::SpinLock,
     time::{Instant, Timer},
 };
-use linux_raw_sys::general::{SI_KERNEL, SIGALRM, SIGPROF, SIGVTALRM};
+use linux_raw_sys::general::{SIGALRM, SIGPROF, SIGVTALRM};
 
-struct Armed {
-    /// Cancels the callback when dropped. Never dropped under the lock: that waits for a running callback.
-    _timer: Timer,
-    expires: Instant,
+/// The real timer.
+struct RealTimer {
+    /// 0 when it is not armed.
+    expires: u64,
     interval_ns: u64,
+    /// It has expired and its signal was not taken yet.
+    fired: bool,
+    /// Counts armings: an alarm that comes late knows that it is not meant any more.
+    generation: usize,
+    /// Dropped without the lock if its function may be waiting for that, which is from when it is due until `fired` is set.
+    alarm: Option<Timer>,
 }
 
-static ARMED: SpinLock<Option<Armed>> = SpinLock::new(None);
+static REAL: SpinLock<RealTimer> = SpinLock::new(RealTimer {
+    expires: 0,
+    interval_ns: 0,
+    fired: false,
+    generation: 0,
+    alarm: None,
+});
+
+impl RealTimer {
+    fn setting(&self) -> (u64, u64) {
+        let left = self.expires.saturating_sub(Instant::now().0);
+        match (left, self.interval_ns) {
+            (0, 0) => (0, 0),
+            // Due but not taken yet: not the 0 that means "not armed".
+            (left, interval) => (left.max(1000), interval),
+        }
+    }
+
+    fn arm(&mut self, expires: u64) {
+        self.generation = self.generation.wrapping_add(1);
+        self.expires = expires;
+        self.alarm = Some(Timer::arm(Instant(expires), expired, self.generation));
+    }
+}
 
 /// Time left and interval, in nanoseconds; zeros when it is not armed.
 pub fn get() -> (u64, u64) {
-    ARMED.lock().as_ref().map_or((0, 0), left)
-}
-
-fn left(armed: &Armed) -> (u64, u64) {
-    let left = armed.expires.0.saturating_sub(Instant::now().0);
-    match (left, armed.interval_ns) {
-        (0, 0) => (0, 0),
-        // Due but not taken yet: not the 0 that means "not armed".
-        (left, interval) => (left.max(1000), interval),
-    }
+    REAL.lock().setting()
 }
 
 /// Arms it to expire in `value_ns` (0: not at all) and then each `interval_ns` (0: only once); what [`get`] said before.
 pub fn set(value_ns: u64, interval_ns: u64) -> (u64, u64) {
-    let new = (value_ns != 0).then(|| {
-        arm(
-            Instant(Instant::now().0.saturating_add(value_ns)),
-            interval_ns,
-        )
-    });
-    let old = core::mem::replace(&mut *ARMED.lock(), new);
-    old.as_ref().map_or((0, 0), left)
-}
-
-fn arm(expires: Instant, interval_ns: u64) -> Armed {
-    Armed {
-        _timer: Timer::arm(expires, expired, 0),
-        expires,
-        interval_ns,
+    let mut timer = REAL.lock();
+    let old = timer.setting();
+    let alarm = timer.alarm.take();
+    timer.generation = timer.generation.wrapping_add(1);
+    (timer.expires, timer.interval_ns, timer.fired) = (0, 0, false);
+    if value_ns != 0 {
+        timer.interval_ns = interval_ns;
+        timer.arm(Instant::now().0.saturating_add(value_ns));
     }
+    drop(timer);
+    drop(alarm);
+    old
 }
 
-fn expired(_: usize) {
+/// The real timer's alarm. Runs in interrupt context.
+fn expired(generation: usize) {
+    let mut timer = REAL.lock();
+    if timer.generation != generation {
+        return;
+    }
+    // Under the lock: who takes the signal finds that it has fired.
+    timer.fired = true;
     super::send_process(SIGALRM as i32);
 }
 
-/// Called for each signal that is taken: the timer's own starts the next interval.
+/// Called for each signal that is taken: the timer's own starts the next interval. As that merges with others of its number, so does
+/// any of these.
 pub(super) fn taken(info: &SigInfo) {
-    if info.signal != SIGALRM as i32 || info.code != SI_KERNEL as i32 {
+    if info.signal != SIGALRM as i32 {
         return;
     }
-    let now = Instant::now().0;
-    let due = match &*ARMED.lock() {
-        Some(armed) if armed.interval_ns != 0 && armed.expires.0 <= now => {
-            (armed.expires, armed.interval_ns)
+    let mut timer = REAL.lock();
+    if timer.fired {
+        timer.fired = false;
+        if timer.interval_ns != 0 {
+            let now = Instant::now().0;
+            let (expires, _) = next_expiry(timer.expires, timer.interval_ns, now);
+            timer.arm(expires);
         }
-        _ => return,
-    };
-    let (expired_at, interval_ns) = due;
-    let (expires, _) = next_expiry(expired_at.0, interval_ns, now);
-    let mut timer = arm(Instant(expires), interval_ns);
-    // Unless the program has set it anew meanwhile. What is left in `timer` is cancelled after the lock is released.
-    if let Some(armed) = &mut *ARMED.lock()
-        && armed.expires == expired_at
-    {
-        core::mem::swap(armed, &mut timer);
     }
 }
 
@@ -119,7 +136,7 @@ impl CpuTimer {
 
     fn setting(&self, now: u64) -> (u64, u64) {
         match self.expires {
-            0 => (0, 0),
+            0 => (0, self.interval_ns),
             // Due but not noticed yet: not the 0 that means "not armed".
             expires => (expires.saturating_sub(now).max(1000), self.interval_ns),
         }
