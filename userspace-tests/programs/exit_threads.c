@@ -97,15 +97,25 @@ static void *end_it(void *unused)
     for (;;)
         pause();
 }
-static void *live_on(void *milliseconds)
+// One after the other, a little later each, the main thread being gone.
+static void *live_on(void *number)
 {
-    usleep((useconds_t)(long)milliseconds * 1000);
-    if (is("later")) {
-        if ((long)milliseconds == 9)
-            exit(7);
-        return 0;
-    }
-    printf("%ld\n", (long)milliseconds);
+    static pthread_mutex_t turns = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t next = PTHREAD_COND_INITIALIZER;
+    static long turn = 1;
+    pthread_mutex_lock(&turns);
+    while (turn != (long)number)
+        pthread_cond_wait(&next, &turns);
+    pthread_mutex_unlock(&turns);
+    usleep(2000);
+    if (is("last"))
+        printf("%ld\n", (long)number);
+    else if ((long)number == 9)
+        exit(7);
+    pthread_mutex_lock(&turns);
+    turn += 2;
+    pthread_cond_broadcast(&next);
+    pthread_mutex_unlock(&turns);
     return 0;
 }
 static void *die_with_lock(void *index)
@@ -130,7 +140,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     if (is("last") || is("later")) {
         for (long i = 1; i < 10; i += 2)
-            pthread_create(&thread, 0, live_on, (void *)(i * (is("last") ? 20 : 1)));
+            pthread_create(&thread, 0, live_on, (void *)i);
         pthread_exit(0);
     }
     if (is("robust")) {
