@@ -159,11 +159,11 @@ elfin_gate_common:
     call {gate}
     push rax
     push rax
+    cli                                 // what comes after the question finds the program's stack
     call {gate_pending}
     mov ecx, eax
     pop rax
     pop rax
-    cli
     mov rsp, rbp
     sti
     test ecx, ecx
