@@ -1,5 +1,6 @@
 //! Resource limits and usage. Limits are kept for the program to see; memory is what bounds it in truth.
 use crate::{
+    fs::descriptor,
     mm::{
         space,
         user::{self, Plain},
@@ -39,7 +40,7 @@ const fn initial() -> [Limit; RESOURCES] {
     limits[linux::RLIMIT_CORE as usize].soft = 0;
     limits[linux::RLIMIT_NOFILE as usize] = Limit {
         soft: 1024,
-        hard: 1 << 20,
+        hard: descriptor::MAX_LIMIT as u64,
     };
     let queue = process::signal::QUEUE_LIMIT as u64;
     limits[linux::RLIMIT_SIGPENDING as usize] = Limit {
@@ -76,10 +77,17 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
     if new.soft > new.hard {
         return Err(Errno::EINVAL);
     }
+    let resource = resource as u32;
+    if resource == linux::RLIMIT_NOFILE && new.hard > descriptor::MAX_LIMIT as u64 {
+        return Err(Errno::EPERM);
+    }
     *LIMITS
         .lock()
-        .get_mut(resource as u32 as usize)
+        .get_mut(resource as usize)
         .ok_or(Errno::EINVAL)? = new;
+    if resource == linux::RLIMIT_NOFILE {
+        descriptor::set_limit(new.soft as usize);
+    }
     Ok(0)
 }
 
