@@ -1,7 +1,8 @@
 //! Data of regular files: pages in memory over an optional EROFS source.
 //!
 //! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
-//! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers.
+//! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers, before
+//! the program runs out.
 use super::{erofs::Inode, image::filesystem};
 use crate::{
     mm::{
@@ -12,12 +13,14 @@ use crate::{
     sync::Mutex,
     syscall::Errno,
 };
-use alloc::{collections::BTreeMap, sync::Arc, vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pages read from a device at a time.
 const READ_AHEAD: u64 = 32;
+/// Frames that files leave to the program, at most.
+const LEFT_TO_PROGRAM: usize = 8192;
 
 /// The data of one file.
 pub struct Content {
@@ -34,10 +37,23 @@ struct Inner {
     pages: BTreeMap<u64, Arc<Frame>>,
 }
 
-/// A frame for file data, leaving some memory to the kernel and the program.
-fn new_frame() -> Result<Frame, Errno> {
-    let (total, free) = frame::counts();
-    if free < total / 64 {
+/// What pages are made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Files may do without: some memory is left to the program.
+    Growth,
+    /// A mapping needs it, or what is cut.
+    Need,
+}
+
+/// Frames by which files may still grow.
+pub fn available() -> usize {
+    let left = (frame::counts().0 / 16).min(LEFT_TO_PROGRAM);
+    frame::available().saturating_sub(left)
+}
+
+fn new_frame(purpose: Purpose) -> Result<Frame, Errno> {
+    if purpose == Purpose::Growth && available() == 0 {
         return Err(Errno::ENOSPC);
     }
     Frame::zeroed().ok_or(Errno::ENOSPC)
@@ -188,7 +204,17 @@ impl Content {
         while at < end {
             let part = (PAGE as u64 - at % PAGE as u64).min(end - at);
             let index = at / PAGE as u64;
-            if inner.pages.contains_key(&index) || index * (PAGE as u64) < inner.source_len {
+            let in_source = index * (PAGE as u64) < inner.source_len;
+            if part == PAGE as u64 && !in_source {
+                // From here on there are whole pages, up to the last one.
+                inner
+                    .pages
+                    .extract_if(index..end / PAGE as u64, |_, _| true)
+                    .for_each(drop);
+                at = end / PAGE as u64 * PAGE as u64;
+                continue;
+            }
+            if in_source || inner.pages.contains_key(&index) {
                 inner.write(at, &zeros[..part as usize])?;
             }
             at += part;
@@ -205,14 +231,18 @@ impl Content {
             return Err(Errno::EFBIG);
         }
         let mut inner = self.inner.lock();
-        let (_, free) = frame::counts();
-        if len / PAGE as u64 > free as u64 {
+        let source_end = inner.source_len.div_ceil(PAGE as u64);
+        let indices = (offset / PAGE as u64).max(source_end)..end.div_ceil(PAGE as u64);
+        let there = match indices.is_empty() {
+            true => 0,
+            false => inner.pages.range(indices.clone()).count(),
+        };
+        let missing = indices.end.saturating_sub(indices.start) - there as u64;
+        if missing > available() as u64 {
             return Err(Errno::ENOSPC);
         }
-        for index in offset / PAGE as u64..end.div_ceil(PAGE as u64) {
-            if index * PAGE as u64 >= inner.source_len {
-                inner.writable(index)?;
-            }
+        for index in indices {
+            inner.writable(index, Purpose::Growth)?;
         }
         if grow {
             inner.size = inner.size.max(end);
@@ -261,10 +291,12 @@ impl Content {
         {
             return Ok(Page::Static(phys));
         }
-        let frame = inner.writable(index).map_err(|error| match error {
-            Errno::ENOSPC => Errno::ENOMEM,
-            other => other,
-        })?;
+        let frame = inner
+            .writable(index, Purpose::Need)
+            .map_err(|error| match error {
+                Errno::ENOSPC => Errno::ENOMEM,
+                other => other,
+            })?;
         Ok(Page::Cached(frame))
     }
 }
@@ -307,7 +339,7 @@ impl Inner {
             return Ok(());
         }
         if !self.is_direct()
-            && self.load(index).is_ok()
+            && self.load(index, Purpose::Growth).is_ok()
             && let Some(frame) = self.pages.get(&index)
         {
             copy_from(frame, within, buf);
@@ -317,16 +349,30 @@ impl Inner {
     }
 
     /// Reads pages from the device into memory: `index` and those after it that are not there.
-    fn load(&mut self, index: u64) -> Result<(), Errno> {
+    fn load(&mut self, index: u64, purpose: Purpose) -> Result<(), Errno> {
         let end = self.source_len.div_ceil(PAGE as u64);
         let ahead = if self.is_direct() { 1 } else { READ_AHEAD };
         let count = (index..end.min(index.saturating_add(ahead)))
             .take_while(|at| !self.pages.contains_key(at))
             .count();
-        let mut data = vec![0; count * PAGE];
+        let mut data = Vec::new();
+        // Fewer at a time where memory is scarce.
+        let count = if data.try_reserve_exact(count * PAGE).is_ok() {
+            count
+        } else {
+            1
+        };
+        data.resize(count * PAGE, 0);
         self.read_source(index * PAGE as u64, &mut data)?;
         for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
-            let frame = new_frame()?;
+            let frame = match new_frame(if at == index {
+                purpose
+            } else {
+                Purpose::Growth
+            }) {
+                Err(_) if at > index => break,
+                frame => frame?,
+            };
             copy_to(&frame, 0, bytes);
             self.pages.insert(at, Arc::new(frame));
         }
@@ -334,14 +380,14 @@ impl Inner {
     }
 
     /// The page in memory, made or copied up if need be.
-    fn writable(&mut self, index: u64) -> Result<Arc<Frame>, Errno> {
+    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
         if let Some(frame) = self.pages.get(&index) {
             return Ok(frame.clone());
         }
         if index * (PAGE as u64) < self.source_len {
-            self.load(index)?;
+            self.load(index, purpose)?;
         } else {
-            self.pages.insert(index, Arc::new(new_frame()?));
+            self.pages.insert(index, Arc::new(new_frame(purpose)?));
         }
         self.pages.get(&index).cloned().ok_or(Errno::EIO)
     }
@@ -359,7 +405,7 @@ impl Inner {
             let at = offset + done as u64;
             let within = at as usize % PAGE;
             let len = (PAGE - within).min(total - done);
-            match self.writable(at / PAGE as u64) {
+            match self.writable(at / PAGE as u64, Purpose::Growth) {
                 Ok(frame) => copy_to(&frame, within, &buf[done..done + len]),
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
@@ -376,7 +422,7 @@ impl Inner {
         if within != 0 {
             let index = size / PAGE as u64;
             if self.pages.contains_key(&index) || index * (PAGE as u64) < self.source_len {
-                zero(&*self.writable(index)?, within);
+                zero(&*self.writable(index, Purpose::Need)?, within);
             }
         }
         drop(self.pages.split_off(&size.div_ceil(PAGE as u64)));

@@ -1,10 +1,11 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
+    content,
     path::Target,
     tree::{Directory, Entry, Kind, Node},
 };
-use crate::{mm::frame, sync::Mutex, syscall::Errno};
+use crate::{sync::Mutex, syscall::Errno};
 use alloc::{boxed::Box, sync::Arc};
 use linux_raw_sys::general as linux;
 
@@ -12,8 +13,7 @@ static CHANGES: Mutex<()> = Mutex::new(());
 
 /// Names and nodes take kernel memory: no more of them when it is nearly gone.
 fn check_space() -> Result<(), Errno> {
-    let (total, free) = frame::counts();
-    if free < total / 64 {
+    if content::available() == 0 {
         return Err(Errno::ENOSPC);
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! Reading and writing.
-use super::{opened, vectors::Vectors, words};
+use super::{
+    opened,
+    vectors::{Vectors, buffer},
+    words,
+};
 use crate::{
     fs::OpenFile,
     syscall::{Errno, SysResult},
 };
-use alloc::vec;
 use linux_raw_sys::general as linux;
-
-/// Bytes that pass through the kernel at a time.
-const CHUNK: usize = 65536;
 
 /// Runs `f` at `at`, or at the position, which moves on.
 fn positioned(open: &OpenFile, at: Option<u64>, f: impl FnOnce(u64) -> SysResult) -> SysResult {
@@ -31,10 +31,10 @@ fn read_vectors(open: &OpenFile, mut to: Vectors, at: Option<u64>) -> SysResult 
     }
     let stream = !open.file.seekable();
     positioned(open, at, |at| {
-        let mut buf = vec![0; to.left().min(CHUNK)];
+        let mut buf = buffer(to.left())?;
         let mut done = 0;
         loop {
-            let want = to.left().min(CHUNK);
+            let want = to.left().min(buf.len());
             // What a stream has given must not wait for more.
             let nonblock = open.nonblocking() || stream && done > 0;
             let len =
@@ -66,10 +66,10 @@ fn write_vectors(open: &OpenFile, mut from: Vectors, at: Option<u64>) -> SysResu
     let append = open.flags() & linux::O_APPEND != 0 && open.file.seekable();
     let mut end = None;
     let result = positioned(open, at, |at| {
-        let mut buf = vec![0; from.left().min(CHUNK)];
+        let mut buf = buffer(from.left())?;
         let mut done = 0;
         loop {
-            let want = from.left().min(CHUNK);
+            let want = from.left().min(buf.len());
             let got = from.get(&mut buf[..want]);
             if got == 0 && want > 0 {
                 return if done > 0 {
@@ -192,10 +192,10 @@ fn transfer(
         return Err(Errno::EBADF);
     }
     let begin = from_at.unwrap_or_else(|| *from.offset.lock());
-    let mut buf = vec![0; count.min(CHUNK)];
+    let mut buf = buffer(count)?;
     let mut done = 0;
     let mut step = |done: usize| -> SysResult {
-        let want = (count - done).min(CHUNK);
+        let want = (count - done).min(buf.len());
         let at = begin.saturating_add(done as u64);
         let got = from.file.read(at, &mut buf[..want], false)?;
         if got == 0 {

@@ -1,5 +1,10 @@
 //! Socket pairs. Any other socket is `EAFNOSUPPORT`: there is no network.
-use super::{make::install_pair, opened, vectors::Vectors, words};
+use super::{
+    make::install_pair,
+    opened,
+    vectors::{CHUNK, Vectors, buffer, zeroed},
+    words,
+};
 use crate::{
     fs::{
         OpenFile, downcast, socket,
@@ -9,7 +14,6 @@ use crate::{
     process::PID,
     syscall::{Errno, SysResult},
 };
-use alloc::vec;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 
@@ -30,7 +34,6 @@ const MSG_TRUNC: u32 = 0x20;
 const MSG_DONTWAIT: u32 = 0x40;
 const MSG_WAITALL: u32 = 0x100;
 const MSG_NOSIGNAL: u32 = 0x4000;
-const CHUNK: usize = 65536;
 
 /// socket(2)
 pub fn socket(_domain: usize, _kind: usize, _protocol: usize) -> SysResult {
@@ -88,16 +91,16 @@ fn send(fd: usize, mut from: Vectors, flags: u32) -> SysResult {
             if from.left() > CHUNK {
                 return Err(Errno::EMSGSIZE);
             }
-            let mut buf = vec![0; from.left()];
+            let mut buf = zeroed(from.left())?;
             if from.get(&mut buf) < buf.len() {
                 return Err(Errno::EFAULT);
             }
             return socket.send_message(&buf, nonblock).map_err(raise);
         }
-        let mut buf = vec![0; from.left().min(CHUNK)];
+        let mut buf = buffer(from.left())?;
         let mut done = 0;
         while from.left() > 0 {
-            let want = from.left().min(CHUNK);
+            let want = from.left().min(buf.len());
             let got = from.get(&mut buf[..want]);
             if got == 0 {
                 return if done > 0 {
@@ -127,7 +130,7 @@ fn receive(fd: usize, mut to: Vectors, flags: u32) -> Result<(usize, bool), Errn
         let nonblock = open.nonblocking() || flags & MSG_DONTWAIT != 0;
         let peek = flags & MSG_PEEK != 0;
         if socket.kind() != Kind::Stream {
-            let mut buf = vec![0; to.left().min(CHUNK)];
+            let mut buf = zeroed(to.left().min(CHUNK))?;
             let (stored, len) = socket.receive_message(&mut buf, nonblock, peek)?;
             if to.put(&buf[..stored]) < stored {
                 return Err(Errno::EFAULT);
@@ -135,10 +138,10 @@ fn receive(fd: usize, mut to: Vectors, flags: u32) -> Result<(usize, bool), Errn
             let result = if flags & MSG_TRUNC == 0 { stored } else { len };
             return Ok((result, stored < len));
         }
-        let mut buf = vec![0; to.left().min(CHUNK)];
+        let mut buf = buffer(to.left())?;
         let mut done = 0;
         while to.left() > 0 {
-            let want = to.left().min(CHUNK);
+            let want = to.left().min(buf.len());
             let later = done > 0 && flags & MSG_WAITALL == 0;
             let len = match socket.receive(&mut buf[..want], nonblock || later, peek) {
                 Ok(len) => len,

@@ -2,7 +2,7 @@
 use super::{Subject, opened, path_from, target};
 use crate::{
     fs::{
-        Metadata, descriptor,
+        Metadata, content, descriptor,
         image::filesystem,
         path::{self, Last},
         tree::dev,
@@ -183,7 +183,8 @@ pub fn readlinkat(dirfd: usize, path: usize, buf: usize, size: usize) -> SysResu
 }
 
 fn write_statfs(addr: usize, of: &Metadata) -> SysResult {
-    let (total, free) = frame::counts();
+    let total = frame::counts().0;
+    let free = content::available();
     let (blocks, inodes) = filesystem().map_or((0, 0), |fs| fs.totals);
     let (kind, blocks, inodes) = match of.dev {
         dev::PROC => (linux::PROC_SUPER_MAGIC, 0, 0),

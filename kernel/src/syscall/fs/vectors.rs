@@ -10,6 +10,28 @@ use alloc::{vec, vec::Vec};
 const MAX: usize = 0x7fff_f000;
 const MAX_VECTORS: usize = 1024;
 
+/// Most bytes that pass through the kernel at a time.
+pub(super) const CHUNK: usize = 65536;
+
+/// A buffer that a transfer of `len` bytes passes through in pieces; shorter where memory is scarce.
+pub(super) fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
+    let mut size = len.min(CHUNK);
+    loop {
+        match zeroed(size) {
+            Err(_) if size > PAGE => size /= 2,
+            buffer => return buffer,
+        }
+    }
+}
+
+/// A buffer of `len` bytes; `ENOMEM`.
+pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    buffer.resize(len, 0);
+    Ok(buffer)
+}
+
 /// Pieces of memory, and how far a transfer has come.
 pub(super) struct Vectors {
     pieces: Vec<(usize, usize)>,

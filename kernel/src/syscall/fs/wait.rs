@@ -1,5 +1,5 @@
 //! poll and select.
-use super::{SECOND, put_words, timespec, words};
+use super::{SECOND, put_words, timespec, vectors::zeroed, words};
 use crate::{
     fs::{File, Poll, descriptor, epoll},
     mm::user,
@@ -87,7 +87,7 @@ fn do_poll(fds: usize, count: usize, deadline: Option<Instant>) -> SysResult {
     if count > descriptor::limit() {
         return Err(Errno::EINVAL);
     }
-    let mut raw = vec![0; count * 8];
+    let mut raw = zeroed(count * 8)?;
     user::copy_in(fds, &mut raw)?;
     let asked: Vec<Asked> = raw
         .chunks_exact(8)
