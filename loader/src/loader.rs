@@ -53,7 +53,7 @@ pub struct Symbolised {
     pub object: Vec<u8>,
     /// The address relative to the object's load bias: what `addr2line` wants.
     pub object_offset: usize,
-    /// The dynamic symbol that the address lies in or just behind, with the distance to its start.
+    /// The dynamic symbol that the address lies in, with the distance to its start.
     pub symbol: Option<(Vec<u8>, usize)>,
 }
 
@@ -109,7 +109,7 @@ impl Loader {
                 (name, address.wrapping_sub(start), symbol.st_size)
             })
             // Behind the symbol's end lies some local function that has no dynamic symbol.
-            .filter(|&(_, distance, size)| size == 0 || distance as u64 <= size)
+            .filter(|&(_, distance, size)| (distance as u64) < size)
             .map(|(name, distance, _)| (name, distance));
         Some(Symbolised {
             object: object.path().to_vec(),

@@ -1,27 +1,28 @@
 //! The unwind tables of one object: finding the entry of an address by the search table in `.eh_frame_hdr`, and the row of
 //! rules for it in `.eh_frame`.
 
-use crate::exec::LOADER;
-use crate::mm::user;
+use super::Memory;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameOffset, Encoding, EndianSlice, Expression,
-    LittleEndian, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection,
+    LittleEndian, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression,
+    UnwindSection, UnwindTableRow,
 };
 use goblin::elf64::header::{ELFMAG, Header};
 use goblin::elf64::program_header::{PT_GNU_EH_FRAME, ProgramHeader, SIZEOF_PHDR};
 
-/// Bytes of tables that are copied for one frame at most.
-const MOST_BYTES: usize = 16 << 20;
+/// An entry that is longer is not believed.
+const LONGEST_ENTRY: u32 = 1 << 20;
 /// Encodings of `.eh_frame_hdr` that linkers write: 4 bytes relative to the field, 4 bytes, 4 bytes relative to the table.
 const ENCODINGS: [u8; 3] = [0x1b, 0x03, 0x3b];
 
 /// Where an object's search table is.
 pub(super) struct Tables {
     /// Address of `.eh_frame_hdr`.
-    header: usize,
-    entries: usize,
+    header: u64,
+    entries: u32,
 }
 
 /// The rules that hold at one address. Expressions lie in `bytes`.
@@ -33,102 +34,114 @@ pub(super) struct Row {
     pub(super) is_signal_frame: bool,
 }
 
-type Reader<'a> = EndianSlice<'a, LittleEndian>;
+/// Room for what compilers write; gimli's own storage is for all architectures, and large.
+struct Storage;
+
+impl UnwindContextStorage<usize> for Storage {
+    type Rules = [(Register, RegisterRule<usize>); 32];
+    type Stack = Box<[UnwindTableRow<usize, Self>; 6]>;
+}
+
+/// The program headers of an object whose ELF header is at an address.
+pub(super) fn segments(memory: &impl Memory, at: u64) -> Option<Vec<ProgramHeader>> {
+    let bytes: [u8; size_of::<Header>()] = memory.array(at)?;
+    if !bytes.starts_with(ELFMAG) {
+        return None;
+    }
+    let header = Header::parse(&bytes).ok()?;
+    if usize::from(header.e_phentsize) != SIZEOF_PHDR {
+        return None;
+    }
+    let count = usize::from(header.e_phnum);
+    let mut bytes = vec![0; count * SIZEOF_PHDR];
+    memory.copy(at.checked_add(header.e_phoff)?, &mut bytes)?;
+    Some(ProgramHeader::from_bytes(&bytes, count))
+}
 
 impl Tables {
-    /// The tables of the object that an address lies in.
-    pub(super) fn of(address: usize) -> Option<Self> {
-        let objects = LOADER.objects();
-        let object = objects
-            .iter()
-            .find(|object| (object.start..object.end).contains(&address))?;
-        let mut bytes = [0; size_of::<Header>()];
-        user::copy_in(object.start, &mut bytes).ok()?;
-        let header = *Header::from_bytes(&bytes);
-        let fits = bytes.starts_with(ELFMAG) && usize::from(header.e_phentsize) == SIZEOF_PHDR;
-        let count = usize::from(header.e_phnum);
-        let mut bytes = vec![0; count * SIZEOF_PHDR];
-        let at = object
-            .start
-            .checked_add(usize::try_from(header.e_phoff).ok()?)?;
-        user::copy_in(at, &mut bytes).ok().filter(|()| fits)?;
-        let segment = ProgramHeader::from_bytes(&bytes, count)
+    /// The tables of an object whose ELF header is at `at`.
+    pub(super) fn of(memory: &impl Memory, at: u64, bias: u64) -> Option<Self> {
+        let segment = segments(memory, at)?
             .into_iter()
             .find(|segment| segment.p_type == PT_GNU_EH_FRAME)?;
-        let header = object.base.wrapping_add(segment.p_vaddr as usize);
-        let start: [u8; 4] = user::read(header).ok()?;
-        let entries: u32 = user::read(header.checked_add(8)?).ok()?;
-        (start == [1, ENCODINGS[0], ENCODINGS[1], ENCODINGS[2]]).then_some(Self {
-            header,
-            entries: entries as usize,
-        })
+        let header = bias.wrapping_add(segment.p_vaddr);
+        let [version, encodings @ ..] = memory.array::<4>(header)?;
+        (version == 1 && encodings == ENCODINGS).then_some(())?;
+        let entries = u32::from_le_bytes(memory.array(header.checked_add(8)?)?);
+        Some(Self { header, entries })
     }
 
     /// An entry of the search table: (first address of a function, address of its description).
-    fn entry(&self, index: usize) -> Option<(usize, usize)> {
-        let at = self.header.checked_add(12 + index * 8)?;
-        let [function, description]: [i32; 2] = user::read(at).ok()?;
-        let absolute = |offset: i32| self.header.wrapping_add_signed(offset as isize);
-        Some((absolute(function), absolute(description)))
+    fn entry(&self, memory: &impl Memory, index: u32) -> Option<(u64, u64)> {
+        let at = self.header.checked_add(12 + u64::from(index) * 8)?;
+        let absolute = |at| {
+            let offset = i32::from_le_bytes(memory.array(at)?);
+            Some(self.header.wrapping_add_signed(i64::from(offset)))
+        };
+        Some((absolute(at)?, absolute(at.checked_add(4)?)?))
     }
 
     /// The rules for an address.
-    pub(super) fn row(&self, address: u64) -> Option<Row> {
+    pub(super) fn row(&self, memory: &impl Memory, address: u64) -> Option<Row> {
         // The last entry at or below the address.
         let (mut low, mut high) = (0, self.entries);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.entry(middle)?.0 as u64 <= address {
+            if self.entry(memory, middle)?.0 <= address {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        let (_, description) = self.entry(low.checked_sub(1)?)?;
-        let len: u32 = user::read(description).ok()?;
-        let back: u32 = user::read(description.checked_add(4)?).ok()?;
-        let common = (description + 4).checked_sub(back as usize)?;
-        let end = description.checked_add(4)?.checked_add(len as usize)?;
-        let size = end.checked_sub(common).filter(|&size| size <= MOST_BYTES)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).ok()?;
-        bytes.resize(size, 0);
-        user::copy_in(common, &mut bytes).ok()?;
-        row(bytes, common, description - common, address)
+        let (_, description) = self.entry(memory, low.checked_sub(1)?)?;
+        let field = description.checked_add(4)?;
+        let back = u32::from_le_bytes(memory.array(field)?);
+        let common = field.checked_sub(u64::from(back))?;
+        // In large objects the two lie far apart: only they are copied, and put together.
+        let mut bytes = entry(memory, common)?;
+        let offset = bytes.len();
+        bytes.extend(entry(memory, description)?);
+        let back = u32::try_from(offset + 4).ok()?;
+        let field = bytes.get_mut(offset + 4..offset + 8)?;
+        field.copy_from_slice(&back.to_le_bytes());
+        row(
+            bytes,
+            description.wrapping_sub(offset as u64),
+            offset,
+            address,
+        )
     }
 }
 
-/// The row for `address` in the description at `offset` of the bytes, which were at `start`.
-fn row(bytes: Vec<u8>, start: usize, offset: usize, address: u64) -> Option<Row> {
+/// The bytes of an entry of `.eh_frame`.
+fn entry(memory: &impl Memory, at: u64) -> Option<Vec<u8>> {
+    let len = u32::from_le_bytes(memory.array(at)?);
+    if !(8..=LONGEST_ENTRY).contains(&len) {
+        return None;
+    }
+    let mut bytes = vec![0; 4 + len as usize];
+    memory.copy(at, &mut bytes)?;
+    Some(bytes)
+}
+
+/// The row for `address` in the description at `offset` of the bytes; relative addresses in it are those of a section that
+/// starts at `start`.
+fn row(bytes: Vec<u8>, start: u64, offset: usize, address: u64) -> Option<Row> {
     let section = EhFrame::new(&bytes, LittleEndian);
-    let bases = BaseAddresses::default().set_eh_frame(start as u64);
+    let bases = BaseAddresses::default().set_eh_frame(start);
     let fde = section
         .fde_from_offset(&bases, EhFrameOffset(offset), EhFrame::cie_from_offset)
         .ok()
         .filter(|fde| fde.contains(address))?;
-    let mut context = UnwindContext::new();
+    let mut context = UnwindContext::<usize, Storage>::new_in();
     let found = fde
         .unwind_info_for_address(&section, &bases, &mut context, address)
         .ok()?;
-    let cfa = found.cfa().clone();
-    let mut rules: Vec<_> = found
-        .registers()
-        .map(|(register, rule)| (*register, rule.clone()))
-        .collect();
-    // The ABI's default: the return address lies just below the CFA.
-    let return_address = fde.cie().return_address_register();
-    if !rules
-        .iter()
-        .any(|(register, _)| *register == return_address)
-    {
-        rules.push((return_address, RegisterRule::Undefined));
-    }
-    let (encoding, is_signal_frame) = (fde.cie().encoding(), fde.is_signal_trampoline());
     Some(Row {
-        encoding,
-        is_signal_frame,
-        cfa,
-        rules,
+        cfa: found.cfa().clone(),
+        rules: found.registers().cloned().collect(),
+        encoding: fde.cie().encoding(),
+        is_signal_frame: fde.is_signal_trampoline(),
         bytes,
     })
 }
@@ -138,8 +151,125 @@ impl Row {
     pub(super) fn expression(
         &self,
         expression: &UnwindExpression<usize>,
-    ) -> Option<Expression<Reader<'_>>> {
+    ) -> Option<Expression<EndianSlice<'_, LittleEndian>>> {
         let section = EhFrame::new(&self.bytes, LittleEndian);
         expression.get(&section).ok()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::testing::Pieces;
+    use super::*;
+
+    const BASE: u64 = 0x40_0000;
+    const SEARCH: u64 = 0x100;
+    const FRAMES: u64 = 0x200;
+    /// Where the functions are.
+    pub(in super::super) const CODE: u64 = BASE + 0x1000;
+
+    fn common(augmentation: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0, 0, 1];
+        bytes.extend(augmentation);
+        // Factors 1 and -8, return address 16, pointers are 4 bytes and relative; CFA = %rsp + 8, %rip at CFA - 8.
+        bytes.extend([0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1]);
+        bytes
+    }
+
+    /// Appends an entry to the frames, and returns where it is.
+    fn append(frames: &mut Vec<u8>, mut entry: Vec<u8>) -> usize {
+        while entry.len() % 8 != 4 {
+            entry.push(0);
+        }
+        let at = frames.len();
+        frames.extend((entry.len() as u32).to_le_bytes());
+        frames.extend(entry);
+        at
+    }
+
+    fn describe(frames: &mut Vec<u8>, common: usize, code: u64, len: u32, rules: &[u8]) -> usize {
+        let at = frames.len();
+        let mut entry = ((at + 4 - common) as u32).to_le_bytes().to_vec();
+        let here = BASE + FRAMES + at as u64 + 8;
+        entry.extend((code.wrapping_sub(here) as u32).to_le_bytes());
+        entry.extend(len.to_le_bytes());
+        entry.push(0);
+        entry.extend(rules);
+        append(frames, entry)
+    }
+
+    /// An object in memory: a function with a frame pointer, a stub, a signal trampoline, a first function.
+    pub(in super::super) fn object() -> (u64, Vec<u8>) {
+        let mut frames = Vec::new();
+        let plain = append(&mut frames, common(b"zR"));
+        let signal = append(&mut frames, common(b"zRS"));
+        let frame_pointer = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6];
+        // What GNU ld writes for .plt: CFA = %rsp + 8 + ((%rip & 15) >= 11) * 8.
+        let stub = [
+            0x0f, 0x0b, 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22,
+        ];
+        let functions = [
+            (CODE, plain, 0x10, &frame_pointer[..]),
+            (CODE + 0x20, plain, 0x20, &stub[..]),
+            (CODE + 0x50, signal, 0x10, &[]),
+            // %rip is undefined.
+            (CODE + 0x60, plain, 0x10, &[0x07, 16]),
+        ];
+        let mut search = vec![1, 0x1b, 0x03, 0x3b, 0, 0, 0, 0];
+        search.extend((functions.len() as u32).to_le_bytes());
+        for (code, common, len, rules) in functions {
+            let at = describe(&mut frames, common, code, len, rules);
+            search.extend(((code - BASE - SEARCH) as u32).to_le_bytes());
+            search.extend(((FRAMES - SEARCH) as u32 + at as u32).to_le_bytes());
+        }
+        let mut bytes = vec![0; FRAMES as usize];
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        bytes[32] = 64;
+        (bytes[54], bytes[56]) = (SIZEOF_PHDR as u8, 1);
+        bytes[64..68].copy_from_slice(&PT_GNU_EH_FRAME.to_le_bytes());
+        bytes[80..88].copy_from_slice(&SEARCH.to_le_bytes());
+        bytes[SEARCH as usize..][..search.len()].copy_from_slice(&search);
+        bytes.extend(frames);
+        (BASE, bytes)
+    }
+
+    fn row_at(memory: &Pieces, address: u64) -> Option<Row> {
+        Tables::of(memory, BASE, BASE)?.row(memory, address)
+    }
+
+    #[test]
+    fn rows_are_found() {
+        let memory = Pieces(vec![object()]);
+        let cfa = |at| match row_at(&memory, at)?.cfa {
+            CfaRule::RegisterAndOffset { register, offset } => Some((register.0, offset)),
+            CfaRule::Expression(_) => None,
+        };
+        assert_eq!(cfa(CODE), Some((7, 8)));
+        assert_eq!(cfa(CODE + 1), Some((7, 16)));
+        assert_eq!(cfa(CODE + 0xf), Some((6, 16)));
+        assert!(!row_at(&memory, CODE).unwrap().is_signal_frame);
+        assert!(row_at(&memory, CODE + 0x50).unwrap().is_signal_frame);
+        for nowhere in [0, CODE - 1, CODE + 0x10, CODE + 0x70, u64::MAX] {
+            assert!(row_at(&memory, nowhere).is_none());
+        }
+    }
+
+    #[test]
+    fn corrupt_tables_end_it() {
+        let (base, good) = object();
+        for at in 0..good.len() {
+            for flip in [0xff, 0x80, 0x01] {
+                let mut bad = good.clone();
+                bad[at] ^= flip;
+                let memory = Pieces(vec![(base, bad)]);
+                for address in [CODE + 4, CODE + 0x2b, CODE + 0x50] {
+                    let _ = row_at(&memory, address);
+                }
+            }
+        }
+        for len in 0..good.len() {
+            let memory = Pieces(vec![(base, good[..len].to_vec())]);
+            let _ = row_at(&memory, CODE + 4);
+        }
     }
 }

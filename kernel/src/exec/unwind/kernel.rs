@@ -1,0 +1,143 @@
+//! Frames of kernel code that runs on the program's stack: gates, calls of the program by the loader, and the vDSO's
+//! functions. The kernel keeps no unwind tables, so this goes by what `arch/x86_64/entry.S` does.
+
+use super::objects::Objects;
+use super::registers::{RBP, RIP, RSP, Registers};
+use super::{Memory, Program};
+use crate::arch::gate;
+use core::ops::Range;
+use loader::Gate;
+
+unsafe extern "C" {
+    fn elfin_call_user(entry: usize, a: usize, b: usize, c: usize, d: usize, stack: usize)
+    -> usize;
+    fn elfin_switch(save: *mut usize, stack_pointer: usize);
+    static __kernel_start: u8;
+    static __text_end: u8;
+}
+
+/// The word of the stack that a return address is looked for in at most, behind the first one.
+const MOST_WORDS: u64 = 64;
+/// Distance from a function that the loader calls to the stack pointer of the gate at least (`gate::call_user`).
+const RED_ZONE: u64 = 128;
+const REGISTERS_KEPT: [usize; 3] = [RBP, RSP, RIP];
+
+/// Code by what it has on the program's stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Code {
+    /// A gate that has just been called.
+    GateEntry,
+    /// A gate that has pushed %rbp and points there with it.
+    Gate,
+    /// A call of the program by the loader, which has its own frames elsewhere.
+    CallUser,
+    /// Compiled code.
+    Other,
+}
+
+fn code(at: usize) -> Code {
+    // The stubs, and then what all of them jump to, whose first instruction pushes %rbp.
+    let entries = Gate::ALL.first().map_or(0, |&first| gate::address(first));
+    let common = entries + 16 * Gate::ALL.len();
+    let call_user = (elfin_call_user as *const ()).addr();
+    let end = (elfin_switch as *const ()).addr();
+    let is_in = |range: Range<usize>| range.contains(&at);
+    if is_in(entries..common + 1) {
+        Code::GateEntry
+    } else if is_in(common..call_user) {
+        Code::Gate
+    } else if is_in(call_user..end) {
+        Code::CallUser
+    } else {
+        Code::Other
+    }
+}
+
+/// Whether an address is that of kernel code.
+pub(super) fn has(address: usize) -> bool {
+    ((&raw const __kernel_start).addr()..(&raw const __text_end).addr()).contains(&address)
+}
+
+/// What to call the code at an address of the kernel's.
+pub(super) fn name(address: usize) -> &'static str {
+    match code(address) {
+        Code::Other => "(the kernel's vDSO)",
+        Code::GateEntry | Code::Gate | Code::CallUser => "(the dynamic linker)",
+    }
+}
+
+/// The program's function that has called kernel code.
+pub(super) fn caller(objects: &Objects, registers: &Registers, at: usize) -> Option<Registers> {
+    match code(at) {
+        Code::GateEntry => registers.returned(&Program),
+        Code::Gate => registers.past_frame_pointer(&Program),
+        Code::CallUser => {
+            // Its gate's frame lies above the red zone: %rbp and a return address.
+            let place = find(objects, registers.0[RSP]?.checked_add(RED_ZONE)?)?;
+            let mut caller = Registers::default();
+            for register in REGISTERS_KEPT {
+                caller.0[register] = registers.0[register];
+            }
+            caller.0[RBP] = Some(place.checked_sub(8)?);
+            caller.past_frame_pointer(&Program)
+        }
+        // These functions have small frames, and no frame pointers.
+        Code::Other => {
+            let mut caller = registers.clone();
+            caller.0[RSP] = Some(find(objects, registers.0[RSP]?)?);
+            caller.returned(&Program)
+        }
+    }
+}
+
+/// The first word of the stack from `start` on that is a return address.
+fn find(objects: &Objects, start: u64) -> Option<u64> {
+    (0..MOST_WORDS)
+        .filter_map(|index| start.checked_add(index * 8))
+        .find(|&place| {
+            Program
+                .word(place)
+                .is_some_and(|word| may_return_to(objects, word))
+        })
+}
+
+/// Whether an address can be a return address.
+pub(super) fn may_return_to(objects: &Objects, address: u64) -> bool {
+    objects.is_executable(address as usize) && follows_call(&Program, address)
+}
+
+/// Whether the instruction before an address is a call.
+fn follows_call(memory: &impl Memory, address: u64) -> bool {
+    let Some(bytes) = address
+        .checked_sub(6)
+        .and_then(|start| memory.array::<6>(start))
+    else {
+        return false;
+    };
+    // call rel32; call [rip+disp32] and others with a long displacement; call through a register or a plain pointer;
+    // call with a short displacement.
+    let indirect = |modrm: u8| modrm & 0x38 == 0x10;
+    bytes[1] == 0xe8
+        || (bytes[0] == 0xff && indirect(bytes[1]))
+        || (bytes[4] == 0xff && indirect(bytes[5]))
+        || (bytes[3] == 0xff && indirect(bytes[4]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Pieces;
+    use super::*;
+
+    #[test]
+    fn calls_are_recognised() {
+        let follows =
+            |bytes: [u8; 6]| follows_call(&Pieces(vec![(0x1000, bytes.to_vec())]), 0x1006);
+        assert!(follows([0x90, 0xe8, 1, 2, 3, 4]));
+        assert!(follows([0xff, 0x15, 1, 2, 3, 4]));
+        assert!(follows([0, 0, 0, 0, 0xff, 0xd0]));
+        assert!(follows([0, 0, 0, 0xff, 0x50, 8]));
+        assert!(!follows([0x90; 6]));
+        assert!(!follows([0, 0, 0, 0, 0xff, 0xe0]));
+        assert!(!follows_call(&Pieces(vec![]), 3));
+    }
+}
