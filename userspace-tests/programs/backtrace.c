@@ -18,7 +18,8 @@ void die(int number)
     abort();
 }
 __attribute__((noinline)) int nowhere(int value) { return nothing(value) + 1; }
-__attribute__((noinline)) int inner(int value) { return call_back(nowhere, value) + 1; }
+// Without a dynamic symbol.
+__attribute__((noinline)) static int inner(int value) { return call_back(nowhere, value) + 1; }
 __attribute__((noinline)) int outer(int value)
 {
     // A frame of a size that only the frame pointer or the tables tell.
