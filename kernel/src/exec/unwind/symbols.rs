@@ -68,7 +68,7 @@ fn sections(read: &Read<'_>) -> Option<(SectionHeader, SectionHeader)> {
         .iter()
         .find(|section| section.sh_type == SHT_SYMTAB)?;
     let strings = sections.get(table.sh_link as usize)?;
-    Some((table.clone(), strings.clone()))
+    Some((*table, *strings))
 }
 
 /// Enters one symbol for the addresses that lie in it. The innermost counts, and of several names a global one.
