@@ -9,17 +9,8 @@ use crate::loader::Loader;
 use crate::object::Object;
 use crate::tls::Tls;
 
-/// How far a symbol reaches.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// As far as its size says, as `dladdr` has it.
-    Size,
-    /// Up to the next one, for backtraces through code whose symbols are not exported.
-    Any,
-}
-
-/// Returns the index of the symbol nearest below an address.
-pub(crate) fn nearest(object: &Object, at: usize, reach: Reach) -> Option<usize> {
+/// Returns the index of the symbol that an address lies in, as far as its size says; `dladdr` has it the same way.
+pub(crate) fn symbol_at(object: &Object, at: usize) -> Option<usize> {
     let vaddr = at.wrapping_sub(object.bias());
     let mut best: Option<(usize, usize)> = None;
     for (index, symbol) in object.symbols().iter().enumerate() {
@@ -29,10 +20,10 @@ pub(crate) fn nearest(object: &Object, at: usize, reach: Reach) -> Option<usize>
         if value == 0 || value > vaddr || !defined || sym::st_type(symbol.st_info) == sym::STT_TLS {
             continue;
         }
-        let inside = match reach {
-            Reach::Size if symbol.st_shndx == 0 || size == 0 => vaddr == value,
-            Reach::Size => vaddr - value < size,
-            Reach::Any => true,
+        let inside = if symbol.st_shndx == 0 || size == 0 {
+            vaddr == value
+        } else {
+            vaddr - value < size
         };
         if inside && best.is_none_or(|(_, so_far)| so_far < value) {
             best = Some((index, value));
@@ -86,7 +77,7 @@ impl Loader {
                 && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
                     .contains(&vaddr)
         })?;
-        let symbol = nearest(object, at, Reach::Size).and_then(|index| object.symbol(index));
+        let symbol = symbol_at(object, at).and_then(|index| object.symbol(index));
         let (sname, saddr) = symbol.map_or((0, 0), |symbol| {
             let name = object
                 .symbol_name(symbol)

@@ -101,16 +101,13 @@ impl Loader {
     pub fn symbolise(&self, address: usize) -> Option<Symbolised> {
         let world = self.world.get()?;
         let object = &world.at(address)?.object;
-        let symbol = crate::address::nearest(object, address, crate::address::Reach::Any)
+        let symbol = crate::address::symbol_at(object, address)
             .and_then(|index| object.symbol(index))
             .map(|symbol| {
                 let name = object.symbol_name(symbol).unwrap_or(b"?").to_vec();
                 let start = object.real(crate::image::address(symbol.st_value));
-                (name, address.wrapping_sub(start), symbol.st_size)
-            })
-            // Behind the symbol's end lies some local function that has no dynamic symbol.
-            .filter(|&(_, distance, size)| (distance as u64) < size)
-            .map(|(name, distance, _)| (name, distance));
+                (name, address.wrapping_sub(start))
+            });
         Some(Symbolised {
             object: object.path().to_vec(),
             object_offset: address.wrapping_sub(object.bias()),

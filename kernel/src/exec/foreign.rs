@@ -17,7 +17,6 @@ use goblin::elf64::program_header::{
 };
 use linux_raw_sys::auxvec;
 
-/// Where Linux puts position-independent programs without an interpreter; anywhere would do.
 const MOST_SEGMENTS: usize = 128;
 const LONGEST_PATH: u64 = 4096;
 
@@ -54,7 +53,7 @@ fn open(path: &[u8]) -> Result<Image, Errno> {
     let file = fs::open_read(path)?;
     let mut bytes = [0; size_of::<Header>()];
     read(&file, 0, &mut bytes)?;
-    let header = *Header::from_bytes(&bytes);
+    let header = Header::parse(&bytes).map_err(|_| Errno::ENOEXEC)?;
     let right = bytes.starts_with(b"\x7fELF\x02\x01")
         && header.e_machine == EM_X86_64
         && (header.e_type == ET_EXEC || header.e_type == ET_DYN)
