@@ -6,11 +6,12 @@ import time
 
 seen = []
 signal.signal(signal.SIGALRM, lambda number, frame: seen.append(signal.Signals(number).name))
-signal.setitimer(signal.ITIMER_REAL, 0.02)
 begin = time.monotonic()
+# Again and again: the first alarm may come before the pause.
+signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
 while not seen:
     signal.pause()
-print(seen, time.monotonic() - begin >= 0.019)
+print(seen[0], time.monotonic() - begin >= 0.019)
 signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
 while len(seen) < 5:
     time.sleep(0.001)
