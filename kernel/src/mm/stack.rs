@@ -1,7 +1,7 @@
 //! Kernel stacks: mapped in a region of their own, each above a guard page, and kept for reuse.
 
 use super::PAGE;
-use super::frame::alloc_contiguous;
+use super::frame::{alloc_contiguous, available};
 use crate::arch::paging::{self, Flags};
 use crate::sync::SpinLock;
 use alloc::vec::Vec;
@@ -28,6 +28,10 @@ impl KernelStack {
     pub fn new() -> Option<Self> {
         if let Some(top) = UNUSED.lock().pop() {
             return Some(Self { top });
+        }
+        // What is kept for the kernel's own needs must not go into threads.
+        if available() < SIZE / PAGE {
+            return None;
         }
         let top = NEXT.fetch_add(SLOT, Ordering::Relaxed) + SLOT;
         for page in (top - SIZE..top).step_by(PAGE) {
