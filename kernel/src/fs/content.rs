@@ -3,10 +3,12 @@
 //! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
 //! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers, before
 //! the program runs out.
+mod frames;
+
 use super::{erofs::Inode, image::filesystem};
 use crate::{
     mm::{
-        PAGE, frame,
+        PAGE,
         frame::Frame,
         space::{self, Page},
     },
@@ -15,12 +17,12 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
+pub use frames::available;
+use frames::{Purpose, copy_from, copy_to, may_cache, new_frame, zero};
 
 const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pages read from a device at a time.
 const READ_AHEAD: u64 = 32;
-/// Frames that files leave to the program, at most.
-const LEFT_TO_PROGRAM: usize = 8192;
 
 /// The data of one file.
 pub struct Content {
@@ -35,57 +37,6 @@ struct Inner {
     /// Bytes of the source that still show; cut by truncation.
     source_len: u64,
     pages: BTreeMap<u64, Arc<Frame>>,
-}
-
-/// What pages are made for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Files may do without: some memory is left to the program.
-    Growth,
-    /// A mapping needs it, or what is cut.
-    Need,
-}
-
-/// Frames by which files may still grow.
-pub fn available() -> usize {
-    let left = (frame::counts().0 / 16).min(LEFT_TO_PROGRAM);
-    frame::available().saturating_sub(left)
-}
-
-fn new_frame(purpose: Purpose) -> Result<Frame, Errno> {
-    if purpose == Purpose::Growth && available() == 0 {
-        return Err(Errno::ENOSPC);
-    }
-    Frame::zeroed().ok_or(Errno::ENOSPC)
-}
-
-fn copy_from(frame: &Frame, within: usize, to: &mut [u8]) {
-    assert!(within + to.len() <= PAGE);
-    // SAFETY: the range lies within the frame (asserted), which is ours while `frame` lives; the program may write to it
-    // through a shared mapping, which changes bytes but never their validity.
-    unsafe {
-        frame
-            .bytes()
-            .add(within)
-            .copy_to_nonoverlapping(to.as_mut_ptr(), to.len());
-    }
-}
-
-fn copy_to(frame: &Frame, within: usize, from: &[u8]) {
-    assert!(within + from.len() <= PAGE);
-    // SAFETY: as in `copy_from`; kernel writers are serialised by the content's lock.
-    unsafe {
-        frame
-            .bytes()
-            .add(within)
-            .copy_from_nonoverlapping(from.as_ptr(), from.len());
-    }
-}
-
-fn zero(frame: &Frame, within: usize) {
-    assert!(within <= PAGE);
-    // SAFETY: as in `copy_to`.
-    unsafe { frame.bytes().add(within).write_bytes(0, PAGE - within) };
 }
 
 impl Content {
@@ -139,8 +90,8 @@ impl Content {
             let at = offset + done as u64;
             let within = at as usize % PAGE;
             let rest = &mut buf[done..total];
-            if inner.pages.is_empty() && inner.is_direct() && at < inner.source_len {
-                let len = (rest.len() as u64).min(inner.source_len - at) as usize;
+            let len = inner.uncached(at, rest.len());
+            if len > 0 {
                 inner.read_source(at, &mut rest[..len])?;
                 done += len;
                 continue;
@@ -306,6 +257,18 @@ impl Inner {
         filesystem().is_some_and(|fs| fs.is_direct())
     }
 
+    /// How many of `len` bytes at `offset` are read from the source past any page in memory; 0 if the page is to be there.
+    fn uncached(&self, offset: u64, len: usize) -> usize {
+        if offset >= self.source_len || (!self.is_direct() && may_cache()) {
+            return 0;
+        }
+        let next = self.pages.range(offset / PAGE as u64..).next();
+        let end = next.map_or(self.source_len, |(index, _)| {
+            self.source_len.min(index * PAGE as u64)
+        });
+        end.saturating_sub(offset).min(len as u64) as usize
+    }
+
     /// End of the pages that may be mapped from the source as they are.
     fn source_page_end(&self) -> u64 {
         match &self.source {
@@ -339,7 +302,7 @@ impl Inner {
             return Ok(());
         }
         if !self.is_direct()
-            && self.load(index, Purpose::Growth).is_ok()
+            && self.load(index, Purpose::Reading).is_ok()
             && let Some(frame) = self.pages.get(&index)
         {
             copy_from(frame, within, buf);
@@ -368,7 +331,7 @@ impl Inner {
             let frame = match new_frame(if at == index {
                 purpose
             } else {
-                Purpose::Growth
+                Purpose::Reading
             }) {
                 Err(_) if at > index => break,
                 frame => frame?,
