@@ -13,11 +13,6 @@ try:
 except OSError as error:
     print(errno.errorcode[error.errno], written > 4 << 20)
 print(os.stat("/tmp/full").st_size == written)
-try:
-    with open("/tmp/more", "w") as file:
-        file.write("more")
-except OSError as error:
-    print(errno.errorcode[error.errno])
 os.unlink("/tmp/full")
 with open("/tmp/again", "wb") as file:
     print(file.write(bytes(8 << 20)))
