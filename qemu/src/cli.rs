@@ -70,7 +70,7 @@ pub(crate) enum Layer {
 #[derive(Args)]
 pub(crate) struct RunOptions {
     /// Number of virtual CPUs (default: the host's, at most 4)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) cpus: Option<u32>,
     /// Memory of the virtual machine
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]

@@ -4,6 +4,7 @@ use super::vdso;
 use crate::arch::gate;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::process::futex;
+use crate::sync::SpinLock;
 use crate::syscall;
 use crate::{fs, process, sched};
 use alloc::boxed::Box;
@@ -14,6 +15,16 @@ use loader::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};
 
 /// The kernel.
 pub(super) struct Kernel;
+
+/// Files that were not there, until the program has been loaded: for the error message.
+static TRIED: SpinLock<Option<Vec<Vec<u8>>>> = SpinLock::new(Some(Vec::new()));
+
+/// Takes the paths at which an object of this name was looked for, and keeps no more from now on.
+pub(super) fn tried(name: &[u8]) -> Vec<Vec<u8>> {
+    let mut paths = TRIED.lock().take().unwrap_or_default();
+    paths.retain(|path| path.rsplit(|&byte| byte == b'/').next() == Some(name));
+    paths
+}
 
 struct OpenFile {
     file: Arc<dyn fs::File>,
@@ -87,7 +98,12 @@ impl File for OpenFile {
 // SAFETY: the address space gives out a range once; the gates are the kernel's own; FS is the program's.
 unsafe impl Host for Kernel {
     fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
-        let file = fs::open_read(path).map_err(errno)?;
+        let file = fs::open_read(path).map_err(|error| {
+            if let (syscall::Errno::ENOENT, Some(tried)) = (error, &mut *TRIED.lock()) {
+                tried.push(path.to_vec());
+            }
+            errno(error)
+        })?;
         let metadata = file.metadata().map_err(errno)?;
         if metadata.mode & S_IFMT != S_IFREG {
             return Err(Errno::EISDIR);

@@ -56,6 +56,7 @@ pub fn start() {
         Ok(program) => {
             let end = LOADER.objects().first().map_or(0, |main| main.end);
             place_break(end);
+            drop(host::tried(b""));
             start_main(stack.pointer, move || {
                 // SAFETY: just loaded, not run before, on a thread without a thread pointer.
                 match unsafe { LOADER.run_init(&program) } {
@@ -126,7 +127,18 @@ fn no_memory(what: &[u8], errno: Errno) -> ! {
 
 fn loader_failed(error: &Error) -> ! {
     let name = config::get().args.first().map_or(&[][..], Vec::as_slice);
-    let (line, status) = error.at_startup(name);
+    let (mut line, status) = error.at_startup(name);
+    if let Error::CannotOpen { name, .. } = error {
+        let paths = host::tried(name);
+        let paths: Vec<_> = paths
+            .iter()
+            .map(|path| String::from_utf8_lossy(path))
+            .filter(|path| !path.contains("/glibc-hwcaps/"))
+            .collect();
+        if !paths.is_empty() {
+            line += &format!("\nelfin: not in the image: {}", paths.join(", "));
+        }
+    }
     end(&line, status)
 }
 

@@ -29,8 +29,8 @@ impl KernelStack {
         if let Some(top) = UNUSED.lock().pop() {
             return Some(Self { top });
         }
-        // What is kept for the kernel's own needs must not go into threads.
-        if available() < SIZE / PAGE {
+        // What is kept for the kernel's own needs must not go into threads, and each needs a few pages beside this.
+        if available() < 2 * SIZE / PAGE {
             return None;
         }
         let top = NEXT.fetch_add(SLOT, Ordering::Relaxed) + SLOT;

@@ -13,6 +13,7 @@ pub use errno::Errno;
 
 use crate::arch::TrapFrame;
 use crate::boot::config;
+use crate::sched;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Result of a system call.
@@ -30,7 +31,9 @@ pub fn entry(frame: &mut TrapFrame) {
         frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
     ]
     .map(|argument| argument as usize);
-    let traced = config::get().trace.then(|| trace::call(number, &arguments));
+    // What runs on the loader thread, before the program, is ld.so's part and not the program's.
+    let traced =
+        (config::get().trace && sched::current_tid() != 0).then(|| trace::call(number, &arguments));
     let result = table::dispatch(number, &arguments, frame).unwrap_or_else(|| {
         report(number);
         Err(Errno::ENOSYS)

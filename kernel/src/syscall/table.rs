@@ -133,7 +133,7 @@ calls! {
     57 process::fork [];
     58 process::vfork [];
     59 process::execve [String Pointer Pointer];
-    60 process::exit [Pointer];
+    60 process::exit [Int];
     61 process::wait4 [Int Pointer Int Int];
     62 signal::kill [Int Int];
     63 process::uname [Pointer];
@@ -254,7 +254,7 @@ calls! {
     228 time::clock_gettime [Int Pointer];
     229 time::clock_getres [Int Pointer];
     230 time::clock_nanosleep [Int Hex Hex Pointer];
-    231 process::exit_group [Pointer];
+    231 process::exit_group [Int];
     232 fs::epoll_wait [Fd Pointer Int Pointer];
     233 fs::epoll_ctl [Fd Int Fd Int];
     234 signal::tgkill [Int Int Int];

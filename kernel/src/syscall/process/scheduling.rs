@@ -6,7 +6,7 @@ use crate::{
     sched,
     syscall::{Errno, SysResult},
 };
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicI32, Ordering, fence};
 use linux_raw_sys::general as linux;
 
 /// Bytes of an affinity mask.
@@ -117,12 +117,18 @@ pub fn getpriority(which: usize, who: usize) -> SysResult {
         linux::PRIO_PGRP | linux::PRIO_USER => {}
         _ => return Err(Errno::EINVAL),
     }
-    Ok(20)
+    // The system call gives 20 minus the nice value, which is never negative.
+    Ok((20 - NICE.load(Ordering::Relaxed)) as usize)
 }
 
-/// setpriority(2): accepted; all threads are equal.
-pub fn setpriority(which: usize, who: usize, _nice: usize) -> SysResult {
-    getpriority(which, who).map(|_| 0)
+/// The nice value, one for all threads: it is remembered and changes nothing.
+static NICE: AtomicI32 = AtomicI32::new(0);
+
+/// setpriority(2)
+pub fn setpriority(which: usize, who: usize, nice: usize) -> SysResult {
+    getpriority(which, who)?;
+    NICE.store((nice as i32).clamp(-20, 19), Ordering::Relaxed);
+    Ok(0)
 }
 
 /// ioprio_get(2): no priority set.
