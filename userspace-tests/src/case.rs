@@ -10,7 +10,7 @@
 //! | `env` | `K=V` added to the environment; may be repeated | |
 //! | `stdin` | text with `\n` for newlines, or `N x text` for N times the text | empty |
 //! | `stdout` | `closed after N`: the reader goes away after N bytes, and only the status is compared | compared |
-//! | `stderr` | `any`: is not compared | compared |
+//! | `stderr` | `any`: is not compared | compared, but for lines of elfin's own |
 //! | `backtrace` | functions that the guest's crash report on standard error names in this order, which is not compared then | |
 //! | `cpus`, `memory` | the virtual machine | 2, 512M |
 //! | `seconds` | time limit of a run | 120 |

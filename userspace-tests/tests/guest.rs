@@ -293,8 +293,9 @@ fn compare(
     if case.close_stdout_after.is_none() {
         streams.push(("stdout", &expected.stdout, &got.stdout));
     }
+    let stderr = without_remarks(&got.stderr);
     if case.compare_stderr {
-        streams.push(("stderr", &expected.stderr, &got.stderr));
+        streams.push(("stderr", &expected.stderr, &stderr));
     }
     for (stream, left, right) in streams {
         if let Some(difference) = difference::show(left, right) {
@@ -304,6 +305,16 @@ fn compare(
         }
     }
     if text.is_empty() { Ok(()) } else { Err(text) }
+}
+
+/// Standard error without the lines that elfin adds to what Linux has to say.
+fn without_remarks(stderr: &[u8]) -> Vec<u8> {
+    stderr
+        .split_inclusive(|&byte| byte == b'\n')
+        .filter(|line| !line.starts_with(b"elfin: "))
+        .flatten()
+        .copied()
+        .collect()
 }
 
 /// How a run ended and what it printed last.
