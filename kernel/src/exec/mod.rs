@@ -44,7 +44,7 @@ pub fn start() {
     fs::set_exe(image.path.clone());
     fs::set_cmdline(stack::joined(&image.args));
     // Up to 64 GiB below the top.
-    space::randomise((time_entropy() & 0xff_ffff) as usize);
+    space::randomise((time::entropy() & 0xff_ffff) as usize);
     let stack = match stack::build(&image.args, &config.env, &image.path) {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),
@@ -112,11 +112,7 @@ fn place_break(end: usize) {
     const AMONG_LIBRARIES: usize = 0x7000_0000_0000;
     const APART: usize = 0x5555_5555_4000;
     let start = if end < AMONG_LIBRARIES { end } else { APART };
-    space::set_break(start + (time_entropy() as usize & 0x1fff) * PAGE_SIZE);
-}
-
-fn time_entropy() -> u64 {
-    time::entropy()
+    space::set_break(start + (time::entropy() as usize & 0x1fff) * PAGE_SIZE);
 }
 
 fn no_memory(what: &[u8], errno: Errno) -> ! {

@@ -1,6 +1,7 @@
 //! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process Initialization").
 
 use crate::drivers::random;
+use crate::fs;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::mm::{PAGE, user};
 use crate::process::signal;
@@ -136,15 +137,10 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     let pointer = (writer.at - words.len() * 8) & !15;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     user::copy_out(pointer, &bytes)?;
-    fs_auxv(&bytes[before * 8..]);
+    fs::set_auxv(bytes[before * 8..].to_vec());
     Ok(Stack {
         pointer,
         auxiliary: pointer + before * 8,
         entries: auxiliary.len(),
     })
-}
-
-/// What /proc/self/auxv shows.
-fn fs_auxv(bytes: &[u8]) {
-    crate::fs::set_auxv(bytes.to_vec());
 }
