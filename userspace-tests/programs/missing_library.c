@@ -3,6 +3,8 @@
 // link: missing_library-gone.so
 // remove: missing_library-gone.so
 // exit: 127
+// says: elfin: not in the image: /
+// says: /lib/x86_64-linux-gnu/missing_library-gone.so
 #ifdef GONE
 int gone(void) { return 0; }
 #else

@@ -12,6 +12,7 @@
 //! | `stdout` | `closed after N`: the reader goes away after N bytes, and only the status is compared | compared |
 //! | `stderr` | `any`: is not compared | compared, but for lines of elfin's own |
 //! | `backtrace` | functions that the guest's crash report on standard error names in this order, which is not compared then | |
+//! | `says` | text that the guest's standard error has, in lines of elfin's own; may be repeated | |
 //! | `cpus`, `memory` | the virtual machine | 2, 512M |
 //! | `seconds` | time limit of a run | 120 |
 //! | `flags`, `link` | more of the compiler's arguments, before and after the source | |
@@ -56,6 +57,8 @@ pub struct Case {
     pub compare_stderr: bool,
     /// Functions that the guest's crash report names in this order.
     pub backtrace: Vec<String>,
+    /// Text that elfin adds on the guest's standard error.
+    pub says: Vec<String>,
     /// Number of virtual CPUs.
     pub cpus: u32,
     /// Memory of the virtual machine, as elfin's option has it.
@@ -115,6 +118,7 @@ impl Case {
             close_stdout_after: None,
             compare_stderr: true,
             backtrace: Vec::new(),
+            says: Vec::new(),
             cpus: 2,
             memory: "512M".to_owned(),
             limit: Duration::from_secs(120),
@@ -160,6 +164,7 @@ impl Case {
                     case.backtrace = words(value);
                     case.compare_stderr = false;
                 }
+                "says" => case.says.push(value.to_owned()),
                 "cpus" => case.cpus = number(value)?,
                 "memory" => value.clone_into(&mut case.memory),
                 "seconds" => case.limit = Duration::from_secs(number(value)?),

@@ -172,6 +172,7 @@ fn test(setup: &Setup, case: &Case, run: &Run) -> Result<(), Failed> {
         let wanted = case.expected.as_ref().map_or("Linux", |_| "expected");
         return compare(case, &expected, wanted, &guest, "guest")
             .and_then(|()| check_backtrace(case, &guest))
+            .and_then(|()| check_remarks(case, &guest))
             .map_err(|text| format!("{text}\n{line}").into());
     };
     if case.expected.is_some() {
@@ -198,6 +199,15 @@ fn check_backtrace(case: &Case, guest: &Outcome) -> Result<(), String> {
         .find(|wanted| !names.any(|name| name == wanted.as_str()))
     {
         Some(missing) => Err(format!("no {missing} in its place in\n{report}")),
+        None => Ok(()),
+    }
+}
+
+/// Looks for what elfin must add to what Linux says.
+fn check_remarks(case: &Case, guest: &Outcome) -> Result<(), String> {
+    let stderr = String::from_utf8_lossy(&guest.stderr);
+    match case.says.iter().find(|text| !stderr.contains(*text)) {
+        Some(missing) => Err(format!("not said: {missing}\nbut: {stderr}")),
         None => Ok(()),
     }
 }

@@ -38,21 +38,19 @@ fn show(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-fn read(file: &Arc<dyn File>, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read(offset + done as u64, &mut buffer[done..], false)? {
-            0 => return Err(Errno::ENOEXEC),
-            read => done += read,
-        }
+/// A file that ends where something of it should be is no program.
+fn cut_short(errno: Errno) -> Errno {
+    if errno == Errno::EINVAL {
+        Errno::ENOEXEC
+    } else {
+        errno
     }
-    Ok(())
 }
 
 fn open(path: &[u8]) -> Result<Image, Errno> {
     let file = fs::open_read(path)?;
     let mut bytes = [0; size_of::<Header>()];
-    read(&file, 0, &mut bytes)?;
+    fs::read_exact(&*file, 0, &mut bytes).map_err(cut_short)?;
     let header = Header::parse(&bytes).map_err(|_| Errno::ENOEXEC)?;
     let right = bytes.starts_with(b"\x7fELF\x02\x01")
         && header.e_machine == EM_X86_64
@@ -64,7 +62,7 @@ fn open(path: &[u8]) -> Result<Image, Errno> {
     }
     let count = usize::from(header.e_phnum);
     let mut bytes = vec![0; count * SIZEOF_PHDR];
-    read(&file, header.e_phoff, &mut bytes)?;
+    fs::read_exact(&*file, header.e_phoff, &mut bytes).map_err(cut_short)?;
     let segments = ProgramHeader::from_bytes(&bytes, count);
     Ok(Image {
         file,
@@ -86,7 +84,7 @@ impl Image {
             return Err(Errno::ENOEXEC);
         }
         let mut path = vec![0; segment.p_filesz as usize];
-        read(&self.file, segment.p_offset, &mut path)?;
+        fs::read_exact(&*self.file, segment.p_offset, &mut path).map_err(cut_short)?;
         path.truncate(
             path.iter()
                 .position(|&byte| byte == 0)

@@ -62,19 +62,7 @@ impl File for OpenFile {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = offset + done as u64;
-            match self
-                .file
-                .read(at, &mut buffer[done..], false)
-                .map_err(errno)?
-            {
-                0 => return Err(Errno::EINVAL),
-                read => done += read,
-            }
-        }
-        Ok(())
+        fs::read_exact(&*self.file, offset, buffer).map_err(errno)
     }
 
     unsafe fn map(

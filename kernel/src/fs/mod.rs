@@ -188,6 +188,18 @@ pub fn open_read(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
     Ok(open.file.clone())
 }
 
+/// Fills `buf` from `offset` on; `EINVAL` when the file ends before.
+pub fn read_exact(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read(offset + done as u64, &mut buf[done..], false)? {
+            0 => return Err(Errno::EINVAL),
+            read => done += read,
+        }
+    }
+    Ok(())
+}
+
 /// Mounts everything and opens descriptors 0, 1, 2. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
 pub fn init() -> Result<(), String> {
     image::mount_root()?;

@@ -15,8 +15,6 @@ use x86_64::instructions::interrupts;
 /// How long a thread runs while others wait, in nanoseconds.
 const SLICE: u64 = 4_000_000;
 
-const CPUS: usize = 64;
-
 /// One CPU's part of the scheduler.
 struct Local {
     queue: SpinLock<VecDeque<Arc<Thread>>>,
@@ -29,7 +27,7 @@ struct Local {
     previous: AtomicUsize,
 }
 
-static LOCALS: [Local; CPUS] = [const {
+static LOCALS: [Local; cpu::MOST] = [const {
     Local {
         queue: SpinLock::new(VecDeque::new()),
         waiting: AtomicUsize::new(0),
@@ -37,7 +35,7 @@ static LOCALS: [Local; CPUS] = [const {
         idle: SpinLock::new(None),
         previous: AtomicUsize::new(0),
     }
-}; CPUS];
+}; cpu::MOST];
 
 unsafe extern "C" {
     fn elfin_switch(save: *mut usize, stack_pointer: usize);

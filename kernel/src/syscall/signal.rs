@@ -7,6 +7,7 @@ use super::{
     Errno, SysResult,
     time::{Timespec, deadline_after},
 };
+use crate::process::signal::frame::Stack;
 use crate::{
     arch::TrapFrame,
     mm::user::{self, Plain},
@@ -22,16 +23,6 @@ const MIN_STACK: u64 = 2048;
 
 // SAFETY: four integers of 8 bytes, no padding. The fields of `Action` are those of the kernel's `struct sigaction`, in order.
 unsafe impl Plain for Action {}
-
-/// `stack_t`
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Stack {
-    start: u64,
-    flags: u32,
-    padding: u32,
-    size: u64,
-}
 
 // SAFETY: integers that fill 24 bytes.
 unsafe impl Plain for Stack {}

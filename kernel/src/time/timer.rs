@@ -25,10 +25,8 @@ static QUEUE: SpinLock<Queue> = SpinLock::new(Queue {
     next: 1,
 });
 
-/// CPUs whose timers' functions can be running at the same time.
-const CPUS: usize = 64;
 /// Which timer's function runs on each CPU; 0: none.
-static RUNNING: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
+static RUNNING: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
 
 /// A one-shot timer: `f(arg)` runs in interrupt context on some CPU at or after the time; dropping the handle cancels it,
 /// and once that is done `f` does not run any more.
@@ -92,7 +90,7 @@ pub(crate) fn rearm() {
 
 /// The APIC timer has fired.
 pub(crate) fn interrupt() {
-    let this = cpu::current().0 as usize % CPUS;
+    let this = cpu::current().0 as usize;
     loop {
         let mut queue = QUEUE.lock();
         let Some(entry) = queue.timers.first_entry() else {

@@ -13,6 +13,9 @@ use x86_64::instructions::{hlt, interrupts};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct CpuId(pub u32);
 
+/// CPUs that are used at most: affinity masks have 64 bits. `elfin run --cpus` knows it, too.
+pub const MOST: usize = 64;
+
 static CPUS: RwLock<Vec<&'static PerCpu>> = RwLock::new(Vec::new());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 

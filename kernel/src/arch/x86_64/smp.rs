@@ -75,6 +75,10 @@ pub(crate) fn start_others(ids: &[u32]) {
     let this = apic::boot_id();
     for &id in ids.iter().filter(|&&id| id != this) {
         let index = cpu::count();
+        if index == cpu::MOST {
+            log::warn!("no more than {} CPUs are used", cpu::MOST);
+            return;
+        }
         let Some(stack) = stack::KernelStack::new() else {
             log::warn!("no memory to start another CPU");
             return;

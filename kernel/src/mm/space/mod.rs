@@ -477,9 +477,3 @@ pub fn usage() -> (usize, usize) {
         .sum();
     (mapped, space.pages.resident() * PAGE)
 }
-
-/// Whether there is an area with code at `addr` (for backtraces).
-pub fn is_mapped(addr: usize) -> bool {
-    let space = SPACE.lock();
-    !space.is_free(addr & !(PAGE - 1), (addr & !(PAGE - 1)) + PAGE)
-}

@@ -36,11 +36,11 @@ struct Context {
 /// `stack_t`
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Stack {
-    start: u64,
-    flags: u32,
-    padding: u32,
-    size: u64,
+pub(crate) struct Stack {
+    pub(crate) start: u64,
+    pub(crate) flags: u32,
+    pub(crate) padding: u32,
+    pub(crate) size: u64,
 }
 
 /// `struct sigcontext_64`

@@ -5,7 +5,7 @@
 mod action;
 mod deliver;
 mod fpstate;
-mod frame;
+pub(crate) mod frame;
 pub mod itimer;
 mod queue;
 pub mod timer;
