@@ -3,15 +3,4 @@
 // link: bind_now-caller.so -Wl,-z,lazy -Wl,--allow-shlib-undefined
 // env: LD_BIND_NOW=1
 // exit: 127
-#ifdef CALLER
-int nobody_defines_this(void);
-int call(void) { return nobody_defines_this() + 1; }
-#else
-#include <stdio.h>
-int call(void);
-int main(int argc, char **argv)
-{
-    puts("started");
-    return argc > 100 && argv ? call() : 0;
-}
-#endif
+#include "undefined_function.h"

@@ -1,3 +1,5 @@
 // A static program that is linked to run anywhere relocates itself.
 // flags: -static-pie
-#include "static.c"
+// args:
+// args: argument
+#include "static_program.h"
