@@ -9,10 +9,19 @@ use super::Dyn;
 /// DT_GNU_HASH's younger relatives, for which `goblin` has no names.
 const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
-/// DF_1_NOW and DF_1_NODELETE of DT_FLAGS_1; DF_1_INITFIRST is not used by anything Debian ships.
+/// Of Solaris, for which `goblin` has no names either.
+const DT_AUXILIARY: u64 = 0x7fff_fffd;
+const DT_FILTER: u64 = 0x7fff_ffff;
+/// GNU's own flags, of which there is one.
+const DT_GNU_FLAGS_1: u64 = 0x6fff_fdf4;
+const DF_GNU_1_UNIQUE: u64 = 1;
+/// Of DT_FLAGS_1.
 const DF_1_NOW: u64 = 1;
+const DF_1_GLOBAL: u64 = 2;
 const DF_1_NODELETE: u64 = 8;
-/// A position-independent program.
+const DF_1_INITFIRST: u64 = 0x20;
+const DF_1_NOOPEN: u64 = 0x40;
+const DF_1_NODEFLIB: u64 = 0x800;
 const DF_1_PIE: u64 = 0x0800_0000;
 const DF_SYMBOLIC: u64 = 2;
 const DF_TEXTREL: u64 = 4;
@@ -27,10 +36,26 @@ pub(crate) struct Table {
     pub(crate) size: usize,
 }
 
+/// DT_FILTER or DT_AUXILIARY: an object whose definitions come before this one's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "for loads to come")]
+pub(crate) struct Filter {
+    /// Where its name is in the string table.
+    pub(crate) name: usize,
+    /// DT_AUXILIARY: it may be missing.
+    pub(crate) auxiliary: bool,
+}
+
 /// What a dynamic section says. Addresses are as linked.
 #[derive(Default)]
+#[allow(
+    dead_code,
+    reason = "filters, initfirst, noopen, global, nodeflib and unique are for loads to come"
+)]
 pub(crate) struct Dynamic {
     pub(crate) needed: Vec<usize>,
+    /// In the order of the entries.
+    pub(crate) filters: Vec<Filter>,
     pub(crate) soname: Option<usize>,
     pub(crate) rpath: Option<usize>,
     pub(crate) runpath: Option<usize>,
@@ -56,6 +81,17 @@ pub(crate) struct Dynamic {
     pub(crate) symbolic: bool,
     pub(crate) text_relocations: bool,
     pub(crate) nodelete: bool,
+    /// DF_1_INITFIRST: initialised before everything else of its load.
+    pub(crate) initfirst: bool,
+    /// DF_1_NOOPEN: only for start-up, not for `dlopen`.
+    pub(crate) noopen: bool,
+    /// DF_1_GLOBAL: in the global scope however it is opened.
+    pub(crate) global: bool,
+    /// DF_1_NODEFLIB: what it needs is not looked for in the default directories.
+    pub(crate) nodeflib: bool,
+    /// DF_GNU_1_UNIQUE: one for all namespaces.
+    pub(crate) unique: bool,
+    /// DF_1_PIE: a position-independent program.
     pub(crate) program: bool,
 }
 
@@ -71,6 +107,10 @@ impl Dynamic {
             let value = usize::try_from(entry.d_val).unwrap_or(usize::MAX);
             match entry.d_tag {
                 dt::DT_NEEDED => dynamic.needed.push(value),
+                DT_FILTER | DT_AUXILIARY => dynamic.filters.push(Filter {
+                    name: value,
+                    auxiliary: entry.d_tag == DT_AUXILIARY,
+                }),
                 dt::DT_SONAME => dynamic.soname = Some(value),
                 dt::DT_RPATH => dynamic.rpath = Some(value),
                 dt::DT_RUNPATH => dynamic.runpath = Some(value),
@@ -110,8 +150,13 @@ impl Dynamic {
                 dt::DT_FLAGS_1 => {
                     dynamic.bind_now |= entry.d_val & DF_1_NOW != 0;
                     dynamic.nodelete |= entry.d_val & DF_1_NODELETE != 0;
+                    dynamic.initfirst |= entry.d_val & DF_1_INITFIRST != 0;
+                    dynamic.noopen |= entry.d_val & DF_1_NOOPEN != 0;
+                    dynamic.global |= entry.d_val & DF_1_GLOBAL != 0;
+                    dynamic.nodeflib |= entry.d_val & DF_1_NODEFLIB != 0;
                     dynamic.program |= entry.d_val & DF_1_PIE != 0;
                 }
+                DT_GNU_FLAGS_1 => dynamic.unique |= entry.d_val & DF_GNU_1_UNIQUE != 0,
                 _ => {}
             }
         }
@@ -133,5 +178,61 @@ impl Dynamic {
                 | dt::DT_VERSYM
                 | dt::DT_GNU_HASH
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(d_tag: u64, d_val: u64) -> Dyn {
+        Dyn { d_tag, d_val }
+    }
+
+    #[test]
+    fn filters_keep_their_order_and_kind() {
+        let dynamic = Dynamic::parse(&[
+            entry(DT_AUXILIARY, 7),
+            entry(DT_FILTER, 3),
+            entry(dt::DT_NULL, 0),
+            entry(DT_FILTER, 9),
+        ]);
+        let expected = [
+            Filter {
+                name: 7,
+                auxiliary: true,
+            },
+            Filter {
+                name: 3,
+                auxiliary: false,
+            },
+        ];
+        assert_eq!(dynamic.filters, expected);
+    }
+
+    #[test]
+    fn each_flag_sets_its_own_field() {
+        let set = |tag, flags| {
+            let dynamic = Dynamic::parse(&[entry(tag, flags)]);
+            [
+                dynamic.bind_now,
+                dynamic.global,
+                dynamic.nodelete,
+                dynamic.initfirst,
+                dynamic.noopen,
+                dynamic.nodeflib,
+                dynamic.program,
+                dynamic.unique,
+            ]
+        };
+        let only = |index| core::array::from_fn(|at| at == index);
+        // The values are those of <elf.h>.
+        for (index, flag) in [0x1, 0x2, 0x8, 0x20, 0x40, 0x800, 0x800_0000]
+            .into_iter()
+            .enumerate()
+        {
+            assert_eq!(set(0x6fff_fffb, flag), only(index), "DT_FLAGS_1 {flag:#x}");
+        }
+        assert_eq!(set(0x6fff_fdf4, 1), only(7));
     }
 }
