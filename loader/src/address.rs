@@ -6,6 +6,7 @@ use goblin::elf::sym;
 
 use crate::image::address;
 use crate::loader::Loader;
+use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
 use crate::tls::Tls;
 
@@ -122,17 +123,39 @@ impl Loader {
         })
     }
 
-    /// `dl_iterate_phdr`. The objects visited stay mapped while the callback runs, whatever other threads close.
+    /// `dl_iterate_phdr`: visits the objects of the namespace that `caller`, an address, is in.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::iterate_namespace`].
+    pub(crate) unsafe fn iterate_phdr(&self, callback: usize, data: usize, caller: usize) -> usize {
+        let world = self.world().get();
+        let calling = world.as_ref().and_then(|world| world.at(caller));
+        let namespace = calling.map_or(BASE, |entry| entry.object.namespace());
+        // SAFETY: forwarded to the caller.
+        unsafe { self.iterate_namespace(namespace, callback, data) }
+    }
+
+    /// Calls back for each object and proxy of a namespace, a proxy's with the object's own headers. The objects
+    /// visited stay mapped while the callback runs, whatever other threads close.
     ///
     /// # Safety
     ///
     /// `callback` must be a function of the program that takes `(info, size, data)`.
-    pub(crate) unsafe fn iterate_phdr(&self, callback: usize, data: usize) -> usize {
+    pub(crate) unsafe fn iterate_namespace(
+        &self,
+        namespace: NamespaceId,
+        callback: usize,
+        data: usize,
+    ) -> usize {
         let Some(world) = self.world().get() else {
             return 0;
         };
+        let entries = world
+            .space(namespace)
+            .map_or(&[][..], |space| &space.entries);
         let thread_pointer = self.host().thread_pointer();
-        for entry in &world.entries {
+        for entry in entries {
             let object = &entry.object;
             let info = DlPhdrInfo {
                 addr: object.bias(),

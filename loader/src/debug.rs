@@ -1,13 +1,14 @@
-//! What debuggers read: `struct r_debug`, found through DT_DEBUG, and the function they stop at.
+//! What debuggers read: `struct r_debug` (found through DT_DEBUG), one for each namespace, and the function they stop at.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf::dynamic::DT_DEBUG;
 
 use crate::gates::address_of;
 use crate::host::Host;
 use crate::image::address;
-use crate::loader::Loader;
 use crate::object::Object;
-use crate::state::State;
 
 /// `r_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,21 +21,36 @@ pub(crate) enum RState {
     Delete = 2,
 }
 
-impl Loader {
-    /// Fills in `_r_debug` of the mapped `ld.so` and DT_DEBUG of the program.
-    pub(crate) fn describe_to_debuggers(&self, state: &mut State, main: &Object, rtld: &Object) {
-        let Some(at) = address_of(rtld, b"_r_debug").filter(|&at| rtld.is_writable(at, 40)) else {
-            return;
+const R_VERSION: usize = 0;
+const R_MAP: usize = 1;
+const R_BRK: usize = 2;
+const R_STATE: usize = 3;
+const R_LDBASE: usize = 4;
+/// Of `struct r_debug_extended`, which there is where `r_version` is 2.
+const R_NEXT: usize = 5;
+
+/// `struct r_debug_extended`.
+type Words = [AtomicUsize; 6];
+
+/// The structure of one namespace: the base namespace's is a variable of `ld.so`'s, the others' are the loader's own.
+#[derive(Default)]
+pub(crate) struct RDebug {
+    own: Option<Box<Words>>,
+    at: usize,
+}
+
+impl RDebug {
+    /// Takes the variable of the mapped `ld.so` for the base namespace's, and enters it into the program's DT_DEBUG.
+    pub(crate) fn of_program(main: &Object, rtld: &Object) -> Self {
+        let Some(at) = address_of(rtld, b"_r_debug")
+            .filter(|&at| rtld.is_writable(at, size_of::<Words>()) && at.is_multiple_of(8))
+        else {
+            return Self::default();
         };
-        let brk = address_of(rtld, b"_dl_debug_state").unwrap_or(0);
-        // r_version, r_map, r_brk, r_state, r_ldbase.
-        for (index, value) in [1, main.handle(), brk, 0, rtld.bias()]
-            .into_iter()
-            .enumerate()
-        {
-            // SAFETY: checked just above to be writable memory of the mapped ld.so; nobody runs yet.
-            unsafe { *((at + index * 8) as *mut usize) = value };
-        }
+        let debug = Self { own: None, at };
+        debug.set(R_VERSION, 1);
+        debug.set(R_BRK, address_of(rtld, b"_dl_debug_state").unwrap_or(0));
+        debug.set(R_LDBASE, rtld.bias());
         if let Some(entry) = main
             .dynamic_entry(address(DT_DEBUG))
             .filter(|&entry| main.is_writable(entry, 16))
@@ -42,17 +58,74 @@ impl Loader {
             // SAFETY: just checked.
             unsafe { *((entry + 8) as *mut usize) = at };
         }
-        (state.r_debug, state.r_brk) = (at, brk);
+        debug
     }
-}
 
-/// Tells a debugger that the list of objects is about to change or has changed.
-pub(crate) fn announce(host: &dyn Host, r_debug: usize, r_brk: usize, r_state: RState) {
-    if r_debug == 0 || r_brk == 0 {
-        return;
+    /// Makes the structure of a further namespace and puts it behind the base namespace's, unless that is done.
+    pub(crate) fn attach(&mut self, base: &Self) {
+        if self.at != 0 || base.at == 0 {
+            return;
+        }
+        let own = Box::new(Words::default());
+        self.at = core::ptr::from_ref(&*own).expose_provenance();
+        self.own = Some(own);
+        for word in [R_BRK, R_LDBASE, R_NEXT] {
+            self.set(word, base.get(word));
+        }
+        self.set(R_VERSION, 2);
+        base.set(R_VERSION, 2);
+        base.set(R_NEXT, self.at);
     }
-    // SAFETY: `describe_to_debuggers` found the structure in `ld.so`'s writable data.
-    unsafe { *((r_debug + 24) as *mut u32) = r_state as u32 };
-    // SAFETY: an empty function of `ld.so`, there for breakpoints.
-    unsafe { host.call(r_brk, [0; 4]) };
+
+    /// Takes the structure out of the list again.
+    pub(crate) fn detach(&mut self, base: &Self) {
+        let mut before = Self {
+            own: None,
+            at: base.at,
+        };
+        while before.at != 0 && self.own.is_some() {
+            let next = before.get(R_NEXT);
+            if next == self.at {
+                before.set(R_NEXT, self.get(R_NEXT));
+                break;
+            }
+            before.at = next;
+        }
+        *self = Self::default();
+    }
+
+    /// Says where the list of objects starts.
+    pub(crate) fn set_map(&self, first: usize) {
+        self.set(R_MAP, first);
+    }
+
+    /// Tells a debugger that the list of objects is about to change or has changed.
+    pub(crate) fn announce(&self, host: &dyn Host, state: RState) {
+        self.set(R_STATE, state as usize);
+        let function = self.get(R_BRK);
+        if function != 0 {
+            // SAFETY: an empty function of `ld.so`, there for breakpoints.
+            unsafe { host.call(function, [0; 4]) };
+        }
+    }
+
+    fn word(&self, index: usize) -> Option<&AtomicUsize> {
+        if self.at == 0 {
+            return None;
+        }
+        // SAFETY: `at` is the address of our own words, of those of another namespace in the list, which leave it before
+        // they are freed, or of `ld.so`'s variable, checked when it was taken; ld.so stays.
+        unsafe { (*(self.at as *const Words)).get(index) }
+    }
+
+    fn get(&self, index: usize) -> usize {
+        self.word(index)
+            .map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn set(&self, index: usize, value: usize) {
+        if let Some(word) = self.word(index) {
+            word.store(value, Ordering::Release);
+        }
+    }
 }

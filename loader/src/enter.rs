@@ -9,28 +9,19 @@ use core::sync::atomic::Ordering;
 
 use goblin::elf::program_header as pt;
 
-use crate::address::{DlFindObject, DlInfo};
+use crate::address::DlFindObject;
+use crate::dl::Opening;
 use crate::error::Error;
 use crate::host::Gate;
 use crate::image::address;
 use crate::loader::Loader;
+use crate::namespace::BASE;
 use crate::object::Object;
 use crate::stack::c_bytes;
 use crate::thread::ThreadRef;
-use crate::tls::{self, Tls, TlsIndex};
+use crate::tls::{self, TlsIndex};
 
 const FAILURE: usize = usize::MAX;
-
-/// Requests of `dlinfo`.
-const RTLD_DI_LMID: usize = 1;
-const RTLD_DI_LINKMAP: usize = 2;
-const RTLD_DI_ORIGIN: usize = 6;
-const RTLD_DI_TLS_MODID: usize = 9;
-const RTLD_DI_TLS_DATA: usize = 10;
-const RTLD_DI_PHDR: usize = 11;
-
-/// `LM_ID_BASE` and `LM_ID_NEWLM`.
-const LM_ID_BASE: usize = 0;
 
 /// A destructor of a thread-local object, on its way through libc's list.
 struct ThreadExit {
@@ -58,7 +49,7 @@ impl Loader {
                 Gate::DeallocateTls => self.deallocate_tls(a),
                 // libc would read fields of `struct link_map` whose places depend on its version.
                 Gate::FindDsoForObject => 0,
-                Gate::IteratePhdr => self.iterate_phdr(a, b),
+                Gate::IteratePhdr => self.iterate_phdr(a, b, c),
                 Gate::FindObject => match self.find_object(a) {
                     Some(found) => {
                         *(b as *mut DlFindObject) = found;
@@ -68,10 +59,18 @@ impl Loader {
                 },
                 Gate::ThreadAtexit => self.thread_atexit_register(a, b, c),
                 Gate::ThreadAtexitRun => self.thread_atexit_run(a),
-                Gate::Dlopen => self.report(self.dlopen(name_at(a), b, c)),
-                Gate::LibcDlopen => self.dlopen(name_at(a), b & !0x8000_0000, 0).unwrap_or(0),
-                Gate::Dlmopen if a == LM_ID_BASE => self.report(self.dlopen(name_at(b), c, d)),
-                Gate::Dlmopen => self.report(Err(Error::Invalid("dlmopen(): no other namespaces"))),
+                Gate::Dlopen => self.report(self.open_object(&Opening::new(name_at(a), b, c))),
+                Gate::LibcDlopen => {
+                    // Helpers of the one C library there is: they belong to the base namespace.
+                    // Its own flag says that this is no program's call.
+                    let opening = Opening::new(name_at(a), b & !0x8000_0000, 0);
+                    let opening = opening.in_namespace(BASE.lmid());
+                    self.open_object(&opening).unwrap_or(0)
+                }
+                Gate::Dlmopen => {
+                    let opening = Opening::new(name_at(b), c, d).in_namespace(a);
+                    self.report(self.open_object(&opening))
+                }
                 Gate::Dlclose => match self.dlclose(a) {
                     Ok(()) => 0,
                     Err(error) => {
@@ -89,6 +88,10 @@ impl Loader {
                 Gate::Dladdr1 => self.dladdr_into(a, b, c, d),
                 Gate::Dlinfo => self.dlinfo(a, b, c),
                 Gate::ReadonlyArea => self.readonly_area(a, b),
+                Gate::Worker => {
+                    self.work(a);
+                    0
+                }
                 Gate::Fini => {
                     self.fini();
                     0
@@ -105,7 +108,7 @@ impl Loader {
         })
     }
 
-    fn set_error(&self, error: &Error) {
+    pub(crate) fn set_error(&self, error: &Error) {
         let Some(record) = tls::current(self.host().thread_pointer()) else {
             return;
         };
@@ -139,15 +142,15 @@ impl Loader {
         if mem == 0 {
             return 0;
         }
-        let parent = tls::current(self.host().thread_pointer()).map(|record| record.thread.clone());
+        let parent = tls::current(self.host().thread_pointer());
         let mut tls = self.tls().lock(self.host());
         tls.remove_thread(mem);
         let thread = match parent {
-            Some(parent) => ThreadRef::child_of(&parent, &mut tls.retired),
+            Some(parent) => ThreadRef::child_of(&parent.thread, &mut tls.retired),
             None => ThreadRef::root(),
         };
         // SAFETY: libc sized the stack by the static TLS size it was given.
-        unsafe { tls.add_thread(mem, thread) };
+        unsafe { tls.add_thread(mem, thread, self.bound_to()) };
         mem
     }
 
@@ -199,76 +202,6 @@ impl Loader {
         if let Some(object) = object {
             object.pending_destructors.fetch_sub(1, Ordering::AcqRel);
         }
-        0
-    }
-
-    /// # Safety
-    ///
-    /// As `dladdr1`.
-    unsafe fn dladdr_into(&self, at: usize, info: usize, extra: usize, flags: usize) -> usize {
-        let Some((found, symbol, handle)) = self.dladdr(at) else {
-            return 0;
-        };
-        // SAFETY: the caller's promise.
-        unsafe { *(info as *mut DlInfo) = found };
-        let extra_value = match flags {
-            1 => symbol,
-            2 => handle,
-            _ => return 1,
-        };
-        if extra != 0 {
-            // SAFETY: the caller's promise.
-            unsafe { *(extra as *mut usize) = extra_value };
-        }
-        1
-    }
-
-    /// # Safety
-    ///
-    /// As `dlinfo`.
-    unsafe fn dlinfo(&self, handle: usize, request: usize, argument: usize) -> usize {
-        let Some(world) = self.world().get() else {
-            return FAILURE;
-        };
-        let Some(entry) = world.by_handle(handle) else {
-            self.set_error(&Error::Invalid("invalid handle"));
-            return FAILURE;
-        };
-        let object = &entry.object;
-        let word = argument as *mut usize;
-        let value = match request {
-            RTLD_DI_LMID => LM_ID_BASE,
-            RTLD_DI_LINKMAP => object.handle(),
-            RTLD_DI_TLS_MODID => object.tls_module(),
-            RTLD_DI_TLS_DATA => {
-                Tls::existing_block(self.host().thread_pointer(), object.tls_module())
-            }
-            RTLD_DI_ORIGIN => {
-                let origin = object.origin();
-                // SAFETY: the caller's promise: room for the string.
-                unsafe {
-                    core::ptr::copy_nonoverlapping(
-                        origin.as_ptr(),
-                        argument as *mut u8,
-                        origin.len(),
-                    );
-                }
-                // SAFETY: as above.
-                unsafe { *((argument + origin.len()) as *mut u8) = 0 };
-                return 0;
-            }
-            RTLD_DI_PHDR => {
-                // SAFETY: the caller's promise: a pointer to a pointer.
-                unsafe { *word = object.headers_address() };
-                return object.segments().len();
-            }
-            _ => {
-                self.set_error(&Error::Invalid("unsupported dlinfo request"));
-                return FAILURE;
-            }
-        };
-        // SAFETY: the caller's promise: a pointer to a word.
-        unsafe { *word = value };
         0
     }
 

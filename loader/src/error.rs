@@ -59,6 +59,8 @@ pub enum Error {
         /// What it asks for.
         what: &'static str,
     },
+    /// RTLD_SHARED asks for a proxy in a namespace that has the object itself.
+    AlreadyLoaded(Vec<u8>),
     /// The program is not for this loader: the host should start it as Linux does.
     Foreign(Foreign),
     /// A request that makes no sense, with glibc's text.
@@ -75,6 +77,8 @@ pub enum Foreign {
     /// Its C library's version has not been reviewed.
     Glibc(Vec<u8>),
 }
+
+const ALREADY_LOADED: &str = "cannot be shared with a namespace that has loaded it already";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,6 +125,7 @@ impl fmt::Display for Error {
                     Text(wanted_by)
                 )
             }
+            Self::AlreadyLoaded(object) => write!(f, "{}: {ALREADY_LOADED}", Text(object)),
             Self::Foreign(Foreign::Static) => f.write_str("the program has no interpreter"),
             Self::Foreign(Foreign::Interpreter(path)) => {
                 write!(f, "the program asks for the interpreter {}", Text(path))
@@ -145,6 +150,7 @@ impl Error {
             Self::Host { doing, .. } => doing,
             Self::UndefinedSymbol { .. } => "undefined symbol",
             Self::VersionNotFound { .. } => "version not found",
+            Self::AlreadyLoaded(_) => ALREADY_LOADED,
             Self::Foreign(_) => "not for this loader",
             Self::Invalid(text) => text,
         }

@@ -26,6 +26,8 @@ impl Errno {
     pub const ENOMEM: Self = Self(12);
     /// Permission denied.
     pub const EACCES: Self = Self(13);
+    /// Function not implemented.
+    pub const ENOSYS: Self = Self(38);
     /// Not a directory.
     pub const ENOTDIR: Self = Self(20);
     /// Is a directory.
@@ -50,7 +52,9 @@ impl fmt::Display for Errno {
             22 => "Invalid argument",
             23 => "Too many open files in system",
             24 => "Too many open files",
+            11 => "Resource temporarily unavailable",
             36 => "File name too long",
+            38 => "Function not implemented",
             40 => "Too many levels of symbolic links",
             number => return write!(f, "Error {number}"),
         };
@@ -116,7 +120,7 @@ pub enum Access {
 /// The host supplies an address for each (see [`Host::gate`]): a function with the C calling convention that takes up
 /// to four integer arguments, and ends up, on whatever stack the host likes, in [`Loader::enter`](crate::Loader::enter)
 /// with the same gate and the same arguments, and returns its result. A gate may be entered from a signal handler.
-/// No gate needs to know its caller's address: where one is needed, glibc hands it over as an argument.
+/// No gate needs to know its caller's address: where one is needed, it is an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Gate {
@@ -133,7 +137,7 @@ pub enum Gate {
     DeallocateTls,
     /// `_dl_find_dso_for_object(address)`.
     FindDsoForObject,
-    /// `dl_iterate_phdr(callback, data)`.
+    /// `dl_iterate_phdr(callback, data, caller)`: the loader's own entry adds the caller's address.
     IteratePhdr,
     /// `_dl_find_object(address, result*)`.
     FindObject,
@@ -169,13 +173,15 @@ pub enum Gate {
     LibcDlclose,
     /// `_dl_readonly_area(address, size)` of glibc 2.43.
     ReadonlyArea,
+    /// What a worker thread runs INIT functions in: a start routine for `pthread_create`.
+    Worker,
     /// The function a program receives in `%rdx` and runs at exit: FINI functions of everything loaded.
     Fini,
 }
 
 impl Gate {
     /// Every gate, in numerical order: `Gate::ALL[gate as usize] == gate`.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Bind,
         Self::TlsGetAddr,
         Self::AllocateTls,
@@ -200,6 +206,7 @@ impl Gate {
         Self::LibcDlvsym,
         Self::LibcDlclose,
         Self::ReadonlyArea,
+        Self::Worker,
         Self::Fini,
     ];
 

@@ -10,7 +10,7 @@ use goblin::elf64::reloc::r_sym;
 use crate::host::Event;
 use crate::image::address;
 use crate::loader::Loader;
-use crate::lookup::{Request, Value, find, find_in, may_go, wanted_version};
+use crate::lookup::{Request, UniqueTables, Value, find, find_in, is_dependency, wanted_version};
 use crate::object::Object;
 use crate::relocate::undefined;
 use crate::tls;
@@ -39,7 +39,7 @@ impl Loader {
         let Some(world) = self.world().get() else {
             missing()
         };
-        let Some(entry) = world.entry(object.id()) else {
+        let Some(entry) = world.entry_of(object) else {
             missing()
         };
         let record = tls::current(self.host().thread_pointer());
@@ -54,9 +54,14 @@ impl Loader {
         } else {
             None
         };
-        let Some(found) =
-            own.or_else(|| find(&world, world.scopes(entry), &world.unique, &request))
-        else {
+        let Some(found) = own.or_else(|| {
+            find(
+                &world,
+                world.scopes(entry),
+                &UniqueTables::PUBLISHED,
+                &request,
+            )
+        }) else {
             let error = undefined(object, symbol_index, name);
             // SAFETY: `program_name` gives a C string that stays.
             let program = unsafe { crate::stack::c_bytes(self.program_name()) };
@@ -64,7 +69,7 @@ impl Loader {
             self.host()
                 .fatal(&alloc::format!("{program}: symbol lookup error: {error}"));
         };
-        if found.object.id() != object.id() && may_go(found.object) {
+        if is_dependency(object, found.object) {
             object.bind_to(found.object);
         }
         let target = match found.value(self.host()) {

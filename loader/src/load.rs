@@ -1,141 +1,289 @@
-//! A load: from a name to mapped, relocated and initialised objects, or to nothing at all.
+//! A load: from a name to mapped and relocated objects, or to nothing at all.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
-use crate::family::Held;
 use crate::host::{Errno, Event, File, Host};
 use crate::image::{Image, address};
 use crate::loader::Loader;
-use crate::object::{Names, Object, ObjectId, Role, Visibility};
+use crate::lookup::UniqueTables;
+use crate::mode::Mode;
+use crate::namespace::{Arrival, BASE, Key, NamespaceId, Node};
+use crate::object::{Object, Place, Role};
 use crate::relocate::{Bind, Deferred, Relocation};
-use crate::search::directory_of;
+use crate::search::{Found, directory_of};
 use crate::state::State;
 use crate::thread::ThreadRef;
+use crate::world::Group;
 
-/// The arguments INIT functions get.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct InitArguments {
-    pub(crate) argc: usize,
-    pub(crate) argv: usize,
-    pub(crate) envp: usize,
+/// A load under way: what it is to do, and what it has added so far.
+pub(crate) struct Load<'a> {
+    /// The thread its objects are visible to.
+    pub(crate) thread: &'a Arc<ThreadRef>,
+    pub(crate) mode: Mode,
+    /// Whether the objects are part of the program as started.
+    pub(crate) initial: bool,
+    /// Nodes it has added, in the order they came.
+    pub(crate) added: Vec<Key>,
+    /// Those whose closures form the local scopes: what was asked for, and objects loaded for the sake of a proxy.
+    pub(crate) roots: Vec<Key>,
+}
+
+impl<'a> Load<'a> {
+    /// Begins a load.
+    pub(crate) fn new(thread: &'a Arc<ThreadRef>, mode: Mode, initial: bool) -> Self {
+        Self {
+            thread,
+            mode,
+            initial,
+            added: Vec::new(),
+            roots: Vec::new(),
+        }
+    }
+
+    /// Returns the objects it has added, without proxies.
+    pub(crate) fn objects(&self, state: &State) -> Vec<Arc<Object>> {
+        let node = |&key: &Key| state.node(key).filter(|node| node.proxy.is_none());
+        let nodes = self.added.iter().filter_map(node);
+        nodes.map(|node| node.object.clone()).collect()
+    }
 }
 
 impl Loader {
-    /// Maps a file, adds its object, and returns the id.
+    /// Maps a file and adds its object; returns the node in the namespace it was asked for, which may be a proxy's.
     pub(crate) fn add_object(
         &self,
         state: &mut State,
+        load: &mut Load<'_>,
         file: &dyn File,
         path: &[u8],
-        name: &[u8],
-        loaded_by: Option<ObjectId>,
-        how: Adding<'_>,
-    ) -> Result<ObjectId, Error> {
+        arrival: (NamespaceId, Arrival<'_>),
+    ) -> Result<Key, Error> {
+        let (namespace, mut arrival) = arrival;
         let headers = Headers::read(file).map_err(|problem| problem.about(path))?;
-        let is_main = how.role == Some(Role::Main);
+        let is_main = load.initial && load.added.is_empty();
+        let malformed = |what| Error::Malformed {
+            object: path.to_vec(),
+            what,
+        };
         if headers.fixed && !is_main {
-            let what = "cannot dynamically load executable";
-            return Err(Error::Malformed {
-                object: path.to_vec(),
-                what,
-            });
+            return Err(malformed("cannot dynamically load executable"));
         }
         let image = Image::map(self.host(), path, file, headers)?;
-        let id = state.new_id();
         // SAFETY: `program_name` gives a C string that stays.
         let program = unsafe { crate::stack::c_bytes(self.program_name()) };
-        let shown = if is_main { program } else { path };
         let mut origin = directory_of(path).to_vec();
         if !origin.starts_with(b"/") {
             origin = [&self.host().current_directory(), &b"/"[..], &origin].concat();
         }
-        let names = Names {
+        let place = Place {
+            namespace,
+            isolated: load.mode.contains(Mode::ISOLATE),
+            is_main,
             path,
-            shown,
+            shown: if is_main { program } else { path },
             origin,
         };
-        let thread = how.thread;
-        let object = Object::new(id, names, file.id(), is_main, image, thread)?;
+        let object = Object::new(state.new_id(), place, file.id(), image, load.thread)?;
         if object.dynamic().program && !is_main {
-            return Err(Error::Malformed {
-                object: path.to_vec(),
-                what: "cannot dynamically load position-independent executable",
-            });
+            let what = "cannot dynamically load position-independent executable";
+            return Err(malformed(what));
         }
         self.host().trace(&Event::Mapped {
             object: path,
             base: object.bias(),
         });
         self.tls().lock(self.host()).add_module(&object);
-        state.add(object, name, loaded_by, how.initial);
-        Ok(id)
+        arrival.deep &= object.namespace() == namespace;
+        let node = Node::new(object.clone(), &arrival);
+        let added = state.add(object.namespace(), node).ok_or(GONE)?;
+        load.added.push(added);
+        if object.namespace() == namespace {
+            return Ok(added);
+        }
+        load.roots.push(added);
+        self.add_proxy(state, load, namespace, &object, arrival.name)
     }
 
-    /// Finds or maps what a name stands for.
+    /// Gives a namespace the proxy of an object of the base namespace.
+    pub(crate) fn add_proxy(
+        &self,
+        state: &mut State,
+        load: &mut Load<'_>,
+        namespace: NamespaceId,
+        object: &Arc<Object>,
+        name: &[u8],
+    ) -> Result<Key, Error> {
+        let node = Node::proxy(state.new_id(), object, namespace, name);
+        let added = state.add(namespace, node).ok_or(GONE)?;
+        load.added.push(added);
+        Ok(added)
+    }
+
+    /// Finds or maps what a name stands for in a namespace. `shared`: RTLD_SHARED is asked for.
     pub(crate) fn find_or_add(
         &self,
         state: &mut State,
+        load: &mut Load<'_>,
+        namespace: NamespaceId,
         name: &[u8],
-        wanted_by: Option<ObjectId>,
-        how: Adding<'_>,
-    ) -> Result<ObjectId, Error> {
-        if let Some(id) = state.by_name(name) {
-            return Ok(id);
-        }
-        let wanted = state.wanted(wanted_by);
-        let Some(search) = &mut state.search else {
-            return Err(Error::Invalid("nothing is loaded yet"));
+        wanted_by: Option<Key>,
+        shared: bool,
+    ) -> Result<Key, Error> {
+        let shared = shared && namespace != BASE;
+        let own = |node: &Node| {
+            if shared && node.proxy.is_none() {
+                return Err(Error::AlreadyLoaded(node.object.shown().to_vec()));
+            }
+            Ok(Key {
+                namespace,
+                id: node.id(),
+            })
         };
-        let found = search.find(self.host(), name, &wanted)?;
-        if let Some(id) = state.by_file(found.file.id(), name) {
-            return Ok(id);
+        let proxied = |node: &Node, mode: Mode| {
+            let by_itself = node.object.is_shared_by_all() && !mode.contains(Mode::ISOLATE);
+            let proxied =
+                namespace != BASE && (shared || by_itself || node.object.role() == Role::Rtld);
+            proxied.then(|| node.object.clone())
+        };
+        let space = state.space_mut(namespace).ok_or(GONE)?;
+        // In a session a path means the file that is there now, whatever was there before.
+        let by_path_only = space.is_session() && name.contains(&b'/');
+        if !by_path_only {
+            if let Some(node) = space.by_name(name) {
+                return own(node);
+            }
+            let known = state.base().by_name(name);
+            if let Some(object) = known.and_then(|node| proxied(node, load.mode)) {
+                let space = state.space_mut(namespace).ok_or(GONE)?;
+                if let Some(node) = space.by_file(object.file_id(), name) {
+                    return own(node);
+                }
+                return self.add_proxy(state, load, namespace, &object, name);
+            }
         }
-        self.add_object(state, &*found.file, &found.path, name, wanted_by, how)
+        let Found { path, file } = self.search(state, name, wanted_by)?;
+        let space = state.space_mut(namespace).ok_or(GONE)?;
+        if let Some(node) = space.by_file(file.id(), name) {
+            return own(node);
+        }
+        let known = state.base().by_file(file.id(), name);
+        if let Some(object) = known.and_then(|node| proxied(node, load.mode)) {
+            return self.add_proxy(state, load, namespace, &object, name);
+        }
+        let arrival = Arrival {
+            name,
+            loaded_by: wanted_by,
+            initial: load.initial,
+            deep: load.mode.contains(Mode::DEEPBIND) || state.is_session(namespace),
+        };
+        if !shared {
+            return self.add_object(state, load, &*file, &path, (namespace, arrival));
+        }
+        let added = self.add_object(state, load, &*file, &path, (BASE, arrival))?;
+        load.roots.push(added);
+        let object = state.node(added).map(|node| node.object.clone());
+        self.add_proxy(state, load, namespace, &object.ok_or(GONE)?, name)
     }
 
-    /// Maps whatever the objects from index `first` on need, breadth first.
-    pub(crate) fn add_needed(
+    /// Looks for a file.
+    pub(crate) fn search(
         &self,
         state: &mut State,
-        first: usize,
-        how: Adding<'_>,
-    ) -> Result<(), Error> {
-        let mut at = first;
-        while let Some(id) = state.nodes().get(at).map(|node| node.object.id()) {
+        name: &[u8],
+        wanted_by: Option<Key>,
+    ) -> Result<Found, Error> {
+        let wanted = state.wanted(wanted_by);
+        let search = state.search.get_or_insert_default();
+        search.find(self.host(), name, &wanted)
+    }
+
+    /// Maps whatever the added objects need, breadth first.
+    pub(crate) fn add_needed(&self, state: &mut State, load: &mut Load<'_>) -> Result<(), Error> {
+        let mut at = 0;
+        while let Some(&key) = load.added.get(at) {
             at += 1;
-            for name in state.needed_names(id) {
-                let needed = self.find_or_add(state, &name, Some(id), how)?;
-                if let Some(node) = state.node_mut(id) {
-                    node.needed.push(needed);
+            for name in state.needed_names(key) {
+                let needed =
+                    self.find_or_add(state, load, key.namespace, &name, Some(key), false)?;
+                if let Some(node) = state.node_mut(key) {
+                    node.needed.push(needed.id);
                 }
             }
         }
-        for index in first..state.nodes().len() {
-            if let Some(id) = state.nodes().get(index).map(|node| node.object.id()) {
-                state.check_versions(id)?;
-            }
-        }
-        Ok(())
+        load.added
+            .iter()
+            .try_for_each(|&key| state.check_versions(key))
     }
 
-    /// Takes back every object from index `first` on, as if the load had not been tried.
-    pub(crate) fn roll_back(&self, state: &mut State, first: usize) {
-        let new: Vec<Arc<Object>> = state
-            .nodes()
-            .iter()
-            .skip(first)
-            .map(|node| node.object.clone())
-            .collect();
-        state.remove(&new, &mut self.tls().lock(self.host()));
+    /// Takes back everything that was added, as if the load had not been tried. `namespace` is where it was to go.
+    pub(crate) fn roll_back(&self, state: &mut State, load: Load<'_>, namespace: NamespaceId) {
+        state.remove(&load.added, &mut self.tls().lock(self.host()));
+        state.drop_if_empty(namespace);
         state.publish(self.world());
-        drop(new);
         state.reclaim();
     }
 
-    /// Relocates objects, in the order given, all but the words that need resolvers. The objects must be published.
+    /// Relocates the objects of a `dlopen`.
+    pub(crate) fn link(&self, load: &Load<'_>) -> Result<(), Error> {
+        if load.added.is_empty() {
+            return Ok(());
+        }
+        let (deferred, objects) = {
+            let mut state = self.state().lock(self.host());
+            let objects = load.objects(&state);
+            // Only the new objects for now: those that were there before join the groups when the load has succeeded.
+            self.add_local_groups(&mut state, load, |key| load.added.contains(&key));
+            let bind = if load.mode.contains(Mode::NOW) || state.bind_now {
+                Bind::Now
+            } else {
+                Bind::Lazy
+            };
+            let order: Vec<Arc<Object>> = objects.iter().rev().cloned().collect();
+            for object in &order {
+                Self::unprotect_text(self.host(), object, true)?;
+            }
+            let deferred = self.relocate(&mut state, &order, load.thread, bind)?;
+            (deferred, objects)
+        };
+        self.check_functions(&objects)?;
+        for word in &deferred {
+            // SAFETY: all objects are relocated but for the words on this list.
+            unsafe { word.finish(self.host()) };
+        }
+        for object in &objects {
+            Self::unprotect_text(self.host(), object, false)?;
+            object.protect_relro(self.host())?;
+        }
+        // The images of blocks that became static before they were relocated.
+        self.tls().lock(self.host()).refill(&objects);
+        Ok(())
+    }
+
+    /// Lets the members of each root's closure find each other; `joins` says which members.
+    pub(crate) fn add_local_groups(
+        &self,
+        state: &mut State,
+        load: &Load<'_>,
+        joins: impl Fn(Key) -> bool,
+    ) {
+        for &root in &load.roots {
+            let group: Group = state.closure(&[root]).into();
+            let home = state
+                .node(root)
+                .map_or(root.namespace, |node| node.object.namespace());
+            let members = group.iter().map(|object| Key::of(object));
+            let members = members.filter(|&key| key.namespace == home && joins(key));
+            let members: Vec<_> = members.map(|key| key.id).collect();
+            if let Some(space) = state.space_mut(home) {
+                space.add_local_group(root, &group, &members);
+            }
+        }
+    }
+
+    /// Relocates objects, in the order given, all but the words that need resolvers.
     pub(crate) fn relocate(
         &self,
         state: &mut State,
@@ -144,10 +292,10 @@ impl Loader {
         bind: Bind,
     ) -> Result<Vec<Deferred>, Error> {
         let world = state.publish(self.world());
-        let mut unique = state.unique();
+        let mut unique = UniqueTables::default();
         let (mut deferred, mut uses) = (Vec::new(), Vec::new());
         for object in objects {
-            let Some(entry) = world.entry(object.id()) else {
+            let Some(entry) = world.entry_of(object) else {
                 continue;
             };
             let mut relocation = Relocation {
@@ -162,51 +310,13 @@ impl Loader {
             };
             relocation.run(entry)?;
         }
-        state.set_unique(unique);
+        for (namespace, table) in unique.changed() {
+            if let Some(space) = state.space_mut(namespace) {
+                space.set_unique(table);
+            }
+        }
         state.note_uses(&uses);
         Ok(deferred)
-    }
-
-    /// Runs the INIT functions of objects in order, with the load lock lent to whoever they start.
-    pub(crate) fn initialise(&self, held: &Held<'_>, objects: &[Arc<Object>]) {
-        for object in objects {
-            {
-                let mut state = self.state().lock(self.host());
-                let Some(node) = state.node_mut(object.id()) else {
-                    continue;
-                };
-                if node.initialised {
-                    continue;
-                }
-                node.initialised = true;
-            }
-            // The program's own INIT functions are run by libc's start-up code.
-            if object.role() != Role::Main {
-                held.lend(|| self.run_init_functions(object));
-            }
-        }
-    }
-
-    fn run_init_functions(&self, object: &Object) {
-        let InitArguments { argc, argv, envp } = self.init_arguments();
-        let dynamic = object.dynamic();
-        for function in object.functions(dynamic.init, dynamic.init_array) {
-            self.host().trace(&Event::Init {
-                object: object.path(),
-                function,
-            });
-            // SAFETY: DT_INIT and DT_INIT_ARRAY hold functions, relocated by now, that take these arguments.
-            unsafe { self.host().call(function, [argc, argv, envp, 0]) };
-        }
-    }
-
-    /// Runs the FINI functions of one object.
-    pub(crate) fn run_fini_functions(&self, object: &Object) {
-        let dynamic = object.dynamic();
-        for function in object.functions(dynamic.fini, dynamic.fini_array).rev() {
-            // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
-            unsafe { self.host().call(function, [0; 4]) };
-        }
     }
 
     /// Checks that INIT and FINI functions of relocated objects are code.
@@ -228,13 +338,6 @@ impl Loader {
             }
         }
         Ok(())
-    }
-
-    /// Makes objects visible as a step of a load has it.
-    pub(crate) fn set_visibility(objects: &[Arc<Object>], visibility: Visibility) {
-        for object in objects {
-            object.set_visibility(visibility);
-        }
     }
 
     /// Relocates the text of objects that ask for it: makes their segments writable, and executable again later.
@@ -272,16 +375,8 @@ impl Loader {
     }
 }
 
-/// How objects are added in one load.
-#[derive(Clone, Copy)]
-pub(crate) struct Adding<'a> {
-    /// The thread they are visible to.
-    pub(crate) thread: &'a Arc<ThreadRef>,
-    /// Whether they are part of the program as started.
-    pub(crate) initial: bool,
-    /// Set for the program itself.
-    pub(crate) role: Option<Role>,
-}
+/// A namespace that was there is not: its last object has been closed.
+pub(crate) const GONE: Error = Error::Invalid("invalid target namespace in dlmopen()");
 
 impl Problem {
     /// Makes the error about a file.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::family::FamilyLock;
 use crate::host::Host;
-use crate::load::InitArguments;
+use crate::init::InitArguments;
 use crate::publish::Published;
 use crate::state::State;
 use crate::sync::Mutex;
@@ -115,18 +115,18 @@ impl Loader {
         })
     }
 
-    /// Lists the objects now loaded, in load order.
+    /// Lists the objects now loaded: the program's namespace first, each in load order.
     pub fn objects(&self) -> Vec<LoadedObject> {
         let Some(world) = self.world.get() else {
             return Vec::new();
         };
-        let describe = |entry: &crate::world::Entry| LoadedObject {
-            path: entry.object.path().to_vec(),
-            base: entry.object.bias(),
-            start: entry.object.span().start,
-            end: entry.object.span().end,
-        };
-        world.entries.iter().map(describe).collect()
+        let objects = world.objects().map(|object| LoadedObject {
+            path: object.path().to_vec(),
+            base: object.bias(),
+            start: object.span().start,
+            end: object.span().end,
+        });
+        objects.collect()
     }
 
     pub(crate) fn host(&self) -> &'static dyn Host {

@@ -1,6 +1,7 @@
 //! From a name to a definition: groups of objects in order, hash tables, versions, visibility.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use goblin::elf::section_header::{SHN_ABS, SHN_UNDEF};
 use goblin::elf::sym;
@@ -10,6 +11,7 @@ use crate::elf::Sym;
 use crate::elf::hash::Name;
 use crate::elf::version::{HIDDEN, Version};
 use crate::host::{Gate, Host};
+use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
 use crate::thread::ThreadRef;
 use crate::world::{Group, UniqueTable, World};
@@ -91,20 +93,20 @@ impl Definition<'_> {
     }
 }
 
-/// Returns the address behind a gate, or behind the loader's own fast path to it.
+/// Returns the address behind a gate, or behind the loader's own way to it.
 pub(crate) fn gate_address(host: &dyn Host, gate: Gate) -> usize {
-    if gate == Gate::TlsGetAddr {
-        arch::tls_get_addr()
-    } else {
-        host.gate(gate)
+    match gate {
+        Gate::TlsGetAddr => arch::tls_get_addr(),
+        Gate::IteratePhdr => arch::iterate_phdr(),
+        gate => host.gate(gate),
     }
 }
 
-/// Finds the first definition in groups of objects. `unique` is the world's own table, or that of a load under way.
+/// Finds the first definition in groups of objects. `unique` holds what a load under way has added.
 pub(crate) fn find<'w>(
     world: &'w World,
     groups: impl Iterator<Item = &'w Group>,
-    unique: &UniqueTable,
+    unique: &UniqueTables,
     request: &Request<'_>,
 ) -> Option<Definition<'w>> {
     let mut objects = groups.flat_map(|group| group.iter());
@@ -158,33 +160,75 @@ pub(crate) fn find_in<'w>(
     fallback.filter(|_| fallbacks == 1)
 }
 
-/// A name that is STB_GNU_UNIQUE means the same definition everywhere: the first that was bound to.
+/// A name that is STB_GNU_UNIQUE means the same definition everywhere in a namespace: the first that was bound to.
 fn the_unique<'w>(
     world: &'w World,
     found: Definition<'w>,
-    unique: &UniqueTable,
+    unique: &UniqueTables,
     request: &Request<'_>,
 ) -> Definition<'w> {
     if !found.is_unique() {
         return found;
     }
-    let first = unique.get(request.name.bytes).and_then(|&(id, index)| {
-        let object = &world.entry(id)?.object;
+    let namespace = found.object.namespace();
+    let first = unique.first(world, namespace, request.name.bytes);
+    let definition = first.and_then(|(id, index)| {
+        let object = &world.entry(namespace, id)?.object;
         Some(Definition {
             object,
             index,
             symbol: object.symbol(index)?,
         })
     });
-    first.unwrap_or(found)
+    definition.unwrap_or(found)
 }
 
-/// Enters a definition into the table of unique ones, if it is of that kind and new. Its object stays loaded then.
-pub(crate) fn note_unique(definition: &Definition<'_>, name: &[u8], unique: &mut Arc<UniqueTable>) {
-    if definition.is_unique() && !unique.contains_key(name) {
-        definition.object.pin();
-        let value = (definition.object.id(), definition.index);
-        Arc::make_mut(unique).insert(name.to_vec(), value);
+/// The tables of unique definitions that a load under way has changed; the published ones stand for the others.
+#[derive(Default)]
+pub(crate) struct UniqueTables(Vec<(NamespaceId, Arc<UniqueTable>)>);
+
+impl UniqueTables {
+    /// No changes: what look-ups outside loads use.
+    pub(crate) const PUBLISHED: Self = Self(Vec::new());
+
+    fn first(
+        &self,
+        world: &World,
+        namespace: NamespaceId,
+        name: &[u8],
+    ) -> Option<(ObjectId, usize)> {
+        let changed = self.0.iter().find(|(id, _)| *id == namespace);
+        let table = match changed {
+            Some((_, table)) => table,
+            None => &world.space(namespace)?.unique,
+        };
+        table.get(name).copied()
+    }
+
+    /// Enters a definition, if it is of that kind and new. Its object lasts as long as its namespace then.
+    pub(crate) fn note(&mut self, world: &World, definition: &Definition<'_>, name: &[u8]) {
+        let namespace = definition.object.namespace();
+        if !definition.is_unique() || self.first(world, namespace, name).is_some() {
+            return;
+        }
+        definition.object.keep();
+        let at = match self.0.iter().position(|(id, _)| *id == namespace) {
+            Some(at) => at,
+            None => {
+                let published = world.space(namespace).map(|space| space.unique.clone());
+                self.0.push((namespace, published.unwrap_or_default()));
+                self.0.len() - 1
+            }
+        };
+        if let Some((_, table)) = self.0.get_mut(at) {
+            let value = (definition.object.id(), definition.index);
+            Arc::make_mut(table).insert(name.to_vec(), value);
+        }
+    }
+
+    /// Returns the changed tables.
+    pub(crate) fn changed(self) -> Vec<(NamespaceId, Arc<UniqueTable>)> {
+        self.0
     }
 }
 
@@ -210,6 +254,13 @@ fn could_answer(symbol: &Sym, defined_only: bool) -> bool {
         sym::STV_DEFAULT | sym::STV_PROTECTED
     );
     has_value && (is_defined || (!defined_only && kind != sym::STT_TLS)) && right_kind && exported
+}
+
+/// Says whether a symbol is an exported definition of a function or variable that ought to be there only once.
+pub(crate) fn is_strong(symbol: &Sym) -> bool {
+    could_answer(symbol, true)
+        && sym::st_bind(symbol.st_info) == sym::STB_GLOBAL
+        && sym::st_type(symbol.st_info) != sym::STT_NOTYPE
 }
 
 enum Fit {
@@ -253,7 +304,10 @@ pub(crate) fn wanted_version(object: &Object, index: usize) -> Option<Version<'_
     object.versions().get(object.version_index(index)?)
 }
 
-/// Says whether a definition may be unloaded some day, so that who uses it must be noted.
-pub(crate) fn may_go(object: &Object) -> bool {
-    !matches!(object.role(), Role::Main | Role::Libc | Role::Rtld)
+/// Says whether it must be noted that one object was bound to another: it is another, and may be unloaded some day.
+/// What lives in another namespace is there for good.
+pub(crate) fn is_dependency(user: &Object, used: &Object) -> bool {
+    used.id() != user.id()
+        && used.namespace() == user.namespace()
+        && !matches!(used.role(), Role::Main | Role::Libc | Role::Rtld)
 }

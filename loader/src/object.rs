@@ -22,6 +22,8 @@ use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
 use crate::host::{Access, FileId, Gate, Host};
 use crate::image::{Image, Region, address, page_floor};
+use crate::link_map::{FULL, Fields, LinkMap};
+use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
 use crate::tables::{Memory, Tables, headers_address, tls_segment};
 use crate::thread::ThreadRef;
@@ -45,8 +47,14 @@ pub(crate) enum Role {
     Library,
 }
 
-/// What a new object is called.
-pub(crate) struct Names<'a> {
+/// Where a new object goes, and what it is called.
+pub(crate) struct Place<'a> {
+    /// The namespace that asks for it.
+    pub(crate) namespace: NamespaceId,
+    /// RTLD_ISOLATE: the namespace gets a copy of its own even of what is otherwise there once.
+    pub(crate) isolated: bool,
+    /// Whether it is the program.
+    pub(crate) is_main: bool,
     /// The path it is loaded by.
     pub(crate) path: &'a [u8],
     /// The name for messages.
@@ -58,8 +66,9 @@ pub(crate) struct Names<'a> {
 /// A loaded object.
 #[repr(C)]
 pub(crate) struct Object {
-    link_map: LinkMap,
+    link_map: LinkMap<FULL>,
     id: ObjectId,
+    namespace: NamespaceId,
     /// The path it was loaded by, with a terminating NUL.
     path: Vec<u8>,
     /// What messages call it: the program goes by its `argv[0]`.
@@ -84,6 +93,8 @@ pub(crate) struct Object {
     bound_to: [AtomicU64; 16],
     /// Stays loaded for ever.
     pinned: AtomicBool,
+    /// Stays loaded for as long as its namespace has anything else.
+    kept: AtomicBool,
     /// Thread-local destructors of the object that have not run yet.
     pub(crate) pending_destructors: AtomicUsize,
     /// Arguments of the object's TLS descriptors.
@@ -95,37 +106,24 @@ pub(crate) struct Object {
     region: Region,
 }
 
-/// `struct link_map` as far as its layout has been the same in every reviewed glibc (up to `l_info`), and room behind
-/// it: libc counts thread-local destructors in a field further down, which nobody reads.
-#[repr(C)]
-struct LinkMap([AtomicUsize; 256]);
-
-const L_ADDR: usize = 0;
-const L_NAME: usize = 1;
-const L_LD: usize = 2;
-const L_NEXT: usize = 3;
-const L_PREV: usize = 4;
-const L_REAL: usize = 5;
-const L_INFO: usize = 8;
-/// How many standard tags `l_info` is indexed by in glibc 2.36 and later.
-const L_INFO_TAGS: u64 = 37;
-
 impl Object {
     /// Makes an object of a mapped file: finds and checks its tables, and relocates the addresses in its dynamic
     /// section, as glibc does and as programs that read it rely on.
     pub(crate) fn new(
         id: ObjectId,
-        names: Names<'_>,
+        place: Place<'_>,
         file_id: FileId,
-        is_main: bool,
         image: Image,
         owner: &Arc<ThreadRef>,
     ) -> Result<Arc<Self>, Error> {
-        let Names {
+        let Place {
+            namespace,
+            isolated,
+            is_main,
             path,
             shown,
             origin,
-        } = names;
+        } = place;
         let malformed = |what| Error::Malformed {
             object: shown.to_vec(),
             what,
@@ -160,13 +158,17 @@ impl Object {
             Some(b"ld-linux-x86-64.so.2") => Role::Rtld,
             _ => Role::Library,
         };
+        // ld.so gives libc its data: there is one, whoever asks.
+        let shared = is_c_library(soname) || dynamic.unique;
+        let shared = if isolated { role == Role::Rtld } else { shared };
+        let namespace = if shared { BASE } else { namespace };
         let mut nul_path = path.to_vec();
         nul_path.push(0);
-        let link_map = LinkMap([const { AtomicUsize::new(0) }; 256]);
         let headers_at = headers_address(&headers.segments, headers.phoff, bias);
         let mut object = Self {
-            link_map,
+            link_map: LinkMap::new(),
             id,
+            namespace,
             path: nul_path,
             shown: shown.to_vec(),
             origin,
@@ -184,6 +186,7 @@ impl Object {
             visibility: VisibilityCell::new(Visibility::ThreadOnly(owner.id())),
             bound_to: [const { AtomicU64::new(0) }; 16],
             pinned: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
             pending_destructors: AtomicUsize::new(0),
             tls_indices: spin::Mutex::new(Vec::new()),
             overrides: Vec::new(),
@@ -197,66 +200,72 @@ impl Object {
         Ok(object)
     }
 
+    /// Fills in the structure debuggers see, and relocates the dynamic section's addresses if it may be written to.
     fn fill_link_map(&self, section: usize, writable: bool) {
         let at = self.real(section);
-        self.set_link(L_ADDR, self.bias);
         // glibc's list has no name for the program: gdb and dl_iterate_phdr users expect an empty string.
         let name = if self.role == Role::Main {
             c"".as_ptr().addr()
         } else {
             self.path.as_ptr().addr()
         };
-        self.set_link(L_NAME, name);
-        self.set_link(L_LD, at);
-        self.set_link(L_REAL, self.handle());
-        let mut entry = at;
-        loop {
-            if entry >= at + self.dynamic_size() {
-                break;
-            }
+        let fields = Fields {
+            bias: self.bias,
+            name,
+            dynamic: at,
+            namespace: self.namespace,
+        };
+        self.link_map.fill(&fields, self.handle());
+        for entry in (at..at + self.dynamic_size()).step_by(16) {
             // SAFETY: `Object::new` viewed the whole section through a checked slice.
             let tag = unsafe { *(entry as *const u64) };
             if tag == 0 {
                 break;
             }
-            if tag < L_INFO_TAGS {
-                self.set_link(L_INFO + address(tag), entry);
-            }
+            self.link_map.set_info(address(tag), entry);
             if writable && Dynamic::is_address(tag) {
                 let value = (entry + 8) as *mut u64;
                 // SAFETY: as above, and the segment is writable and not known to anybody else yet.
                 unsafe { *value = (*value).wrapping_add(self.bias as u64) };
             }
-            entry += 16;
         }
     }
 
-    fn dynamic_size(&self) -> usize {
-        let section = self
-            .segments
+    fn dynamic_section(&self) -> Option<&ProgramHeader> {
+        self.segments
             .iter()
-            .find(|segment| segment.p_type == pt::PT_DYNAMIC);
-        section.map_or(0, |section| address(section.p_memsz) & !15)
+            .find(|segment| segment.p_type == pt::PT_DYNAMIC)
     }
 
-    fn set_link(&self, word: usize, value: usize) {
-        self.link_map.0[word].store(value, Ordering::Release);
+    fn dynamic_size(&self) -> usize {
+        self.dynamic_section()
+            .map_or(0, |section| address(section.p_memsz) & !15)
     }
 
-    /// Puts the object behind another in the list debuggers walk.
-    pub(crate) fn link_after(&self, previous: Option<&Self>, next: Option<&Self>) {
-        self.set_link(L_PREV, previous.map_or(0, Self::handle));
-        self.set_link(L_NEXT, next.map_or(0, Self::handle));
+    /// Returns the address of the dynamic section in memory.
+    pub(crate) fn dynamic_address(&self) -> usize {
+        self.dynamic_section()
+            .map_or(0, |section| self.real(address(section.p_vaddr)))
     }
 
     /// Returns the entry of the dynamic section with a standard tag.
     pub(crate) fn dynamic_entry(&self, tag: usize) -> Option<usize> {
-        Some(self.link_map.0[L_INFO + tag].load(Ordering::Acquire)).filter(|&entry| entry != 0)
+        self.link_map.info(tag)
     }
 
-    /// Returns the address of the object's `struct link_map`: its handle.
+    /// Returns the object's `struct link_map`.
+    pub(crate) fn link_map(&self) -> &LinkMap<FULL> {
+        &self.link_map
+    }
+
+    /// Returns the address of the object's `struct link_map`: its handle in its own namespace.
     pub(crate) fn handle(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+        self.link_map.address()
+    }
+
+    /// Returns the namespace the object lives in. Others have it through a proxy.
+    pub(crate) fn namespace(&self) -> NamespaceId {
+        self.namespace
     }
 
     pub(crate) fn id(&self) -> ObjectId {
@@ -285,7 +294,7 @@ impl Object {
 
     /// Returns the address of the name `dl_iterate_phdr` reports: empty for the program.
     pub(crate) fn list_name_address(&self) -> usize {
-        self.link_map.0[L_NAME].load(Ordering::Relaxed)
+        self.link_map.name()
     }
 
     pub(crate) fn file_id(&self) -> FileId {
@@ -429,7 +438,7 @@ impl Object {
     }
 
     /// Notes that a slot of this object was bound to `target`, which must then stay loaded as long as this object.
-    /// Allocates nothing: when the slots are full, the target stays for ever.
+    /// Allocates nothing: when the slots are full, the target lasts as long as its namespace.
     pub(crate) fn bind_to(&self, target: &Self) {
         for slot in &self.bound_to {
             match slot.compare_exchange(0, target.id, Ordering::AcqRel, Ordering::Acquire) {
@@ -438,7 +447,7 @@ impl Object {
                 Err(_) => {}
             }
         }
-        target.pin();
+        target.keep();
     }
 
     /// Returns what [`bind_to`](Self::bind_to) noted.
@@ -456,6 +465,22 @@ impl Object {
 
     pub(crate) fn is_pinned(&self) -> bool {
         self.pinned.load(Ordering::Acquire) || self.dynamic.nodelete
+    }
+
+    /// Keeps the object loaded for as long as anything else keeps its namespace.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
+    }
+
+    /// Says whether [`keep`](Self::keep) was called.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
+    }
+
+    /// Says whether there is one copy of the object, in the base namespace, that others have through proxies:
+    /// DF_GNU_1_UNIQUE, and the C library.
+    pub(crate) fn is_shared_by_all(&self) -> bool {
+        self.dynamic.unique || is_c_library(self.soname())
     }
 
     /// Says whether `len` bytes at a real address lie in a segment of the object that may be written to.
@@ -555,6 +580,25 @@ impl Object {
             errno,
         })
     }
+}
+
+/// The libraries glibc consists of. Two copies would be two `malloc`s and two lists of threads.
+const C_LIBRARY: [&[u8]; 10] = [
+    b"ld-linux-x86-64.so.2",
+    b"libc.so.6",
+    b"libm.so.6",
+    b"libmvec.so.1",
+    b"libpthread.so.0",
+    b"libdl.so.2",
+    b"librt.so.1",
+    b"libutil.so.1",
+    b"libanl.so.1",
+    b"libresolv.so.2",
+];
+
+/// Says whether a soname is that of a part of the C library.
+fn is_c_library(soname: Option<&[u8]>) -> bool {
+    soname.is_some_and(|soname| C_LIBRARY.contains(&soname))
 }
 
 fn section_is_writable(object: &Object, vaddr: usize) -> bool {

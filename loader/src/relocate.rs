@@ -3,7 +3,6 @@
 //! Whatever needs application code to run (IRELATIVE, and references to STT_GNU_IFUNC symbols) is put off: resolvers
 //! may use anything that is relocated, so they run when everything else is in place.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use goblin::elf::sym;
@@ -13,12 +12,13 @@ use crate::elf::{Rela, Sym};
 use crate::error::Error;
 use crate::host::Host;
 use crate::image::address;
-use crate::lookup::{self, Definition, Request, Value, find, find_in, note_unique};
-use crate::object::{Object, Role};
+use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, find_in};
+use crate::namespace::Key;
+use crate::object::{Object, ObjectId, Role};
 use crate::sync::Mutex;
 use crate::thread::ThreadRef;
 use crate::tls::{Tls, TlsIndex};
-use crate::world::{Entry, UniqueTable, World};
+use crate::world::{Entry, World};
 
 /// When PLT slots are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +84,11 @@ pub(crate) struct Relocation<'a> {
     pub(crate) world: &'a World,
     pub(crate) thread: &'a ThreadRef,
     pub(crate) bind: Bind,
-    pub(crate) unique: &'a mut Arc<UniqueTable>,
+    pub(crate) unique: &'a mut UniqueTables,
     pub(crate) tls: &'a Mutex<Tls>,
     pub(crate) deferred: &'a mut Vec<Deferred>,
-    /// Objects the relocated one now depends on: pairs of ids.
-    pub(crate) uses: &'a mut Vec<(u64, u64)>,
+    /// Objects of the same namespace that the relocated one now depends on.
+    pub(crate) uses: &'a mut Vec<(Key, ObjectId)>,
 }
 
 /// The last symbol looked up: consecutive relocations often name the same one.
@@ -453,9 +453,9 @@ impl<'a> Relocation<'a> {
                 return Err(undefined(object, index, name));
             }
             if let Some(found) = &found {
-                note_unique(found, name, self.unique);
-                if found.object.id() != object.id() && lookup::may_go(found.object) {
-                    self.uses.push((object.id(), found.object.id()));
+                self.unique.note(self.world, found, name);
+                if lookup::is_dependency(object, found.object) {
+                    self.uses.push((Key::of(object), found.object.id()));
                 }
             }
             found

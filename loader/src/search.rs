@@ -31,6 +31,7 @@ pub(crate) struct Found {
 }
 
 /// The search lists of one process.
+#[derive(Default)]
 pub(crate) struct Search {
     library_path: Vec<Vec<u8>>,
     /// `/etc/ld.so.cache`, read at the first need; empty when there is none.

@@ -7,14 +7,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::arch;
+use crate::debug::RDebug;
 use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
 use crate::gates::{address_of, defined};
 use crate::glibc::{self, Fields, probe};
 use crate::host::{Access, Event, Gate, PAGE_SIZE};
-use crate::load::{Adding, InitArguments};
+use crate::init::InitArguments;
+use crate::load::Load;
 use crate::loader::{Loader, Program};
-use crate::object::{Object, Role, Visibility};
+use crate::mode::Mode;
+use crate::namespace::{Arrival, BASE};
+use crate::object::{Object, Role};
 use crate::relocate::Bind;
 use crate::search::{Search, directory_of};
 use crate::stack::{self, InitialStack};
@@ -57,26 +61,26 @@ impl Loader {
         let thread = ThreadRef::root();
         let before = self.host().thread_pointer();
         let _held = self.family().enter(self.host(), &thread);
-        let loaded = self.load_initial(path, &stack, &thread);
+        let mut load = Load::new(&thread, Mode::LAZY, true);
+        let loaded = self.load_initial(&mut load, path, &stack);
         // SAFETY: the value it had.
         unsafe { self.host().set_thread_pointer(before) };
+        if loaded.is_err() {
+            self.roll_back(&mut self.state().lock(self.host()), load, BASE);
+        }
         thread.terminate();
-        loaded.inspect_err(|_| self.roll_back(&mut self.state().lock(self.host()), 0))
+        loaded
     }
 
     fn load_initial(
         &self,
+        load: &mut Load<'_>,
         path: &[u8],
         stack: &InitialStack,
-        thread: &Arc<ThreadRef>,
     ) -> Result<Program, Error> {
         let mut state = self.state().lock(self.host());
-        let bind = self.map_initial(&mut state, path, stack, thread)?;
-        let objects: Vec<Arc<Object>> = state
-            .nodes()
-            .iter()
-            .map(|node| node.object.clone())
-            .collect();
+        let bind = self.map_initial(&mut state, load, path, stack)?;
+        let (objects, thread) = (state.program(), load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
         if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {
@@ -137,7 +141,8 @@ impl Loader {
         for object in &order {
             Self::unprotect_text(self.host(), object, false)?;
         }
-        self.describe_to_debuggers(&mut state, &main, &rtld);
+        state.base().debug = RDebug::of_program(&main, &rtld);
+        state.base().debug.set_map(main.handle());
         self.finish_auxiliary(stack, &main, &rtld);
         let program = Program {
             entry: main.entry(),
@@ -154,9 +159,9 @@ impl Loader {
     fn map_initial(
         &self,
         state: &mut State,
+        load: &mut Load<'_>,
         path: &[u8],
         stack: &InitialStack,
-        thread: &Arc<ThreadRef>,
     ) -> Result<Bind, Error> {
         let file = self.host().open(path).map_err(|errno| Error::CannotOpen {
             name: path.to_vec(),
@@ -181,13 +186,13 @@ impl Loader {
             directory_of(path),
         ));
         state.bind_now = variable(b"LD_BIND_NOW").is_some();
-        let how = Adding {
-            thread,
+        let arrival = Arrival {
+            name: path,
+            loaded_by: None,
             initial: true,
-            role: Some(Role::Main),
+            deep: false,
         };
-        let main = self.add_object(state, &*file, path, path, None, how)?;
-        let how = Adding { role: None, ..how };
+        let main = self.add_object(state, load, &*file, path, (BASE, arrival))?;
         for name in variable(b"LD_PRELOAD")
             .unwrap_or(b"")
             .split(|&byte| byte == b' ' || byte == b':')
@@ -195,7 +200,7 @@ impl Loader {
             if name.is_empty() {
                 continue;
             }
-            match self.find_or_add(state, name, Some(main), how) {
+            match self.find_or_add(state, load, BASE, name, Some(main), false) {
                 // The program searches them before what it needs itself.
                 Ok(_) => {}
                 // ld.so says so and goes on.
@@ -206,13 +211,9 @@ impl Loader {
                 ))),
             }
         }
-        self.add_needed(state, 0, how)?;
-        let everything: Vec<Arc<Object>> = state
-            .nodes()
-            .iter()
-            .map(|node| node.object.clone())
-            .collect();
-        state.add_global(&everything);
+        self.add_needed(state, load)?;
+        let everything = state.program();
+        state.base().add_global(&everything);
         if let Some(node) = state.node_mut(main) {
             node.opens = 1;
         }
@@ -255,7 +256,7 @@ impl Loader {
         unsafe {
             self.tls()
                 .lock(self.host())
-                .add_thread(thread_pointer, thread.clone());
+                .add_thread(thread_pointer, thread.clone(), BASE);
         }
         // SAFETY: the control block is ready.
         unsafe { self.host().set_thread_pointer(thread_pointer) };
@@ -290,31 +291,25 @@ impl Loader {
             tls.adopt(program.thread_pointer)
         };
         let held = self.family().enter(self.host(), &worker);
-        worker.name();
         let (objects, order) = {
             let state = self.state().lock(self.host());
-            let objects: Vec<Arc<Object>> = state
-                .nodes()
-                .iter()
-                .map(|node| node.object.clone())
-                .collect();
+            let objects = state.program();
             let order = state.uninitialised(&objects);
             (objects, order)
         };
-        Self::set_visibility(&objects, Visibility::ThreadAndItsChildren(worker.id()));
-        self.enter_libc(program, &objects)?;
-        if let Some(main) = objects.iter().find(|object| object.role() == Role::Main) {
-            let array = main.dynamic().preinit_array;
-            let InitArguments { argc, argv, envp } = self.init_arguments();
-            for &function in main.words(array.vaddr, array.size).unwrap_or(&[]) {
-                // SAFETY: DT_PREINIT_ARRAY holds functions that take these arguments.
-                held.lend(|| unsafe { self.host().call(function, [argc, argv, envp, 0]) });
+        Self::show(&worker, &objects, || {
+            self.enter_libc(program, &objects)?;
+            if let Some(main) = objects.iter().find(|object| object.role() == Role::Main) {
+                let array = main.dynamic().preinit_array;
+                let InitArguments { argc, argv, envp } = self.init_arguments();
+                for &function in main.words(array.vaddr, array.size).unwrap_or(&[]) {
+                    // SAFETY: DT_PREINIT_ARRAY holds functions that take these arguments.
+                    held.lend(|| unsafe { self.host().call(function, [argc, argv, envp, 0]) });
+                }
             }
-        }
-        self.initialise(&held, &order);
-        Self::set_visibility(&objects, Visibility::Public);
-        worker.unname();
-        Ok(())
+            self.initialise(&held, &order);
+            Ok(())
+        })
     }
 
     /// Makes the calling thread the main thread in libc's eyes, and takes away the right to write RELRO.

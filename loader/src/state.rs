@@ -1,180 +1,145 @@
-//! What loads know: which object needs, uses or opened which, in load order. Only the thread that holds the load lock
-//! changes it; look-ups never see it, they see the [`World`] made from it.
+//! What loads know: every namespace, and how they hang together. Only the thread that holds the load lock changes it;
+//! look-ups never see it, they see the [`World`] made from it.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::host::FileId;
+use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
 use crate::search::{self, Search, Wanted};
 use crate::tls::Tls;
-use crate::world::{Entry, Group, READERS, UniqueTable, World};
-
-/// An object as loads see it.
-pub(crate) struct Node {
-    pub(crate) object: Arc<Object>,
-    /// Names it was asked for by.
-    names: Vec<Vec<u8>>,
-    /// Who brought it in: DT_RPATH is inherited from there.
-    loaded_by: Option<ObjectId>,
-    /// DT_NEEDED, in order.
-    pub(crate) needed: Vec<ObjectId>,
-    /// Objects its relocations refer to.
-    uses: BTreeSet<ObjectId>,
-    /// How many `dlopen`s have not been undone.
-    pub(crate) opens: usize,
-    /// Part of the program as it was started.
-    pub(crate) initial: bool,
-    /// Groups whose members find each other, by the object at their root.
-    locals: Vec<(ObjectId, Group)>,
-    pub(crate) group: Option<Group>,
-    /// INIT functions have been started.
-    pub(crate) initialised: bool,
-    /// FINI functions have been started.
-    pub(crate) finished: bool,
-    /// Being unloaded: nobody finds it by name any more.
-    pub(crate) going: bool,
-}
+use crate::world::{READERS, World};
 
 /// Everything loads know.
 pub(crate) struct State {
-    nodes: Vec<Node>,
-    global: Vec<Arc<Object>>,
-    unique: Option<Arc<UniqueTable>>,
-    next_id: ObjectId,
+    /// The base namespace, made at the first need.
+    base: Option<Namespace>,
+    /// The others.
+    spaces: BTreeMap<NamespaceId, Namespace>,
+    last_namespace: NamespaceId,
+    last_id: ObjectId,
     pub(crate) search: Option<Search>,
     adds: u64,
     subs: u64,
     retired: Retired<World>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
-    /// Address of `struct r_debug`, and of the function debuggers stop at.
-    pub(crate) r_debug: usize,
-    pub(crate) r_brk: usize,
 }
 
 impl State {
     /// Makes the state before anything is loaded.
     pub(crate) const fn new() -> Self {
         Self {
-            nodes: Vec::new(),
-            global: Vec::new(),
-            unique: None,
-            next_id: 1,
+            base: None,
+            spaces: BTreeMap::new(),
+            last_namespace: BASE,
+            last_id: 0,
             search: None,
             adds: 0,
             subs: 0,
             retired: Retired::new(),
             bind_now: false,
-            r_debug: 0,
-            r_brk: 0,
         }
     }
 
-    /// Returns the table of unique symbols.
-    pub(crate) fn unique(&self) -> Arc<UniqueTable> {
-        self.unique.clone().unwrap_or_default()
-    }
-
-    /// Replaces the table of unique symbols.
-    pub(crate) fn set_unique(&mut self, unique: Arc<UniqueTable>) {
-        self.unique = Some(unique);
-    }
-
-    /// Returns an id for a new object.
+    /// Returns an id for a new node.
     pub(crate) fn new_id(&mut self) -> ObjectId {
-        self.next_id += 1;
-        self.next_id
+        self.last_id += 1;
+        self.last_id
     }
 
-    /// Adds an object.
-    pub(crate) fn add(
-        &mut self,
-        object: Arc<Object>,
-        name: &[u8],
-        loaded_by: Option<ObjectId>,
-        initial: bool,
-    ) {
-        self.adds += 1;
-        self.nodes.push(Node {
-            object,
-            names: alloc::vec![name.to_vec()],
-            loaded_by,
-            needed: Vec::new(),
-            uses: BTreeSet::new(),
-            opens: 0,
-            initial,
-            locals: Vec::new(),
-            group: None,
-            initialised: false,
-            finished: false,
-            going: false,
-        });
+    /// Makes a namespace.
+    pub(crate) fn new_namespace(&mut self, order: Order) -> NamespaceId {
+        let id = self.last_namespace.next();
+        self.last_namespace = id;
+        self.spaces.insert(id, Namespace::new(id, order));
+        id
     }
 
-    /// Returns the objects in load order.
-    pub(crate) fn nodes(&self) -> &[Node] {
-        &self.nodes
+    /// Returns a namespace that exists.
+    pub(crate) fn space(&self, id: NamespaceId) -> Option<&Namespace> {
+        if id == BASE {
+            self.base.as_ref()
+        } else {
+            self.spaces.get(&id)
+        }
     }
 
-    /// Returns an object's node.
-    pub(crate) fn node(&self, id: ObjectId) -> Option<&Node> {
-        let index = self
-            .nodes
-            .binary_search_by_key(&id, |node| node.object.id())
-            .ok()?;
-        self.nodes.get(index)
+    /// Returns a namespace that exists; the base namespace always does.
+    pub(crate) fn space_mut(&mut self, id: NamespaceId) -> Option<&mut Namespace> {
+        if id == BASE {
+            Some(self.base())
+        } else {
+            self.spaces.get_mut(&id)
+        }
     }
 
-    /// Returns an object's node.
-    pub(crate) fn node_mut(&mut self, id: ObjectId) -> Option<&mut Node> {
-        let index = self
-            .nodes
-            .binary_search_by_key(&id, |node| node.object.id())
-            .ok()?;
-        self.nodes.get_mut(index)
+    /// Returns the base namespace.
+    pub(crate) fn base(&mut self) -> &mut Namespace {
+        self.base
+            .get_or_insert_with(|| Namespace::new(BASE, Order::OldestFirst))
     }
 
-    /// Returns the object with this role.
+    /// Says whether a namespace is a session's.
+    pub(crate) fn is_session(&self, id: NamespaceId) -> bool {
+        self.space(id).is_some_and(Namespace::is_session)
+    }
+
+    /// Returns the objects of the base namespace, in load order.
+    pub(crate) fn program(&self) -> Vec<Arc<Object>> {
+        let nodes = self.base.as_ref().map_or(&[][..], Namespace::nodes);
+        nodes.iter().map(|node| node.object.clone()).collect()
+    }
+
+    /// Returns all namespaces, the base namespace first.
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Namespace> {
+        self.base.iter().chain(self.spaces.values())
+    }
+
+    /// Returns a node.
+    pub(crate) fn node(&self, key: Key) -> Option<&Node> {
+        self.space(key.namespace)?.node(key.id)
+    }
+
+    /// Returns a node.
+    pub(crate) fn node_mut(&mut self, key: Key) -> Option<&mut Node> {
+        self.space_mut(key.namespace)?.node_mut(key.id)
+    }
+
+    /// Returns the program's object with this role.
     pub(crate) fn with_role(&self, role: Role) -> Option<&Arc<Object>> {
-        self.nodes
-            .iter()
-            .map(|node| &node.object)
-            .find(|object| object.role() == role)
+        let mut objects = self.base.as_ref()?.nodes().iter().map(|node| &node.object);
+        objects.find(|object| object.role() == role)
     }
 
-    /// Finds an object by a name it is known by.
-    pub(crate) fn by_name(&self, name: &[u8]) -> Option<ObjectId> {
-        let has_name = |node: &&Node| {
-            let object = &node.object;
-            object.path() == name
-                || node.names.iter().any(|known| known == name)
-                || object.soname() == Some(name)
-        };
-        self.nodes
-            .iter()
-            .filter(|node| !node.going)
-            .find(has_name)
-            .map(|node| node.object.id())
+    /// Finds the node of a handle.
+    pub(crate) fn by_handle(&self, handle: usize) -> Option<Key> {
+        self.all().find_map(|space| {
+            let node = space.by_handle(handle)?;
+            let namespace = node
+                .proxy
+                .as_ref()
+                .map_or(node.object.namespace(), |proxy| proxy.namespace());
+            Some(Key {
+                namespace,
+                id: node.id(),
+            })
+        })
     }
 
-    /// Finds an object by its file.
-    pub(crate) fn by_file(&mut self, id: FileId, name: &[u8]) -> Option<ObjectId> {
-        let node = self
-            .nodes
-            .iter_mut()
-            .find(|node| node.object.file_id() == id && !node.going)?;
-        node.names.push(name.to_vec());
-        Some(node.object.id())
+    /// Adds a node.
+    pub(crate) fn add(&mut self, namespace: NamespaceId, node: Node) -> Option<Key> {
+        self.adds += u64::from(node.proxy.is_none());
+        Some(self.space_mut(namespace)?.add(node))
     }
 
-    /// Returns the directories to search for what an object needs.
-    pub(crate) fn wanted(&self, id: Option<ObjectId>) -> Wanted {
+    /// Returns the directories to search for what a node needs.
+    pub(crate) fn wanted(&self, key: Option<Key>) -> Wanted {
         let mut wanted = Wanted::default();
-        let Some(node) = id.and_then(|id| self.node(id)) else {
+        let Some(node) = key.and_then(|key| self.node(key)) else {
             return wanted;
         };
         let list = |object: &Object, offset: Option<usize>| {
@@ -192,9 +157,9 @@ impl State {
                     .rpath
                     .extend(list(&node.object, node.object.dynamic().rpath));
             }
-            next = node.loaded_by.and_then(|id| self.node(id));
+            next = node.loaded_by.and_then(|key| self.node(key));
         }
-        // The program's own DT_RPATH serves everybody, also what `dlopen` brought in.
+        // The program's own DT_RPATH serves everybody, also what `dlopen` brought in, in every namespace.
         if let Some(main) = self
             .with_role(Role::Main)
             .filter(|main| main.dynamic().runpath.is_none())
@@ -204,52 +169,37 @@ impl State {
         wanted
     }
 
-    /// Returns an object and what it needs, breadth first.
-    pub(crate) fn closure(&self, roots: &[ObjectId]) -> Vec<Arc<Object>> {
+    /// Returns the node a key stands for: of a proxy, that of the object itself.
+    fn real(&self, key: Key) -> Option<(Key, &Node)> {
+        let node = self.node(key)?;
+        if node.proxy.is_none() {
+            return Some((key, node));
+        }
+        let key = Key::of(&node.object);
+        Some((key, self.node(key)?))
+    }
+
+    /// Returns nodes and what they need, breadth first. Proxies lead to the objects they stand for.
+    pub(crate) fn closure(&self, roots: &[Key]) -> Vec<Arc<Object>> {
         let mut order: Vec<Arc<Object>> = Vec::new();
         let mut seen = BTreeSet::new();
-        let mut queue: Vec<ObjectId> = roots.to_vec();
+        let mut queue: Vec<Key> = roots.to_vec();
         let mut at = 0;
-        while let Some(&id) = queue.get(at) {
+        while let Some(&key) = queue.get(at) {
             at += 1;
-            if !seen.insert(id) {
+            let Some((key, node)) = self.real(key) else {
                 continue;
-            }
-            if let Some(node) = self.node(id) {
+            };
+            if seen.insert(key) {
                 order.push(node.object.clone());
-                queue.extend(&node.needed);
+                queue.extend(needed(key, node));
             }
         }
         order
     }
 
-    /// Lets members of a group find each other, after the global scope.
-    pub(crate) fn add_local_group(&mut self, root: ObjectId, group: &Group, members: &[ObjectId]) {
-        for &id in members {
-            if let Some(node) = self.node_mut(id)
-                && !node.initial
-                && !node.locals.iter().any(|(id, _)| *id == root)
-            {
-                node.locals.push((root, group.clone()));
-            }
-        }
-    }
-
-    /// Adds objects to the global scope.
-    pub(crate) fn add_global(&mut self, group: &[Arc<Object>]) {
-        for object in group {
-            if !self
-                .global
-                .iter()
-                .any(|present| present.id() == object.id())
-            {
-                self.global.push(object.clone());
-            }
-        }
-    }
-
-    /// Notes that relocations of one object refer to another.
-    pub(crate) fn note_uses(&mut self, uses: &[(ObjectId, ObjectId)]) {
+    /// Notes that relocations of one object refer to another of the same namespace.
+    pub(crate) fn note_uses(&mut self, uses: &[(Key, ObjectId)]) {
         for &(user, used) in uses {
             if let Some(node) = self.node_mut(user) {
                 node.uses.insert(used);
@@ -257,61 +207,87 @@ impl State {
         }
     }
 
-    /// Returns the objects whose INIT functions are still to be run for these roots, in the order to run them: whatever
-    /// an object needs comes first, as glibc's depth-first sort has it.
+    /// Returns the objects whose INIT functions are still to be run for these, in the order to run them: whatever an
+    /// object needs comes first, as glibc's depth-first sort has it.
     pub(crate) fn uninitialised(&self, objects: &[Arc<Object>]) -> Vec<Arc<Object>> {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
         for object in objects.iter().rev() {
-            self.visit(object.id(), &mut seen, &mut order, |node| {
-                node.needed.clone()
+            self.visit(Key::of(object), &mut seen, &mut order, |key, node| {
+                needed(key, node).collect()
             });
         }
-        order.retain(|object| self.node(object.id()).is_some_and(|node| !node.initialised));
+        order.retain(|object| {
+            self.node(Key::of(object))
+                .is_some_and(|node| !node.initialised)
+        });
         order
     }
 
-    /// Returns everything in the order FINI functions are run: who uses an object comes before it, whether by
-    /// DT_NEEDED or because a reference was bound to it, and the program comes first.
-    pub(crate) fn fini_order(&self) -> Vec<Arc<Object>> {
+    /// Returns objects, given by their nodes in load order, in the order their FINI functions are run: who uses an
+    /// object comes before it, whether by DT_NEEDED or because a reference was bound to it; the program comes first in
+    /// its namespace, and the base namespace last.
+    pub(crate) fn fini_order(&self, keys: &[Key]) -> Vec<Arc<Object>> {
+        let among: BTreeSet<Key> = keys.iter().copied().collect();
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
-        for node in self.nodes.iter().rev() {
-            self.visit(node.object.id(), &mut seen, &mut order, |node| {
-                let uses = node.uses.iter().copied().chain(node.object.bound_to());
-                node.needed.iter().copied().chain(uses).collect()
+        for &key in among.iter().rev() {
+            self.visit(key, &mut seen, &mut order, |key, node| {
+                let namespace = key.namespace;
+                let used = node.uses.iter().copied().chain(node.object.bound_to());
+                let used = used.map(|id| Key { namespace, id });
+                let leads_to = needed(key, node).chain(used);
+                leads_to.filter(|key| among.contains(key)).collect()
             });
         }
         order.reverse();
-        if let Some(main) = order.iter().position(|object| object.role() == Role::Main) {
-            order[..=main].rotate_right(1);
+        order.sort_by_key(|object: &Arc<Object>| core::cmp::Reverse(object.namespace()));
+        let first = order.iter().position(|object| object.namespace() == BASE);
+        let main = order.iter().position(|object| object.role() == Role::Main);
+        if let (Some(first), Some(main)) = (first, main) {
+            order[first..=main].rotate_right(1);
         }
         order
+    }
+
+    /// Returns the nodes of all objects, without proxies.
+    pub(crate) fn objects(&self) -> Vec<Key> {
+        let nodes = self.all().flat_map(|space| space.nodes());
+        let real = nodes.filter(|node| node.proxy.is_none());
+        real.map(|node| Key::of(&node.object)).collect()
+    }
+
+    /// Returns sessions that have ended, but for objects that something still keeps.
+    pub(crate) fn ending(&self) -> impl Iterator<Item = NamespaceId> {
+        self.spaces
+            .iter()
+            .filter(|(_, space)| space.ended)
+            .map(|(&id, _)| id)
     }
 
     /// Appends what is reachable from `root` and not yet seen, whatever an object leads to before the object itself.
     fn visit(
         &self,
-        root: ObjectId,
-        seen: &mut BTreeSet<ObjectId>,
+        root: Key,
+        seen: &mut BTreeSet<Key>,
         order: &mut Vec<Arc<Object>>,
-        leads_to: impl Fn(&Node) -> Vec<ObjectId>,
+        leads_to: impl Fn(Key, &Node) -> Vec<Key>,
     ) {
         // An explicit stack: chains of needed objects can be longer than a kernel stack is deep.
         let mut stack = Vec::new();
-        let mut enter = |id: ObjectId, stack: &mut Vec<(Arc<Object>, Vec<ObjectId>)>| {
-            if let Some(node) = self.node(id)
-                && seen.insert(id)
+        let mut enter = |key: Key, stack: &mut Vec<(Arc<Object>, Vec<Key>)>| {
+            if let Some((key, node)) = self.real(key)
+                && seen.insert(key)
             {
-                let mut next = leads_to(node);
+                let mut next = leads_to(key, node);
                 next.reverse();
                 stack.push((node.object.clone(), next));
             }
         };
         enter(root, &mut stack);
         while let Some((object, next)) = stack.last_mut() {
-            if let Some(id) = next.pop() {
-                enter(id, &mut stack);
+            if let Some(key) = next.pop() {
+                enter(key, &mut stack);
             } else {
                 order.push(object.clone());
                 stack.pop();
@@ -320,19 +296,17 @@ impl State {
     }
 
     /// Checks that the versions an object needs are there.
-    pub(crate) fn check_versions(&self, id: ObjectId) -> Result<(), Error> {
-        let Some(node) = self.node(id) else {
+    pub(crate) fn check_versions(&self, key: Key) -> Result<(), Error> {
+        let Some(node) = self.node(key) else {
             return Ok(());
         };
+        let namespace = key.namespace;
         for needed in node.object.versions().needed() {
             let provider = node
                 .needed
                 .iter()
-                .filter_map(|&id| self.node(id))
-                .find(|provider| {
-                    provider.object.soname() == Some(needed.file)
-                        || provider.names.iter().any(|name| name == needed.file)
-                });
+                .filter_map(|&id| self.node(Key { namespace, id }))
+                .find(|provider| provider.answers_to(needed.file));
             let Some(provider) = provider else { continue };
             if !provider.object.versions().provides(needed.name) && !needed.weak {
                 return Err(Error::VersionNotFound {
@@ -345,74 +319,50 @@ impl State {
         Ok(())
     }
 
-    /// Returns the objects nothing keeps loaded any more.
-    pub(crate) fn garbage(&self) -> Vec<Arc<Object>> {
-        let mut live = BTreeSet::new();
-        let mut queue: Vec<ObjectId> = self
-            .nodes
-            .iter()
-            .filter(|node| {
-                let object = &node.object;
-                let destructors = object
-                    .pending_destructors
-                    .load(core::sync::atomic::Ordering::Acquire);
-                node.initial
-                    || node.opens != 0
-                    || object.is_pinned()
-                    || destructors != 0
-                    || !node.initialised
-            })
-            .map(|node| node.object.id())
-            .collect();
-        while let Some(id) = queue.pop() {
-            if live.insert(id)
-                && let Some(node) = self.node(id)
-            {
-                queue.extend(&node.needed);
-                queue.extend(&node.uses);
-                queue.extend(node.object.bound_to());
+    /// Forgets nodes, and namespaces that have nothing left but proxies nobody opened. What readers still hold of the
+    /// objects stays mapped until they have let go.
+    pub(crate) fn remove(&mut self, gone: &[Key], tls: &mut Tls) {
+        let mut by_space: BTreeMap<NamespaceId, BTreeSet<ObjectId>> = BTreeMap::new();
+        for &key in gone {
+            if let Some(node) = self.node(key) {
+                if node.proxy.is_none() {
+                    tls.remove_module(&node.object);
+                    self.subs += 1;
+                }
+                by_space.entry(key.namespace).or_default().insert(key.id);
             }
         }
-        self.nodes
-            .iter()
-            .filter(|node| !live.contains(&node.object.id()) && !node.going)
-            .map(|node| node.object.clone())
-            .collect()
+        for (id, gone) in by_space {
+            if let Some(space) = self.space_mut(id) {
+                space.remove(&gone);
+            }
+            self.drop_if_empty(id);
+        }
     }
 
-    /// Forgets objects. What readers still hold of them stays mapped until they have let go.
-    pub(crate) fn remove(&mut self, objects: &[Arc<Object>], tls: &mut Tls) {
-        let gone: BTreeSet<ObjectId> = objects.iter().map(|object| object.id()).collect();
-        for object in objects {
-            tls.remove_module(object);
+    /// Forgets a namespace, which is not the base namespace, if nothing keeps it.
+    pub(crate) fn drop_if_empty(&mut self, id: NamespaceId) {
+        let empty = self.spaces.get(&id).is_some_and(Namespace::is_empty);
+        if empty
+            && let Some(mut space) = self.spaces.remove(&id)
+            && let Some(base) = &self.base
+        {
+            space.debug.detach(&base.debug);
         }
-        self.nodes.retain(|node| !gone.contains(&node.object.id()));
-        for node in &mut self.nodes {
-            node.locals.retain(|(root, _)| !gone.contains(root));
+    }
+
+    /// Shows a namespace to debuggers.
+    pub(crate) fn attach_debugger(&mut self, id: NamespaceId) {
+        if let (Some(base), Some(space)) = (&self.base, self.spaces.get_mut(&id)) {
+            space.debug.attach(&base.debug);
         }
-        self.global.retain(|object| !gone.contains(&object.id()));
-        self.subs += gone.len() as u64;
     }
 
     /// Makes the next world and publishes it.
     pub(crate) fn publish(&mut self, place: &Published<World>) -> Arc<World> {
-        let entries = self
-            .nodes
-            .iter()
-            .map(|node| Entry {
-                object: node.object.clone(),
-                locals: node.locals.iter().map(|(_, group)| group.clone()).collect(),
-                group: node.group.clone(),
-            })
-            .collect();
-        let world = Arc::new(World::new(
-            entries,
-            self.global.as_slice().into(),
-            self.unique(),
-            self.adds,
-            self.subs,
-        ));
-        self.link();
+        let spaces = self.base.iter_mut().chain(self.spaces.values_mut());
+        let views = spaces.map(Namespace::view).collect();
+        let world = Arc::new(World::new(views, self.adds, self.subs));
         place.set(Some(world.clone()), &mut self.retired);
         self.retired.reclaim(&READERS);
         world
@@ -423,28 +373,19 @@ impl State {
         self.retired.reclaim(&READERS);
     }
 
-    /// Brings the list debuggers walk up to date.
-    fn link(&self) {
-        for (index, node) in self.nodes.iter().enumerate() {
-            let at = |index: Option<usize>| {
-                index
-                    .and_then(|index| self.nodes.get(index))
-                    .map(|node| &*node.object)
-            };
-            node.object
-                .link_after(at(index.checked_sub(1)), at(Some(index + 1)));
-        }
-    }
-
     /// Returns the names an object needs.
-    pub(crate) fn needed_names(&self, id: ObjectId) -> Vec<Vec<u8>> {
-        let Some(node) = self.node(id) else {
+    pub(crate) fn needed_names(&self, key: Key) -> Vec<Vec<u8>> {
+        let Some(node) = self.node(key).filter(|node| node.proxy.is_none()) else {
             return Vec::new();
         };
         let offsets = &node.object.dynamic().needed;
-        offsets
-            .iter()
-            .filter_map(|&offset| node.object.string(offset).map(<[u8]>::to_vec))
-            .collect()
+        let name = |&offset: &usize| node.object.string(offset).map(<[u8]>::to_vec);
+        offsets.iter().filter_map(name).collect()
     }
+}
+
+/// Returns what a node needs.
+fn needed(key: Key, node: &Node) -> impl Iterator<Item = Key> {
+    let namespace = key.namespace;
+    node.needed.iter().map(move |&id| Key { namespace, id })
 }

@@ -16,6 +16,7 @@ use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::namespace::NamespaceId;
 use crate::object::{Object, TlsSegment};
 use crate::publish::Retired;
 use crate::thread::{ThreadRef, WALKERS};
@@ -41,6 +42,8 @@ pub(crate) struct TlsIndex {
 /// What the loader knows of one thread of the program.
 pub(crate) struct Record {
     pub(crate) thread: Arc<ThreadRef>,
+    /// The `Lmid_t` of the session the thread is bound to; 0 if none.
+    session: AtomicUsize,
     thread_pointer: usize,
     table: Table,
     /// Smaller tables the thread had before: a signal handler may have interrupted a reader of one.
@@ -203,9 +206,15 @@ impl Tls {
 
     /// Makes the record of a thread and its table, and fills its static blocks. `thread_pointer` must be the address of
     /// a TCB with the static TLS area below it, not in use.
-    pub(crate) unsafe fn add_thread(&mut self, thread_pointer: usize, thread: Arc<ThreadRef>) {
+    pub(crate) unsafe fn add_thread(
+        &mut self,
+        thread_pointer: usize,
+        thread: Arc<ThreadRef>,
+        session: NamespaceId,
+    ) {
         let record = Box::into_raw(Box::new(Record {
             thread,
+            session: AtomicUsize::new(session.lmid()),
             thread_pointer,
             table: Table::new(self.modules.len() + 16, ptr::null()),
             old_tables: Vec::new(),
@@ -393,6 +402,16 @@ unsafe fn fill(at: *mut u8, segment: &TlsSegment) {
 }
 
 impl Record {
+    /// Returns the namespace the thread is bound to; the base namespace if none.
+    pub(crate) fn namespace(&self) -> NamespaceId {
+        NamespaceId::from_lmid(self.session.load(Ordering::Relaxed))
+    }
+
+    /// Binds the thread to a namespace; returns what it was bound to.
+    pub(crate) fn bind(&self, namespace: NamespaceId) -> NamespaceId {
+        NamespaceId::from_lmid(self.session.swap(namespace.lmid(), Ordering::Relaxed))
+    }
+
     fn make_block(&mut self, module: usize, segment: &TlsSegment) -> Option<usize> {
         let layout =
             Layout::from_size_align(segment.size + segment.skew, segment.align.max(16)).ok()?;

@@ -1,13 +1,16 @@
 //! What is loaded, as look-ups see it: an immutable snapshot.
 //!
 //! A load builds the next world and publishes it; lazy binding, `dlsym`, the unwinder's look-ups and the crash handler
-//! read whichever is current, without a lock and without allocating.
+//! read whichever is current, without a lock and without allocating. Namespaces that did not change are shared with
+//! the world before.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::namespace::{BASE, NamespaceId};
 use crate::object::{Object, ObjectId};
+use crate::proxy::Proxy;
 use crate::publish::Readers;
 
 /// Readers of the published world.
@@ -16,89 +19,172 @@ pub(crate) static READERS: Readers = Readers::new();
 /// Objects in the order they are searched.
 pub(crate) type Group = Arc<[Arc<Object>]>;
 
-/// The one definition of each STB_GNU_UNIQUE symbol: object (which stays for ever) and symbol index.
+/// The one definition of each STB_GNU_UNIQUE symbol in a namespace: object (which stays) and symbol index.
 pub(crate) type UniqueTable = BTreeMap<Vec<u8>, (ObjectId, usize)>;
 
-/// An object with the scopes its references are resolved in.
-#[derive(Clone)]
+/// An object, or its proxy, with the scopes its references are resolved in.
 pub(crate) struct Entry {
+    /// The object's id; a proxy has one of its own.
+    pub(crate) id: ObjectId,
+    /// The object itself, for a proxy too.
     pub(crate) object: Arc<Object>,
-    /// Searched after the global scope: the groups of the `dlopen`s that brought the object in or use it.
+    pub(crate) proxy: Option<Arc<Proxy>>,
+    /// Searched beside the global scope: the groups of the `dlopen`s that brought the object in or use it.
     pub(crate) locals: Vec<Group>,
     /// The object and what it needs, breadth first: what `dlsym` with its handle searches.
     pub(crate) group: Option<Group>,
+    /// `locals` come before the global scope.
+    pub(crate) deep: bool,
+}
+
+impl Entry {
+    /// Returns the handle.
+    pub(crate) fn handle(&self) -> usize {
+        match &self.proxy {
+            Some(proxy) => proxy.link_map().address(),
+            None => self.object.handle(),
+        }
+    }
+
+    /// Returns the namespace the object, or the proxy, is in.
+    pub(crate) fn namespace(&self) -> NamespaceId {
+        match &self.proxy {
+            Some(proxy) => proxy.namespace(),
+            None => self.object.namespace(),
+        }
+    }
+}
+
+/// A namespace.
+pub(crate) struct Space {
+    pub(crate) id: NamespaceId,
+    /// In load order.
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// Handles, ascending, with indices into `entries`.
+    by_handle: Vec<(usize, usize)>,
+    /// The global scope.
+    pub(crate) global: Group,
+    pub(crate) unique: Arc<UniqueTable>,
+}
+
+impl Space {
+    /// Makes a namespace of entries in load order.
+    pub(crate) fn new(
+        id: NamespaceId,
+        entries: Vec<Arc<Entry>>,
+        global: Group,
+        unique: Arc<UniqueTable>,
+    ) -> Self {
+        let handles = entries.iter().enumerate();
+        let mut by_handle: Vec<_> = handles
+            .map(|(index, entry)| (entry.handle(), index))
+            .collect();
+        by_handle.sort_unstable();
+        Self {
+            id,
+            entries,
+            by_handle,
+            global,
+            unique,
+        }
+    }
+
+    /// Returns the entry with this handle.
+    fn with_handle(&self, handle: usize) -> Option<&Entry> {
+        let found = self.by_handle.binary_search_by_key(&handle, |&(at, _)| at);
+        let &(_, index) = self.by_handle.get(found.ok()?)?;
+        self.entries.get(index).map(|entry| &**entry)
+    }
 }
 
 /// A snapshot.
 pub(crate) struct World {
-    /// In load order, which is the order of ids.
-    pub(crate) entries: Vec<Entry>,
-    /// Start, end, and index into `entries`; ascending.
-    by_address: Vec<(usize, usize, usize)>,
-    /// The global scope.
-    pub(crate) global: Group,
-    pub(crate) unique: Arc<UniqueTable>,
+    /// Ascending by id; the base namespace is the first.
+    spaces: Vec<Arc<Space>>,
+    /// Start, end, and the object there; ascending. Without proxies.
+    by_address: Vec<(usize, usize, Arc<Entry>)>,
     /// How many objects were ever added and removed: `dlpi_adds`, `dlpi_subs`.
     pub(crate) adds: u64,
     pub(crate) subs: u64,
 }
 
 impl World {
-    /// Makes a world of entries in load order.
-    pub(crate) fn new(
-        entries: Vec<Entry>,
-        global: Group,
-        unique: Arc<UniqueTable>,
-        adds: u64,
-        subs: u64,
-    ) -> Self {
+    /// Makes a world of namespaces, ascending by id.
+    pub(crate) fn new(spaces: Vec<Arc<Space>>, adds: u64, subs: u64) -> Self {
+        let entries = spaces.iter().flat_map(|space| &space.entries);
         let mut by_address: Vec<_> = entries
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| (entry.object.span().start, entry.object.span().end, index))
+            .filter(|entry| entry.proxy.is_none())
+            .map(|entry| {
+                let span = entry.object.span();
+                (span.start, span.end, entry.clone())
+            })
             .collect();
-        by_address.sort_unstable();
+        by_address.sort_unstable_by_key(|&(start, ..)| start);
         Self {
-            entries,
+            spaces,
             by_address,
-            global,
-            unique,
             adds,
             subs,
         }
     }
 
-    /// Returns the entry of an object.
-    pub(crate) fn entry(&self, id: ObjectId) -> Option<&Entry> {
-        let index = self
-            .entries
-            .binary_search_by_key(&id, |entry| entry.object.id())
-            .ok()?;
-        self.entries.get(index)
+    /// Returns a namespace.
+    pub(crate) fn space(&self, id: NamespaceId) -> Option<&Space> {
+        let index = self.spaces.binary_search_by_key(&id, |space| space.id);
+        self.spaces.get(index.ok()?).map(|space| &**space)
+    }
+
+    /// Returns the objects of the base namespace, the program first.
+    pub(crate) fn program(&self) -> &[Arc<Entry>] {
+        self.space(BASE).map_or(&[], |space| &space.entries)
+    }
+
+    /// Returns all objects, without proxies.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+        let entries = self.spaces.iter().flat_map(|space| &space.entries);
+        let real = entries.filter(|entry| entry.proxy.is_none());
+        real.map(|entry| &*entry.object)
+    }
+
+    /// Returns the entry of an object in its own namespace.
+    pub(crate) fn entry(&self, namespace: NamespaceId, id: ObjectId) -> Option<&Entry> {
+        let entries = &self.space(namespace)?.entries;
+        let index = entries.binary_search_by_key(&id, |entry| entry.id);
+        entries.get(index.ok()?).map(|entry| &**entry)
+    }
+
+    /// Returns the entry of an object in its own namespace.
+    pub(crate) fn entry_of(&self, object: &Object) -> Option<&Entry> {
+        self.space(object.namespace())?.with_handle(object.handle())
     }
 
     /// Returns the entry whose handle this is.
     pub(crate) fn by_handle(&self, handle: usize) -> Option<&Entry> {
-        self.entries
+        self.spaces
             .iter()
-            .find(|entry| entry.object.handle() == handle)
+            .find_map(|space| space.with_handle(handle))
     }
 
     /// Returns the entry of the object that occupies an address.
     pub(crate) fn at(&self, address: usize) -> Option<&Entry> {
         let after = self
             .by_address
-            .partition_point(|&(start, _, _)| start <= address);
-        let &(_, end, index) = self.by_address.get(after.checked_sub(1)?)?;
-        if address < end {
-            self.entries.get(index)
-        } else {
-            None
-        }
+            .partition_point(|&(start, ..)| start <= address);
+        let (_, end, entry) = self.by_address.get(after.checked_sub(1)?)?;
+        (address < *end).then_some(entry)
     }
 
-    /// Returns the groups an object's references are resolved in, in order.
+    /// Returns the groups an object's references are resolved in, in order: those of its own namespace.
     pub(crate) fn scopes<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Group> {
-        core::iter::once(&self.global).chain(&entry.locals)
+        let global = || {
+            self.space(entry.object.namespace())
+                .map(|space| &space.global)
+        };
+        let (first, last) = if entry.deep {
+            (None, global())
+        } else {
+            (global(), None)
+        };
+        first.into_iter().chain(&entry.locals).chain(last)
     }
 }

@@ -71,6 +71,7 @@ pub(crate) fn kind(r_type: u32) -> Kind {
 /// Addresses of the gates the code below calls. Written once by [`install`], before any of that code can run.
 static BIND: AtomicUsize = AtomicUsize::new(0);
 static TLS_GET_ADDR: AtomicUsize = AtomicUsize::new(0);
+static ITERATE_PHDR: AtomicUsize = AtomicUsize::new(0);
 /// The state components to save around those calls, and the room they take (a multiple of 64).
 static SAVE_MASK: AtomicU32 = AtomicU32::new(0);
 static SAVE_SIZE: AtomicUsize = AtomicUsize::new(512);
@@ -82,6 +83,7 @@ const SAVED_COMPONENTS: u32 = 0b1110_0111;
 pub(crate) fn install(host: &dyn Host) {
     BIND.store(host.gate(Gate::Bind), Ordering::Relaxed);
     TLS_GET_ADDR.store(host.gate(Gate::TlsGetAddr), Ordering::Relaxed);
+    ITERATE_PHDR.store(host.gate(Gate::IteratePhdr), Ordering::Relaxed);
     let has_xsave = __cpuid(1).ecx & (1 << 27) != 0;
     if !has_xsave {
         return;
@@ -366,6 +368,17 @@ global_asm!(
         .cfi_endproc
     .size elfin_loader_tlsdesc_dynamic, . - elfin_loader_tlsdesc_dynamic
 
+    // int dl_iterate_phdr(callback, data): hands over who called, for it lists the caller's namespace.
+    .globl elfin_loader_iterate_phdr
+    .hidden elfin_loader_iterate_phdr
+    .type elfin_loader_iterate_phdr, @function
+    elfin_loader_iterate_phdr:
+        .cfi_startproc
+        mov rdx, [rsp]
+        jmp [rip + {iterate_phdr}]
+        .cfi_endproc
+    .size elfin_loader_iterate_phdr, . - elfin_loader_iterate_phdr
+
     // Two functions to recognise a function pointer of libc's by: a dlerror, and a clock_gettime.
     .globl elfin_loader_probe_dlerror
     .hidden elfin_loader_probe_dlerror
@@ -382,6 +395,7 @@ global_asm!(
     "#,
     bind = sym BIND,
     tls_get_addr = sym TLS_GET_ADDR,
+    iterate_phdr = sym ITERATE_PHDR,
     save_mask = sym SAVE_MASK,
     save_size = sym SAVE_SIZE,
     len = const DTV_LEN,
@@ -392,6 +406,7 @@ global_asm!(
 unsafe extern "C" {
     fn elfin_loader_plt_entry();
     fn elfin_loader_tls_get_addr();
+    fn elfin_loader_iterate_phdr();
     fn elfin_loader_tlsdesc_static();
     fn elfin_loader_tlsdesc_undefined();
     fn elfin_loader_tlsdesc_dynamic();
@@ -407,6 +422,11 @@ pub(crate) fn plt_entry() -> usize {
 /// Returns the address of `__tls_get_addr`.
 pub(crate) fn tls_get_addr() -> usize {
     (elfin_loader_tls_get_addr as *const ()).addr()
+}
+
+/// Returns the address of `dl_iterate_phdr`.
+pub(crate) fn iterate_phdr() -> usize {
+    (elfin_loader_iterate_phdr as *const ()).addr()
 }
 
 /// Returns the address of the descriptor function for blocks at a fixed offset.

@@ -1,0 +1,72 @@
+//! `dlclose`.
+
+use alloc::vec::Vec;
+
+use crate::debug::RState;
+use crate::error::Error;
+use crate::family::Held;
+use crate::loader::Loader;
+use crate::namespace::{Key, NamespaceId};
+use crate::object::Role;
+
+impl Loader {
+    /// Undoes one `dlopen`; unloads what nothing keeps any more.
+    pub(crate) fn dlclose(&self, handle: usize) -> Result<(), Error> {
+        let thread = self.current_thread();
+        let held = self.family().enter(self.host(), &thread);
+        let namespace = {
+            let mut state = self.state().lock(self.host());
+            let key = state.by_handle(handle);
+            let node = key.and_then(|key| state.node_mut(key));
+            match node {
+                Some(node) if node.object.role() == Role::Main && node.proxy.is_none() => {
+                    return Ok(());
+                }
+                Some(node) if node.opens != 0 => node.opens -= 1,
+                _ => return Err(Error::Invalid("shared object not open")),
+            }
+            key.map(|key| key.namespace)
+        };
+        if let Some(namespace) = namespace {
+            self.collect(&held, namespace);
+        }
+        Ok(())
+    }
+
+    /// Unloads what nothing keeps in a namespace, and what has outlived its session.
+    pub(crate) fn collect(&self, held: &Held<'_>, namespace: NamespaceId) {
+        let (garbage, fini) = {
+            let mut state = self.state().lock(self.host());
+            let mut garbage = Vec::new();
+            for namespace in state.ending().chain([namespace]).collect::<Vec<_>>() {
+                let Some(space) = state.space(namespace) else {
+                    continue;
+                };
+                garbage.extend(space.garbage().into_iter().map(|id| Key { namespace, id }));
+            }
+            for &key in &garbage {
+                if let Some(node) = state.node_mut(key) {
+                    (node.going, node.finished) = (true, true);
+                }
+            }
+            if garbage.is_empty() {
+                state.reclaim();
+                return;
+            }
+            let real = |key: &&Key| state.node(**key).is_some_and(|node| node.proxy.is_none());
+            let objects: Vec<Key> = garbage.iter().filter(real).copied().collect();
+            let fini = state.fini_order(&objects);
+            (garbage, fini)
+        };
+        for object in &fini {
+            held.lend(|| self.run_fini_functions(object));
+        }
+        let mut state = self.state().lock(self.host());
+        self.announce(&state, &[namespace], RState::Delete);
+        state.remove(&garbage, &mut self.tls().lock(self.host()));
+        state.publish(self.world());
+        drop(fini);
+        state.reclaim();
+        self.announce(&state, &[namespace], RState::Consistent);
+    }
+}

@@ -1,0 +1,255 @@
+//! `dlopen` and `dlmopen`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::symbol::ENDED;
+use crate::debug::RState;
+use crate::error::Error;
+use crate::host::Errno;
+use crate::init::InitOn;
+use crate::load::{GONE, Load};
+use crate::loader::Loader;
+use crate::mode::Mode;
+use crate::namespace::{BASE, Key, NamespaceId, Order};
+use crate::object::{Object, Role};
+use crate::search::expand;
+use crate::state::State;
+use crate::world::Entry;
+
+/// `LM_ID_NEWLM`.
+const LM_ID_NEWLM: usize = usize::MAX;
+
+/// Where an object is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Where the caller's code is, or the thread is bound to.
+    Caller,
+    /// In a namespace there is.
+    Namespace(NamespaceId),
+    /// In a new one: `LM_ID_NEWLM`.
+    New,
+}
+
+/// A request to open an object.
+pub(crate) struct Opening<'a> {
+    /// What to open; empty: the program.
+    pub(crate) name: &'a [u8],
+    /// The mode's bits, as C has them.
+    pub(crate) mode: usize,
+    pub(crate) target: Target,
+    /// An address in the code that asks.
+    pub(crate) caller: usize,
+    pub(crate) init: InitOn,
+}
+
+impl<'a> Opening<'a> {
+    /// `dlopen(name, mode)`, called from this address.
+    pub(crate) fn new(name: &'a [u8], mode: usize, caller: usize) -> Self {
+        Self {
+            name,
+            mode,
+            target: Target::Caller,
+            caller,
+            init: InitOn::Caller,
+        }
+    }
+
+    /// Says where, as `dlmopen` has it: an `Lmid_t`.
+    pub(crate) fn in_namespace(self, lmid: usize) -> Self {
+        let target = if lmid == LM_ID_NEWLM {
+            Target::New
+        } else {
+            Target::Namespace(NamespaceId::from_lmid(lmid))
+        };
+        Self { target, ..self }
+    }
+}
+
+impl Loader {
+    /// Loads an object and whatever it needs, or finds it loaded; returns its handle, 0 for RTLD_NOLOAD's "no".
+    pub(crate) fn open_object(&self, opening: &Opening<'_>) -> Result<usize, Error> {
+        let mode = Mode::from_bits(opening.mode).ok_or(Error::Invalid("invalid mode parameter"))?;
+        if !mode.makes_sense() {
+            return Err(Error::Host {
+                object: opening.name.to_vec(),
+                doing: "invalid mode for dlopen()",
+                errno: Errno::EINVAL,
+            });
+        }
+        let thread = self.current_thread();
+        let held = self.family().enter(self.host(), &thread);
+        let world = self.world().get();
+        let caller = world.as_ref().and_then(|world| world.at(opening.caller));
+        let mut load = Load::new(&thread, mode, false);
+        let found = self.map_opening(&mut load, opening, caller);
+        let found = found.and_then(|(namespace, root)| {
+            if let Some(root) = root {
+                load.roots.push(root);
+                self.link(&load).map_err(|error| (namespace, error))?;
+            }
+            Ok((namespace, root))
+        });
+        // Nothing that goes may be kept by a snapshot of ours.
+        drop(world);
+        let (namespace, root) = match found {
+            Ok((namespace, Some(root))) => (namespace, root),
+            Ok((_, None)) => return Ok(0),
+            Err((namespace, error)) => {
+                self.roll_back(&mut self.state().lock(self.host()), load, namespace);
+                return Err(error);
+            }
+        };
+        let Committed {
+            handle,
+            objects,
+            order,
+        } = self.commit(&load, namespace, root);
+        if opening.init == InitOn::Worker && !order.is_empty() {
+            if let Err(error) = self.initialise_on_worker(&held, &objects, &order) {
+                drop((objects, order));
+                self.roll_back(&mut self.state().lock(self.host()), load, namespace);
+                return Err(error);
+            }
+        } else {
+            Self::show(&thread, &objects, || self.initialise(&held, &order));
+        }
+        Ok(handle)
+    }
+
+    /// Finds or maps what is asked for, and what it needs. An error tells in which namespace, too.
+    fn map_opening(
+        &self,
+        load: &mut Load<'_>,
+        opening: &Opening<'_>,
+        caller: Option<&Entry>,
+    ) -> Result<(NamespaceId, Option<Key>), (NamespaceId, Error)> {
+        let mut state = self.state().lock(self.host());
+        let namespace = match opening.target {
+            Target::Caller => self.acting_namespace(caller),
+            Target::Namespace(id) => id,
+            Target::New => state.new_namespace(Order::OldestFirst),
+        };
+        match state.space_mut(namespace) {
+            Some(space) if !space.ended => {}
+            _ if opening.target == Target::Caller => return Err((namespace, ENDED)),
+            _ => return Err((namespace, GONE)),
+        }
+        let failed = |error| (namespace, error);
+        if opening.name.is_empty() {
+            return match first_of(&state, namespace) {
+                Some(key) if opening.target != Target::New => Ok((namespace, Some(key))),
+                _ => Err(failed(Error::Invalid("invalid namespace"))),
+            };
+        }
+        let origin = caller.map(|caller| &caller.object);
+        let origin = origin.or(state.with_role(Role::Main));
+        let origin = origin.map_or(&b"."[..], |caller| caller.origin());
+        let name = expand(opening.name, origin);
+        let wanted_by = caller.map(|caller| Key::of(&caller.object));
+        if load.mode.contains(Mode::NOLOAD) {
+            let known = self.known(&mut state, namespace, &name, wanted_by);
+            return Ok((namespace, known));
+        }
+        let shared = load.mode.contains(Mode::SHARED);
+        let root = self
+            .find_or_add(&mut state, load, namespace, &name, wanted_by, shared)
+            .map_err(failed)?;
+        self.add_needed(&mut state, load).map_err(failed)?;
+        Ok((namespace, Some(root)))
+    }
+
+    /// Finds what a name stands for, if it is loaded.
+    fn known(
+        &self,
+        state: &mut State,
+        namespace: NamespaceId,
+        name: &[u8],
+        wanted_by: Option<Key>,
+    ) -> Option<Key> {
+        let id = match state.space(namespace)?.by_name(name) {
+            Some(node) => node.id(),
+            None => {
+                let found = self.search(state, name, wanted_by).ok()?;
+                let space = state.space_mut(namespace)?;
+                space.by_file(found.file.id(), name)?.id()
+            }
+        };
+        Some(Key { namespace, id })
+    }
+
+    /// Enters a load that can no longer fail into the books.
+    fn commit(&self, load: &Load<'_>, namespace: NamespaceId, root: Key) -> Committed {
+        let mut state = self.state().lock(self.host());
+        self.add_local_groups(&mut state, load, |_| true);
+        let closure = state.closure(&[root]);
+        let proxied = load.added.iter().filter_map(|&key| state.node(key));
+        for node in proxied.filter(|node| node.proxy.is_some()) {
+            // What others have through a proxy stays.
+            node.object.pin();
+        }
+        let is_proxy = state.node(root).is_some_and(|node| node.proxy.is_some());
+        if let Some(space) = state.space_mut(namespace) {
+            // The first object of a namespace is to it what the program is to the base namespace.
+            let is_first = namespace != BASE && space.global().is_empty() && !is_proxy;
+            if space.is_session() {
+                space.add_to_session(&closure);
+            } else if load.mode.contains(Mode::GLOBAL) || is_first {
+                space.add_global(&closure);
+            }
+        }
+        let mut handle = 0;
+        if let Some(node) = state.node_mut(root) {
+            if node.object.role() != Role::Main {
+                node.opens += 1;
+            }
+            node.group.get_or_insert_with(|| closure.as_slice().into());
+            handle = node.handle();
+            if load.mode.contains(Mode::NODELETE) {
+                node.object.pin();
+            }
+        }
+        let objects = load.objects(&state);
+        let order = state.uninitialised(&closure);
+        let announced = [BASE, namespace];
+        let announced = if load.added.is_empty() {
+            &[][..]
+        } else {
+            &announced
+        };
+        state.attach_debugger(namespace);
+        self.announce(&state, announced, RState::Add);
+        state.publish(self.world());
+        self.announce(&state, announced, RState::Consistent);
+        Committed {
+            handle,
+            objects,
+            order,
+        }
+    }
+
+    /// Tells debuggers that namespaces change or have changed.
+    pub(crate) fn announce(&self, state: &State, namespaces: &[NamespaceId], what: RState) {
+        for &id in namespaces {
+            if let Some(space) = state.space(id) {
+                space.debug.announce(self.host(), what);
+            }
+        }
+    }
+}
+
+/// What a load has come to.
+struct Committed {
+    handle: usize,
+    /// The new objects.
+    objects: Vec<Arc<Object>>,
+    /// What is to be initialised, in order.
+    order: Vec<Arc<Object>>,
+}
+
+/// Returns the node a null name stands for: the program, or the first object of another namespace.
+fn first_of(state: &State, namespace: NamespaceId) -> Option<Key> {
+    let nodes = state.space(namespace)?.nodes();
+    let first = nodes.iter().find(|node| node.proxy.is_none())?;
+    Some(Key::of(&first.object))
+}

@@ -1,0 +1,151 @@
+//! `dlsym` and `dlvsym`.
+
+use crate::elf::version::Version;
+use crate::error::Error;
+use crate::loader::Loader;
+use crate::lookup::{Definition, Request, UniqueTables, Value, find, find_in, is_dependency};
+use crate::namespace::BASE;
+use crate::object::Role;
+use crate::tls::{self, TlsIndex};
+use crate::world::{Entry, Group, World};
+
+/// Pseudo-handles.
+const RTLD_DEFAULT: usize = 0;
+const RTLD_NEXT: usize = usize::MAX;
+
+impl Loader {
+    /// Finds a symbol. Takes no lock. A TLS symbol's address is the calling thread's.
+    pub(crate) fn dlsym(
+        &self,
+        handle: usize,
+        name: &[u8],
+        version: Option<&[u8]>,
+        caller: usize,
+    ) -> Result<usize, Error> {
+        let nothing = Error::Invalid("nothing is loaded");
+        let world = self.world().get().ok_or(nothing)?;
+        let record = tls::current(self.host().thread_pointer());
+        let calling = world.at(caller);
+        let request = Request {
+            version: version.map(Version::exactly),
+            newest: version.is_none(),
+            referrer: calling.map(|entry| entry.object.id()),
+            ..Request::new(name, record.map(|record| &*record.thread))
+        };
+        let (found, place) = match handle {
+            RTLD_DEFAULT => self.find_by_default(&world, calling, &request)?,
+            RTLD_NEXT => find_next(&world, calling, &request)?,
+            handle => find_by_handle(&world, handle, &request)?,
+        };
+        let Some(found) = found else {
+            return Err(Error::UndefinedSymbol {
+                object: place.object.shown().to_vec(),
+                symbol: name.to_vec(),
+                version: version.map(<[u8]>::to_vec),
+            });
+        };
+        if handle == RTLD_DEFAULT
+            && let Some(calling) = calling
+            && is_dependency(&calling.object, found.object)
+        {
+            calling.object.bind_to(found.object);
+        }
+        Ok(self.address_of(&found))
+    }
+
+    /// Returns the address of a definition, in the calling thread if it is thread-local.
+    pub(crate) fn address_of(&self, found: &Definition<'_>) -> usize {
+        if found.is_tls() {
+            return self.tls_address(&TlsIndex {
+                module: found.object.tls_module(),
+                offset: crate::image::address(found.symbol.st_value),
+            });
+        }
+        match found.value(self.host()) {
+            Value::Address(address) => address,
+            // SAFETY: the definition's object is relocated, or the asking thread could not see it.
+            Value::Resolver(resolver) => unsafe { self.host().call(resolver, [0; 4]) },
+        }
+    }
+
+    /// Searches what the calling code would search; before that, if it is not in a namespace of its own and the thread
+    /// is bound to a session, the session.
+    fn find_by_default<'w>(
+        &self,
+        world: &'w World,
+        calling: Option<&'w Entry>,
+        request: &Request<'_>,
+    ) -> Result<(Option<Definition<'w>>, &'w Entry), Error> {
+        let main = world.program().first().map(|entry| &**entry);
+        let from = calling
+            .or(main)
+            .ok_or(Error::Invalid("nothing is loaded"))?;
+        let unique = &UniqueTables::PUBLISHED;
+        let acting = self.acting_namespace(calling);
+        if acting != from.object.namespace() {
+            let bound = world.space(acting).ok_or(ENDED)?;
+            let groups = core::iter::once(&bound.global);
+            if let Some(found) = find(world, groups, unique, request) {
+                return Ok((Some(found), from));
+            }
+        }
+        Ok((find(world, world.scopes(from), unique, request), from))
+    }
+
+    /// Returns the address of a thread-local variable in the calling thread.
+    pub(crate) fn tls_address(&self, index: &TlsIndex) -> usize {
+        let thread_pointer = self.host().thread_pointer();
+        // SAFETY: it is the calling thread's.
+        let block = unsafe {
+            self.tls()
+                .lock(self.host())
+                .block(thread_pointer, index.module)
+        };
+        match block {
+            Some(block) => block.wrapping_add(index.offset),
+            None => self
+                .host()
+                .fatal("cannot allocate memory for thread-local data: ABORT"),
+        }
+    }
+}
+
+/// The session a thread is bound to has been closed.
+pub(crate) const ENDED: Error = Error::Invalid("the session this thread is bound to has ended");
+
+/// Searches what comes after the calling object in the first scope it is in.
+fn find_next<'w>(
+    world: &'w World,
+    calling: Option<&'w Entry>,
+    request: &Request<'_>,
+) -> Result<(Option<Definition<'w>>, &'w Entry), Error> {
+    let from = calling.ok_or(Error::Invalid(
+        "RTLD_NEXT used in code not dynamically loaded",
+    ))?;
+    let after = |group: &'w Group| {
+        let mut objects = group.iter();
+        let own = objects.find(|object| object.id() == from.object.id());
+        own.map(|_| objects)
+    };
+    let rest = world.scopes(from).find_map(after);
+    let found = rest.and_then(|mut rest| rest.find_map(|object| find_in(object, request)));
+    Ok((found, from))
+}
+
+/// Searches an object and what it needs; with the program's handle, the global scope.
+fn find_by_handle<'w>(
+    world: &'w World,
+    handle: usize,
+    request: &Request<'_>,
+) -> Result<(Option<Definition<'w>>, &'w Entry), Error> {
+    let from = world
+        .by_handle(handle)
+        .ok_or(Error::Invalid("invalid handle"))?;
+    let group = if from.object.role() == Role::Main {
+        world.space(BASE).map(|space| &space.global)
+    } else {
+        from.group.as_ref()
+    };
+    let unique = &UniqueTables::PUBLISHED;
+    Ok((find(world, group.into_iter(), unique, request), from))
+}

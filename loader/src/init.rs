@@ -1,0 +1,193 @@
+//! INIT and FINI functions: who runs them, in what order, and who sees the objects meanwhile.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::error::Error;
+use crate::family::Held;
+use crate::gates::address_of;
+use crate::glibc;
+use crate::host::{Errno, Event, Gate};
+use crate::loader::Loader;
+use crate::namespace::{BASE, Key};
+use crate::object::{Object, Role, Visibility};
+use crate::thread::ThreadRef;
+
+/// The arguments INIT functions get.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct InitArguments {
+    pub(crate) argc: usize,
+    pub(crate) argv: usize,
+    pub(crate) envp: usize,
+}
+
+/// Which thread runs the INIT functions of what is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitOn {
+    /// The thread that opens, as `dlopen` does it and programs expect it.
+    #[default]
+    Caller,
+    /// A thread made for it by the program's `pthread_create`, as a child of the one that opens, which waits for it.
+    /// The rights to see the new objects are the worker's and its children's meanwhile.
+    Worker,
+}
+
+/// What a worker is to do.
+struct Work {
+    /// New objects, to be seen by the worker and by what it starts.
+    objects: Vec<Arc<Object>>,
+    /// What is to be initialised, in order.
+    order: Vec<Arc<Object>>,
+}
+
+impl Loader {
+    /// Runs the INIT functions of objects in order, with the load lock lent to whoever they start.
+    pub(crate) fn initialise(&self, held: &Held<'_>, order: &[Arc<Object>]) {
+        for object in order {
+            {
+                let mut state = self.state().lock(self.host());
+                match state.node_mut(Key::of(object)) {
+                    Some(node) if !node.initialised => node.initialised = true,
+                    _ => continue,
+                }
+            }
+            // The program's own INIT functions are run by libc's start-up code.
+            if object.role() != Role::Main {
+                held.lend(|| self.run_init_functions(object));
+            }
+        }
+    }
+
+    /// Does what it takes to initialise new objects, on the thread that shall run their INIT functions: while it does,
+    /// that thread and what it starts see them, and afterwards everybody.
+    pub(crate) fn show<R>(
+        thread: &ThreadRef,
+        objects: &[Arc<Object>],
+        initialise: impl FnOnce() -> R,
+    ) -> R {
+        let set = |visibility| {
+            for object in objects {
+                object.set_visibility(visibility);
+            }
+        };
+        thread.name();
+        set(Visibility::ThreadAndItsChildren(thread.id()));
+        let result = initialise();
+        set(Visibility::Public);
+        thread.unname();
+        result
+    }
+
+    /// Initialises new objects on a worker thread, and waits until that is done.
+    ///
+    /// # Errors
+    ///
+    /// No thread could be started; nothing has been initialised then.
+    pub(crate) fn initialise_on_worker(
+        &self,
+        held: &Held<'_>,
+        objects: &[Arc<Object>],
+        order: &[Arc<Object>],
+    ) -> Result<(), Error> {
+        let failed = |errno| Error::Host {
+            object: order
+                .last()
+                .map_or_else(Vec::new, |object| object.shown().to_vec()),
+            doing: "cannot start a thread for INIT functions",
+            errno,
+        };
+        let libc = self
+            .state()
+            .lock(self.host())
+            .with_role(Role::Libc)
+            .cloned();
+        let function = |name| libc.as_ref().and_then(|libc| address_of(libc, name));
+        let (Some(create), Some(join)) = (function(b"pthread_create"), function(b"pthread_join"))
+        else {
+            return Err(failed(Errno::ENOSYS));
+        };
+        let work = Box::into_raw(Box::new(Work {
+            objects: objects.to_vec(),
+            order: order.to_vec(),
+        }));
+        let mut thread = 0usize;
+        let arguments = [
+            core::ptr::from_mut(&mut thread).expose_provenance(),
+            0,
+            self.host().gate(Gate::Worker),
+            work.expose_provenance(),
+        ];
+        held.lend(|| {
+            // SAFETY: libc's function; the gate takes the record, which it alone frees.
+            let result = unsafe { self.host().call(create, arguments) } & 0xffff_ffff;
+            if result != 0 {
+                // SAFETY: no thread was started, so the record is still ours.
+                drop(unsafe { Box::from_raw(work) });
+                return Err(failed(Errno(i32::try_from(result).unwrap_or(0))));
+            }
+            // SAFETY: the thread was started just now, joinable.
+            unsafe { self.host().call(join, [thread, 0, 0, 0]) };
+            Ok(())
+        })
+    }
+
+    /// The worker's side.
+    ///
+    /// # Safety
+    ///
+    /// `work` must come from [`Self::initialise_on_worker`], once.
+    pub(crate) unsafe fn work(&self, work: usize) {
+        // SAFETY: the caller's promise.
+        let work = unsafe { Box::from_raw(work as *mut Work) };
+        let thread = self.current_thread();
+        let held = self.family().enter(self.host(), &thread);
+        Self::show(&thread, &work.objects, || {
+            self.initialise(&held, &work.order);
+        });
+    }
+
+    fn run_init_functions(&self, object: &Object) {
+        let InitArguments { argc, argv, envp } = self.init_arguments();
+        if object.role() == Role::Libc && object.namespace() != BASE {
+            // SAFETY: libc is relocated. `false`: there is another, which owns the break.
+            unsafe { glibc::call(self.host(), object, b"__libc_early_init", [0; 4]) };
+        }
+        let dynamic = object.dynamic();
+        for function in object.functions(dynamic.init, dynamic.init_array) {
+            self.host().trace(&Event::Init {
+                object: object.path(),
+                function,
+            });
+            // SAFETY: DT_INIT and DT_INIT_ARRAY hold functions, relocated by now, that take these arguments.
+            unsafe { self.host().call(function, [argc, argv, envp, 0]) };
+        }
+    }
+
+    /// Runs the FINI functions of one object.
+    pub(crate) fn run_fini_functions(&self, object: &Object) {
+        let dynamic = object.dynamic();
+        for function in object.functions(dynamic.fini, dynamic.fini_array).rev() {
+            // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
+            unsafe { self.host().call(function, [0; 4]) };
+        }
+    }
+
+    /// Runs the FINI functions of everything: the program is about to exit.
+    pub(crate) fn fini(&self) {
+        let order = {
+            let state = self.state().lock(self.host());
+            state.fini_order(&state.objects())
+        };
+        for object in &order {
+            {
+                let mut state = self.state().lock(self.host());
+                match state.node_mut(Key::of(object)) {
+                    Some(node) if node.initialised && !node.finished => node.finished = true,
+                    _ => continue,
+                }
+            }
+            self.run_fini_functions(object);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! One namespace as loads see it: its objects and proxies, who needs, uses or opened which, and what is searched.
+//!
+//! The base namespace holds the program. Others come from `dlmopen` and from sessions ([`crate::session`]); each has
+//! objects, names, scopes and unique symbols of its own. What concerns several at once is in [`crate::state`].
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use crate::debug::RDebug;
+use crate::host::FileId;
+use crate::object::{Object, ObjectId};
+use crate::proxy::Proxy;
+use crate::world::{Entry, Group, Space, UniqueTable};
+
+/// The number of a namespace: `Lmid_t`. Numbers are not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NamespaceId(usize);
+
+/// The namespace of the program: `LM_ID_BASE`.
+pub(crate) const BASE: NamespaceId = NamespaceId(0);
+
+impl NamespaceId {
+    /// Returns the namespace an `Lmid_t` names.
+    pub(crate) const fn from_lmid(lmid: usize) -> Self {
+        Self(lmid)
+    }
+
+    /// Returns the `Lmid_t`.
+    pub(crate) const fn lmid(self) -> usize {
+        self.0
+    }
+
+    /// Returns the next number.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A node among all namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) namespace: NamespaceId,
+    pub(crate) id: ObjectId,
+}
+
+impl Key {
+    /// Returns the node of an object in its own namespace.
+    pub(crate) fn of(object: &Object) -> Self {
+        Self {
+            namespace: object.namespace(),
+            id: object.id(),
+        }
+    }
+}
+
+/// An object, or the proxy of one, in a namespace.
+pub(crate) struct Node {
+    /// The object's id; a proxy has one of its own.
+    id: ObjectId,
+    /// The object itself, for a proxy too.
+    pub(crate) object: Arc<Object>,
+    pub(crate) proxy: Option<Arc<Proxy>>,
+    /// Names it was asked for by.
+    names: Vec<Vec<u8>>,
+    /// Who brought it in: DT_RPATH is inherited from there.
+    pub(crate) loaded_by: Option<Key>,
+    /// DT_NEEDED, in order; of a proxy, nothing.
+    pub(crate) needed: Vec<ObjectId>,
+    /// Objects of the same namespace its relocations refer to.
+    pub(crate) uses: BTreeSet<ObjectId>,
+    /// How many `dlopen`s have not been undone.
+    pub(crate) opens: usize,
+    /// Part of the program as it was started, or shared with a session for as long as that lasts.
+    pub(crate) initial: bool,
+    /// RTLD_DEEPBIND: its own groups come before the global scope.
+    deep: bool,
+    /// Groups whose members find each other, by the node at their root.
+    locals: Vec<(Key, Group)>,
+    pub(crate) group: Option<Group>,
+    /// INIT functions have been started.
+    pub(crate) initialised: bool,
+    /// FINI functions have been started.
+    pub(crate) finished: bool,
+    /// Being unloaded: nobody finds it by name any more.
+    pub(crate) going: bool,
+}
+
+/// How a node comes into a namespace.
+pub(crate) struct Arrival<'a> {
+    /// The name it was asked for by.
+    pub(crate) name: &'a [u8],
+    pub(crate) loaded_by: Option<Key>,
+    pub(crate) initial: bool,
+    pub(crate) deep: bool,
+}
+
+impl Node {
+    /// Makes the node of an object in its own namespace.
+    pub(crate) fn new(object: Arc<Object>, arrival: &Arrival<'_>) -> Self {
+        Self {
+            id: object.id(),
+            object,
+            proxy: None,
+            names: alloc::vec![arrival.name.to_vec()],
+            loaded_by: arrival.loaded_by,
+            needed: Vec::new(),
+            uses: BTreeSet::new(),
+            opens: 0,
+            initial: arrival.initial,
+            deep: arrival.deep,
+            locals: Vec::new(),
+            group: None,
+            initialised: false,
+            finished: false,
+            going: false,
+        }
+    }
+
+    /// Makes the node of an object's proxy.
+    pub(crate) fn proxy(id: ObjectId, object: &Arc<Object>, to: NamespaceId, name: &[u8]) -> Self {
+        let arrival = Arrival {
+            name,
+            loaded_by: None,
+            initial: false,
+            deep: false,
+        };
+        Self {
+            id,
+            proxy: Some(Proxy::new(object, to)),
+            ..Self::new(object.clone(), &arrival)
+        }
+    }
+
+    pub(crate) fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// Returns what `dlopen` gives for it.
+    pub(crate) fn handle(&self) -> usize {
+        match &self.proxy {
+            Some(proxy) => proxy.link_map().address(),
+            None => self.object.handle(),
+        }
+    }
+
+    /// Says whether it goes by a name.
+    pub(crate) fn has_name(&self, name: &[u8]) -> bool {
+        self.object.path() == name
+            || self.names.iter().any(|known| known == name)
+            || self.object.soname() == Some(name)
+    }
+
+    /// Says whether it was asked for by a name, or has it as soname: what version references name.
+    pub(crate) fn answers_to(&self, name: &[u8]) -> bool {
+        self.object.soname() == Some(name) || self.names.iter().any(|known| known == name)
+    }
+
+    fn entry(&self) -> Entry {
+        Entry {
+            id: self.id,
+            object: self.object.clone(),
+            proxy: self.proxy.clone(),
+            locals: self.locals.iter().map(|(_, group)| group.clone()).collect(),
+            group: self.group.clone(),
+            deep: self.deep,
+        }
+    }
+
+    fn link(&self, previous: usize, next: usize) {
+        match &self.proxy {
+            Some(proxy) => proxy.link_map().link(previous, next),
+            None => self.object.link_map().link(previous, next),
+        }
+    }
+}
+
+/// The order of a namespace's global scope.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// What came first is searched first, as everywhere with ELF.
+    OldestFirst,
+    /// A later definition shadows an earlier one, as in an interactive session; what is shared comes last.
+    NewestFirst,
+}
+
+/// A namespace.
+pub(crate) struct Namespace {
+    id: NamespaceId,
+    order: Order,
+    /// In load order, which is the order of their ids.
+    nodes: Vec<Node>,
+    global: Vec<Arc<Object>>,
+    unique: Arc<UniqueTable>,
+    /// A session that has been closed: it goes when nothing keeps its objects any more.
+    pub(crate) ended: bool,
+    /// What debuggers see.
+    pub(crate) debug: RDebug,
+    /// The snapshot, as long as nothing has changed since it was made.
+    view: Option<Arc<Space>>,
+}
+
+impl Namespace {
+    /// Makes an empty one.
+    pub(crate) fn new(id: NamespaceId, order: Order) -> Self {
+        Self {
+            id,
+            order,
+            nodes: Vec::new(),
+            global: Vec::new(),
+            unique: Arc::default(),
+            ended: false,
+            debug: RDebug::default(),
+            view: None,
+        }
+    }
+
+    /// Says whether it is a session's.
+    pub(crate) fn is_session(&self) -> bool {
+        self.order == Order::NewestFirst
+    }
+
+    /// Returns its nodes, in load order.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Returns the node with this id.
+    pub(crate) fn node(&self, id: ObjectId) -> Option<&Node> {
+        let index = self.nodes.binary_search_by_key(&id, Node::id).ok()?;
+        self.nodes.get(index)
+    }
+
+    /// Returns the node with this id.
+    pub(crate) fn node_mut(&mut self, id: ObjectId) -> Option<&mut Node> {
+        self.view = None;
+        let index = self.nodes.binary_search_by_key(&id, Node::id).ok()?;
+        self.nodes.get_mut(index)
+    }
+
+    /// Adds a node, whose id is larger than any before.
+    pub(crate) fn add(&mut self, node: Node) -> Key {
+        self.view = None;
+        let id = node.id;
+        self.nodes.push(node);
+        Key {
+            namespace: self.id,
+            id,
+        }
+    }
+
+    /// Finds a node by a name it is known by.
+    pub(crate) fn by_name(&self, name: &[u8]) -> Option<&Node> {
+        let mut nodes = self.nodes.iter().filter(|node| !node.going);
+        nodes.find(|node| node.has_name(name))
+    }
+
+    /// Finds a node by its file, and notes that it goes by this name too.
+    pub(crate) fn by_file(&mut self, id: FileId, name: &[u8]) -> Option<&Node> {
+        let mut nodes = self.nodes.iter_mut().filter(|node| !node.going);
+        let node = nodes.find(|node| node.object.file_id() == id)?;
+        if !node.names.iter().any(|known| known == name) {
+            node.names.push(name.to_vec());
+        }
+        Some(node)
+    }
+
+    /// Returns the node with this handle.
+    pub(crate) fn by_handle(&self, handle: usize) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.handle() == handle)
+    }
+
+    /// Lets nodes find a group's members beside what is global.
+    pub(crate) fn add_local_group(&mut self, root: Key, group: &Group, members: &[ObjectId]) {
+        for &id in members {
+            if let Some(node) = self.node_mut(id)
+                && !(node.initial || node.proxy.is_some())
+                && !node.locals.iter().any(|(known, _)| *known == root)
+            {
+                node.locals.push((root, group.clone()));
+            }
+        }
+    }
+
+    /// Adds objects to the global scope.
+    pub(crate) fn add_global(&mut self, group: &[Arc<Object>]) {
+        self.view = None;
+        for object in group {
+            if !self.has_global(object) {
+                self.global.push(object.clone());
+            }
+        }
+    }
+
+    /// Adds a load to what a session searches: its own objects at the front, those of the base namespace at the end.
+    pub(crate) fn add_to_session(&mut self, group: &[Arc<Object>]) {
+        self.view = None;
+        let (own, shared): (Vec<_>, Vec<_>) = group
+            .iter()
+            .filter(|object| !self.has_global(object))
+            .cloned()
+            .partition(|object| object.namespace() == self.id);
+        self.global.splice(..0, own);
+        self.global.extend(shared);
+    }
+
+    fn has_global(&self, object: &Object) -> bool {
+        self.global.iter().any(|known| known.id() == object.id())
+    }
+
+    /// Returns the global scope.
+    pub(crate) fn global(&self) -> &[Arc<Object>] {
+        &self.global
+    }
+
+    /// Replaces the table of unique symbols.
+    pub(crate) fn set_unique(&mut self, unique: Arc<UniqueTable>) {
+        self.view = None;
+        self.unique = unique;
+    }
+
+    /// Returns the ids of nodes nothing keeps any more.
+    pub(crate) fn garbage(&self) -> Vec<ObjectId> {
+        let mut live = BTreeSet::new();
+        let stays = |node: &&Node| {
+            let destructors = node.object.pending_destructors.load(Ordering::Acquire);
+            let unfinished = node.proxy.is_none() && (destructors != 0 || !node.initialised);
+            let pinned = node.proxy.is_none() && node.object.is_pinned();
+            node.initial || node.opens != 0 || unfinished || pinned
+        };
+        self.keep(self.nodes.iter().filter(stays), &mut live);
+        if !live.is_empty() {
+            // What has a unique definition, or is used by more than could be noted, lasts as long as its namespace.
+            let kept = |node: &&Node| node.proxy.is_none() && node.object.is_kept();
+            self.keep(self.nodes.iter().filter(kept), &mut live);
+        }
+        let dead = |node: &&Node| !live.contains(&node.id) && !node.going;
+        self.nodes.iter().filter(dead).map(Node::id).collect()
+    }
+
+    /// Adds nodes, and what they keep, to those that are alive.
+    fn keep<'a>(&'a self, roots: impl Iterator<Item = &'a Node>, live: &mut BTreeSet<ObjectId>) {
+        let mut queue: Vec<ObjectId> = roots.map(Node::id).collect();
+        while let Some(id) = queue.pop() {
+            if let Some(node) = self.node(id)
+                && live.insert(id)
+            {
+                queue.extend(&node.needed);
+                queue.extend(&node.uses);
+                if node.proxy.is_none() {
+                    queue.extend(node.object.bound_to());
+                }
+            }
+        }
+    }
+
+    /// Undoes every `dlopen` in the namespace.
+    pub(crate) fn close_all(&mut self) {
+        for node in &mut self.nodes {
+            node.opens = 0;
+        }
+    }
+
+    /// Forgets nodes.
+    pub(crate) fn remove(&mut self, gone: &BTreeSet<ObjectId>) {
+        self.view = None;
+        self.nodes.retain(|node| !gone.contains(&node.id));
+        let id = self.id;
+        for node in &mut self.nodes {
+            node.locals
+                .retain(|(root, _)| root.namespace != id || !gone.contains(&root.id));
+        }
+        self.global.retain(|object| !gone.contains(&object.id()));
+        if self.unique.values().any(|(id, _)| gone.contains(id)) {
+            let unique = Arc::make_mut(&mut self.unique);
+            unique.retain(|_, (id, _)| !gone.contains(id));
+        }
+    }
+
+    /// Says whether nothing keeps the namespace: no object in it, no handle of a proxy, no session.
+    pub(crate) fn is_empty(&self) -> bool {
+        let idle = |node: &Node| node.proxy.is_some() && node.opens == 0 && !node.initial;
+        (self.ended || !self.is_session()) && self.nodes.iter().all(idle)
+    }
+
+    /// Returns the snapshot that look-ups read, and brings the list debuggers walk up to date.
+    pub(crate) fn view(&mut self) -> Arc<Space> {
+        if let Some(view) = &self.view {
+            return view.clone();
+        }
+        let handle = |index: Option<usize>| {
+            let node = index.and_then(|index| self.nodes.get(index));
+            node.map_or(0, Node::handle)
+        };
+        for (index, node) in self.nodes.iter().enumerate() {
+            node.link(handle(index.checked_sub(1)), handle(Some(index + 1)));
+        }
+        self.debug.set_map(handle(Some(0)));
+        let view = Arc::new(Space::new(
+            self.id,
+            self.nodes
+                .iter()
+                .map(|node| Arc::new(node.entry()))
+                .collect(),
+            self.global.as_slice().into(),
+            self.unique.clone(),
+        ));
+        self.view = Some(view.clone());
+        view
+    }
+}
