@@ -29,10 +29,33 @@ pub enum Error {
     Host {
         /// The object worked on.
         object: Vec<u8>,
-        /// What was being done, as glibc words it: `failed to map segment from shared object`.
+        /// What was being done, as glibc words it: `cannot read file data`.
         doing: &'static str,
         /// Why.
         errno: Errno,
+    },
+    /// The host could not map a segment. `ld.so` does not say why.
+    Unmapped {
+        /// The object.
+        object: Vec<u8>,
+        /// What was being done, as glibc words it.
+        doing: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// The object is for processors with more instructions.
+    IsaLevel {
+        /// The object.
+        object: Vec<u8>,
+    },
+    /// A record in a table of versions has a format of its own.
+    VersionRecord {
+        /// The object.
+        object: Vec<u8>,
+        /// `Verdef` or `Verneed`.
+        kind: &'static str,
+        /// The number of the format.
+        format: u16,
     },
     /// A symbol has no definition.
     UndefinedSymbol {
@@ -101,6 +124,16 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{}: {doing}: {errno}", Text(object))
             }
+            Self::Unmapped { object, doing, .. } => write!(f, "{}: {doing}", Text(object)),
+            Self::IsaLevel { object } => write!(f, "{}: {ISA_LEVEL}", Text(object)),
+            Self::VersionRecord {
+                object,
+                kind,
+                format,
+            } => {
+                let object = Text(object);
+                write!(f, "{object}: unsupported version {format} of {kind} record")
+            }
             Self::UndefinedSymbol {
                 object,
                 symbol,
@@ -140,6 +173,8 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+const ISA_LEVEL: &str = "CPU ISA level is lower than required";
+
 impl Error {
     /// Returns what is wrong, without naming the object or the system's error.
     pub(crate) fn reason(&self) -> &'static str {
@@ -147,7 +182,9 @@ impl Error {
             Self::CannotOpen { errno, .. } if *errno == Errno::EISDIR => "cannot read file data",
             Self::CannotOpen { .. } => "cannot open shared object file",
             Self::Malformed { what, .. } | Self::Unsupported { what, .. } => what,
-            Self::Host { doing, .. } => doing,
+            Self::Host { doing, .. } | Self::Unmapped { doing, .. } => doing,
+            Self::IsaLevel { .. } => ISA_LEVEL,
+            Self::VersionRecord { .. } => "unsupported version record",
             Self::UndefinedSymbol { .. } => "undefined symbol",
             Self::VersionNotFound { .. } => "version not found",
             Self::AlreadyLoaded(_) => ALREADY_LOADED,
@@ -162,6 +199,8 @@ impl Error {
         let program = crate::text::Text(program);
         match self {
             Self::VersionNotFound { .. } => (format!("{program}: {self}"), 1),
+            // This one names the object only.
+            Self::IsaLevel { .. } => (format!("{self}"), 127),
             Self::UndefinedSymbol { .. } => {
                 (format!("{program}: symbol lookup error: {self}"), 127)
             }

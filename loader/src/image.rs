@@ -31,6 +31,9 @@ impl Drop for Region {
     }
 }
 
+/// What fails, in ld.so's words.
+const SEGMENT: &str = "failed to map segment from shared object";
+
 /// A mapped file.
 pub(crate) struct Image {
     pub(crate) region: Region,
@@ -47,9 +50,9 @@ impl Image {
         file: &dyn File,
         headers: Headers,
     ) -> Result<Self, Error> {
-        let failed = |errno| Error::Host {
+        let failed = |(doing, errno)| Error::Unmapped {
             object: name.to_vec(),
-            doing: "failed to map segment from shared object",
+            doing,
             errno,
         };
         let loads: Vec<&ProgramHeader> = headers.of_type(pt::PT_LOAD).collect();
@@ -76,7 +79,9 @@ impl Image {
             .unwrap_or(0)
             .max(PAGE_SIZE);
         let at = headers.fixed.then_some(first);
-        let start = host.reserve(at, last - first, align).map_err(failed)?;
+        let start = host
+            .reserve(at, last - first, align)
+            .map_err(|errno| failed((SEGMENT, errno)))?;
         let region = Region {
             host,
             span: start..start + (last - first),
@@ -98,7 +103,7 @@ fn map_segment(
     file: &dyn File,
     segment: &ProgramHeader,
     bias: usize,
-) -> Result<(), Errno> {
+) -> Result<(), (&'static str, Errno)> {
     let access = access(segment.p_flags);
     let vaddr = address(segment.p_vaddr);
     let (start, file_end) = (page_floor(vaddr), vaddr + address(segment.p_filesz));
@@ -112,7 +117,8 @@ fn map_segment(
     if has_file_part {
         // SAFETY: the pages lie in the region reserved for this object (`Headers::check` ordered the segments), and
         // nobody knows them yet.
-        unsafe { file.map(at(start), mapped_end - start, offset, access)? };
+        unsafe { file.map(at(start), mapped_end - start, offset, access) }
+            .map_err(|errno| (SEGMENT, errno))?;
     }
     let zero_start = if has_file_part { mapped_end } else { start };
     if segment.p_memsz > segment.p_filesz && has_file_part && file_end < mapped_end {
@@ -120,17 +126,21 @@ fn map_segment(
             // SAFETY: the tail of the last file page is mapped, writable, private, and nobody knows it yet.
             unsafe { core::ptr::write_bytes(at(file_end) as *mut u8, 0, mapped_end - file_end) };
         } else {
-            // SAFETY: as for mapping, one page.
-            unsafe { host.protect(at(mapped_end - PAGE_SIZE), PAGE_SIZE, Access::ReadWrite)? };
+            let protect = |access| {
+                // SAFETY: as for mapping, one page.
+                unsafe { host.protect(at(mapped_end - PAGE_SIZE), PAGE_SIZE, access) }
+                    .map_err(|errno| ("cannot change memory protections", errno))
+            };
+            protect(Access::ReadWrite)?;
             // SAFETY: as above, now that the page is writable.
             unsafe { core::ptr::write_bytes(at(file_end) as *mut u8, 0, mapped_end - file_end) };
-            // SAFETY: as above.
-            unsafe { host.protect(at(mapped_end - PAGE_SIZE), PAGE_SIZE, access)? };
+            protect(access)?;
         }
     }
     if end > zero_start {
         // SAFETY: as for mapping.
-        unsafe { host.zero(at(zero_start), end - zero_start, access)? };
+        unsafe { host.zero(at(zero_start), end - zero_start, access) }
+            .map_err(|errno| ("cannot map zero-fill pages", errno))?;
     }
     Ok(())
 }

@@ -146,8 +146,7 @@ impl Object {
             .slice(section_at, address(section.p_memsz))
             .ok_or_else(|| malformed("dynamic section outside the object"))?;
         let dynamic = Dynamic::parse(entries);
-        let tables = Tables::find(&memory, &dynamic)
-            .ok_or_else(|| malformed("a table lies outside the object"))?;
+        let tables = Tables::find(&memory, &dynamic).map_err(|problem| problem.about(shown))?;
         let tls = tls_segment(&memory).map_err(malformed)?;
         let soname = dynamic
             .soname
@@ -196,7 +195,7 @@ impl Object {
             object.overrides = crate::gates::overrides(&object);
         }
         let object = Arc::new(object);
-        object.fill_link_map(section_at, section_is_writable(&object, section_at));
+        object.fill_link_map(section_at, object.is_data(object.real(section_at)));
         Ok(object)
     }
 
@@ -532,11 +531,20 @@ impl Object {
 
     /// Says whether an address lies in an executable segment.
     pub(crate) fn is_executable(&self, at: usize) -> bool {
+        self.lies_in(at, pt::PF_X)
+    }
+
+    /// Says whether an address lies in a segment that is writable at any time, not just while text is relocated.
+    pub(crate) fn is_data(&self, at: usize) -> bool {
+        self.lies_in(at, pt::PF_W)
+    }
+
+    fn lies_in(&self, at: usize, flag: u32) -> bool {
         let vaddr = at.wrapping_sub(self.bias);
         self.segments.iter().any(|segment| {
             let start = address(segment.p_vaddr);
             segment.p_type == pt::PT_LOAD
-                && segment.p_flags & pt::PF_X != 0
+                && segment.p_flags & flag != 0
                 && (start..start + address(segment.p_memsz)).contains(&vaddr)
         })
     }
@@ -599,13 +607,4 @@ const C_LIBRARY: [&[u8]; 10] = [
 /// Says whether a soname is that of a part of the C library.
 fn is_c_library(soname: Option<&[u8]>) -> bool {
     soname.is_some_and(|soname| C_LIBRARY.contains(&soname))
-}
-
-fn section_is_writable(object: &Object, vaddr: usize) -> bool {
-    object.segments.iter().any(|segment| {
-        let start = address(segment.p_vaddr);
-        segment.p_type == pt::PT_LOAD
-            && segment.p_flags & pt::PF_W != 0
-            && (start..start + address(segment.p_memsz)).contains(&vaddr)
-    })
 }

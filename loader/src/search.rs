@@ -2,7 +2,8 @@
 //!
 //! A name with a slash is a path. Otherwise, in this order: DT_RPATH of the object that needs it and of those that
 //! brought it in (unless it has DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH of the object, the cache, the default
-//! directories. `$ORIGIN`, `$LIB` and `$PLATFORM` are expanded.
+//! directories; the last two not for an object with DF_1_NODEFLIB. In every directory the glibc-hwcaps subdirectories
+//! for this CPU come first (the `tls` and platform subdirectories of glibc before 2.37 are not looked for). `$ORIGIN`, `$LIB` and `$PLATFORM` are expanded.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -10,7 +11,7 @@ use alloc::vec::Vec;
 
 use crate::arch;
 use crate::elf::cache::Cache;
-use crate::elf::header::is_for_another_machine;
+use crate::elf::header::{OtherMachine, other_machine};
 use crate::error::Error;
 use crate::host::{Errno, File, Host};
 
@@ -45,16 +46,14 @@ pub(crate) struct Wanted {
     pub(crate) rpath: Vec<Vec<u8>>,
     /// DT_RUNPATH directories, expanded.
     pub(crate) runpath: Vec<Vec<u8>>,
+    /// DF_1_NODEFLIB: the system's directories are not searched.
+    pub(crate) nodeflib: bool,
 }
 
 impl Search {
     /// Makes the search of a process with this LD_LIBRARY_PATH.
     pub(crate) fn new(library_path: Option<&[u8]>, origin: &[u8]) -> Self {
-        let library_path = library_path.map_or_else(Vec::new, |list| {
-            list.split(|&byte| byte == b':' || byte == b';')
-                .map(|dir| expand(dir, origin))
-                .collect()
-        });
+        let library_path = library_path.map_or_else(Vec::new, |list| split(list, b":;", origin));
         Self {
             library_path,
             cache: None,
@@ -75,25 +74,23 @@ impl Search {
                 file,
             });
         }
-        for dir in &wanted.rpath {
-            if let Some(found) = in_directory(host, dir, name) {
+        let mut hunt = Hunt::new(host, name);
+        for list in [&wanted.rpath, &self.library_path, &wanted.runpath] {
+            if let Some(found) = hunt.in_list(list)? {
                 return Ok(found);
             }
         }
-        for dir in self.library_path.iter().chain(&wanted.runpath) {
-            if let Some(found) = in_directory_or_hwcaps(host, dir, name) {
-                return Ok(found);
-            }
-        }
-        if let Some(found) = self.in_cache(host, name) {
+        if let Some(found) = self.in_cache(host, name)
+            && !(wanted.nodeflib && DEFAULT.iter().any(|dir| is_below(&found.path, dir)))
+        {
             return Ok(found);
         }
-        for dir in DEFAULT {
-            if let Some(found) = in_directory_or_hwcaps(host, dir, name) {
-                return Ok(found);
-            }
+        if !wanted.nodeflib
+            && let Some(found) = hunt.in_list(&DEFAULT)?
+        {
+            return Ok(found);
         }
-        Err(cannot_open(name, Errno::ENOENT))
+        Err(hunt.failed())
     }
 
     fn in_cache(&mut self, host: &dyn Host, name: &[u8]) -> Option<Found> {
@@ -123,25 +120,81 @@ fn read_cache(host: &dyn Host) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn in_directory_or_hwcaps(host: &dyn Host, dir: &[u8], name: &[u8]) -> Option<Found> {
-    arch::hwcaps()
-        .iter()
-        .find_map(|level| in_directory(host, &[dir, b"/glibc-hwcaps/", level].concat(), name))
-        .or_else(|| in_directory(host, dir, name))
+/// Says whether a path leads into a directory or further down.
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    path.strip_prefix(dir)
+        .is_some_and(|rest| rest.starts_with(b"/"))
 }
 
-fn in_directory(host: &dyn Host, dir: &[u8], name: &[u8]) -> Option<Found> {
-    // An empty entry in a list means the current directory.
-    let path = if dir.is_empty() {
-        name.to_vec()
-    } else {
-        [dir, b"/", name].concat()
-    };
-    let file = host.open(&path).ok()?;
-    if is_for_another_machine(&*file) {
-        return None;
+/// The search for one name.
+struct Hunt<'a> {
+    host: &'a dyn Host,
+    name: &'a [u8],
+    /// Why the last file could not be opened.
+    errno: Errno,
+    /// A 32-bit object of that name was met.
+    other_class: bool,
+}
+
+impl<'a> Hunt<'a> {
+    fn new(host: &'a dyn Host, name: &'a [u8]) -> Self {
+        Self {
+            host,
+            name,
+            errno: Errno::ENOENT,
+            other_class: false,
+        }
     }
-    Some(Found { path, file })
+
+    /// Looks into directories. A directory in the place of the file ends the search, and so does, for this list, a
+    /// file that is there but cannot be had for a reason like too many open files.
+    fn in_list(&mut self, dirs: &[impl AsRef<[u8]>]) -> Result<Option<Found>, Error> {
+        for dir in dirs {
+            for level in arch::hwcaps().iter().map(Some).chain([None]) {
+                let path = match level {
+                    Some(level) => self.path(&[dir.as_ref(), b"glibc-hwcaps", level]),
+                    None => self.path(&[dir.as_ref()]),
+                };
+                match self.host.open(&path) {
+                    Ok(file) => match other_machine(&*file) {
+                        None => return Ok(Some(Found { path, file })),
+                        Some(OtherMachine::Class) => self.other_class = true,
+                        Some(OtherMachine::Kind) => {}
+                    },
+                    Err(errno @ Errno::EISDIR) => return Err(cannot_open(&path, errno)),
+                    Err(Errno::ENOENT | Errno::ENOTDIR) => self.errno = Errno::ENOENT,
+                    Err(errno) => {
+                        self.errno = errno;
+                        if errno != Errno::EACCES {
+                            return Ok(None);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Joins directories and the name; an empty directory is the current one.
+    fn path(&self, dirs: &[&[u8]]) -> Vec<u8> {
+        let mut path = Vec::new();
+        for dir in dirs.iter().filter(|dir| !dir.is_empty()) {
+            path.extend_from_slice(dir);
+            if !dir.ends_with(b"/") {
+                path.push(b'/');
+            }
+        }
+        path.extend_from_slice(self.name);
+        path
+    }
+
+    fn failed(&self) -> Error {
+        if self.other_class {
+            let (object, what) = (self.name.to_vec(), "wrong ELF class: ELFCLASS32");
+            return Error::Malformed { object, what };
+        }
+        cannot_open(self.name, self.errno)
+    }
 }
 
 fn cannot_open(name: &[u8], errno: Errno) -> Error {
@@ -153,34 +206,58 @@ fn cannot_open(name: &[u8], errno: Errno) -> Error {
 
 /// Splits a DT_RPATH or DT_RUNPATH and expands its entries.
 pub(crate) fn directories(list: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
-    list.split(|&byte| byte == b':')
-        .filter(|dir| !dir.is_empty())
-        .map(|dir| expand(dir, origin))
+    split(list, b":", origin)
+}
+
+/// Splits a list of directories. An empty entry is the current directory, but an empty list is no list.
+fn split(list: &[u8], separators: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
+    if list.is_empty() {
+        return Vec::new();
+    }
+    list.split(|byte| separators.contains(byte))
+        .map(|dir| {
+            let mut dir = expand(dir, origin);
+            while dir.len() > 1 && dir.ends_with(b"/") {
+                dir.pop();
+            }
+            dir
+        })
         .collect()
 }
 
-/// Replaces the dynamic string tokens in a path.
+/// Replaces the dynamic string tokens in a path. A token is a whole word: `$ORIGINAL` is none, `${ORIGIN}AL` has one.
 pub(crate) fn expand(path: &[u8], origin: &[u8]) -> Vec<u8> {
-    let tokens: [(&[u8], &[u8]); 6] = [
-        (b"$ORIGIN", origin),
-        (b"${ORIGIN}", origin),
-        (b"$LIB", b"lib/x86_64-linux-gnu"),
-        (b"${LIB}", b"lib/x86_64-linux-gnu"),
-        (b"$PLATFORM", b"x86_64"),
-        (b"${PLATFORM}", b"x86_64"),
+    let tokens: [(&[u8], &[u8]); 3] = [
+        (b"ORIGIN", origin),
+        (b"LIB", b"lib/x86_64-linux-gnu"),
+        (b"PLATFORM", b"x86_64"),
     ];
     let mut expanded = Vec::with_capacity(path.len());
     let mut rest = path;
-    while let Some(&byte) = rest.first() {
-        if let Some((token, value)) = tokens.iter().find(|(token, _)| rest.starts_with(token)) {
+    while let Some((&byte, behind)) = rest.split_first() {
+        let token = tokens.iter().find_map(|&(token, value)| {
+            let after = after_token(behind, token).filter(|_| byte == b'$')?;
+            Some((value, after))
+        });
+        if let Some((value, after)) = token {
             expanded.extend_from_slice(value);
-            rest = rest.get(token.len()..).unwrap_or(&[]);
+            rest = after;
         } else {
             expanded.push(byte);
-            rest = rest.get(1..).unwrap_or(&[]);
+            rest = behind;
         }
     }
     expanded
+}
+
+/// Returns what follows `NAME` or `{NAME}`, if one of them is what comes next.
+fn after_token<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    if let Some(braced) = text.strip_prefix(b"{") {
+        return braced.strip_prefix(name)?.strip_prefix(b"}");
+    }
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let after = text.strip_prefix(name)?;
+    (!after.first().is_some_and(is_word)).then_some(after)
 }
 
 /// Returns the directory part of a path: what `$ORIGIN` stands for.
@@ -200,10 +277,35 @@ mod tests {
     fn tokens_are_expanded() {
         assert_eq!(expand(b"$ORIGIN/../lib", b"/opt/x"), b"/opt/x/../lib");
         assert_eq!(expand(b"/a/${LIB}/b", b""), b"/a/lib/x86_64-linux-gnu/b");
+        assert_eq!(expand(b"$ORIGIN$ORIGIN-x", b"/a"), b"/a/a-x");
+    }
+
+    #[test]
+    fn a_token_is_a_whole_word() {
+        for no_token in [
+            &b"$ORIGINAL"[..],
+            b"$ORIGIN_",
+            b"$ORIGIN2",
+            b"${ORIGIN",
+            b"${ORIGIN x}",
+            b"ORIGIN",
+            b"$",
+            b"$$",
+            b"$LIBS",
+        ] {
+            assert_eq!(expand(no_token, b"/a"), no_token);
+        }
+        assert_eq!(expand(b"${ORIGIN}AL", b"/a"), b"/aAL");
+    }
+
+    #[test]
+    fn an_empty_entry_is_the_current_directory_and_an_empty_list_is_none() {
+        assert_eq!(directories(b"", b"/a"), [b""; 0]);
         assert_eq!(
-            directories(b"$ORIGIN::/b", b"/a"),
-            [b"/a".to_vec(), b"/b".to_vec()]
+            directories(b"$ORIGIN/::/b//", b"/a"),
+            [&b"/a"[..], b"", b"/b"]
         );
+        assert_eq!(directories(b"/", b"/a"), [b"/"]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use goblin::elf::program_header as pt;
 
-use crate::elf::dynamic::Dynamic;
+use crate::elf::dynamic::{Dynamic, Table};
 use crate::elf::hash::{GnuHash, HashTable};
-use crate::elf::version::Versions;
-use crate::elf::{ProgramHeader, Rela, Sym};
+use crate::elf::version::{self, Versions};
+use crate::elf::{ProgramHeader, Rela, Sym, string_at};
+use crate::error::Error;
 use crate::image::address;
 
 /// An object's PT_TLS segment.
@@ -36,45 +37,96 @@ pub(crate) struct Tables {
     pub(crate) relr: &'static [u64],
 }
 
+/// What is wrong with an object's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The reason.
+    Malformed(&'static str),
+    /// A version record of another format: its kind, and the number of the format.
+    VersionRecord(&'static str, u16),
+}
+
+impl Problem {
+    /// Makes the error about an object.
+    pub(crate) fn about(self, object: &[u8]) -> Error {
+        let object = object.to_vec();
+        match self {
+            Self::Malformed(what) => Error::Malformed { object, what },
+            Self::VersionRecord(kind, format) => Error::VersionRecord {
+                object,
+                kind,
+                format,
+            },
+        }
+    }
+}
+
+impl From<version::Problem> for Problem {
+    fn from(problem: version::Problem) -> Self {
+        match problem {
+            version::Problem::Outside => Self::Malformed("version table outside the object"),
+            version::Problem::Overlap => Self::Malformed("version records overlap"),
+            version::Problem::Format { kind, format } => Self::VersionRecord(kind, format),
+        }
+    }
+}
+
 impl Tables {
-    /// Finds the tables a dynamic section names; `None` if one lies outside the object.
-    pub(crate) fn find(memory: &Memory<'_>, dynamic: &Dynamic) -> Option<Self> {
-        let strings: &[u8] = if dynamic.strings.size == 0 {
-            &[]
-        } else {
-            memory.slice(dynamic.strings.vaddr, dynamic.strings.size)?
-        };
-        let symbols: &[Sym] = match dynamic.symbols {
-            Some(vaddr) => memory.rest(vaddr)?,
+    /// Finds the tables a dynamic section names.
+    pub(crate) fn find(memory: &Memory<'_>, dynamic: &Dynamic) -> Result<Self, Problem> {
+        if let Some(what) = dynamic.inconsistent {
+            return Err(Problem::Malformed(what));
+        }
+        let strings = memory.table(dynamic.strings, "string table outside the object")?;
+        let symbols = match dynamic.symbols {
+            Some(vaddr) => memory.from(vaddr, "symbol table outside the object")?,
             None => &[],
         };
+        let outside = "hash table outside the object";
         let hash = match (dynamic.gnu_hash, dynamic.hash) {
-            (Some(vaddr), _) => Some(HashTable::Gnu(GnuHash::new(memory.rest(vaddr)?)?)),
-            (None, Some(vaddr)) => Some(HashTable::SysV(memory.rest(vaddr)?)),
+            (Some(vaddr), _) => {
+                let table = GnuHash::new(memory.from(vaddr, outside)?);
+                Some(HashTable::Gnu(table.ok_or(Problem::Malformed(outside))?))
+            }
+            (None, Some(vaddr)) => Some(HashTable::SysV(memory.from(vaddr, outside)?)),
             (None, None) => None,
         };
-        let versym = match dynamic.versym {
-            Some(vaddr) => Some(memory.rest(vaddr)?),
-            None => None,
+        let outside = "version table outside the object";
+        let versym = dynamic.versym.map(|vaddr| memory.from(vaddr, outside));
+        let records = |table: Option<(usize, usize)>| match table {
+            Some((vaddr, count)) => memory
+                .from(vaddr, outside)
+                .map(|bytes| Some((bytes, count))),
+            None => Ok(None),
         };
-        let definitions = match dynamic.verdef {
-            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
-            None => None,
-        };
-        let needs = match dynamic.verneed {
-            Some((vaddr, count)) => Some((memory.rest(vaddr)?, count)),
-            None => None,
-        };
-        Some(Self {
+        let (definitions, needs) = (records(dynamic.verdef)?, records(dynamic.verneed)?);
+        let outside = "relocation table outside the object";
+        let tables = Self {
             strings,
             symbols,
             hash,
-            versym,
+            versym: versym.transpose()?,
             versions: Versions::parse(definitions, needs, strings)?,
-            rela: memory.table(dynamic.rela)?,
-            plt_rela: memory.table(dynamic.plt_rela)?,
-            relr: memory.table(dynamic.relr)?,
-        })
+            rela: memory.table(dynamic.rela, outside)?,
+            plt_rela: memory.table(dynamic.plt_rela, outside)?,
+            relr: memory.table(dynamic.relr, outside)?,
+        };
+        let names = tables.check_names(dynamic);
+        names.ok_or(Problem::Malformed("invalid name in the dynamic section"))?;
+        Ok(tables)
+    }
+
+    /// Checks that the names a dynamic section refers to are there; those of other objects must not be empty.
+    fn check_names(&self, dynamic: &Dynamic) -> Option<()> {
+        let own = [dynamic.soname, dynamic.rpath, dynamic.runpath];
+        for offset in own.into_iter().flatten() {
+            string_at(self.strings, offset)?;
+        }
+        let filters = dynamic.filters.iter().map(|filter| filter.name);
+        for offset in dynamic.needed.iter().copied().chain(filters) {
+            string_at(self.strings, offset).filter(|name| !name.is_empty())?;
+        }
+        Some(())
     }
 }
 
@@ -85,7 +137,8 @@ pub(crate) struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    /// Returns how many bytes there are from `vaddr` to the end of its segment, if it lies in a readable one.
+    /// Returns how many bytes there are from `vaddr` to the end of its segment, if it lies in a readable one. What the
+    /// file does not hold does not count: no table lies in zeros, and there may be a great many of them.
     fn room(&self, vaddr: usize) -> Option<usize> {
         self.segments
             .iter()
@@ -93,7 +146,7 @@ impl Memory<'_> {
             .filter(|segment| vaddr >= address(segment.p_vaddr))
             .find_map(|segment| {
                 // Segments may touch: the end of one is the start of the next.
-                (address(segment.p_vaddr) + address(segment.p_memsz))
+                (address(segment.p_vaddr) + address(segment.p_filesz))
                     .checked_sub(vaddr)
                     .filter(|&room| room != 0)
             })
@@ -111,17 +164,19 @@ impl Memory<'_> {
     }
 
     /// Views everything from `vaddr` to the end of its segment.
-    fn rest<T>(&self, vaddr: usize) -> Option<&'static [T]> {
-        self.slice(vaddr, self.room(vaddr)?)
+    fn from<T>(&self, vaddr: usize, outside: &'static str) -> Result<&'static [T], Problem> {
+        self.room(vaddr)
+            .and_then(|room| self.slice(vaddr, room))
+            .ok_or(Problem::Malformed(outside))
     }
 
     /// Views a table of known size; an absent one is empty.
-    fn table<T>(&self, table: crate::elf::dynamic::Table) -> Option<&'static [T]> {
+    fn table<T>(&self, table: Table, outside: &'static str) -> Result<&'static [T], Problem> {
         if table.size == 0 {
-            Some(&[])
-        } else {
-            self.slice(table.vaddr, table.size)
+            return Ok(&[]);
         }
+        self.slice(table.vaddr, table.size)
+            .ok_or(Problem::Malformed(outside))
     }
 }
 

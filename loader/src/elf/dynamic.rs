@@ -4,11 +4,12 @@ use alloc::vec::Vec;
 
 use goblin::elf::dynamic as dt;
 
-use super::Dyn;
+use super::{Dyn, Rela, Sym};
 
 /// DT_GNU_HASH's younger relatives, for which `goblin` has no names.
 const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
+const DT_RELRENT: u64 = 37;
 /// Of Solaris, for which `goblin` has no names either.
 const DT_AUXILIARY: u64 = 0x7fff_fffd;
 const DT_FILTER: u64 = 0x7fff_ffff;
@@ -93,6 +94,8 @@ pub(crate) struct Dynamic {
     pub(crate) unique: bool,
     /// DF_1_PIE: a position-independent program.
     pub(crate) program: bool,
+    /// An entry that says other sizes or kinds than those the psABI has.
+    pub(crate) inconsistent: Option<&'static str>,
 }
 
 impl Dynamic {
@@ -139,6 +142,18 @@ impl Dynamic {
                 dt::DT_INIT_ARRAYSZ => dynamic.init_array.size = value,
                 dt::DT_FINI_ARRAY => dynamic.fini_array.vaddr = value,
                 dt::DT_FINI_ARRAYSZ => dynamic.fini_array.size = value,
+                dt::DT_PLTREL if entry.d_val != dt::DT_RELA => {
+                    dynamic.inconsistent = Some("DT_PLTREL is not DT_RELA");
+                }
+                dt::DT_RELAENT if value != size_of::<Rela>() => {
+                    dynamic.inconsistent = Some("DT_RELAENT is not the size of a relocation");
+                }
+                DT_RELRENT if value != size_of::<u64>() => {
+                    dynamic.inconsistent = Some("DT_RELRENT is not the size of a word");
+                }
+                dt::DT_SYMENT if value != size_of::<Sym>() => {
+                    dynamic.inconsistent = Some("DT_SYMENT is not the size of a symbol");
+                }
                 dt::DT_BIND_NOW => dynamic.bind_now = true,
                 dt::DT_SYMBOLIC => dynamic.symbolic = true,
                 dt::DT_TEXTREL => dynamic.text_relocations = true,

@@ -149,7 +149,7 @@ fn sysv_candidates(table: &[u8], hash: u32) -> Candidates<'_> {
     Candidates::SysV {
         chains,
         index,
-        left: count,
+        left: (count as usize).min(chains.len() / 4),
     }
 }
 
@@ -175,7 +175,7 @@ pub(crate) enum Candidates<'a> {
         /// The next symbol, 0 at the end.
         index: u32,
         /// How many more there can be.
-        left: u32,
+        left: usize,
     },
 }
 

@@ -8,6 +8,7 @@ use goblin::elf::{Elf, Header};
 use goblin::elf::{header, program_header};
 
 use super::ProgramHeader;
+use super::note::Notes;
 use crate::host::{Errno, File, PAGE_SIZE};
 
 /// What the headers of a loadable file say.
@@ -20,6 +21,8 @@ pub(crate) struct Headers {
     pub(crate) phoff: usize,
     /// The program headers.
     pub(crate) segments: Vec<ProgramHeader>,
+    /// The micro-architecture levels it needs: GNU_PROPERTY_X86_ISA_1_NEEDED.
+    pub(crate) isa_needed: u32,
 }
 
 /// Why a file is not loadable.
@@ -32,6 +35,9 @@ pub(crate) enum Problem {
     Malformed(&'static str),
 }
 
+/// The largest table of program headers that is read: what Linux allows programs. No linker comes near it.
+const MAX_TABLE: usize = 64 << 10;
+
 impl Headers {
     /// Reads the headers of a file.
     pub(crate) fn read(file: &dyn File) -> Result<Self, Problem> {
@@ -40,19 +46,14 @@ impl Headers {
             return Err(Problem::Malformed("file too short"));
         }
         file.read_exact_at(0, &mut bytes).map_err(Problem::Read)?;
-        if !bytes.starts_with(header::ELFMAG) {
-            return Err(Problem::Malformed("invalid ELF header"));
-        }
-        if bytes[header::EI_CLASS] != header::ELFCLASS64 {
-            return Err(Problem::Malformed("wrong ELF class: ELFCLASS32"));
-        }
-        if bytes[header::EI_DATA] != header::ELFDATA2LSB {
-            return Err(Problem::Malformed(
-                "ELF file data encoding not little-endian",
-            ));
-        }
+        check_identification(&bytes)?;
         let ehdr: Header =
             Elf::parse_header(&bytes).map_err(|_| Problem::Malformed("invalid ELF header"))?;
+        if ehdr.e_version != u32::from(header::EV_CURRENT) {
+            return Err(Problem::Malformed(
+                "ELF file version does not match current one",
+            ));
+        }
         if ehdr.e_machine != header::EM_X86_64 {
             return Err(Problem::OtherMachine);
         }
@@ -67,14 +68,18 @@ impl Headers {
             ));
         }
         let count = usize::from(ehdr.e_phnum);
-        let mut table = vec![0; count * program_header::program_header64::SIZEOF_PHDR];
+        let size = count * program_header::program_header64::SIZEOF_PHDR;
         if ehdr
             .e_phoff
-            .checked_add(table.len() as u64)
+            .checked_add(size as u64)
             .is_none_or(|end| end > file.size())
         {
             return Err(Problem::Malformed("cannot read file data"));
         }
+        if size > MAX_TABLE {
+            return Err(Problem::Malformed("too many program headers"));
+        }
+        let mut table = vec![0; size];
         file.read_exact_at(ehdr.e_phoff, &mut table)
             .map_err(Problem::Read)?;
         let ctx = Ctx::new(Container::Big, Endian::Little);
@@ -83,49 +88,75 @@ impl Headers {
             .into_iter()
             .map(ProgramHeader::from)
             .collect();
-        let headers = Self {
+        let mut headers = Self {
             fixed,
             entry: usize::try_from(ehdr.e_entry).unwrap_or(0),
             phoff: usize::try_from(ehdr.e_phoff).unwrap_or(0),
             segments,
+            isa_needed: 0,
         };
-        headers.check(file.size())?;
+        headers.check_notes(file)?;
+        headers.check(file.size()).map_err(Problem::Malformed)?;
         Ok(headers)
     }
 
-    /// Checks what mapping relies on: PT_LOADs in ascending order, page-congruent, inside the file and the lower half.
-    fn check(&self, size: u64) -> Result<(), Problem> {
-        let mut end = 0;
-        for segment in self.of_type(program_header::PT_LOAD) {
-            if segment.p_vaddr % PAGE_SIZE as u64 != segment.p_offset % PAGE_SIZE as u64 {
-                return Err(Problem::Malformed(
-                    "ELF load command address/offset not properly aligned",
-                ));
+    /// Reads the notes that say what the file needs of the system and of the processor.
+    fn check_notes(&mut self, file: &dyn File) -> Result<(), Problem> {
+        let mut isa_needed = 0;
+        for segment in self.of_type(program_header::PT_NOTE) {
+            let size = usize::try_from(segment.p_filesz).unwrap_or(usize::MAX);
+            // A note that is not there or of absurd size is nobody's business: it is not what gets mapped.
+            if size > MAX_TABLE || !matches!(segment.p_align, 4 | 8) {
+                continue;
             }
-            if segment.p_align > 1 && !segment.p_align.is_power_of_two() {
-                return Err(Problem::Malformed(
-                    "ELF load command alignment not page-aligned",
-                ));
+            let mut bytes = vec![0; size];
+            if file.read_exact_at(segment.p_offset, &mut bytes).is_err() {
+                continue;
             }
-            let last = segment
-                .p_vaddr
-                .checked_add(segment.p_memsz)
-                .filter(|&last| last < 1 << 46);
-            let in_file = segment
-                .p_offset
-                .checked_add(segment.p_filesz)
-                .is_some_and(|last| last <= size);
-            match last {
-                Some(last)
-                    if in_file && segment.p_filesz <= segment.p_memsz && segment.p_vaddr >= end =>
-                {
-                    end = last;
+            for note in Notes::new(&bytes, segment.p_align == 8) {
+                if note.is_for_another_system() {
+                    return Err(Problem::OtherMachine);
                 }
-                _ => return Err(Problem::Malformed("ELF load command past end of file")),
+                isa_needed |= note.isa_needed();
             }
         }
-        if end == 0 {
-            return Err(Problem::Malformed("object file has no loadable segments"));
+        self.isa_needed = isa_needed;
+        Ok(())
+    }
+
+    /// Checks what mapping relies on: PT_LOADs in ascending order, none of which shares a page with another,
+    /// page-congruent, inside the file and the lower half.
+    fn check(&self, size: u64) -> Result<(), &'static str> {
+        const PAGE: u64 = PAGE_SIZE as u64;
+        let mut end = 0;
+        let mut empty = true;
+        for segment in self.of_type(program_header::PT_LOAD) {
+            if segment.p_vaddr % PAGE != segment.p_offset % PAGE {
+                return Err("ELF load command address/offset not page-aligned");
+            }
+            if segment.p_align > 1 && !segment.p_align.is_power_of_two() {
+                return Err("ELF load command alignment not page-aligned");
+            }
+            let in_file = segment.p_offset.checked_add(segment.p_filesz);
+            if in_file.is_none_or(|last| last > size) {
+                return Err("ELF load command past end of file");
+            }
+            if segment.p_filesz > segment.p_memsz {
+                return Err("ELF load command larger in the file than in memory");
+            }
+            let last = segment.p_vaddr.checked_add(segment.p_memsz);
+            let last = last.filter(|&last| last < 1 << 46);
+            // In these two cases ld.so learns of it from mmap.
+            let unmappable = "failed to map segment from shared object";
+            let last = last.ok_or(unmappable)?;
+            if segment.p_vaddr - segment.p_vaddr % PAGE < end {
+                return Err(unmappable);
+            }
+            end = last.next_multiple_of(PAGE);
+            empty &= segment.p_memsz == 0;
+        }
+        if empty {
+            return Err("object file has no loadable segments");
         }
         Ok(())
     }
@@ -138,16 +169,63 @@ impl Headers {
     }
 }
 
+/// Checks `e_ident` in ld.so's order, with its texts.
+fn check_identification(bytes: &[u8; 64]) -> Result<(), Problem> {
+    let what = if !bytes.starts_with(header::ELFMAG) {
+        "invalid ELF header"
+    } else if bytes[header::EI_CLASS] != header::ELFCLASS64 {
+        "wrong ELF class: ELFCLASS32"
+    } else if bytes[header::EI_DATA] != header::ELFDATA2LSB {
+        "ELF file data encoding not little-endian"
+    } else if bytes[header::EI_VERSION] != header::EV_CURRENT {
+        "ELF file version ident does not match current one"
+    } else if !matches!(
+        bytes[header::EI_OSABI],
+        header::ELFOSABI_SYSV | header::ELFOSABI_GNU
+    ) {
+        "ELF file OS ABI invalid"
+    } else if bytes[header::EI_ABIVERSION] > highest_abi_version(bytes[header::EI_OSABI]) {
+        "ELF file ABI version invalid"
+    } else if bytes[header::EI_ABIVERSION + 1..header::SIZEOF_IDENT]
+        .iter()
+        .any(|&byte| byte != 0)
+    {
+        "nonzero padding in e_ident"
+    } else {
+        return Ok(());
+    };
+    Err(Problem::Malformed(what))
+}
+
+/// Returns the highest EI_ABIVERSION for an OS ABI: glibc's `LIBC_ABI_MAX - 1` for GNU.
+fn highest_abi_version(os_abi: u8) -> u8 {
+    if os_abi == header::ELFOSABI_GNU { 3 } else { 0 }
+}
+
+/// What keeps an ELF file from being one for this machine.
+pub(crate) enum OtherMachine {
+    /// It is a 32-bit file.
+    Class,
+    /// It is for other instructions.
+    Kind,
+}
+
 /// Says whether a file is an ELF file for a machine, or of a class, that is not this one: a search goes on then.
-pub(crate) fn is_for_another_machine(file: &dyn File) -> bool {
+pub(crate) fn other_machine(file: &dyn File) -> Option<OtherMachine> {
     let mut bytes = [0; 20];
     if file.size() < 64 || file.read_exact_at(0, &mut bytes).is_err() {
-        return false;
+        return None;
     }
     let [.., low, high] = bytes;
-    bytes.starts_with(header::ELFMAG)
-        && (bytes[header::EI_CLASS] != header::ELFCLASS64
-            || u16::from_le_bytes([low, high]) != header::EM_X86_64)
+    if !bytes.starts_with(header::ELFMAG) {
+        None
+    } else if bytes[header::EI_CLASS] == header::ELFCLASS32 {
+        Some(OtherMachine::Class)
+    } else if u16::from_le_bytes([low, high]) != header::EM_X86_64 {
+        Some(OtherMachine::Kind)
+    } else {
+        None
+    }
 }
 
 /// Returns the interpreter a program asks for, if any.

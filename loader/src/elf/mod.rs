@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod dynamic;
 pub(crate) mod hash;
 pub(crate) mod header;
+pub(crate) mod note;
 pub(crate) mod version;
 
 pub(crate) use goblin::elf64::dynamic::Dyn;
