@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
-use crate::host::{Errno, Event, File, Host};
-use crate::image::{Image, address};
+use crate::host::{Errno, Event, File};
+use crate::image::Image;
 use crate::loader::Loader;
 use crate::lookup::UniqueTables;
 use crate::mode::Mode;
@@ -242,19 +242,15 @@ impl Loader {
                 Bind::Lazy
             };
             let order: Vec<Arc<Object>> = objects.iter().rev().cloned().collect();
-            for object in &order {
-                Self::unprotect_text(self.host(), object, true)?;
-            }
             let deferred = self.relocate(&mut state, &order, load.thread, bind)?;
             (deferred, objects)
         };
-        self.check_functions(&objects)?;
         for word in &deferred {
             // SAFETY: all objects are relocated but for the words on this list.
             unsafe { word.finish(self.host()) };
         }
+        self.check_functions(&objects)?;
         for object in &objects {
-            Self::unprotect_text(self.host(), object, false)?;
             object.protect_relro(self.host())?;
         }
         // The images of blocks that became static before they were relocated.
@@ -336,40 +332,6 @@ impl Loader {
                     what: "INIT or FINI function outside the executable segments",
                 });
             }
-        }
-        Ok(())
-    }
-
-    /// Relocates the text of objects that ask for it: makes their segments writable, and executable again later.
-    pub(crate) fn unprotect_text(
-        host: &dyn Host,
-        object: &Object,
-        writable: bool,
-    ) -> Result<(), Error> {
-        use goblin::elf::program_header as pt;
-        if !object.dynamic().text_relocations {
-            return Ok(());
-        }
-        for segment in object
-            .segments()
-            .iter()
-            .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_W == 0)
-        {
-            let start = crate::image::page_floor(object.real(address(segment.p_vaddr)));
-            let end = crate::image::page_ceil(
-                object.real(address(segment.p_vaddr) + address(segment.p_memsz)),
-            );
-            let access = if writable {
-                crate::host::Access::ReadWrite
-            } else {
-                crate::image::access(segment.p_flags)
-            };
-            // SAFETY: the pages are the object's own, and nobody runs its code yet.
-            unsafe { host.protect(start, end - start, access) }.map_err(|errno| Error::Host {
-                object: object.shown().to_vec(),
-                doing: "cannot change memory protections",
-                errno,
-            })?;
         }
         Ok(())
     }

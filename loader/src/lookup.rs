@@ -132,6 +132,7 @@ pub(crate) fn find_in<'w>(
         };
         if !could_answer(symbol, request.defined_only)
             || object.symbol_name(symbol) != Some(request.name.bytes)
+            || has_bad_resolver(object, symbol)
         {
             continue;
         }
@@ -230,6 +231,12 @@ impl UniqueTables {
     pub(crate) fn changed(self) -> Vec<(NamespaceId, Arc<UniqueTable>)> {
         self.0
     }
+}
+
+/// Says whether a symbol is an IFUNC whose resolver is not code.
+fn has_bad_resolver(object: &Object, symbol: &Sym) -> bool {
+    let resolver = object.real(crate::image::address(symbol.st_value));
+    sym::st_type(symbol.st_info) == sym::STT_GNU_IFUNC && !object.is_executable(resolver)
 }
 
 fn could_answer(symbol: &Sym, defined_only: bool) -> bool {

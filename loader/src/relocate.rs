@@ -5,13 +5,14 @@
 
 use alloc::vec::Vec;
 
+use goblin::elf::program_header as pt;
 use goblin::elf::sym;
 
 use crate::arch::{self, Kind};
 use crate::elf::{Rela, Sym};
 use crate::error::Error;
-use crate::host::Host;
-use crate::image::address;
+use crate::host::{Access, Host};
+use crate::image::{access, address, page_ceil, page_floor};
 use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, find_in};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
@@ -101,6 +102,17 @@ struct Last<'w> {
 impl<'a> Relocation<'a> {
     /// Relocates an object.
     pub(crate) fn run(&mut self, entry: &'a Entry) -> Result<(), Error> {
+        let object = &*entry.object;
+        if !object.dynamic().text_relocations {
+            return self.everything(entry);
+        }
+        // Resolvers run later, when the text is executable again.
+        protect_text(self.host, object, true)?;
+        self.everything(entry)?;
+        protect_text(self.host, object, false)
+    }
+
+    fn everything(&mut self, entry: &'a Entry) -> Result<(), Error> {
         let object = &*entry.object;
         self.relr(object)?;
         let mut last = None;
@@ -211,19 +223,7 @@ impl<'a> Relocation<'a> {
             Kind::Relative => object.real(addend),
             Kind::IRelative => {
                 let resolver = object.real(addend);
-                if !object.is_executable(resolver) {
-                    return Err(malformed(
-                        object,
-                        "IFUNC resolver outside the executable segments",
-                    ));
-                }
-                let deferred = Deferred::Resolve {
-                    place: word(self)?,
-                    resolver,
-                    addend: 0,
-                };
-                self.deferred.push(deferred);
-                return Ok(());
+                return self.defer(object, rela, object, resolver, 0);
             }
             Kind::Absolute | Kind::GlobDat | Kind::JumpSlot => {
                 let addend = if kind == Kind::Absolute { addend } else { 0 };
@@ -232,12 +232,7 @@ impl<'a> Relocation<'a> {
                     Some(found) => match found.value(self.host) {
                         Value::Address(address) => address.wrapping_add(addend),
                         Value::Resolver(resolver) => {
-                            self.deferred.push(Deferred::Resolve {
-                                place: word(self)?,
-                                resolver,
-                                addend,
-                            });
-                            return Ok(());
+                            return self.defer(object, rela, found.object, resolver, addend);
                         }
                     },
                 }
@@ -286,6 +281,36 @@ impl<'a> Relocation<'a> {
         let place = word(self)?;
         // SAFETY: `place` is a word in a writable segment of the object. It may be unaligned.
         unsafe { (place as *mut usize).write_unaligned(value) };
+        Ok(())
+    }
+
+    /// Notes a word that a resolver of `definer` gives.
+    fn defer(
+        &mut self,
+        object: &Object,
+        rela: &Rela,
+        definer: &Object,
+        resolver: usize,
+        addend: usize,
+    ) -> Result<(), Error> {
+        let place = self.place(object, rela, 8)?;
+        if !object.is_data(place) {
+            return Err(Error::Unsupported {
+                object: object.shown().to_vec(),
+                what: "IFUNC relocation in a segment that is not writable",
+            });
+        }
+        if !definer.is_executable(resolver) {
+            return Err(malformed(
+                definer,
+                "IFUNC resolver outside the executable segments",
+            ));
+        }
+        self.deferred.push(Deferred::Resolve {
+            place,
+            resolver,
+            addend,
+        });
         Ok(())
     }
 
@@ -484,6 +509,31 @@ fn r_type(rela: &Rela) -> u32 {
 
 fn r_sym(rela: &Rela) -> usize {
     goblin::elf64::reloc::r_sym(rela.r_info) as usize
+}
+
+/// Makes the segments of an object that are not writable so, or undoes it: DT_TEXTREL.
+fn protect_text(host: &dyn Host, object: &Object, writable: bool) -> Result<(), Error> {
+    for segment in object
+        .segments()
+        .iter()
+        .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_W == 0)
+    {
+        let vaddr = address(segment.p_vaddr);
+        let start = page_floor(object.real(vaddr));
+        let end = page_ceil(object.real(vaddr + address(segment.p_memsz)));
+        let access = if writable {
+            Access::ReadWrite
+        } else {
+            access(segment.p_flags)
+        };
+        // SAFETY: the pages are the object's own, and nobody runs its code yet.
+        unsafe { host.protect(start, end - start, access) }.map_err(|errno| Error::Host {
+            object: object.shown().to_vec(),
+            doing: "cannot change memory protections",
+            errno,
+        })?;
+    }
+    Ok(())
 }
 
 fn malformed(object: &Object, what: &'static str) -> Error {

@@ -115,15 +115,12 @@ impl Loader {
                 .filter(|object| !matches!(object.role(), Role::Libc | Role::Rtld))
                 .cloned(),
         );
-        for object in &order {
-            Self::unprotect_text(self.host(), object, true)?;
-        }
         let deferred = self.relocate(&mut state, &order, thread, bind)?;
-        self.check_functions(&objects)?;
         for word in &deferred {
             // SAFETY: everything is relocated but for the words on this list, and those of ld.so and libc come first.
             unsafe { word.finish(self.host()) };
         }
+        self.check_functions(&objects)?;
         // TLS images hold relocated words, so blocks are filled (again) only now.
         // SAFETY: `make_main_thread` made room below the thread pointer.
         unsafe { self.tls().lock(self.host()).fill_static(thread_pointer) };
@@ -138,9 +135,6 @@ impl Loader {
         };
         // SAFETY: as above.
         unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, total) };
-        for object in &order {
-            Self::unprotect_text(self.host(), object, false)?;
-        }
         state.base().debug = RDebug::of_program(&main, &rtld);
         state.base().debug.set_map(main.handle());
         self.finish_auxiliary(stack, &main, &rtld);
