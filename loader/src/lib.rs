@@ -14,6 +14,8 @@ mod elf;
 mod enter;
 mod error;
 mod family;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gates;
 mod glibc;
 mod host;

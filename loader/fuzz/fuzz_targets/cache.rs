@@ -1,0 +1,4 @@
+//! `cargo fuzz run cache`: see the function of that name.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| loader_fuzz::cache(input));
