@@ -27,6 +27,7 @@ $(IMAGE): | build
 
 test: build ## run all tests
 	cargo test --release -p kernel --lib --target-dir target/kernel-test
+	RUSTFLAGS='--cfg loom' cargo test --release -p loader --test loom --target-dir target/loom
 	cargo test --release
 
 check: setup ## formatting and lints

@@ -146,7 +146,7 @@ impl Loader {
         let mut tls = self.tls().lock(self.host());
         tls.remove_thread(mem);
         let thread = match parent {
-            Some(parent) => ThreadRef::child_of(&parent.thread, &mut tls.retired),
+            Some(parent) => ThreadRef::child_of(&parent.thread),
             None => ThreadRef::root(),
         };
         // SAFETY: libc sized the stack by the static TLS size it was given.

@@ -2,20 +2,23 @@
 //!
 //! A load holds the lock from its first change to its last, over its INIT functions too: another thread that wants the
 //! same library gets it initialised. But an INIT function may start a thread that calls `dlopen`, and join it; and may
-//! call `dlopen` itself. So while a load runs application code it *lends* the lock to the thread that runs that code
-//! and to the threads started from there meanwhile. A borrower is a load like any other, one level further up; levels
-//! end in reverse order.
+//! call `dlopen` itself. So while a load runs code of the program it *lends* the lock to its family: the thread that
+//! runs that code and those started from there. A borrower is a load like any other, one level further up; levels end in
+//! reverse order.
+//!
+//! Code of the program need not come back. If it leaves by `longjmp`, the level stays, as a recursive lock would stay
+//! locked: the thread itself can go on loading, others wait. If its thread ends, the level ends with it.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::host::Host;
+use crate::primitive::{Arc, AtomicU32, Ordering, fence};
 use crate::sync::Mutex;
-use crate::thread::{self, ThreadId, ThreadRef};
+use crate::thread::{Family, ThreadId, ThreadRef};
 
 /// The lock.
 pub(crate) struct FamilyLock {
+    /// The innermost is last.
     levels: Mutex<Vec<Level>>,
     /// Changes whenever somebody waiting might go on.
     changes: AtomicU32,
@@ -25,8 +28,12 @@ pub(crate) struct FamilyLock {
 
 struct Level {
     holder: ThreadId,
-    /// Since when the holder runs application code, if it does.
-    lent_since: Option<ThreadId>,
+    /// Whom the level is lent to. Also tells levels apart.
+    family: Family,
+    /// Whether code of the program runs.
+    lent: bool,
+    /// Whether the holder has ended.
+    abandoned: bool,
 }
 
 impl FamilyLock {
@@ -39,93 +46,126 @@ impl FamilyLock {
         }
     }
 
-    /// Waits until `thread` may load, and opens a level for it.
+    /// Waits until `thread`, the calling one, may load, and opens a level for it.
     pub(crate) fn enter<'a>(&'a self, host: &'a dyn Host, thread: &Arc<ThreadRef>) -> Held<'a> {
-        loop {
-            let changes = self.changes.load(Ordering::SeqCst);
-            let mut levels = self.levels.lock(host);
-            let free = match levels.last() {
-                None => true,
-                Some(top) => top
-                    .lent_since
-                    .is_some_and(|since| thread.is_or_started_by(top.holder, since)),
-            };
-            if free {
+        self.when(host, |levels| {
+            let free = levels.last().is_none_or(|top| {
+                // Its own: it is in code the level called, or has left that by `longjmp`.
+                top.holder == thread.id() || (top.lent && thread.belongs_to(top.family))
+            });
+            free.then(|| {
+                // Here, so that numbers of families say which is inside which.
+                let family = thread.begin_family();
                 levels.push(Level {
                     holder: thread.id(),
-                    lent_since: None,
+                    family,
+                    lent: false,
+                    abandoned: false,
                 });
-                return Held {
+                Held {
                     lock: self,
                     host,
-                    depth: levels.len(),
-                };
-            }
-            drop(levels);
-            self.wait(host, changes);
-        }
+                    holder: thread.id(),
+                    family,
+                }
+            })
+        })
     }
 
-    /// Sleeps until `changes` has another value than the one read before looking at the levels.
-    fn wait(&self, host: &dyn Host, changes: u32) {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        host.wait(&self.changes, changes);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    /// Returns the families of the levels a thread holds.
+    pub(crate) fn held_by(&self, host: &dyn Host, thread: ThreadId) -> Vec<Family> {
+        let levels = self.levels.lock(host);
+        let own = levels.iter().filter(|level| level.holder == thread);
+        own.map(|level| level.family).collect()
+    }
+
+    /// Ends the levels of a thread that has ended, as soon as those within have ended.
+    pub(crate) fn abandon(&self, host: &dyn Host, thread: ThreadId) {
+        let mut levels = self.levels.lock(host);
+        for level in levels.iter_mut().filter(|level| level.holder == thread) {
+            level.abandoned = true;
+        }
+        drop_abandoned(&mut levels);
+        drop(levels);
+        self.changed(host);
+    }
+
+    /// Tries until the levels are as wanted: until `attempt` gives something.
+    fn when<R>(&self, host: &dyn Host, mut attempt: impl FnMut(&mut Vec<Level>) -> Option<R>) -> R {
+        loop {
+            let changes = self.changes.load(Ordering::Acquire);
+            let mut levels = self.levels.lock(host);
+            if let Some(result) = attempt(&mut levels) {
+                return result;
+            }
+            drop(levels);
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // The counterpart is in `changed`: either the change is seen in `wait`, or the sleeper there.
+            fence(Ordering::SeqCst);
+            host.wait(&self.changes, changes);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn changed(&self, host: &dyn Host) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        // Who is not counted yet finds another value of `changes` than it read, and does not sleep.
-        if self.waiting.load(Ordering::SeqCst) != 0 {
+        self.changes.fetch_add(1, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) != 0 {
             host.wake(&self.changes);
         }
     }
+}
 
-    /// Waits until the level at `depth` is the innermost, and does something to the stack of levels then.
-    fn at_top(&self, host: &dyn Host, depth: usize, change: impl Fn(&mut Vec<Level>)) {
-        loop {
-            let changes = self.changes.load(Ordering::SeqCst);
-            let mut levels = self.levels.lock(host);
-            if levels.len() <= depth {
-                change(&mut levels);
-                drop(levels);
-                return self.changed(host);
-            }
-            drop(levels);
-            self.wait(host, changes);
-        }
-    }
+fn drop_abandoned(levels: &mut Vec<Level>) {
+    while levels.pop_if(|top| top.abandoned).is_some() {}
 }
 
 /// Proof that the calling thread may change what is loaded.
 pub(crate) struct Held<'a> {
     lock: &'a FamilyLock,
     host: &'a dyn Host,
-    depth: usize,
+    holder: ThreadId,
+    family: Family,
 }
 
 impl Held<'_> {
-    /// Runs application code with the lock lent to the calling thread and the threads it starts there.
+    /// Returns the load's family, which lasts until this is dropped: the calling thread and what it starts meanwhile.
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Runs code of the program with the lock lent to the load's family.
     pub(crate) fn lend<R>(&self, code: impl FnOnce() -> R) -> R {
-        self.lock.at_top(self.host, self.depth, |levels| {
-            if let Some(top) = levels.last_mut() {
-                top.lent_since = Some(thread::next_id());
-            }
-        });
+        self.when_innermost(|levels, own| levels[own].lent = true);
         let result = code();
-        self.lock.at_top(self.host, self.depth, |levels| {
-            if let Some(top) = levels.last_mut() {
-                top.lent_since = None;
-            }
-        });
+        self.when_innermost(|levels, own| levels[own].lent = false);
         result
+    }
+
+    /// Waits until the level is the innermost, and changes it then.
+    fn when_innermost(&self, change: impl Fn(&mut Vec<Level>, usize)) {
+        self.lock.when(self.host, |levels| {
+            let own = levels.iter().position(|level| level.family == self.family);
+            let Some(own) = own else {
+                // A load further out on this thread came back before this one: the program switches stacks.
+                return Some(());
+            };
+            // Levels further up that are the thread's own it has left by `longjmp`, or it would not be here.
+            while levels.len() > own + 1 && levels.pop_if(|top| top.holder == self.holder).is_some()
+            {
+                drop_abandoned(levels);
+            }
+            (levels.len() == own + 1).then(|| {
+                change(levels, own);
+                drop_abandoned(levels);
+            })
+        });
+        self.lock.changed(self.host);
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.lock.at_top(self.host, self.depth, |levels| {
-            levels.pop();
-        });
+        self.when_innermost(|levels, own| levels.truncate(own));
     }
 }

@@ -12,7 +12,6 @@ use crate::host::{Errno, Event, Gate};
 use crate::loader::Loader;
 use crate::namespace::{BASE, Key};
 use crate::object::{Object, Role, Visibility};
-use crate::thread::ThreadRef;
 
 /// The arguments INIT functions get.
 #[derive(Clone, Copy, Default)]
@@ -60,9 +59,9 @@ impl Loader {
     }
 
     /// Does what it takes to initialise new objects, on the thread that shall run their INIT functions: while it does,
-    /// that thread and what it starts see them, and afterwards everybody.
+    /// that thread and what it starts see them, the load's family, and afterwards everybody.
     pub(crate) fn show<R>(
-        thread: &ThreadRef,
+        held: &Held<'_>,
         objects: &[Arc<Object>],
         initialise: impl FnOnce() -> R,
     ) -> R {
@@ -71,11 +70,9 @@ impl Loader {
                 object.set_visibility(visibility);
             }
         };
-        thread.name();
-        set(Visibility::ThreadAndItsChildren(thread.id()));
+        set(Visibility::ThreadAndItsChildren(held.family()));
         let result = initialise();
         set(Visibility::Public);
-        thread.unname();
         result
     }
 
@@ -142,7 +139,7 @@ impl Loader {
         let work = unsafe { Box::from_raw(work as *mut Work) };
         let thread = self.current_thread();
         let held = self.family().enter(self.host(), &thread);
-        Self::show(&thread, &work.objects, || {
+        Self::show(&held, &work.objects, || {
             self.initialise(&held, &work.order);
         });
     }

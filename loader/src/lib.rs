@@ -29,6 +29,7 @@ mod lookup;
 mod mode;
 mod namespace;
 mod object;
+mod primitive;
 mod proxy;
 mod publish;
 mod relocate;

@@ -89,7 +89,21 @@ impl Loader {
     /// Takes notice that the thread with this thread pointer has ended. Optional: without it the loader learns of the
     /// end when its stack is reused or freed.
     pub fn thread_ended(&self, thread_pointer: usize) {
-        self.tls.lock(self.host).end_thread(thread_pointer);
+        let thread = self.tls.lock(self.host).thread_at(thread_pointer);
+        let Some(thread) = thread else { return };
+        let families = self.family.held_by(self.host, thread.id());
+        if families.is_empty() {
+            return;
+        }
+        // An INIT or FINI function has ended the thread. What it was part of is as good as done.
+        let state = self.state.lock(self.host);
+        for node in state.objects().iter().filter_map(|&key| state.node(key)) {
+            for &family in &families {
+                node.object.open_to_all(family);
+            }
+        }
+        drop(state);
+        self.family.abandon(self.host, thread.id());
     }
 
     /// Returns how many threads have TLS (running, or ended with their stack kept for reuse).

@@ -26,7 +26,7 @@ use crate::link_map::{FULL, Fields, LinkMap};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
 use crate::tables::{Memory, Tables, headers_address, tls_segment};
-use crate::thread::ThreadRef;
+use crate::thread::{Family, ThreadRef};
 use crate::tls::TlsIndex;
 pub(crate) use crate::visibility::Visibility;
 use crate::visibility::VisibilityCell;
@@ -428,6 +428,11 @@ impl Object {
 
     pub(crate) fn set_visibility(&self, visibility: Visibility) {
         self.visibility.set(visibility);
+    }
+
+    /// Makes the object public if its INIT functions are being run for this family.
+    pub(crate) fn open_to_all(&self, family: Family) {
+        self.visibility.open_to_all(family);
     }
 
     /// Says whether a thread finds this object's definitions by name. `None` stands for a thread the loader does not

@@ -1,19 +1,24 @@
 //! Publication of immutable values to readers that may neither wait nor allocate.
 //!
-//! A writer swaps a new [`Arc`] in; a reader takes a counted reference to whatever is current. A signal handler can be
-//! a reader at any point, so reading is a few atomic operations and nothing else. The old value goes onto a
-//! [`Retired`] list, whose owner frees it when no reader is left; a reader never frees, because the list (or the
-//! publication itself) still holds a reference while a reader drops its own.
+//! A writer swaps a new [`Arc`] in; a reader uses whatever is current. A signal handler can be a reader at any point, so
+//! reading is a few atomic operations and nothing else. The old value goes onto a [`Retired`] list, whose owner frees it
+//! when no reader has it any more; a reader never frees.
 //!
-//! The one subtle moment is between a reader's load of the pointer and its increment of the count: `readers` is
-//! non-zero then. A writer that, *after* its swap, sees `readers` at zero knows that whoever got the old pointer has
-//! counted it.
+//! A reader says what it reads in a *hazard slot* (M. Michael, “Hazard Pointers”, IEEE TPDS 15(6), 2004): it writes the
+//! pointer it found there and looks whether that is still current. If so, whoever retires the value from now on finds it
+//! in the slot. Slots are taken from a fixed array for the time of one reading, each in a cache line of its own, so
+//! readers on different CPUs do not disturb each other, and a value that is read for long keeps no other one. Should all
+//! slots be taken, a reader counts itself in `crowd`, and nothing is freed until it has left.
+//!
+//! A reader that runs code of the program meanwhile, which may take any time and may never come back, takes a reference
+//! count instead ([`Published::get`]).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::ops::Deref;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use crate::primitive::{Arc, AtomicPtr, AtomicUsize, Ordering, fence, thread_hint};
 
 /// A place where the current value of something is found.
 pub(crate) struct Published<T> {
@@ -23,19 +28,88 @@ pub(crate) struct Published<T> {
     owns: PhantomData<Arc<T>>,
 }
 
-/// How many readers are between loading a pointer and counting their reference. Places whose old values go onto one
-/// [`Retired`] list share one counter.
-pub(crate) struct Readers(AtomicUsize);
+/// Who reads what. Places whose old values go onto one [`Retired`] list share one of these.
+pub(crate) struct Readers {
+    slots: [Slot; SLOTS],
+    /// How many read without a slot.
+    crowd: AtomicUsize,
+}
+
+/// How many can read at once without getting into each other's way. A reader is busy for a few thousand instructions, so
+/// this is about how many CPUs there may be.
+#[cfg(not(loom))]
+const SLOTS: usize = 64;
+#[cfg(loom)]
+const SLOTS: usize = 1;
+
+/// The address of the value somebody reads, or 0.
+#[repr(align(64))]
+struct Slot(AtomicUsize);
 
 impl Readers {
-    /// Makes a counter at zero.
+    /// Makes the record of no readers.
     pub(crate) const fn new() -> Self {
-        Self(AtomicUsize::new(0))
+        Self {
+            slots: [const { Slot(AtomicUsize::new(0)) }; SLOTS],
+            crowd: AtomicUsize::new(0),
+        }
     }
 
-    /// Says whether no reader is in the middle of [`Published::get`].
-    pub(crate) fn quiet(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 0
+    /// Notes that the caller is about to read the value at an address, which is not 0.
+    fn note(&self, address: usize) -> Note<'_> {
+        let first = thread_hint();
+        let slot = (0..SLOTS).find_map(|step| {
+            let slot = &self.slots[first.wrapping_add(step) % SLOTS];
+            // Acquire: what the slot's last user did is part of what this one releases.
+            slot.0
+                .compare_exchange(0, address, Ordering::Acquire, Ordering::Relaxed)
+                .ok()
+                .map(|_| slot)
+        });
+        if slot.is_none() {
+            self.crowd.fetch_add(1, Ordering::Relaxed);
+        }
+        Note {
+            readers: self,
+            slot,
+        }
+    }
+
+    /// Says whether somebody reads the value at an address.
+    fn have(&self, address: usize) -> bool {
+        // Acquire: what a reader did with the value comes before what is done with it now.
+        let here = |slot: &Slot| slot.0.load(Ordering::Acquire) == address;
+        self.slots.iter().any(here)
+    }
+}
+
+/// A reader's note of what it reads. Without a slot it stands for everything.
+struct Note<'a> {
+    readers: &'a Readers,
+    slot: Option<&'a Slot>,
+}
+
+impl Drop for Note<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            slot.0.store(0, Ordering::Release);
+        } else {
+            self.readers.crowd.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// The current value of a [`Published`], for a while in which no code of the program is called.
+pub(crate) struct Reading<'a, T> {
+    value: &'a T,
+    _note: Note<'a>,
+}
+
+impl<T> Deref for Reading<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
     }
 }
 
@@ -49,39 +123,61 @@ impl<T> Published<T> {
         }
     }
 
-    /// Returns the current value.
+    /// Lets the caller use the current value. Takes no lock and allocates nothing; it is tried again only if a writer
+    /// has put another value in meanwhile.
+    pub(crate) fn read(&self) -> Option<Reading<'_, T>> {
+        let mut value = self.current.load(Ordering::Relaxed);
+        if value.is_null() {
+            return None;
+        }
+        let note = self.readers.note(value.addr());
+        loop {
+            // The counterpart is in `Retired::reclaim`: either the writer there sees the note, or the reader sees that
+            // another value has become current.
+            fence(Ordering::SeqCst);
+            let current = self.current.load(Ordering::Acquire);
+            let Some(slot) = note.slot.filter(|_| current != value) else {
+                value = current;
+                break;
+            };
+            // Release: on behalf of the slot's last user.
+            slot.0.store(current.addr(), Ordering::Release);
+            value = current;
+        }
+        // SAFETY: `value` is null or came from `Arc::into_raw`. It was current at a moment when the note was made, so
+        // that it is freed after the note is gone.
+        let value = unsafe { value.as_ref() }?;
+        Some(Reading { value, _note: note })
+    }
+
+    /// Returns the current value, to keep for any time.
     pub(crate) fn get(&self) -> Option<Arc<T>> {
-        self.readers.0.fetch_add(1, Ordering::SeqCst);
-        let current = self.current.load(Ordering::SeqCst);
-        let value = if current.is_null() {
-            None
-        } else {
-            // SAFETY: `current` came from `Arc::into_raw`. The publication, or after a swap the `Retired` list, holds
-            // one count for as long as `readers` may be non-zero on our account, so the value is alive.
-            unsafe { Arc::increment_strong_count(current) };
-            // SAFETY: the count taken just now is the one this `Arc` gives back.
-            Some(unsafe { Arc::from_raw(current) })
-        };
-        self.readers.0.fetch_sub(1, Ordering::SeqCst);
-        value
+        let reading = self.read()?;
+        let value = ptr::from_ref(reading.value);
+        // SAFETY: `value` came from `Arc::into_raw`. While it is being read, the publication or the `Retired` list holds
+        // a count for it.
+        unsafe { Arc::increment_strong_count(value) };
+        // SAFETY: the count taken just now is the one this `Arc` gives back.
+        Some(unsafe { Arc::from_raw(value) })
     }
 
     /// Makes `value` current; the old one goes onto `retired`. The caller excludes other writers.
     pub(crate) fn set(&self, value: Option<Arc<T>>, retired: &mut Retired<T>) {
         let new = value.map_or(ptr::null_mut(), |value| Arc::into_raw(value).cast_mut());
-        let old = self.current.swap(new, Ordering::SeqCst);
+        let old = self.current.swap(new, Ordering::AcqRel);
         if !old.is_null() {
             // SAFETY: `old` came from `Arc::into_raw` and the publication's count goes over to this `Arc`.
-            retired.push(unsafe { Arc::from_raw(old) });
+            retired.values.push(unsafe { Arc::from_raw(old) });
         }
     }
 }
 
 impl<T> Drop for Published<T> {
     fn drop(&mut self) {
-        let current = *self.current.get_mut();
+        // `&mut self` proves that there are no readers, here and below.
+        let current = self.current.swap(ptr::null_mut(), Ordering::Acquire);
         if !current.is_null() {
-            // SAFETY: the publication's own count; `&mut self` proves that there are no readers.
+            // SAFETY: the publication's own count.
             drop(unsafe { Arc::from_raw(current) });
         }
     }
@@ -98,18 +194,15 @@ impl<T> Retired<T> {
         Self { values: Vec::new() }
     }
 
-    /// Keeps a value until readers have left it.
-    pub(crate) fn push(&mut self, value: Arc<T>) {
-        // One reference is enough, and two would keep each other from being the last.
-        if !self.values.iter().any(|kept| Arc::ptr_eq(kept, &value)) {
-            self.values.push(value);
-        }
-    }
-
-    /// Frees what no reader holds. `readers` is the counter of the places the values come from.
+    /// Frees what no reader has. `readers` are those of the places the values come from.
     pub(crate) fn reclaim(&mut self, readers: &Readers) {
-        if readers.quiet() {
-            self.values.retain(|value| Arc::strong_count(value) > 1);
+        // After `Published::set` has taken the values out, on whatever thread: see `Published::read`.
+        fence(Ordering::SeqCst);
+        if readers.crowd.load(Ordering::Acquire) == 0 {
+            // In this order: a reader counts its reference before it takes its note back.
+            self.values.retain(|value| {
+                readers.have(Arc::as_ptr(value).addr()) || Arc::strong_count(value) > 1
+            });
         }
     }
 
@@ -120,22 +213,57 @@ impl<T> Retired<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
+    fn place() -> (Published<u32>, Retired<u32>, &'static Readers) {
+        let readers: &Readers = alloc::boxed::Box::leak(alloc::boxed::Box::new(Readers::new()));
+        let mut retired = Retired::new();
+        let place = Published::empty(readers);
+        place.set(Some(Arc::new(1)), &mut retired);
+        (place, retired, readers)
+    }
+
     #[test]
     fn a_value_lives_until_its_last_reader_left() {
-        static READERS: Readers = Readers::new();
-        let place = Published::empty(&READERS);
-        let mut retired = Retired::new();
-        place.set(Some(Arc::new(1)), &mut retired);
-        let reader = place.get();
+        let (place, mut retired, readers) = place();
+        let (reading, kept) = (place.read(), place.get());
         place.set(Some(Arc::new(2)), &mut retired);
-        retired.reclaim(&READERS);
-        assert_eq!((reader.as_deref(), retired.len()), (Some(&1), 1));
-        drop(reader);
-        retired.reclaim(&READERS);
-        assert_eq!((place.get().as_deref(), retired.len()), (Some(&2), 0));
+        retired.reclaim(readers);
+        assert_eq!((reading.as_deref(), kept.as_deref()), (Some(&1), Some(&1)));
+        assert_eq!(retired.len(), 1);
+        drop(reading);
+        retired.reclaim(readers);
+        assert_eq!((kept.as_deref(), retired.len()), (Some(&1), 1));
+        drop(kept);
+        retired.reclaim(readers);
+        assert_eq!((place.read().as_deref(), retired.len()), (Some(&2), 0));
+    }
+
+    #[test]
+    fn a_long_reading_keeps_no_other_value() {
+        let (place, mut retired, readers) = place();
+        let reading = place.read();
+        for value in 2..1000 {
+            place.set(Some(Arc::new(value)), &mut retired);
+            retired.reclaim(readers);
+            assert_eq!(retired.len(), 1);
+        }
+        assert_eq!(reading.as_deref(), Some(&1));
+    }
+
+    #[test]
+    fn a_crowd_of_readers_keeps_everything() {
+        let (place, mut retired, readers) = place();
+        let mut readings: Vec<_> = (0..=SLOTS).map(|_| place.read()).collect();
+        place.set(Some(Arc::new(2)), &mut retired);
+        readings.drain(..SLOTS);
+        retired.reclaim(readers);
+        assert_eq!(readings[0].as_deref(), Some(&1));
+        assert_eq!(retired.len(), 1);
+        readings.clear();
+        retired.reclaim(readers);
+        assert_eq!(retired.len(), 0);
     }
 }

@@ -68,7 +68,6 @@ impl Loader {
         if loaded.is_err() {
             self.roll_back(&mut self.state().lock(self.host()), load, BASE);
         }
-        thread.terminate();
         loaded
     }
 
@@ -291,7 +290,7 @@ impl Loader {
             let order = state.uninitialised(&objects);
             (objects, order)
         };
-        Self::show(&worker, &objects, || {
+        Self::show(&held, &objects, || {
             self.enter_libc(program, &objects)?;
             if let Some(main) = objects.iter().find(|object| object.role() == Role::Main) {
                 let array = main.dynamic().preinit_array;

@@ -1,60 +1,53 @@
-//! Who a thread is and whose descendant: the ground on which visibility stands.
+//! Who a thread is, and to which load's *family* it belongs: the ground on which visibility and the load lock stand.
 //!
-//! A [`ThreadRef`] is a proxy for a thread, not the thread: it outlives it, so an ancestor that has ended neither
-//! dangles nor breaks the chain, and ids are never used twice. New threads hang themselves below the nearest ancestor
-//! that still matters (alive, or named by an object), so a million generations of "start a thread and end" take
-//! constant memory.
+//! While a load runs INIT functions, what it may do extends to the thread that runs them and to whatever that thread
+//! starts from then on, at any depth: the load's family. Only members of the innermost family can begin another load
+//! while that family lasts (see [`crate::family`]), so families nest: one that begins while another lasts lies inside it.
+//!
+//! This makes descent a matter of one number. Families are numbered as they begin; a thread carries the number of the
+//! latest family it was in, and a new thread inherits it. If a thread's number is not smaller than that of a family which
+//! lasts, then its latest family is that one or began while that one lasted, and so lies inside it: the thread is a
+//! member. If it is smaller, the thread has not been in that family. No ancestor is ever asked, so it does not matter
+//! whether it has ended, how many generations lie between, or who got its id.
 
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::primitive::{Arc, AtomicU64, Ordering};
 
-use crate::publish::{Published, Readers, Retired};
-
-/// The number of a thread; larger means started later.
+/// The number of a thread, which no other thread has or had.
 pub(crate) type ThreadId = u64;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// A load's family. Larger means begun later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Family(pub(crate) u64);
 
-/// Walkers of parent links.
-pub(crate) static WALKERS: Readers = Readers::new();
+/// The last number given out to a thread or a family.
+static LAST: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
-/// Returns an id that no thread has or had. Also serves as a moment in time: threads started later have larger ids.
-pub(crate) fn next_id() -> ThreadId {
-    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+fn next() -> u64 {
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// A proxy for a thread.
+/// A thread, as far as look-ups and the load lock know it.
 pub(crate) struct ThreadRef {
     id: ThreadId,
-    parent: Published<ThreadRef>,
-    /// The id of the child of `parent` through which this thread descends from it: its own, until links are skipped.
-    /// Says whether a line of descent began before or after some moment.
-    through: AtomicU64,
-    terminated: AtomicBool,
-    /// How many loads name this thread in a visibility.
-    named: AtomicU32,
+    /// The latest family it belonged to; 0: none yet. Changed by the thread itself only.
+    family: AtomicU64,
 }
 
 impl ThreadRef {
-    /// Makes the proxy of a thread without a parent.
+    /// Makes a thread that belongs to no family.
     pub(crate) fn root() -> Arc<Self> {
-        let id = next_id();
         Arc::new(Self {
-            id,
-            parent: Published::empty(&WALKERS),
-            through: AtomicU64::new(id),
-            terminated: AtomicBool::new(false),
-            named: AtomicU32::new(0),
+            id: next(),
+            family: AtomicU64::new(0),
         })
     }
 
-    /// Makes the proxy of a thread started by `parent`, and shortens the parent's own chain on the way. The caller
-    /// excludes other callers.
-    pub(crate) fn child_of(parent: &Arc<Self>, retired: &mut Retired<Self>) -> Arc<Self> {
-        parent.shorten(retired);
-        let child = Self::root();
-        child.parent.set(Some(parent.clone()), retired);
-        child
+    /// Makes a thread that `parent`, the calling thread, is about to start.
+    pub(crate) fn child_of(parent: &Self) -> Arc<Self> {
+        Arc::new(Self {
+            id: next(),
+            family: AtomicU64::new(parent.family.load(Ordering::Relaxed)),
+        })
     }
 
     /// Returns the thread's id.
@@ -62,136 +55,74 @@ impl ThreadRef {
         self.id
     }
 
-    /// Notes that the thread is no more.
-    pub(crate) fn terminate(&self) {
-        self.terminated.store(true, Ordering::Release);
+    /// Begins a family: this thread, which is the calling one, and what it starts from now on. The caller makes sure that
+    /// it belongs to every family that lasts.
+    pub(crate) fn begin_family(&self) -> Family {
+        let family = next();
+        self.family.store(family, Ordering::Relaxed);
+        Family(family)
     }
 
-    /// Keeps the proxy in the chains of its descendants although the thread may end.
-    pub(crate) fn name(&self) {
-        self.named.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes back one [`name`](Self::name).
-    pub(crate) fn unname(&self) {
-        self.named.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Says whether this thread is `ancestor`, or descends from it through a child started after the moment `since`.
-    pub(crate) fn is_or_started_by(&self, ancestor: ThreadId, since: ThreadId) -> bool {
-        if self.id == ancestor {
-            return true;
-        }
-        let mut next = self.parent.get();
-        let mut through = self.through.load(Ordering::Acquire);
-        while let Some(thread) = next {
-            if thread.id == ancestor {
-                return through > since;
-            }
-            next = thread.parent.get();
-            through = thread.through.load(Ordering::Acquire);
-        }
-        false
-    }
-
-    /// Makes the parent link skip ancestors that have ended and that nothing names. Safe beside readers; the caller
-    /// excludes other writers.
-    pub(crate) fn shorten(&self, retired: &mut Retired<Self>) {
-        while let Some(parent) = self.parent.get() {
-            let dead = parent.terminated.load(Ordering::Acquire)
-                && parent.named.load(Ordering::Acquire) == 0;
-            if !dead {
-                return;
-            }
-            // In this order: a walker that sees the new parent sees through whom, too. One that sees the old parent
-            // passes it, because nobody asks for a thread that has ended and is not named.
-            let through = parent.through.load(Ordering::Acquire);
-            self.through.store(through, Ordering::Release);
-            self.parent.set(parent.parent.get(), retired);
-        }
-        retired.reclaim(&WALKERS);
+    /// Says whether the thread, which is the calling one, belongs to a family that lasts.
+    pub(crate) fn belongs_to(&self, family: Family) -> bool {
+        self.family.load(Ordering::Relaxed) >= family.0
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
-    impl ThreadRef {
-        fn is_or_descends_from(&self, ancestor: ThreadId) -> bool {
-            self.is_or_started_by(ancestor, 0)
-        }
+    #[test]
+    fn what_the_founder_starts_from_then_on_belongs() {
+        let founder = ThreadRef::root();
+        let before = ThreadRef::child_of(&founder);
+        let family = founder.begin_family();
+        let after = ThreadRef::child_of(&founder);
+        let stranger = ThreadRef::root();
+        let late_child_of_the_first = ThreadRef::child_of(&before);
+        assert!(founder.belongs_to(family) && after.belongs_to(family));
+        assert!(ThreadRef::child_of(&ThreadRef::child_of(&after)).belongs_to(family));
+        assert!(!before.belongs_to(family) && !stranger.belongs_to(family));
+        assert!(!late_child_of_the_first.belongs_to(family));
     }
 
     #[test]
-    fn ended_ancestors_do_not_break_the_chain() {
-        let mut retired = Retired::new();
-        let init = ThreadRef::root();
-        let first = ThreadRef::child_of(&init, &mut retired);
-        let second = ThreadRef::child_of(&first, &mut retired);
-        first.terminate();
-        second.shorten(&mut retired);
-        assert!(second.is_or_descends_from(init.id()));
-        assert!(!init.is_or_descends_from(second.id()));
+    fn inner_families_belong_to_the_outer_one() {
+        let founder = ThreadRef::root();
+        let outer = founder.begin_family();
+        let (helper, bystander) = (ThreadRef::child_of(&founder), ThreadRef::child_of(&founder));
+        let inner = helper.begin_family();
+        let grandchild = ThreadRef::child_of(&helper);
+        assert!(grandchild.belongs_to(inner) && grandchild.belongs_to(outer));
+        assert!(bystander.belongs_to(outer) && !bystander.belongs_to(inner));
+        assert!(!founder.belongs_to(inner));
     }
 
     #[test]
-    fn a_named_ancestor_stays() {
-        let mut retired = Retired::new();
-        let root = ThreadRef::root();
-        let worker = ThreadRef::child_of(&root, &mut retired);
-        let child = ThreadRef::child_of(&worker, &mut retired);
-        worker.name();
-        worker.terminate();
-        child.shorten(&mut retired);
-        assert!(child.is_or_descends_from(worker.id()));
-        worker.unname();
-        child.shorten(&mut retired);
-        assert!(!child.is_or_descends_from(worker.id()));
-        assert!(child.is_or_descends_from(root.id()));
+    fn members_of_a_past_family_are_strangers_to_the_next() {
+        let (first, second) = (ThreadRef::root(), ThreadRef::root());
+        first.begin_family();
+        let resident = ThreadRef::child_of(&first);
+        let next = second.begin_family();
+        assert!(!resident.belongs_to(next) && !first.belongs_to(next));
+        assert!(!ThreadRef::child_of(&resident).belongs_to(next));
     }
 
     #[test]
-    fn a_million_generations_take_constant_memory() {
-        let mut retired = Retired::new();
-        let root = ThreadRef::root();
-        let mut thread = ThreadRef::child_of(&root, &mut retired);
+    fn a_million_generations_leave_nothing_behind() {
+        let founder = ThreadRef::root();
+        let family = founder.begin_family();
+        let mut parent = founder.clone();
+        let mut thread = ThreadRef::child_of(&parent);
+        // Each is still there while its child starts a thread of its own.
         for _ in 0..1_000_000 {
-            let child = ThreadRef::child_of(&thread, &mut retired);
-            thread.terminate();
-            retired.push(core::mem::replace(&mut thread, child));
-            retired.reclaim(&WALKERS);
+            let child = ThreadRef::child_of(&thread);
+            assert_eq!(Arc::strong_count(&thread), 1);
+            parent = core::mem::replace(&mut thread, child);
         }
-        assert!(thread.is_or_descends_from(root.id()));
-        assert!(retired.len() < 8, "{} proxies kept", retired.len());
-    }
-
-    #[test]
-    fn only_threads_started_since_belong_to_the_family() {
-        let mut retired = Retired::new();
-        let worker = ThreadRef::root();
-        let before = ThreadRef::child_of(&worker, &mut retired);
-        let since = next_id();
-        let after = ThreadRef::child_of(&worker, &mut retired);
-        assert!(worker.is_or_started_by(worker.id(), since));
-        assert!(!before.is_or_started_by(worker.id(), since));
-        assert!(after.is_or_started_by(worker.id(), since));
-    }
-
-    #[test]
-    fn skipped_links_keep_when_the_line_began() {
-        let mut retired = Retired::new();
-        let worker = ThreadRef::root();
-        let outsider = ThreadRef::child_of(&worker, &mut retired);
-        let since = next_id();
-        let insider = ThreadRef::child_of(&worker, &mut retired);
-        let late = ThreadRef::child_of(&outsider, &mut retired);
-        let deep = ThreadRef::child_of(&insider, &mut retired);
-        outsider.terminate();
-        insider.terminate();
-        late.shorten(&mut retired);
-        deep.shorten(&mut retired);
-        assert!(!late.is_or_started_by(worker.id(), since));
-        assert!(deep.is_or_started_by(worker.id(), since));
+        assert!(thread.belongs_to(family) && parent.belongs_to(family));
+        assert_eq!(Arc::strong_count(&founder), 1);
+        assert!(!core::mem::needs_drop::<ThreadRef>());
     }
 }

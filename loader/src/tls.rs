@@ -18,8 +18,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::namespace::NamespaceId;
 use crate::object::{Object, TlsSegment};
-use crate::publish::Retired;
-use crate::thread::{ThreadRef, WALKERS};
+use crate::thread::ThreadRef;
 
 /// Offsets from `tcb->dtv`: the thread's record, how many modules the table has words for, the words.
 pub(crate) const DTV_RECORD: usize = 16;
@@ -83,7 +82,6 @@ pub(crate) struct Tls {
     limit: usize,
     modules: Vec<Option<Module>>,
     records: Vec<*mut Record>,
-    pub(crate) retired: Retired<ThreadRef>,
 }
 
 #[derive(Clone, Copy)]
@@ -107,7 +105,6 @@ impl Tls {
             limit: 0,
             modules: Vec::new(),
             records: Vec::new(),
-            retired: Retired::new(),
         }
     }
 
@@ -270,10 +267,8 @@ impl Tls {
         };
         // SAFETY: records in the list are alive and the lock is held; the main thread has not used it yet.
         let record = unsafe { &mut *record };
-        let worker = ThreadRef::child_of(&record.thread, &mut self.retired);
-        self.retired
-            .push(core::mem::replace(&mut record.thread, worker.clone()));
-        worker
+        record.thread = ThreadRef::child_of(&record.thread);
+        record.thread.clone()
     }
 
     fn record_at(&self, thread_pointer: usize) -> Option<&*mut Record> {
@@ -283,12 +278,11 @@ impl Tls {
             .find(|&&record| unsafe { (*record).thread_pointer } == thread_pointer)
     }
 
-    /// Notes that a thread has ended, without freeing anything: its stack may be waiting for reuse.
-    pub(crate) fn end_thread(&mut self, thread_pointer: usize) {
-        if let Some(&record) = self.record_at(thread_pointer) {
-            // SAFETY: records in the list are alive.
-            unsafe { (*record).thread.terminate() };
-        }
+    /// Returns the thread with a thread pointer.
+    pub(crate) fn thread_at(&self, thread_pointer: usize) -> Option<Arc<ThreadRef>> {
+        let &record = self.record_at(thread_pointer)?;
+        // SAFETY: records in the list are alive, and the lock is held.
+        Some(unsafe { (*record).thread.clone() })
     }
 
     /// Forgets a thread that has ended and frees what it had.
@@ -300,11 +294,7 @@ impl Tls {
             .position(|&record| unsafe { (*record).thread_pointer } == thread_pointer);
         let Some(at) = at else { return };
         // SAFETY: it was made by `Box::into_raw`, and leaves the list here.
-        let record = unsafe { Box::from_raw(self.records.swap_remove(at)) };
-        record.thread.terminate();
-        self.retired.push(record.thread.clone());
-        drop(record);
-        self.retired.reclaim(&WALKERS);
+        drop(unsafe { Box::from_raw(self.records.swap_remove(at)) });
     }
 
     /// Returns the address of the calling thread's block of a module, making it if need be.

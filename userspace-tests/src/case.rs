@@ -13,7 +13,8 @@
 //! | `stderr` | `any`: is not compared | compared, but for lines of elfin's own |
 //! | `backtrace` | functions that the guest's crash report on standard error names in this order, which is not compared then | |
 //! | `says` | text that the guest's standard error has, in lines of elfin's own; may be repeated | |
-//! | `cpus`, `memory` | the virtual machine | 2, 512M |
+//! | `cpus` | virtual CPUs; each further number is a further guest for each run | 2 |
+//! | `memory` | the virtual machine's memory | 512M |
 //! | `seconds` | time limit of a run | 120 |
 //! | `flags`, `link` | more of the compiler's arguments, before and after the source | |
 //! | `shared` | `NAME.so ARG…`: the same source, compiled to a shared object first; may be repeated | |
@@ -59,8 +60,8 @@ pub struct Case {
     pub backtrace: Vec<String>,
     /// Text that elfin adds on the guest's standard error.
     pub says: Vec<String>,
-    /// Number of virtual CPUs.
-    pub cpus: u32,
+    /// Numbers of virtual CPUs to run on; at least one.
+    pub cpus: Vec<u32>,
     /// Memory of the virtual machine, as elfin's option has it.
     pub memory: String,
     /// Time limit of a run.
@@ -119,7 +120,7 @@ impl Case {
             compare_stderr: true,
             backtrace: Vec::new(),
             says: Vec::new(),
-            cpus: 2,
+            cpus: vec![2],
             memory: "512M".to_owned(),
             limit: Duration::from_secs(120),
             flags: Vec::new(),
@@ -145,11 +146,7 @@ impl Case {
             let value = value.trim();
             match key.trim() {
                 "args" => args.push(words(value)),
-                "exit" => {
-                    for word in value.split_whitespace() {
-                        exits.push(number(word)?);
-                    }
-                }
+                "exit" => exits.extend(numbers::<i32>(value)?),
                 "env" => {
                     let (name, value) = value.split_once('=').ok_or("env: K=V")?;
                     case.env.push((name.to_owned(), value.to_owned()));
@@ -165,7 +162,7 @@ impl Case {
                     case.compare_stderr = false;
                 }
                 "says" => case.says.push(value.to_owned()),
-                "cpus" => case.cpus = number(value)?,
+                "cpus" => case.cpus = numbers(value)?,
                 "memory" => value.clone_into(&mut case.memory),
                 "seconds" => case.limit = Duration::from_secs(number(value)?),
                 "flags" => case.flags.extend(words(value)),
@@ -205,30 +202,42 @@ impl Case {
         }
     }
 
-    /// The test's name for the `index`th run.
+    /// The test's name for the `index`th run on a number of CPUs.
     #[must_use]
-    pub fn title(&self, index: usize) -> String {
+    pub fn title(&self, index: usize, cpus: u32) -> String {
         let kind = match self.language {
             Language::C => "c",
             Language::Cpp => "cpp",
             Language::Python => "python",
         };
-        match self.runs.get(index) {
-            Some(run) if self.runs.len() > 1 => {
-                let label = if run.args.is_empty() {
-                    "plain".to_owned()
-                } else {
-                    run.args.join("_")
-                };
-                format!("{kind}/{}/{label}", self.name)
+        let mut title = format!("{kind}/{}", self.name);
+        if let Some(run) = self.runs.get(index).filter(|_| self.runs.len() > 1) {
+            title.push('/');
+            title.push_str(&run.args.join("_"));
+            if run.args.is_empty() {
+                title.push_str("plain");
             }
-            _ => format!("{kind}/{}", self.name),
         }
+        if self.cpus.len() > 1 {
+            title.push_str(&format!("/{cpus}_cpus"));
+        }
+        title
     }
 }
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn numbers<T: std::str::FromStr>(text: &str) -> Result<Vec<T>, String> {
+    let numbers: Vec<T> = text
+        .split_whitespace()
+        .map(number)
+        .collect::<Result<_, _>>()?;
+    if numbers.is_empty() {
+        return Err("a number is missing".to_owned());
+    }
+    Ok(numbers)
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
@@ -261,24 +270,26 @@ mod tests {
                 exit: 0
             }]
         );
-        assert_eq!(case.title(0), "c/name");
-        assert_eq!(case.cpus, 2);
+        assert_eq!(case.title(0, 2), "c/name");
+        assert_eq!(case.cpus, [2]);
     }
 
     #[test]
     fn keys() {
         let case = parse(
             "// Asserts this: and that.\n// args: 1 a\n// args: 2\n// exit: 0 139\n// stdin: 2 x a\\n\n\
-             // shared: l.so -DX\n// stderr: any\n// stdout: closed after 7\n// cpus: 4\nint x;\n// cpus: 9\n",
+             // shared: l.so -DX\n// stderr: any\n// stdout: closed after 7\n// cpus: 4 8\nint x;\n// cpus: 9\n",
         )
         .unwrap();
-        assert_eq!(case.title(1), "c/name/2");
+        assert_eq!(case.title(1, 8), "c/name/2/8_cpus");
         assert_eq!(case.runs[1].exit, 139);
         assert_eq!(case.stdin, b"a\na\n");
         assert_eq!(case.shared, [("l.so".to_owned(), vec!["-DX".to_owned()])]);
         assert_eq!(case.close_stdout_after, Some(7));
-        assert_eq!((case.cpus, case.compare_stderr), (4, false));
+        assert!(!case.compare_stderr);
+        assert_eq!(case.cpus, [4, 8]);
         assert!(parse("// It starts.\n// argz: 1\n").is_err());
         assert!(parse("// It starts.\n// cpus: many\n").is_err());
+        assert!(parse("// It starts.\n// cpus:\n").is_err());
     }
 }

@@ -45,10 +45,12 @@ fn main() {
     let mut trials = Vec::new();
     for case in cases {
         for (index, run) in case.runs.iter().enumerate() {
-            let (setup, case, run) = (Arc::clone(&setup), case.clone(), run.clone());
-            trials.push(Trial::test(case.title(index), move || {
-                test(&setup, &case, &run)
-            }));
+            for &cpus in &case.cpus {
+                let (setup, case, run) = (Arc::clone(&setup), case.clone(), run.clone());
+                trials.push(Trial::test(case.title(index, cpus), move || {
+                    test(&setup, &case, &run, cpus)
+                }));
+            }
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
@@ -149,7 +151,7 @@ fn image(dir: &Path, ready: &Ready, content: u64) -> Result<PathBuf, Box<dyn Err
     Ok(image)
 }
 
-fn test(setup: &Setup, case: &Case, run: &Run) -> Result<(), Failed> {
+fn test(setup: &Setup, case: &Case, run: &Run, cpus: u32) -> Result<(), Failed> {
     let ready = setup.ready()?;
     if let Some(complaints) = ready.broken.get(&case.name) {
         return Err(complaints.into());
@@ -167,7 +169,7 @@ fn test(setup: &Setup, case: &Case, run: &Run) -> Result<(), Failed> {
         return Err(report(&wanted, &expected).into());
     }
     let Some(count) = setup.native_runs else {
-        let (command, line) = guest_command(ready, case, run);
+        let (command, line) = guest_command(ready, case, run, cpus);
         let guest = execute(command, case)?;
         let wanted = case.expected.as_ref().map_or("Linux", |_| "expected");
         return compare(case, &expected, wanted, &guest, "guest")
@@ -243,12 +245,12 @@ fn native(ready: &Ready, case: &Case, run: &Run) -> Result<Outcome, Failed> {
 }
 
 /// The command for the guest, and as a line to repeat it by hand.
-fn guest_command(ready: &Ready, case: &Case, run: &Run) -> (Command, String) {
+fn guest_command(ready: &Ready, case: &Case, run: &Run, cpus: u32) -> (Command, String) {
     let mut words = vec![
         "run".to_owned(),
         "--image".to_owned(),
         ready.image.to_string_lossy().into_owned(),
-        format!("--cpus={}", case.cpus),
+        format!("--cpus={cpus}"),
         format!("--memory={}", case.memory),
         format!("--cwd={GUEST_DIR}"),
     ];

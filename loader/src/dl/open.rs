@@ -112,7 +112,7 @@ impl Loader {
                 return Err(error);
             }
         } else {
-            Self::show(&thread, &objects, || self.initialise(&held, &order));
+            Self::show(&held, &objects, || self.initialise(&held, &order));
         }
         Ok(handle)
     }

@@ -1,0 +1,14 @@
+//! The atomic types of whatever several threads touch at once without a lock. `loader/tests/loom.rs` compiles those
+//! modules with [loom](https://docs.rs/loom)'s types in place of these.
+
+pub(crate) use alloc::sync::Arc;
+pub(crate) use core::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+/// Returns a number that is likely to differ between threads that run now.
+pub(crate) fn thread_hint() -> usize {
+    // Stacks of threads are pages apart.
+    let here = 0u8;
+    (&raw const here).addr() >> 12
+}
