@@ -13,6 +13,7 @@
 //! | `stderr` | `any`: is not compared | compared, but for lines of elfin's own |
 //! | `backtrace` | functions that the guest's crash report on standard error names in this order, which is not compared then | |
 //! | `says` | text that the guest's standard error has, in lines of elfin's own; may be repeated | |
+//! | `hosted` | `too`: it is also run by elfin-hosted, like in the guest | |
 //! | `cpus` | virtual CPUs; each further number is a further guest for each run | 2 |
 //! | `memory` | the virtual machine's memory | 512M |
 //! | `seconds` | time limit of a run | 120 |
@@ -60,6 +61,8 @@ pub struct Case {
     pub backtrace: Vec<String>,
     /// Text that elfin adds on the guest's standard error.
     pub says: Vec<String>,
+    /// Whether the program is also run by elfin-hosted, the loader in an ordinary Linux process.
+    pub hosted: bool,
     /// Numbers of virtual CPUs to run on; at least one.
     pub cpus: Vec<u32>,
     /// Memory of the virtual machine, as elfin's option has it.
@@ -120,6 +123,7 @@ impl Case {
             compare_stderr: true,
             backtrace: Vec::new(),
             says: Vec::new(),
+            hosted: false,
             cpus: vec![2],
             memory: "512M".to_owned(),
             limit: Duration::from_secs(120),
@@ -162,6 +166,7 @@ impl Case {
                     case.compare_stderr = false;
                 }
                 "says" => case.says.push(value.to_owned()),
+                "hosted" if value == "too" => case.hosted = true,
                 "cpus" => case.cpus = numbers(value)?,
                 "memory" => value.clone_into(&mut case.memory),
                 "seconds" => case.limit = Duration::from_secs(number(value)?),

@@ -4,6 +4,7 @@
 //! - `ELFIN`: an `elfin` that is there already; otherwise `cargo build --release -p elfin` makes one.
 //! - `ELFIN_IMAGE`: a root image with `/tests` that is there already; otherwise `elfin build` makes one, again
 //!   whenever a program has changed.
+//! - `ELFIN_HOSTED`: an `elfin-hosted` that is there already; otherwise cargo makes one, too.
 //! - `NATIVE_RUNS=N`: leave the guest out and run each program N times on Linux, which must give N times the same.
 //!
 //! Some tests alone: `cargo test --release -p userspace-tests --test guest -- c/signals` (a part of their names).
@@ -21,7 +22,7 @@ use userspace_tests::process::{self, Outcome};
 use userspace_tests::{compile, difference};
 
 /// Packages in the image beside the programs. This machine needs them, too.
-const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libstdc++6";
+const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libpython3.11,libstdc++6";
 /// Where the programs lie in the guest.
 const GUEST_DIR: &str = "/tests";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -79,6 +80,7 @@ struct Ready {
     programs: PathBuf,
     broken: HashMap<String, String>,
     elfin: PathBuf,
+    hosted: PathBuf,
     image: PathBuf,
 }
 
@@ -103,10 +105,12 @@ impl Setup {
             programs,
             broken: compiled.broken,
             elfin: PathBuf::new(),
+            hosted: PathBuf::new(),
             image: PathBuf::new(),
         };
         if self.native_runs.is_none() {
             ready.elfin = elfin(workspace)?;
+            ready.hosted = hosted(workspace)?;
             ready.image = match std::env::var_os("ELFIN_IMAGE") {
                 Some(image) => image.into(),
                 None => image(&dir, &ready, compiled.content)?,
@@ -126,6 +130,24 @@ fn elfin(workspace: &Path) -> Result<PathBuf, Box<dyn Error>> {
         return Err("elfin cannot be built".into());
     }
     Ok(workspace.join("target/release/elfin"))
+}
+
+fn hosted(workspace: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    if let Some(hosted) = std::env::var_os("ELFIN_HOSTED") {
+        return Ok(hosted.into());
+    }
+    // A program without `std`: it has a target directory of its own.
+    let target = workspace.join("target/hosted");
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet", "--release", "-p", "loader-hosted"])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(&target);
+    if !build.current_dir(workspace).status()?.success() {
+        return Err("elfin-hosted cannot be built".into());
+    }
+    Ok(target.join(TARGET).join("release/elfin-hosted"))
 }
 
 fn image(dir: &Path, ready: &Ready, content: u64) -> Result<PathBuf, Box<dyn Error>> {
@@ -162,7 +184,7 @@ fn test(setup: &Setup, case: &Case, run: &Run, cpus: u32) -> Result<(), Failed> 
             stderr: Vec::new(),
             exit: Some(run.exit),
         },
-        None => native(ready, case, run)?,
+        None => native(ready, case, run, None)?,
     };
     if expected.exit != Some(run.exit) {
         let wanted = format!("on Linux, with exit status {} expected", run.exit);
@@ -172,6 +194,10 @@ fn test(setup: &Setup, case: &Case, run: &Run, cpus: u32) -> Result<(), Failed> 
         let (command, line) = guest_command(ready, case, run, cpus);
         let guest = execute(command, case)?;
         let wanted = case.expected.as_ref().map_or("Linux", |_| "expected");
+        if case.hosted {
+            let hosted = native(ready, case, run, Some(&ready.hosted))?;
+            compare(case, &expected, wanted, &hosted, "elfin-hosted")?;
+        }
         return compare(case, &expected, wanted, &guest, "guest")
             .and_then(|()| check_backtrace(case, &guest))
             .and_then(|()| check_remarks(case, &guest))
@@ -181,7 +207,7 @@ fn test(setup: &Setup, case: &Case, run: &Run, cpus: u32) -> Result<(), Failed> 
         return Ok(());
     }
     for _ in 1..count {
-        let again = native(ready, case, run)?;
+        let again = native(ready, case, run, None)?;
         compare(case, &expected, "first run", &again, "later run")?;
     }
     Ok(())
@@ -214,17 +240,27 @@ fn check_remarks(case: &Case, guest: &Outcome) -> Result<(), String> {
     }
 }
 
-/// Runs a program on Linux. Paths of its directory are printed as the guest's.
-fn native(ready: &Ready, case: &Case, run: &Run) -> Result<Outcome, Failed> {
+/// Runs a program on Linux, or by a `runner` there. Paths of its directory are printed as the guest's.
+fn native(ready: &Ready, case: &Case, run: &Run, runner: Option<&Path>) -> Result<Outcome, Failed> {
     use std::os::unix::process::CommandExt;
     let program = ready.programs.join(&case.name);
-    let mut command = match case.language {
-        Language::Python => {
+    let mut command = match (runner, case.language) {
+        (Some(runner), Language::Python) => {
+            let mut command = Command::new(runner);
+            command.args([PYTHON, &case.file_name()]);
+            command
+        }
+        (Some(runner), Language::C | Language::Cpp) => {
+            let mut command = Command::new(runner);
+            command.arg(program);
+            command
+        }
+        (None, Language::Python) => {
             let mut command = Command::new(PYTHON);
             command.arg(case.file_name());
             command
         }
-        Language::C | Language::Cpp => {
+        (None, Language::C | Language::Cpp) => {
             let mut command = Command::new(program);
             command.arg0(format!("{GUEST_DIR}/{}", case.name));
             command
