@@ -173,8 +173,15 @@ impl Loader {
     /// Runs the FINI functions of everything: the program is about to exit.
     pub(crate) fn fini(&self) {
         let order = {
-            let state = self.state().lock(self.host());
-            state.fini_order(&state.objects())
+            let mut state = self.state().lock(self.host());
+            let objects = state.objects();
+            for &key in &objects {
+                // A FINI function may call `dlclose`: nothing is to be unloaded, and finished twice, any more.
+                if let Some(node) = state.node_mut(key) {
+                    node.opens += 1;
+                }
+            }
+            state.fini_order(&objects)
         };
         for object in &order {
             {

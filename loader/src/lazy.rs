@@ -10,7 +10,7 @@ use goblin::elf64::reloc::r_sym;
 use crate::host::Event;
 use crate::image::address;
 use crate::loader::Loader;
-use crate::lookup::{Request, UniqueTables, Value, find, find_in, is_dependency, wanted_version};
+use crate::lookup::{Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
 use crate::object::Object;
 use crate::relocate::undefined;
 use crate::tls;
@@ -49,19 +49,8 @@ impl Loader {
             referrer: Some(object.id()),
             ..Request::new(name, record.map(|record| &*record.thread))
         };
-        let own = if object.dynamic().symbolic {
-            find_in(&entry.object, &request)
-        } else {
-            None
-        };
-        let Some(found) = own.or_else(|| {
-            find(
-                &world,
-                world.scopes(entry),
-                &UniqueTables::PUBLISHED,
-                &request,
-            )
-        }) else {
+        let unique = &UniqueTables::PUBLISHED;
+        let Some(found) = resolve(&world, entry, unique, &request, symbol_index) else {
             let error = undefined(object, symbol_index, name);
             // SAFETY: `program_name` gives a C string that stays.
             let program = unsafe { crate::stack::c_bytes(self.program_name()) };

@@ -14,7 +14,7 @@ use crate::namespace::{Arrival, BASE, Key, NamespaceId, Node};
 use crate::object::{Object, Place, Role};
 use crate::relocate::{Bind, Deferred, Relocation};
 use crate::search::{Found, directory_of};
-use crate::state::State;
+use crate::state::{Dependency, DependencyKind, State};
 use crate::thread::ThreadRef;
 use crate::world::Group;
 
@@ -69,7 +69,7 @@ impl Loader {
             what,
         };
         if headers.fixed && !is_main {
-            return Err(malformed("cannot dynamically load executable"));
+            return Err(executable(path, false));
         }
         let image = Image::map(self.host(), path, file, headers)?;
         // SAFETY: `program_name` gives a C string that stays.
@@ -88,8 +88,10 @@ impl Loader {
         };
         let object = Object::new(state.new_id(), place, file.id(), image, load.thread)?;
         if object.dynamic().program && !is_main {
-            let what = "cannot dynamically load position-independent executable";
-            return Err(malformed(what));
+            return Err(executable(path, true));
+        }
+        if object.dynamic().noopen && !load.initial {
+            return Err(malformed("shared object cannot be dlopen()ed"));
         }
         self.host().trace(&Event::Mapped {
             object: path,
@@ -134,6 +136,11 @@ impl Loader {
     ) -> Result<Key, Error> {
         let shared = shared && namespace != BASE;
         let own = |node: &Node| {
+            let is_main = node.object.role() == Role::Main && node.proxy.is_none();
+            if is_main && node.object.soname() != Some(name) {
+                // The program's file: no library, even though it is there already.
+                return Err(executable(name, node.object.dynamic().program));
+            }
             if shared && node.proxy.is_none() {
                 return Err(Error::AlreadyLoaded(node.object.shown().to_vec()));
             }
@@ -200,16 +207,23 @@ impl Loader {
         search.find(self.host(), name, &wanted)
     }
 
-    /// Maps whatever the added objects need, breadth first.
+    /// Maps whatever the added objects need or are filters for, breadth first.
     pub(crate) fn add_needed(&self, state: &mut State, load: &mut Load<'_>) -> Result<(), Error> {
         let mut at = 0;
         while let Some(&key) = load.added.get(at) {
             at += 1;
-            for name in state.needed_names(key) {
-                let needed =
-                    self.find_or_add(state, load, key.namespace, &name, Some(key), false)?;
+            for Dependency { name, kind } in state.dependencies(key) {
+                let found = self.find_or_add(state, load, key.namespace, &name, Some(key), false);
+                let id = match found {
+                    Ok(found) => found.id,
+                    Err(_) if kind == DependencyKind::Auxiliary => continue,
+                    Err(error) => return Err(error),
+                };
                 if let Some(node) = state.node_mut(key) {
-                    node.needed.push(needed.id);
+                    node.needed.push(id);
+                    if kind != DependencyKind::Needed {
+                        node.filtees.push(id);
+                    }
                 }
             }
         }
@@ -334,6 +348,18 @@ impl Loader {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes the error for a program that is asked for as a library.
+fn executable(path: &[u8], position_independent: bool) -> Error {
+    Error::Malformed {
+        object: path.to_vec(),
+        what: if position_independent {
+            "cannot dynamically load position-independent executable"
+        } else {
+            "cannot dynamically load executable"
+        },
     }
 }
 

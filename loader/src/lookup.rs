@@ -5,18 +5,20 @@ use alloc::vec::Vec;
 
 use goblin::elf::section_header::{SHN_ABS, SHN_UNDEF};
 use goblin::elf::sym;
+use goblin::elf64::reloc::{r_sym, r_type};
 
 use crate::arch;
-use crate::elf::Sym;
 use crate::elf::hash::Name;
 use crate::elf::version::{HIDDEN, Version};
+use crate::elf::{Rela, Sym};
 use crate::host::{Gate, Host};
 use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
 use crate::thread::ThreadRef;
-use crate::world::{Group, UniqueTable, World};
+use crate::world::{Entry, Group, UniqueTable, World};
 
 /// What a reference asks for.
+#[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) name: Name<'a>,
     pub(crate) version: Option<Version<'a>>,
@@ -112,6 +114,58 @@ pub(crate) fn find<'w>(
     let mut objects = groups.flat_map(|group| group.iter());
     let found = objects.find_map(|object| find_in(object, request))?;
     Some(the_unique(world, found, unique, request))
+}
+
+/// Finds what a reference from an object's own symbol table means: with DT_SYMBOLIC the object itself comes first, and
+/// what is protected is not overridden by others (gABI, "Symbol Table").
+pub(crate) fn resolve<'w>(
+    world: &'w World,
+    entry: &'w Entry,
+    unique: &UniqueTables,
+    request: &Request<'_>,
+    index: usize,
+) -> Option<Definition<'w>> {
+    let object = &entry.object;
+    let own = object.dynamic().symbolic.then(|| find_in(object, request));
+    let found = own
+        .flatten()
+        .or_else(|| find(world, world.scopes(entry), unique, request))?;
+    let Some(symbol) = object.symbol(index).filter(|symbol| is_protected(symbol)) else {
+        return Some(found);
+    };
+    let own = Definition {
+        object,
+        index,
+        symbol,
+    };
+    if found.object.id() == object.id() || request.defined_only {
+        return Some(own);
+    }
+    // Two things may stand for the definition without overriding it: the program's PLT entry for a function, and the
+    // program's copy of a variable.
+    let stands_for_it = if u32::from(found.symbol.st_shndx) == SHN_UNDEF {
+        let request = Request {
+            defined_only: true,
+            ..*request
+        };
+        let defined = find(world, world.scopes(entry), unique, &request);
+        defined.is_some_and(|defined| defined.object.id() == object.id())
+    } else {
+        found.object.role() == Role::Main && is_copy(&found)
+    };
+    Some(if stands_for_it { found } else { own })
+}
+
+fn is_protected(symbol: &Sym) -> bool {
+    sym::st_visibility(symbol.st_other) == sym::STV_PROTECTED
+        && u32::from(symbol.st_shndx) != SHN_UNDEF
+}
+
+/// Says whether a definition is a copy (R_X86_64_COPY) of a variable that another object defines.
+fn is_copy(found: &Definition<'_>) -> bool {
+    let copies = |rela: &&Rela| arch::kind(r_type(rela.r_info)) == arch::Kind::Copy;
+    let mut copies = found.object.rela().iter().filter(copies);
+    copies.any(|rela| r_sym(rela.r_info) as usize == found.index)
 }
 
 /// Finds an object's definition.

@@ -66,10 +66,12 @@ pub(crate) struct Node {
     names: Vec<Vec<u8>>,
     /// Who brought it in: DT_RPATH is inherited from there.
     pub(crate) loaded_by: Option<Key>,
-    /// DT_NEEDED, in order; of a proxy, nothing.
+    /// What it depends on: filtees and DT_NEEDED, in order; of a proxy, nothing.
     pub(crate) needed: Vec<ObjectId>,
-    /// Objects of the same namespace its relocations refer to.
-    pub(crate) uses: BTreeSet<ObjectId>,
+    /// Those of them it is a filter for (DT_FILTER, DT_AUXILIARY): their definitions come before its own.
+    pub(crate) filtees: Vec<ObjectId>,
+    /// Objects of the same namespace its relocations refer to, in the order that was found out.
+    pub(crate) uses: Vec<ObjectId>,
     /// How many `dlopen`s have not been undone.
     pub(crate) opens: usize,
     /// Part of the program as it was started, or shared with a session for as long as that lasts.
@@ -106,7 +108,8 @@ impl Node {
             names: alloc::vec![arrival.name.to_vec()],
             loaded_by: arrival.loaded_by,
             needed: Vec::new(),
-            uses: BTreeSet::new(),
+            filtees: Vec::new(),
+            uses: Vec::new(),
             opens: 0,
             initial: arrival.initial,
             deep: arrival.deep,
@@ -362,20 +365,27 @@ impl Namespace {
         }
     }
 
-    /// Forgets nodes.
-    pub(crate) fn remove(&mut self, gone: &BTreeSet<ObjectId>) {
+    /// Forgets nodes. Returns those that have lost a group.
+    pub(crate) fn remove(&mut self, gone: &BTreeSet<ObjectId>) -> Vec<Key> {
         self.view = None;
         self.nodes.retain(|node| !gone.contains(&node.id));
-        let id = self.id;
+        let namespace = self.id;
+        let mut bereft = Vec::new();
         for node in &mut self.nodes {
+            let groups = node.locals.len();
             node.locals
-                .retain(|(root, _)| root.namespace != id || !gone.contains(&root.id));
+                .retain(|(root, _)| root.namespace != namespace || !gone.contains(&root.id));
+            if node.locals.len() != groups {
+                let id = node.id;
+                bereft.push(Key { namespace, id });
+            }
         }
         self.global.retain(|object| !gone.contains(&object.id()));
         if self.unique.values().any(|(id, _)| gone.contains(id)) {
             let unique = Arc::make_mut(&mut self.unique);
             unique.retain(|_, (id, _)| !gone.contains(id));
         }
+        bereft
     }
 
     /// Says whether nothing keeps the namespace: no object in it, no handle of a proxy, no session.

@@ -13,7 +13,7 @@ use crate::elf::{Rela, Sym};
 use crate::error::Error;
 use crate::host::{Access, Host};
 use crate::image::{access, address, page_ceil, page_floor};
-use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, find_in};
+use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, resolve};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
 use crate::sync::Mutex;
@@ -467,13 +467,7 @@ impl<'a> Relocation<'a> {
                 .ok_or_else(|| malformed(object, "invalid symbol name"))?;
             let mut request = self.request(object, index, name);
             request.defined_only = defined_only;
-            let own = if object.dynamic().symbolic {
-                find_in(&entry.object, &request)
-            } else {
-                None
-            };
-            let found =
-                own.or_else(|| find(self.world, self.world.scopes(entry), self.unique, &request));
+            let found = resolve(self.world, entry, self.unique, &request, index);
             if found.is_none() && sym::st_bind(symbol.st_info) != sym::STB_WEAK {
                 return Err(undefined(object, index, name));
             }

@@ -17,7 +17,7 @@ use crate::init::InitArguments;
 use crate::load::Load;
 use crate::loader::{Loader, Program};
 use crate::mode::Mode;
-use crate::namespace::{Arrival, BASE};
+use crate::namespace::{Arrival, BASE, Key};
 use crate::object::{Object, Role};
 use crate::relocate::Bind;
 use crate::search::{Search, directory_of};
@@ -186,6 +186,8 @@ impl Loader {
             deep: false,
         };
         let main = self.add_object(state, load, &*file, path, (BASE, arrival))?;
+        // The program searches what is preloaded before what it needs itself.
+        let mut roots = alloc::vec![main];
         for name in variable(b"LD_PRELOAD")
             .unwrap_or(b"")
             .split(|&byte| byte == b' ' || byte == b':')
@@ -194,8 +196,7 @@ impl Loader {
                 continue;
             }
             match self.find_or_add(state, load, BASE, name, Some(main), false) {
-                // The program searches them before what it needs itself.
-                Ok(_) => {}
+                Ok(preloaded) => roots.push(preloaded),
                 // ld.so says so and goes on.
                 Err(error) => self.host().trace(&Event::Warning(&format!(
                     "ERROR: ld.so: object '{}' from LD_PRELOAD cannot be preloaded ({}): ignored.",
@@ -205,7 +206,7 @@ impl Loader {
             }
         }
         self.add_needed(state, load)?;
-        let everything = state.program();
+        let everything = state.closure(&roots);
         state.base().add_global(&everything);
         if let Some(node) = state.node_mut(main) {
             node.opens = 1;
@@ -285,10 +286,11 @@ impl Loader {
         };
         let held = self.family().enter(self.host(), &worker);
         let (objects, order) = {
-            let state = self.state().lock(self.host());
-            let objects = state.program();
-            let order = state.uninitialised(&objects);
-            (objects, order)
+            let mut state = self.state().lock(self.host());
+            let closure = state.base().global().to_vec();
+            let main = state.with_role(Role::Main).map(|main| Key::of(main));
+            let order = main.map(|main| state.uninitialised(main, &closure));
+            (state.program(), order.unwrap_or_default())
         };
         Self::show(&held, &objects, || {
             self.enter_libc(program, &objects)?;

@@ -11,7 +11,7 @@ use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
 use crate::search::{self, Search, Wanted};
 use crate::tls::Tls;
-use crate::world::{READERS, World};
+use crate::world::{Group, READERS, World};
 
 /// Everything loads know.
 pub(crate) struct State {
@@ -179,68 +179,108 @@ impl State {
         Some((key, self.node(key)?))
     }
 
-    /// Returns nodes and what they need, breadth first. Proxies lead to the objects they stand for.
+    /// Returns nodes and what they need, breadth first, with a filter's filtees right before it. Proxies lead to the
+    /// objects they stand for.
     pub(crate) fn closure(&self, roots: &[Key]) -> Vec<Arc<Object>> {
-        let mut order: Vec<Arc<Object>> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut queue: Vec<Key> = roots.to_vec();
+        let (mut order, mut seen, mut done) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut append = |key: Key, order: &mut Vec<Key>| {
+            if let Some((key, _)) = self.real(key)
+                && seen.insert(key)
+            {
+                order.push(key);
+            }
+        };
+        for &root in roots {
+            append(root, &mut order);
+        }
         let mut at = 0;
-        while let Some(&key) = queue.get(at) {
-            at += 1;
-            let Some((key, node)) = self.real(key) else {
+        while let Some(&key) = order.get(at) {
+            let Some(node) = self.node(key).filter(|_| done.insert(key)) else {
+                at += 1;
                 continue;
             };
-            if seen.insert(key) {
-                order.push(node.object.clone());
-                queue.extend(needed(key, node));
+            for needed in needed(key, node) {
+                append(needed, &mut order);
+            }
+            // Those that were not in the list, or come too late, move to the place of their filter, which is then
+            // looked at again.
+            let mut place = at;
+            for filtee in filtees(key, node).filter_map(|key| Some(self.real(key)?.0)) {
+                let now = order.iter().position(|&key| key == filtee);
+                if let Some(now) = now.filter(|&now| now > place) {
+                    order[place..=now].rotate_right(1);
+                    place += 1;
+                }
             }
         }
-        order
+        let object = |key| self.node(key).map(|node| node.object.clone());
+        order.into_iter().filter_map(object).collect()
     }
 
     /// Notes that relocations of one object refer to another of the same namespace.
     pub(crate) fn note_uses(&mut self, uses: &[(Key, ObjectId)]) {
         for &(user, used) in uses {
-            if let Some(node) = self.node_mut(user) {
-                node.uses.insert(used);
+            if let Some(node) = self.node_mut(user)
+                && !node.uses.contains(&used)
+            {
+                node.uses.push(used);
             }
         }
     }
 
-    /// Returns the objects whose INIT functions are still to be run for these, in the order to run them: whatever an
-    /// object needs comes first, as glibc's depth-first sort has it.
-    pub(crate) fn uninitialised(&self, objects: &[Arc<Object>]) -> Vec<Arc<Object>> {
+    /// Returns the objects whose INIT functions are still to be run of a closure, in the order to run them: whatever an
+    /// object needs comes first, as glibc's depth-first sort has it, and the root of the closure last, whatever cycles
+    /// there are. DF_1_INITFIRST comes before everything.
+    pub(crate) fn uninitialised(&self, root: Key, closure: &[Arc<Object>]) -> Vec<Arc<Object>> {
+        let root = self.real(root).map_or(root, |(key, _)| key);
         let mut order = Vec::new();
-        let mut seen = BTreeSet::new();
-        for object in objects.iter().rev() {
-            self.visit(Key::of(object), &mut seen, &mut order, |key, node| {
+        let mut seen = BTreeSet::from([root]);
+        let others = closure.iter().map(|object| Key::of(object));
+        for key in others.rev().chain([root]) {
+            if key == root {
+                continue;
+            }
+            self.visit(key, &mut seen, &mut order, |key, node| {
                 needed(key, node).collect()
             });
         }
+        order.extend(self.node(root).map(|node| node.object.clone()));
         order.retain(|object| {
             self.node(Key::of(object))
                 .is_some_and(|node| !node.initialised)
         });
+        let first = (0..order.len()).filter(|&at| order[at].dynamic().initfirst);
+        if let Some(first) = first.max_by_key(|&at| order[at].id()) {
+            order[..=first].rotate_right(1);
+        }
         order
     }
 
     /// Returns objects, given by their nodes in load order, in the order their FINI functions are run: who uses an
-    /// object comes before it, whether by DT_NEEDED or because a reference was bound to it; the program comes first in
-    /// its namespace, and the base namespace last.
+    /// object comes before it, whether by DT_NEEDED or because a reference was bound to it, and where the two
+    /// contradict each other, by DT_NEEDED; the program comes first in its namespace, and the base namespace last.
     pub(crate) fn fini_order(&self, keys: &[Key]) -> Vec<Arc<Object>> {
         let among: BTreeSet<Key> = keys.iter().copied().collect();
-        let mut order = Vec::new();
-        let mut seen = BTreeSet::new();
-        for &key in among.iter().rev() {
-            self.visit(key, &mut seen, &mut order, |key, node| {
-                let namespace = key.namespace;
-                let used = node.uses.iter().copied().chain(node.object.bound_to());
-                let used = used.map(|id| Key { namespace, id });
-                let leads_to = needed(key, node).chain(used);
-                leads_to.filter(|key| among.contains(key)).collect()
-            });
+        let uses: BTreeMap<Key, Vec<Key>> = keys.iter().map(|&key| (key, self.uses(key))).collect();
+        let contradictory = uses.values().any(|uses| !uses.is_empty());
+        let mut roots: Vec<Key> = among.iter().copied().collect();
+        for with_uses in [contradictory, false]
+            .into_iter()
+            .skip(usize::from(!contradictory))
+        {
+            let mut order = Vec::new();
+            let mut seen = BTreeSet::new();
+            for &key in roots.iter().rev() {
+                self.visit(key, &mut seen, &mut order, |key, node| {
+                    let used = uses.get(&key).filter(|_| with_uses).into_iter().flatten();
+                    let leads_to = needed(key, node).chain(used.rev().copied());
+                    leads_to.filter(|key| among.contains(key)).collect()
+                });
+            }
+            roots = order.iter().rev().map(|object| Key::of(object)).collect();
         }
-        order.reverse();
+        let object = |key| self.node(key).map(|node| node.object.clone());
+        let mut order: Vec<Arc<Object>> = roots.into_iter().filter_map(object).collect();
         order.sort_by_key(|object: &Arc<Object>| core::cmp::Reverse(object.namespace()));
         let first = order.iter().position(|object| object.namespace() == BASE);
         let main = order.iter().position(|object| object.role() == Role::Main);
@@ -248,6 +288,23 @@ impl State {
             order[first..=main].rotate_right(1);
         }
         order
+    }
+
+    /// Returns what references of an object were bound to, beyond what it needs and what was there from the start.
+    fn uses(&self, key: Key) -> Vec<Key> {
+        let Some(node) = self.node(key) else {
+            return Vec::new();
+        };
+        let in_group = |id| {
+            let mut group = node.group.iter().flat_map(|group| group.iter());
+            group.any(|object| object.id() == id)
+        };
+        let used = node.uses.iter().copied().chain(node.object.bound_to());
+        let used = used.filter(|&id| !node.needed.contains(&id) && !in_group(id));
+        let namespace = key.namespace;
+        let used = used.map(|id| Key { namespace, id });
+        used.filter(|&key| self.node(key).is_some_and(|node| !node.initial))
+            .collect()
     }
 
     /// Returns the nodes of all objects, without proxies.
@@ -333,8 +390,16 @@ impl State {
             }
         }
         for (id, gone) in by_space {
-            if let Some(space) = self.space_mut(id) {
-                space.remove(&gone);
+            let bereft = match self.space_mut(id) {
+                Some(space) => space.remove(&gone),
+                None => Vec::new(),
+            };
+            for key in bereft {
+                // What brought it in is gone; from now on it is the root of what it needs.
+                let group: Group = self.closure(&[key]).into();
+                if let Some(space) = self.space_mut(id) {
+                    space.add_local_group(key, &group, &[key.id]);
+                }
             }
             self.drop_if_empty(id);
         }
@@ -373,19 +438,55 @@ impl State {
         self.retired.reclaim(&READERS);
     }
 
-    /// Returns the names an object needs.
-    pub(crate) fn needed_names(&self, key: Key) -> Vec<Vec<u8>> {
+    /// Returns what an object says it depends on. Dynamic string tokens are expanded.
+    pub(crate) fn dependencies(&self, key: Key) -> Vec<Dependency> {
         let Some(node) = self.node(key).filter(|node| node.proxy.is_none()) else {
             return Vec::new();
         };
-        let offsets = &node.object.dynamic().needed;
-        let name = |&offset: &usize| node.object.string(offset).map(<[u8]>::to_vec);
-        offsets.iter().filter_map(name).collect()
+        let dynamic = node.object.dynamic();
+        let filters = dynamic.filters.iter().map(|filter| {
+            let kind = if filter.auxiliary {
+                DependencyKind::Auxiliary
+            } else {
+                DependencyKind::Filter
+            };
+            (filter.name, kind)
+        });
+        let needed = dynamic.needed.iter();
+        let needed = needed.map(|&name| (name, DependencyKind::Needed));
+        let dependency = |(offset, kind)| {
+            let name = search::expand(node.object.string(offset)?, node.object.origin());
+            Some(Dependency { name, kind })
+        };
+        filters.chain(needed).filter_map(dependency).collect()
     }
+}
+
+/// What an object says it depends on.
+pub(crate) struct Dependency {
+    pub(crate) name: Vec<u8>,
+    pub(crate) kind: DependencyKind,
+}
+
+/// The tags that name an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DependencyKind {
+    /// DT_NEEDED.
+    Needed,
+    /// DT_FILTER.
+    Filter,
+    /// DT_AUXILIARY: it may be missing.
+    Auxiliary,
 }
 
 /// Returns what a node needs.
 fn needed(key: Key, node: &Node) -> impl Iterator<Item = Key> {
     let namespace = key.namespace;
     node.needed.iter().map(move |&id| Key { namespace, id })
+}
+
+/// Returns what a node is a filter for.
+fn filtees(key: Key, node: &Node) -> impl Iterator<Item = Key> {
+    let namespace = key.namespace;
+    node.filtees.iter().map(move |&id| Key { namespace, id })
 }

@@ -210,7 +210,7 @@ impl Loader {
             }
         }
         let objects = load.objects(&state);
-        let order = state.uninitialised(&closure);
+        let order = state.uninitialised(root, &closure);
         let announced = [BASE, namespace];
         let announced = if load.added.is_empty() {
             &[][..]

@@ -39,7 +39,6 @@ pub(crate) struct Table {
 
 /// DT_FILTER or DT_AUXILIARY: an object whose definitions come before this one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "for loads to come")]
 pub(crate) struct Filter {
     /// Where its name is in the string table.
     pub(crate) name: usize,
@@ -49,10 +48,7 @@ pub(crate) struct Filter {
 
 /// What a dynamic section says. Addresses are as linked.
 #[derive(Default)]
-#[allow(
-    dead_code,
-    reason = "filters, initfirst, noopen, global, nodeflib and unique are for loads to come"
-)]
+#[allow(dead_code, reason = "global and nodeflib are for loads to come")]
 pub(crate) struct Dynamic {
     pub(crate) needed: Vec<usize>,
     /// In the order of the entries.
