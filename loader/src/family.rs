@@ -102,7 +102,7 @@ impl FamilyLock {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // The counterpart is in `changed`: either the change is seen in `wait`, or the sleeper there.
             fence(Ordering::SeqCst);
-            host.wait(&self.changes, changes);
+            host.wait_with_handlers(&self.changes, changes);
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -360,6 +360,13 @@ pub unsafe trait Host: Sync {
     /// such that no wake-up is lost. May return early.
     fn wait(&self, word: &AtomicU32, value: u32);
 
+    /// As [`wait`](Self::wait), where the wait may be long and no lock is held but the load lock: signal handlers of the
+    /// program run meanwhile, as they do by themselves where the loader is ordinary code. One that leaves by `longjmp`
+    /// leaves the loader, too.
+    fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
+        self.wait(word, value);
+    }
+
     /// Wakes every thread sleeping on `word`.
     fn wake(&self, word: &AtomicU32);
 

@@ -75,6 +75,9 @@ mod host {
 
     pub(crate) trait Host: Sync {
         fn wait(&self, word: &AtomicU32, value: u32);
+        fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
+            self.wait(word, value);
+        }
         fn wake(&self, word: &AtomicU32);
     }
 

@@ -19,6 +19,7 @@ static int by_text(const void *a, const void *b) { return strcmp(*(char **)a, *(
 
 int main(int argc, char **argv)
 {
+    CHECK(errno == 0);
     for (int i = 0; i <= argc; i++)
         printf("argv[%d] = %s\n", i, argv[i] ? argv[i] : "(null)");
     size_t count = 0;

@@ -4,7 +4,7 @@ use super::vdso;
 use crate::arch::gate;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::process::futex;
-use crate::sync::SpinLock;
+use crate::sync::{Signals, SpinLock};
 use crate::syscall;
 use crate::{fs, process, sched};
 use alloc::boxed::Box;
@@ -15,6 +15,14 @@ use loader::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};
 
 /// The kernel.
 pub(super) struct Kernel;
+
+/// Ends the program: the loader cannot call it without.
+fn no_kernel_stack() -> ! {
+    super::end(
+        "elfin: out of memory: no kernel stack for a nested call of the dynamic linker",
+        127,
+    )
+}
 
 /// Files that were not there, until the program has been loaded: for the error message.
 static TRIED: SpinLock<Option<Vec<Vec<u8>>>> = SpinLock::new(Some(Vec::new()));
@@ -163,11 +171,19 @@ unsafe impl Host for Kernel {
     unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
         // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
         // its stack.
-        unsafe { gate::call_user(function, arguments) }
+        unsafe { gate::call_user(function, arguments) }.unwrap_or_else(|| no_kernel_stack())
     }
 
     fn wait(&self, word: &AtomicU32, value: u32) {
-        futex::wait_kernel(word, value);
+        // Whoever wakes it does so soon, whatever signals come.
+        let _ = futex::wait_kernel(word, value, Signals::Ignore);
+    }
+
+    fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
+        if futex::wait_kernel(word, value, Signals::Interrupt).is_err() {
+            // SAFETY: as in `call`.
+            unsafe { gate::take_signals() }.unwrap_or_else(|| no_kernel_stack());
+        }
     }
 
     fn wake(&self, word: &AtomicU32) {

@@ -50,14 +50,14 @@ pub fn start() {
         Err(errno) => no_memory(&image.path, errno),
     };
     // IFUNC resolvers run on the program's stack.
-    gate::set_user_stack(stack.pointer);
+    gate::set_user_stack(stack.pointer, stack.range.clone());
     // SAFETY: the stack was just built as Linux lays it out, and stays.
     match unsafe { LOADER.load_program(&image.path, stack.pointer) } {
         Ok(program) => {
             let end = LOADER.objects().first().map_or(0, |main| main.end);
             place_break(end);
             drop(host::tried(b""));
-            start_main(stack.pointer, move || {
+            start_main(&stack, move || {
                 // SAFETY: just loaded, not run before, on a thread without a thread pointer.
                 match unsafe { LOADER.run_init(&program) } {
                     Ok(()) => Entry {
@@ -77,7 +77,7 @@ pub fn start() {
                 );
             }
             match foreign::load(&image.path, &stack) {
-                Ok(address) => start_main(stack.pointer, move || {
+                Ok(address) => start_main(&stack, move || {
                     process::adopt_main(&sched::current());
                     Entry {
                         address,
@@ -93,9 +93,10 @@ pub fn start() {
 }
 
 /// Starts the worker thread that initialises the program and goes on as its main thread.
-fn start_main(stack: usize, prepare: impl FnOnce() -> Entry + Send + 'static) {
+fn start_main(stack: &stack::Stack, prepare: impl FnOnce() -> Entry + Send + 'static) {
+    let (pointer, range) = (stack.pointer, stack.range.clone());
     let main = sched::new_main(Box::new(move || {
-        gate::set_user_stack(stack);
+        gate::set_user_stack(pointer, range);
         let entry = prepare();
         // SAFETY: the program is ready; `prepare` has dropped what it had on this stack.
         unsafe { gate::enter_user(entry.address, entry.stack, entry.rdx) }
@@ -160,6 +161,12 @@ pub(crate) fn loader_fault(addr: usize) -> ! {
     let line =
         format!("elfin: the dynamic linker was made to access {addr:#x}, where nothing is\n");
     fs::write_stderr(line.as_bytes());
+    process::exit_by_signal(SIGSEGV)
+}
+
+/// Ends the program: a function that the loader has called has returned with another stack pointer than it was called with.
+pub(crate) fn stack_lost() -> ! {
+    fs::write_stderr(b"elfin: a function called by the dynamic linker has lost its stack\n");
     process::exit_by_signal(SIGSEGV)
 }
 

@@ -8,6 +8,7 @@ use crate::process::signal;
 use crate::syscall::Errno;
 use alloc::vec::Vec;
 use core::arch::x86_64::__cpuid;
+use core::ops::Range;
 use linux_raw_sys::auxvec;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
@@ -21,6 +22,8 @@ const HWCAP2_FSGSBASE: usize = 1 << 1;
 pub(super) struct Stack {
     /// Address of `argc`.
     pub(super) pointer: usize,
+    /// All of it.
+    pub(super) range: Range<usize>,
     auxiliary: usize,
     entries: usize,
 }
@@ -140,6 +143,7 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     fs::set_auxv(bytes[before * 8..].to_vec());
     Ok(Stack {
         pointer,
+        range: base + GUARD..base + GUARD + SIZE,
         auxiliary: pointer + before * 8,
         entries: auxiliary.len(),
     })

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// Where the region starts.
 pub(crate) const REGION: usize = 0xffff_c000_0000_0000;
 
-/// Room for nested loads: every INIT function that loads a library nests once more.
-const SIZE: usize = 64 << 10;
+/// Size of one.
+pub(crate) const SIZE: usize = 64 << 10;
 const SLOT: usize = 2 * SIZE;
 
 static NEXT: AtomicUsize = AtomicUsize::new(REGION);

@@ -6,7 +6,7 @@ use crate::{
     sched,
     syscall::{Errno, SysResult},
 };
-use core::sync::atomic::Ordering;
+use core::{ops::Range, sync::atomic::Ordering};
 use linux_raw_sys::general::{
     CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_DETACHED, CLONE_FILES, CLONE_FS, CLONE_IO,
     CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM,
@@ -25,12 +25,12 @@ const OPTIONAL: u64 = (CLONE_SYSVSEM
     | CLONE_IO) as u64;
 
 /// What both system calls ask for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// `CLONE_*` without the exit signal.
     pub flags: u64,
-    /// The new stack pointer; 0 keeps the caller's.
-    pub stack: usize,
+    /// The new stack, or only its end, which is the new stack pointer; 0 keeps the caller's.
+    pub stack: Range<usize>,
     /// Where the caller wants the id.
     pub parent_tid: usize,
     /// Where the new thread wants it, and where it is cleared at the end.
@@ -45,21 +45,21 @@ pub fn thread(frame: &TrapFrame, request: Request) -> SysResult {
         return Err(Errno::ENOSYS);
     }
     let has = |flag: u32| request.flags & u64::from(flag) != 0;
-    if request.stack >= USER_END || (has(CLONE_SETTLS) && request.tls >= USER_END) {
+    if request.stack.end >= USER_END || (has(CLONE_SETTLS) && request.tls >= USER_END) {
         return Err(Errno::EPERM);
     }
     let mut child = frame.clone();
     child.rax = 0;
     child.error = super::signal::NO_RESTART;
-    if request.stack != 0 {
-        child.rsp = request.stack as u64;
+    if request.stack.end != 0 {
+        child.rsp = request.stack.end as u64;
     }
     let fs_base = if has(CLONE_SETTLS) {
         request.tls as u64
     } else {
         sched::with_current(|parent| parent.fs_base())
     };
-    let thread = sched::new_user(child, fs_base, table::inherited_state())?;
+    let thread = sched::new_user(child, request.stack, fs_base, table::inherited_state())?;
     let tid = thread.tid;
     if has(CLONE_CHILD_CLEARTID) {
         thread

@@ -14,6 +14,7 @@ use crate::process::ThreadState;
 use crate::syscall::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::ops::Range;
 use x86_64::instructions::interrupts;
 
 /// The running thread.
@@ -60,10 +61,15 @@ pub fn new_main(f: Box<dyn FnOnce() + Send>) -> Option<Arc<Thread>> {
     Thread::kernel(f, true)
 }
 
-/// Makes a user thread that starts from `frame`; its FPU state is the caller's (clone), or the initial one when the caller
+/// Makes a user thread that starts from `frame` on `stack`; its FPU state is the caller's (clone), or the initial one when the caller
 /// is a kernel thread. It does not run before [`start`]. `EAGAIN` when there is no memory.
-pub fn new_user(frame: TrapFrame, fs_base: u64, state: ThreadState) -> Result<Arc<Thread>, Errno> {
-    Thread::user(frame, fs_base, state).ok_or(Errno::EAGAIN)
+pub fn new_user(
+    frame: TrapFrame,
+    stack: Range<usize>,
+    fs_base: u64,
+    state: ThreadState,
+) -> Result<Arc<Thread>, Errno> {
+    Thread::user(frame, stack, fs_base, state).ok_or(Errno::EAGAIN)
 }
 
 /// Puts a new thread on a run queue.

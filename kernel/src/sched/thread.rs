@@ -1,5 +1,6 @@
 //! What the scheduler knows of a thread.
 
+use crate::arch::callout::Calls;
 use crate::arch::fpu::Area;
 use crate::arch::{TrapFrame, cpu, percpu};
 use crate::mm::stack::KernelStack;
@@ -9,6 +10,7 @@ use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr4, Cr4Flags};
@@ -67,6 +69,7 @@ pub struct Thread {
     pub(super) saved: UnsafeCell<Saved>,
     pub(super) fpu: Area,
     stack: KernelStack,
+    pub(crate) calls: Calls,
     body: SpinLock<Option<Body>>,
     is_idle: bool,
 }
@@ -115,6 +118,7 @@ impl Thread {
             saved: UnsafeCell::new(saved),
             fpu: Area::new()?,
             stack,
+            calls: Calls::default(),
             body: SpinLock::new(body),
             is_idle,
         })
@@ -150,9 +154,15 @@ impl Thread {
         Some(Arc::new(thread))
     }
 
-    /// A thread of the program's.
-    pub(super) fn user(frame: TrapFrame, fs_base: u64, state: ThreadState) -> Option<Arc<Self>> {
+    /// A thread of the program's, which starts on `stack`.
+    pub(super) fn user(
+        frame: TrapFrame,
+        stack: Range<usize>,
+        fs_base: u64,
+        state: ThreadState,
+    ) -> Option<Arc<Self>> {
         let mut thread = Self::build(next_tid(), state, None, false)?;
+        thread.calls = Calls::new(stack);
         if super::current_tid() != 0 {
             interrupts_off(|| thread.fpu.save());
         }
@@ -221,6 +231,11 @@ impl Thread {
     /// Whether the mask allows a CPU.
     pub(super) fn may_run_on(&self, cpu: usize) -> bool {
         self.affinity() >> (cpu % 64) & 1 != 0
+    }
+
+    /// The end of its kernel stack.
+    pub(crate) fn kernel_stack_top(&self) -> usize {
+        self.stack.top()
     }
 
     /// Index of the CPU it runs on or ran on last.

@@ -119,6 +119,11 @@ pub(crate) unsafe fn find(
         }
         set(index, 0);
     }
+    // Tries that were system calls may have failed; a program starts without an error.
+    if let Some(errno) = ask(b"__errno_location", 0) {
+        // SAFETY: libc says that the main thread's `errno` is there.
+        unsafe { (errno as *mut i32).write(0) };
+    }
     let all = || {
         let [size, align] = tls?;
         Some(Offsets {

@@ -1,7 +1,7 @@
 //! The assembly files, with the names and offsets they use.
 
 use super::percpu::PerCpu;
-use super::{TrapFrame, gate, trap};
+use super::{TrapFrame, callout, gate, trap};
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
@@ -33,7 +33,9 @@ global_asm!(
     trap = sym trap::elfin_trap,
     syscall = sym trap::elfin_syscall,
     gate = sym gate::enter,
+    gate_stack = sym callout::settle,
     gate_pending = sym gate::pending,
+    called = sym callout::returned,
     thread_start = sym crate::sched::thread_start,
     user_start = sym crate::sched::user_start,
 );

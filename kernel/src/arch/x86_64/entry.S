@@ -151,8 +151,24 @@ elfin_gate_stubs:
 elfin_gate_common:
     push rbp
     mov rbp, rsp
+    pushfq                              // TF among them, which ends here: traps are the program's
     cli
     mov rsp, gs:[{kstack}]
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push r8
+    push r8
+    mov rdi, rbp
+    call {gate_stack}
+    pop r8
+    pop r8
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    mov rsp, rax
     push 0
     push rbp                            // where `call_user` looks for the program's stack pointer
     sti
@@ -164,18 +180,20 @@ elfin_gate_common:
     mov ecx, eax
     pop rax
     pop rax
-    mov rsp, rbp
-    sti
+    lea rsp, [rbp - 8]
     test ecx, ecx
     jz 1f
+    sti
     push rax
     mov eax, 24                         // sched_yield: delivers signals on its way out
     syscall
     pop rax
-1:  pop rbp
+1:  popfq
+    pop rbp
     ret
 
-// (entry, argument 1, 2, 3, 4, user stack pointer): calls a function of the program.
+// (entry, its four arguments, the program's stack pointer, kernel stack for entries or 0, place for the kernel's stack
+// pointer): calls a function of the program.
 .globl elfin_call_user
 elfin_call_user:
     push rbp
@@ -184,32 +202,47 @@ elfin_call_user:
     push r13
     push r14
     push r15
+    sub rsp, 8                          // entries start at a multiple of 16
+    mov [r8], rsp
+    test rcx, rcx
+    cmovz rcx, rsp
     mov rax, rdi
-    mov rdi, rsi
-    mov rsi, rdx
-    mov rdx, rcx
-    mov rcx, r8
+    mov r9, rsi
     cli
-    push gs:[{kstack}]
-    push 0                              // keeps the stack 16-byte aligned for those who start at kstack
-    sub rsp, 8
-    mov gs:[{kstack}], rsp
-    mov rsp, r9
+    mov gs:[{kstack}], rcx
+    mov rsp, rdx
+    mov rdi, [r9]
+    mov rsi, [r9 + 8]
+    mov rdx, [r9 + 16]
+    mov rcx, [r9 + 24]
     xor ebp, ebp
     sti
     call rax
     cli
+    mov rdi, rsp
     mov rsp, gs:[{kstack}]
-    add rsp, 16
-    pop gs:[{kstack}]
+    push rax
+    push rax
+    call {called}
+    mov rcx, [rsp]
+    mov rsp, rax
+    mov rax, rcx
     sti
     cld
+    add rsp, 8
     pop r15
     pop r14
     pop r13
     pop r12
     pop rbx
     pop rbp
+    ret
+
+// Called as a function of the program: on the way back from the system call, handlers of pending signals run.
+.globl elfin_take_signals
+elfin_take_signals:
+    mov eax, 24                         // sched_yield
+    syscall
     ret
 
 // ---- Context switch -------------------------------------------------------------------------------------------

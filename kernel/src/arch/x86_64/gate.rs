@@ -4,10 +4,12 @@
 //! thread's kernel stack, calls [`enter`], switches back, and makes a cheap system call if a signal is pending, so that it
 //! is handled at once.
 //! Out: [`call_user`] runs program code (INIT functions, IFUNC resolvers, callbacks) on the program's stack.
-//! The thread's kernel-stack pointer is moved below the frames in use meanwhile, so that system calls made inside nest.
+//! The thread's kernel-stack pointer is moved below the frames in use meanwhile, so that system calls made inside nest;
+//! [`callout`] keeps account of that.
 
-use super::{TrapFrame, percpu, tables};
+use super::{TrapFrame, callout, percpu, tables};
 use crate::{exec, process};
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 use loader::Gate;
 use x86_64::instructions::interrupts;
@@ -24,8 +26,14 @@ const USER_STACK: usize = 16;
 unsafe extern "C" {
     fn elfin_gate_stubs();
     fn elfin_enter_user(frame: *const TrapFrame) -> !;
-    fn elfin_call_user(entry: usize, a: usize, b: usize, c: usize, d: usize, stack: usize)
-    -> usize;
+    fn elfin_call_user(
+        entry: usize,
+        args: *const [usize; 4],
+        stack: usize,
+        entries: usize,
+        kernel: *mut usize,
+    ) -> usize;
+    fn elfin_take_signals();
 }
 
 /// The address the program calls for a gate.
@@ -35,6 +43,7 @@ pub fn address(gate: Gate) -> usize {
 
 /// Comes from the stubs, on the kernel stack.
 pub(super) extern "C" fn enter(a: usize, b: usize, c: usize, d: usize, number: u32) -> usize {
+    callout::drop_left();
     match Gate::from_number(number as usize) {
         Some(gate) => exec::enter(gate, [a, b, c, d]),
         None => 0,
@@ -46,8 +55,9 @@ pub(super) extern "C" fn pending() -> bool {
     percpu::this().need_resched.load(Ordering::Relaxed) || process::signal::pending()
 }
 
-/// Tells where the program's stack is, for a thread that has not come from the program.
-pub(crate) fn set_user_stack(stack: usize) {
+/// Tells where the program's stack is, for a thread that has not come from the program: in use from `stack` to the end of `own`.
+pub(crate) fn set_user_stack(stack: usize, own: Range<usize>) {
+    callout::set_own_stack(own);
     interrupts::without_interrupts(|| {
         let at = percpu::kernel_stack() - USER_STACK;
         // SAFETY: the words just below the entry stack pointer belong to nobody but the entry code.
@@ -63,16 +73,31 @@ fn user_stack() -> usize {
     })
 }
 
-/// Calls `entry` in the program with C arguments `args`, on the program's stack, and returns its result (rax).
+/// Calls `entry` in the program with C arguments `args`, on the program's stack, and returns its result (rax). It does not return
+/// if the program leaves the function in another way. `None` without memory for a kernel stack.
 ///
 /// # Safety
 /// `entry` must be a function of the program with the C calling convention taking at most these arguments, and the thread
 /// must have a stack of the program's.
-pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> usize {
-    let [a, b, c, d] = args;
+pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> Option<usize> {
     let stack = (user_stack() - RED_ZONE) & !63;
-    // SAFETY: the caller's promise; below the red zone the program's stack is free.
-    unsafe { elfin_call_user(entry, a, b, c, d, stack) }
+    let start = callout::begin(stack)?;
+    // SAFETY: the caller's promise; below the red zone the program's stack is free. The place for the kernel's stack pointer is
+    // written before anything else can happen to the record.
+    let result =
+        unsafe { elfin_call_user(entry, &raw const args, stack, start.entries, start.kernel) };
+    callout::drop_left();
+    Some(result)
+}
+
+/// Has the program's handlers run for signals that are pending. As [`call_user`] it may not return.
+///
+/// # Safety
+/// The thread must have a stack of the program's.
+pub unsafe fn take_signals() -> Option<()> {
+    let entry = (elfin_take_signals as *const ()).expose_provenance();
+    // SAFETY: the caller's promise; this function can run anywhere.
+    unsafe { call_user(entry, [0; 4]) }.map(|_| ())
 }
 
 /// Enters the program for the first time on the current thread: at `entry`, with the stack pointer `stack` and `%rdx` =

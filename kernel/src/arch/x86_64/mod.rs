@@ -2,6 +2,7 @@
 pub(crate) mod apic;
 #[cfg(not(test))]
 mod asm;
+pub(crate) mod callout;
 pub mod cpu;
 pub mod fpu;
 pub mod frame;

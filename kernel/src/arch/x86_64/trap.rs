@@ -8,11 +8,13 @@ use core::sync::atomic::Ordering;
 use x86_64::instructions::interrupts;
 use x86_64::registers::control::Cr2;
 
+const DEBUG: u64 = 1;
 const PAGE_FAULT: u64 = 14;
 const NMI: u64 = 2;
 const DOUBLE_FAULT: u64 = 8;
 const MACHINE_CHECK: u64 = 18;
 
+const RFLAGS_TF: u64 = 1 << 8;
 const RFLAGS_IF: u64 = 1 << 9;
 
 unsafe extern "C" {
@@ -29,6 +31,8 @@ pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
     match frame.vector {
         PAGE_FAULT => page_fault(frame),
         NMI | DOUBLE_FAULT | MACHINE_CHECK => fatal(frame),
+        // The program goes by single steps and has entered a gate.
+        DEBUG if !frame.is_program() => frame.rflags &= !RFLAGS_TF,
         0..32 => {
             if !frame.is_program() {
                 fatal(frame);

@@ -9,8 +9,13 @@ use core::ops::Range;
 use loader::Gate;
 
 unsafe extern "C" {
-    fn elfin_call_user(entry: usize, a: usize, b: usize, c: usize, d: usize, stack: usize)
-    -> usize;
+    fn elfin_call_user(
+        entry: usize,
+        args: *const [usize; 4],
+        stack: usize,
+        entries: usize,
+        kernel: *mut usize,
+    ) -> usize;
     fn elfin_switch(save: *mut usize, stack_pointer: usize);
     static __kernel_start: u8;
     static __text_end: u8;

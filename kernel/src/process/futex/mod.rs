@@ -241,20 +241,19 @@ pub fn requeue(
     }
 }
 
-/// Sleeps while a word of the kernel's is `value`, whatever signals come. May return early.
-pub fn wait_kernel(word: &AtomicU32, value: u32) {
+/// Sleeps while a word of the kernel's is `value`. May return early.
+pub fn wait_kernel(word: &AtomicU32, value: u32, signals: Signals) -> Result<(), WaitError> {
     let key = word.as_ptr() as usize;
     let sleeper = {
         let sleeper = Sleeper::new(Waiter::new(), key, u32::MAX, (0, 0));
         let mut bucket = TABLE[bucket_index(key)].lock();
         if word.load(Ordering::Acquire) != value {
-            return;
+            return Ok(());
         }
         bucket.push_back(Arc::clone(&sleeper));
         sleeper
     };
-    // Without deadline and signals only a wake-up ends it.
-    let _ = sleeper.sleep(None, Signals::Ignore);
+    sleeper.sleep(None, signals)
 }
 
 /// Wakes all who sleep on a word of the kernel's.

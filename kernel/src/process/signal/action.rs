@@ -68,7 +68,7 @@ impl AltStack {
     }
 
     /// Whether this stack pointer is one on it.
-    pub(super) fn covers(&self, rsp: u64) -> bool {
+    pub(crate) fn covers(&self, rsp: u64) -> bool {
         rsp > self.start && rsp - self.start <= self.size
     }
 }

@@ -37,7 +37,7 @@ pub fn clone(
         frame,
         Request {
             flags,
-            stack,
+            stack: stack..stack,
             parent_tid,
             child_tid,
             tls,
@@ -65,7 +65,7 @@ pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
     }
     let request = Request {
         flags: field(0),
-        stack: stack.checked_add(stack_size).ok_or(Errno::EINVAL)?,
+        stack: stack..stack.checked_add(stack_size).ok_or(Errno::EINVAL)?,
         parent_tid: field(3) as usize,
         child_tid: field(2) as usize,
         tls: field(7) as usize,

@@ -1,0 +1,213 @@
+//! What a thread has on its kernel stack while the kernel calls the program: one record a call.
+//!
+//! A call that returns ends its record. One that is left some other way (`longjmp`, an exception, `pthread_exit`) does not, and
+//! its frames stay until the program comes in through a gate again: from where the program's stack is then, [`Calls::settle`]
+//! tells which calls are over. A deep nest of calls goes on on further kernel stacks.
+
+use super::percpu;
+use crate::exec;
+use crate::mm::stack::{KernelStack, SIZE};
+use crate::process::signal;
+use crate::sched;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ops::Range;
+use x86_64::instructions::interrupts;
+
+/// What is left of a kernel stack, at least, for what the called function asks of the kernel.
+const RESERVE: usize = SIZE / 2;
+
+/// A call of the program by the kernel that has not returned.
+#[derive(Debug)]
+struct Call {
+    /// The program's stack pointer at the call, and again at the return.
+    stack: usize,
+    place: Place,
+    /// The kernel's stack pointer to come back to.
+    kernel: usize,
+    /// Where entries from the program put their frames before the call.
+    outer: usize,
+    /// Holds the frames of entries meanwhile, if those of `outer` have too little room left.
+    own: Option<KernelStack>,
+}
+
+/// Which of a thread's stacks an address belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// The one it was started on.
+    Own,
+    /// The alternate signal stack.
+    Alternate,
+    /// One that the program has switched to by itself.
+    Other,
+}
+
+impl Place {
+    /// Whether a call made at `call` is over when the program comes in at `now`, which is on a stack of the kind `place`: then that
+    /// part of its stack is not in use any more. Nobody knows how stacks of the program's own are related.
+    fn has_left(self, call: usize, place: Self, now: usize) -> bool {
+        match (self, place) {
+            (Self::Own, Self::Own) | (Self::Alternate, Self::Alternate) => call < now,
+            // Handlers run on top of what they interrupt.
+            (Self::Alternate, Self::Own) => true,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Innermost last.
+    calls: Vec<Call>,
+    /// How many of them are not over.
+    live: usize,
+    /// The stack the thread was started on; empty if unknown.
+    own: Range<usize>,
+}
+
+/// The calls of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(UnsafeCell<State>);
+
+// SAFETY: only the thread itself looks at its calls, see `with`.
+unsafe impl Sync for Calls {}
+
+impl Calls {
+    /// No calls yet, of a thread that starts on the stack `own`.
+    pub(crate) fn new(own: Range<usize>) -> Self {
+        Self(UnsafeCell::new(State {
+            own,
+            ..State::default()
+        }))
+    }
+}
+
+fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
+    sched::with_current(|thread| {
+        // SAFETY: this is the thread's own record, no `f` below calls `with`, and interrupts do not come here.
+        f(unsafe { &mut *thread.calls.0.get() })
+    })
+}
+
+/// Sets the stack of a thread that has not got it from `clone`.
+pub(super) fn set_own_stack(own: Range<usize>) {
+    with(|state| state.own = own);
+}
+
+fn place(own: &Range<usize>, stack: usize) -> Place {
+    if signal::altstack().covers(stack as u64) {
+        Place::Alternate
+    } else if own.contains(&stack) {
+        Place::Own
+    } else {
+        Place::Other
+    }
+}
+
+/// The program comes in through a gate, with interrupts off and its stack pointer at `stack`: says where on the kernel stack the
+/// gate's frames go. What lies below and is not needed any more may still be in use by the caller: see [`drop_left`].
+pub(super) extern "C" fn settle(stack: usize) -> usize {
+    with(|state| {
+        if state.live != 0 {
+            let now = place(&state.own, stack);
+            let is_live = |call: &Call| !call.place.has_left(call.stack, now, stack);
+            let live = state.calls.iter().rposition(is_live).map_or(0, |at| at + 1);
+            if let Some(left) = state.calls.get(live) {
+                percpu::set_kernel_stack(left.outer);
+            }
+            state.live = live;
+        }
+    });
+    percpu::kernel_stack()
+}
+
+/// Frees what [`settle`] has found not to be needed any more.
+pub(super) fn drop_left() {
+    with(|state| state.calls.truncate(state.live));
+}
+
+/// What the assembly needs for a call of the program.
+pub(super) struct Start {
+    /// Where entries from the program put their frames; 0 for below the caller's.
+    pub(super) entries: usize,
+    /// Takes the kernel's stack pointer to come back to.
+    pub(super) kernel: *mut usize,
+}
+
+/// Begins a call at `stack` in the program. `None` without memory for another kernel stack.
+pub(super) fn begin(stack: usize) -> Option<Start> {
+    let here = core::ptr::from_ref(&stack).addr();
+    with(|state| {
+        let top = state.calls.iter().rev().find_map(|call| call.own.as_ref());
+        let top = top.map_or_else(
+            || sched::with_current(|thread| thread.kernel_stack_top()),
+            KernelStack::top,
+        );
+        let own = if here - (top - SIZE) < RESERVE {
+            Some(KernelStack::new()?)
+        } else {
+            None
+        };
+        let entries = own.as_ref().map_or(0, KernelStack::top);
+        state.calls.push(Call {
+            stack,
+            place: place(&state.own, stack),
+            kernel: 0,
+            outer: percpu::kernel_stack(),
+            own,
+        });
+        state.live = state.calls.len();
+        let call = state.calls.last_mut()?;
+        Some(Start {
+            entries,
+            kernel: &raw mut call.kernel,
+        })
+    })
+}
+
+/// A function that the kernel has called returns, with the program's stack pointer at `stack`: the kernel's stack pointer to go on
+/// with. Runs below all frames, with interrupts off.
+pub(super) extern "C" fn returned(stack: usize) -> usize {
+    let kernel = with(|state| {
+        let at = state.calls.iter().rposition(|call| call.stack == stack)?;
+        let call = &state.calls[at];
+        percpu::set_kernel_stack(call.outer);
+        state.live = at;
+        Some(call.kernel)
+    });
+    kernel.unwrap_or_else(|| {
+        interrupts::enable();
+        exec::stack_lost()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place::{self, Alternate, Other, Own};
+
+    fn left(call: (Place, usize), now: (Place, usize)) -> bool {
+        call.0.has_left(call.1, now.0, now.1)
+    }
+
+    #[test]
+    fn a_call_is_over_when_its_stack_is_not_in_use_any_more() {
+        assert!(left((Own, 100), (Own, 200)));
+        assert!(!left((Own, 200), (Own, 100)));
+        assert!(left((Alternate, 100), (Alternate, 200)));
+        assert!(!left((Alternate, 200), (Alternate, 100)));
+    }
+
+    #[test]
+    fn handlers_run_on_top_of_what_they_interrupt() {
+        assert!(!left((Own, 100), (Alternate, 200)));
+        assert!(left((Alternate, 200), (Own, 100)));
+    }
+
+    #[test]
+    fn calls_on_stacks_of_the_programs_own_are_kept() {
+        for place in [Own, Alternate, Other] {
+            assert!(!left((Other, 100), (place, 200)));
+            assert!(!left((place, 100), (Other, 200)));
+        }
+    }
+}
