@@ -1,5 +1,7 @@
 //! From an address to what lies there: `dladdr`, `_dl_find_object`, `dl_iterate_phdr`. All of it reads the published
-//! world only, so unwinders, signal handlers and crash handlers may ask at any time.
+//! world and registry only, so unwinders, signal handlers and crash handlers may ask at any time.
+
+use alloc::sync::Arc;
 
 use goblin::elf::program_header as pt;
 use goblin::elf::sym;
@@ -8,6 +10,7 @@ use crate::image::address;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
+use crate::registry::{Code, Occupant};
 use crate::tls::Tls;
 
 /// Returns the index of the symbol that an address lies in, as far as its size says; `dladdr` has it the same way.
@@ -69,8 +72,14 @@ struct DlPhdrInfo {
 impl Loader {
     /// `dladdr`, with the index of the symbol found and the object's handle for `dladdr1`.
     pub(crate) fn dladdr(&self, at: usize) -> Option<(DlInfo, usize, usize)> {
-        let world = self.world().get()?;
-        let object = &world.at(at)?.object;
+        let snapshot = self.registry().snapshot()?;
+        let entry = snapshot.at(at)?;
+        let object = match &entry.value {
+            Occupant::Object(object) => object,
+            Occupant::Code(_, code) => {
+                return Some((self.code_info(entry.start, code), 0, code.handle()));
+            }
+        };
         // A hole between segments is not part of the object.
         let vaddr = at.wrapping_sub(object.bias());
         object.segments().iter().find(|segment| {
@@ -86,14 +95,9 @@ impl Loader {
             (name, object.real(address(symbol.st_value)))
         });
         let symbol = symbol.map_or(0, |symbol| core::ptr::from_ref(symbol).addr());
-        let fname = if object.list_name_address() == object.path_address() {
-            object.path_address()
-        } else {
-            self.program_name()
-        };
         Some((
             DlInfo {
-                fname,
+                fname: self.file_name(object),
                 fbase: object.span().start,
                 sname,
                 saddr,
@@ -103,21 +107,49 @@ impl Loader {
         ))
     }
 
+    /// What `dladdr` says about registered code: its object is the one that owns it, or the program.
+    fn code_info(&self, start: usize, code: &Code<Arc<Object>>) -> DlInfo {
+        let owner = code.object.as_ref();
+        let fname = owner.map_or_else(|| self.program_name(), |object| self.file_name(object));
+        let (sname, saddr) = if code.name.is_empty() {
+            (0, 0)
+        } else {
+            (code.name.as_ptr().addr(), start)
+        };
+        DlInfo {
+            fname,
+            fbase: start,
+            sname,
+            saddr,
+        }
+    }
+
+    /// Returns the address of the name `dladdr` has for an object.
+    fn file_name(&self, object: &Object) -> usize {
+        if object.list_name_address() == object.path_address() {
+            object.path_address()
+        } else {
+            self.program_name()
+        }
+    }
+
     /// `_dl_find_object`.
     pub(crate) fn find_object(&self, at: usize) -> Option<DlFindObject> {
-        let world = self.world().get()?;
-        let object = &world.at(at)?.object;
-        let eh_frame = object
-            .segments()
-            .iter()
-            .find(|segment| segment.p_type == pt::PT_GNU_EH_FRAME)
-            .map_or(0, |segment| object.real(address(segment.p_vaddr)));
-        let span = object.span();
+        let snapshot = self.registry().snapshot()?;
+        let entry = snapshot.at(at)?;
+        let (link_map, eh_frame) = match &entry.value {
+            Occupant::Object(object) => (object.handle(), object.unwind_header()),
+            Occupant::Code(_, code) => match code.unwind.address() {
+                // Who asks wants to unwind, and would read what is there.
+                0 => return None,
+                header => (code.handle(), header),
+            },
+        };
         Some(DlFindObject {
             flags: 0,
-            map_start: span.start,
-            map_end: span.end,
-            link_map: object.handle(),
+            map_start: entry.start,
+            map_end: entry.end,
+            link_map,
             eh_frame,
             reserved: [0; 7],
         })
@@ -130,7 +162,9 @@ impl Loader {
     /// As [`Self::iterate_namespace`].
     pub(crate) unsafe fn iterate_phdr(&self, callback: usize, data: usize, caller: usize) -> usize {
         let world = self.world().get();
-        let calling = world.as_ref().and_then(|world| world.at(caller));
+        let calling = world
+            .as_ref()
+            .and_then(|world| self.entry_at(world, caller));
         let namespace = calling.map_or(BASE, |entry| entry.object.namespace());
         // SAFETY: forwarded to the caller.
         unsafe { self.iterate_namespace(namespace, callback, data) }

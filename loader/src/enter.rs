@@ -12,13 +12,14 @@ use goblin::elf::program_header as pt;
 use crate::address::DlFindObject;
 use crate::dl::Opening;
 use crate::error::Error;
-use crate::host::Gate;
+use crate::host::{Errno, Gate};
 use crate::image::address;
 use crate::loader::Loader;
 use crate::namespace::BASE;
 use crate::object::Object;
+use crate::registry::CodeId;
 use crate::stack::c_bytes;
-use crate::thread::ThreadRef;
+use crate::thread::{ThreadId, ThreadRef};
 use crate::tls::{self, TlsIndex};
 
 const FAILURE: usize = usize::MAX;
@@ -92,6 +93,16 @@ impl Loader {
                     self.work(a);
                     0
                 }
+                Gate::CodeRegister => status(self.code_register(a, b)),
+                Gate::CodeUnregister => {
+                    status(self.registry().unregister(self.host(), a as CodeId))
+                }
+                Gate::CodeFind => status(self.code_find(a, b)),
+                Gate::CodeCount => self.registry().code_count(),
+                Gate::CodeThreadEnd => {
+                    self.registry().remove_thread(self.host(), a as ThreadId);
+                    0
+                }
                 Gate::Fini => {
                     self.fini();
                     0
@@ -143,8 +154,8 @@ impl Loader {
             return 0;
         }
         let parent = tls::current(self.host().thread_pointer());
+        self.deallocate_tls(mem);
         let mut tls = self.tls().lock(self.host());
-        tls.remove_thread(mem);
         let thread = match parent {
             Some(parent) => ThreadRef::child_of(&parent.thread),
             None => ThreadRef::root(),
@@ -155,7 +166,10 @@ impl Loader {
     }
 
     fn deallocate_tls(&self, tcb: usize) -> usize {
-        self.tls().lock(self.host()).remove_thread(tcb);
+        let gone = self.tls().lock(self.host()).remove_thread(tcb);
+        if let Some(thread) = gone {
+            self.registry().remove_thread(self.host(), thread);
+        }
         0
     }
 
@@ -165,10 +179,8 @@ impl Loader {
     ///
     /// As `__cxa_thread_atexit_impl`.
     unsafe fn thread_atexit_register(&self, function: usize, argument: usize, dso: usize) -> usize {
-        let object = self
-            .world()
-            .get()
-            .and_then(|world| world.at(dso).map(|entry| entry.object.clone()));
+        let snapshot = self.registry().snapshot();
+        let object = snapshot.and_then(|snapshot| snapshot.object_at(dso).cloned());
         if let Some(object) = &object {
             object.pending_destructors.fetch_add(1, Ordering::AcqRel);
         }
@@ -178,12 +190,21 @@ impl Loader {
             object,
         }));
         let trampoline = self.host().gate(Gate::ThreadAtexitRun);
+        // SAFETY: this gate takes the record.
+        unsafe { self.call_at_thread_exit(trampoline, record.expose_provenance()) }
+    }
+
+    /// Has a gate called with an argument when the calling thread ends.
+    ///
+    /// # Safety
+    ///
+    /// The gate must take this argument.
+    pub(crate) unsafe fn call_at_thread_exit(&self, gate: usize, argument: usize) -> usize {
         let real = self.thread_atexit().load(Ordering::Relaxed);
         // libc looks for the object of its third argument unless it is the one it saw last, which at first is 0. It
         // finds none and counts the destructor for the program, which is never unloaded.
-        let arguments = [trampoline, record.expose_provenance(), trampoline, 0];
-        // SAFETY: libc's own function, with a function that takes the record.
-        unsafe { self.host().call(real, arguments) }
+        // SAFETY: libc's own function, with the caller's promise.
+        unsafe { self.host().call(real, [gate, argument, gate, 0]) }
     }
 
     /// # Safety
@@ -207,11 +228,11 @@ impl Loader {
 
     /// `_dl_readonly_area`: 0 read-only, 1 writable, 2 not in any object.
     fn readonly_area(&self, at: usize, size: usize) -> usize {
-        let Some(world) = self.world().get() else {
-            return 2;
-        };
-        let Some(entry) = world.at(at) else { return 2 };
-        let object = &entry.object;
+        let snapshot = self.registry().snapshot();
+        let object = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.object_at(at));
+        let Some(object) = object else { return 2 };
         if object
             .relro()
             .is_some_and(|span| span.contains(&at) && at + size <= span.end)
@@ -226,6 +247,11 @@ impl Loader {
         });
         segment.map_or(2, |segment| usize::from(segment.p_flags & pt::PF_W != 0))
     }
+}
+
+/// Returns what a function that returns error numbers does.
+fn status(result: Result<(), Errno>) -> usize {
+    result.map_or_else(|errno| errno.0 as usize, |()| 0)
 }
 
 /// Returns the name `dlopen` is given; a null pointer means the program, as the empty name does.

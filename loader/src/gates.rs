@@ -1,16 +1,17 @@
-//! Which definitions of libc and `ld.so` are replaced by functions of the loader.
+//! Which definitions of libc, `ld.so` and libelfin are replaced by functions of the loader.
 //!
-//! The replacement takes place *after* a look-up has found the definition inside one of these two objects: a program
-//! that interposes `dl_iterate_phdr` still gets its own. `dlopen` and its relatives are not in the list: libc's own pass
+//! The replacement takes place *after* a look-up has found the definition inside one of these objects: a program that
+//! interposes `dl_iterate_phdr` still gets its own. `dlopen` and its relatives are not in the list: libc's own pass
 //! through a table of functions (`_dl_dlfcn_hook`) that the loader fills, and hand over the caller's address.
 
 use alloc::vec::Vec;
 
 use crate::elf::hash::Name;
 use crate::host::Gate;
-use crate::object::Object;
+use crate::object::{Object, Role};
 
-const OVERRIDES: [(&[u8], Gate); 8] = [
+/// Of libc and `ld.so`.
+const GLIBC: [(&[u8], Gate); 8] = [
     (b"__tls_get_addr", Gate::TlsGetAddr),
     (b"_dl_allocate_tls", Gate::AllocateTls),
     (b"_dl_allocate_tls_init", Gate::AllocateTlsInit),
@@ -21,10 +22,23 @@ const OVERRIDES: [(&[u8], Gate); 8] = [
     (b"__cxa_thread_atexit_impl", Gate::ThreadAtexit),
 ];
 
-/// Returns the symbols of libc or `ld.so` that are replaced.
+/// Of libelfin (`include/elfin.h`).
+const ELFIN: [(&[u8], Gate); 4] = [
+    (b"elfin_code_register", Gate::CodeRegister),
+    (b"elfin_code_unregister", Gate::CodeUnregister),
+    (b"elfin_code_find", Gate::CodeFind),
+    (b"elfin_code_count", Gate::CodeCount),
+];
+
+/// Returns the symbols of an object that are replaced.
 pub(crate) fn overrides(object: &Object) -> Vec<(usize, Gate)> {
+    let table = match object.role() {
+        Role::Libc | Role::Rtld => &GLIBC[..],
+        Role::Elfin => &ELFIN,
+        Role::Main | Role::Library => return Vec::new(),
+    };
     let mut found = Vec::new();
-    for (name, gate) in OVERRIDES {
+    for &(name, gate) in table {
         if let Some(index) = defined(object, name) {
             found.push((index, gate));
         }

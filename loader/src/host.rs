@@ -28,6 +28,8 @@ impl Errno {
     pub const EACCES: Self = Self(13);
     /// Function not implemented.
     pub const ENOSYS: Self = Self(38);
+    /// File exists.
+    pub const EEXIST: Self = Self(17);
     /// Not a directory.
     pub const ENOTDIR: Self = Self(20);
     /// Is a directory.
@@ -175,13 +177,23 @@ pub enum Gate {
     ReadonlyArea,
     /// What a worker thread runs INIT functions in: a start routine for `pthread_create`.
     Worker,
+    /// `elfin_code_register(code, id*)`.
+    CodeRegister,
+    /// `elfin_code_unregister(id)`.
+    CodeUnregister,
+    /// `elfin_code_find(address, info*)`.
+    CodeFind,
+    /// `elfin_code_count()`.
+    CodeCount,
+    /// Unregisters the code of a thread that ends: `(thread)`. Called by libc, as a thread-local destructor.
+    CodeThreadEnd,
     /// The function a program receives in `%rdx` and runs at exit: FINI functions of everything loaded.
     Fini,
 }
 
 impl Gate {
     /// Every gate, in numerical order: `Gate::ALL[gate as usize] == gate`.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::Bind,
         Self::TlsGetAddr,
         Self::AllocateTls,
@@ -207,6 +219,11 @@ impl Gate {
         Self::LibcDlclose,
         Self::ReadonlyArea,
         Self::Worker,
+        Self::CodeRegister,
+        Self::CodeUnregister,
+        Self::CodeFind,
+        Self::CodeCount,
+        Self::CodeThreadEnd,
         Self::Fini,
     ];
 
@@ -376,6 +393,13 @@ pub unsafe trait Host: Sync {
 
     /// Returns the address of a gate.
     fn gate(&self, gate: Gate) -> usize;
+
+    /// Says whether `len` bytes of the host's memory can be had for records that the program asks the loader to keep, and
+    /// enough is left for the host's own needs.
+    fn can_spare(&self, len: usize) -> bool {
+        let _ = len;
+        true
+    }
 
     /// Returns the functions that stand in for the vDSO.
     fn vdso(&self) -> Vdso {

@@ -102,6 +102,8 @@ impl Loader {
         let node = Node::new(object.clone(), &arrival);
         let added = state.add(object.namespace(), node).ok_or(GONE)?;
         load.added.push(added);
+        self.registry()
+            .add_object(self.host(), object.id(), object.span(), object.clone());
         if object.namespace() == namespace {
             return Ok(added);
         }
@@ -234,10 +236,21 @@ impl Loader {
 
     /// Takes back everything that was added, as if the load had not been tried. `namespace` is where it was to go.
     pub(crate) fn roll_back(&self, state: &mut State, load: Load<'_>, namespace: NamespaceId) {
-        state.remove(&load.added, &mut self.tls().lock(self.host()));
+        self.forget(state, &load.added);
         state.drop_if_empty(namespace);
         state.publish(self.world());
         state.reclaim();
+    }
+
+    /// Takes nodes off all records, but for the world: it is to be published next.
+    pub(crate) fn forget(&self, state: &mut State, gone: &[Key]) {
+        let nodes = gone.iter().filter_map(|&key| state.node(key));
+        for node in nodes.filter(|node| node.proxy.is_none()) {
+            let object = &node.object;
+            self.registry()
+                .remove_object(self.host(), object.id(), object.span().start);
+        }
+        state.remove(gone, &mut self.tls().lock(self.host()));
     }
 
     /// Relocates the objects of a `dlopen`.
@@ -331,10 +344,12 @@ impl Loader {
 
     /// Checks that INIT and FINI functions of relocated objects are code.
     pub(crate) fn check_functions(&self, objects: &[Arc<Object>]) -> Result<(), Error> {
-        let world = self.world().get();
+        let snapshot = self.registry().snapshot();
         let is_code = |function: usize| {
-            let entry = world.as_ref().and_then(|world| world.at(function));
-            entry.is_some_and(|entry| entry.object.is_executable(function))
+            let object = snapshot
+                .as_ref()
+                .and_then(|snapshot| snapshot.object_at(function));
+            object.is_some_and(|object| object.is_executable(function))
         };
         for object in objects {
             let dynamic = object.dynamic();

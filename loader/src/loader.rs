@@ -1,12 +1,15 @@
 //! The loader as its host sees it: one value, usually a `static`, with the start of a program and the gates.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::family::FamilyLock;
 use crate::host::Host;
 use crate::init::InitArguments;
+use crate::object::Object;
 use crate::publish::Published;
+use crate::registry::Registry;
 use crate::state::State;
 use crate::sync::Mutex;
 use crate::tls::Tls;
@@ -15,12 +18,14 @@ use crate::world::{READERS, World};
 /// A dynamic linker for one address space.
 ///
 /// Three kinds of state, by who may touch them: what loads know, changed only by the holder of the family lock; the
-/// published world, which anybody reads at any time without a lock; and the threads' TLS, under a leaf lock.
+/// published world and the registry of addresses, which anybody reads at any time without a lock; and the threads' TLS,
+/// under a leaf lock.
 pub struct Loader {
     host: &'static dyn Host,
     family: FamilyLock,
     state: Mutex<State>,
     world: Published<World>,
+    registry: Registry<Arc<Object>>,
     tls: Mutex<Tls>,
     argc: AtomicUsize,
     argv: AtomicUsize,
@@ -46,17 +51,6 @@ pub struct Program {
     pub(crate) fields: crate::glibc::Fields,
 }
 
-/// Where an address belongs, for backtraces.
-#[derive(Debug, Clone)]
-pub struct Symbolised {
-    /// The object's path.
-    pub object: Vec<u8>,
-    /// The address relative to the object's load bias: what `addr2line` wants.
-    pub object_offset: usize,
-    /// The dynamic symbol that the address lies in, with the distance to its start.
-    pub symbol: Option<(Vec<u8>, usize)>,
-}
-
 /// A loaded object, for tools.
 #[derive(Debug, Clone)]
 pub struct LoadedObject {
@@ -78,6 +72,7 @@ impl Loader {
             family: FamilyLock::new(),
             state: Mutex::new(State::new()),
             world: Published::empty(&READERS),
+            registry: Registry::new(),
             tls: Mutex::new(Tls::new()),
             argc: AtomicUsize::new(0),
             argv: AtomicUsize::new(0),
@@ -91,6 +86,7 @@ impl Loader {
     pub fn thread_ended(&self, thread_pointer: usize) {
         let thread = self.tls.lock(self.host).thread_at(thread_pointer);
         let Some(thread) = thread else { return };
+        self.registry.remove_thread(self.host, thread.id());
         let families = self.family.held_by(self.host, thread.id());
         if families.is_empty() {
             return;
@@ -109,24 +105,6 @@ impl Loader {
     /// Returns how many threads have TLS (running, or ended with their stack kept for reuse).
     pub fn thread_count(&self) -> usize {
         self.tls.lock(self.host).thread_count()
-    }
-
-    /// Says where an address belongs. Takes no lock, so a crash handler may call it.
-    pub fn symbolise(&self, address: usize) -> Option<Symbolised> {
-        let world = self.world.get()?;
-        let object = &world.at(address)?.object;
-        let symbol = crate::address::symbol_at(object, address)
-            .and_then(|index| object.symbol(index))
-            .map(|symbol| {
-                let name = object.symbol_name(symbol).unwrap_or(b"?").to_vec();
-                let start = object.real(crate::image::address(symbol.st_value));
-                (name, address.wrapping_sub(start))
-            });
-        Some(Symbolised {
-            object: object.path().to_vec(),
-            object_offset: address.wrapping_sub(object.bias()),
-            symbol,
-        })
     }
 
     /// Lists the objects now loaded: the program's namespace first, each in load order.
@@ -157,6 +135,10 @@ impl Loader {
 
     pub(crate) fn world(&self) -> &Published<World> {
         &self.world
+    }
+
+    pub(crate) fn registry(&self) -> &Registry<Arc<Object>> {
+        &self.registry
     }
 
     pub(crate) fn tls(&self) -> &Mutex<Tls> {

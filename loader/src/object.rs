@@ -43,6 +43,8 @@ pub(crate) enum Role {
     Libc,
     /// `ld-linux-x86-64.so.2`, mapped for its data: none of its loader code ever runs.
     Rtld,
+    /// `libelfin.so.1`, through which programs use functions of the loader's own.
+    Elfin,
     /// Any other.
     Library,
 }
@@ -155,6 +157,7 @@ impl Object {
             _ if is_main => Role::Main,
             Some(b"libc.so.6") => Role::Libc,
             Some(b"ld-linux-x86-64.so.2") => Role::Rtld,
+            Some(b"libelfin.so.1") => Role::Elfin,
             _ => Role::Library,
         };
         // ld.so gives libc its data: there is one, whoever asks.
@@ -191,9 +194,7 @@ impl Object {
             overrides: Vec::new(),
             region,
         };
-        if matches!(role, Role::Libc | Role::Rtld) {
-            object.overrides = crate::gates::overrides(&object);
-        }
+        object.overrides = crate::gates::overrides(&object);
         let object = Arc::new(object);
         object.fill_link_map(section_at, object.is_data(object.real(section_at)));
         Ok(object)

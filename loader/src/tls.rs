@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::namespace::NamespaceId;
 use crate::object::{Object, TlsSegment};
-use crate::thread::ThreadRef;
+use crate::thread::{ThreadId, ThreadRef};
 
 /// Offsets from `tcb->dtv`: the thread's record, how many modules the table has words for, the words.
 pub(crate) const DTV_RECORD: usize = 16;
@@ -285,16 +285,16 @@ impl Tls {
         Some(unsafe { (*record).thread.clone() })
     }
 
-    /// Forgets a thread that has ended and frees what it had.
-    pub(crate) fn remove_thread(&mut self, thread_pointer: usize) {
+    /// Forgets a thread that has ended and frees what it had. Returns the thread.
+    pub(crate) fn remove_thread(&mut self, thread_pointer: usize) -> Option<ThreadId> {
         // SAFETY: records in the list are alive.
         let at = self
             .records
             .iter()
-            .position(|&record| unsafe { (*record).thread_pointer } == thread_pointer);
-        let Some(at) = at else { return };
+            .position(|&record| unsafe { (*record).thread_pointer } == thread_pointer)?;
         // SAFETY: it was made by `Box::into_raw`, and leaves the list here.
-        drop(unsafe { Box::from_raw(self.records.swap_remove(at)) });
+        let record = unsafe { Box::from_raw(self.records.swap_remove(at)) };
+        Some(record.thread.id())
     }
 
     /// Returns the address of the calling thread's block of a module, making it if need be.

@@ -101,8 +101,6 @@ impl Space {
 pub(crate) struct World {
     /// Ascending by id; the base namespace is the first.
     spaces: Vec<Arc<Space>>,
-    /// Start, end, and the object there; ascending. Without proxies.
-    by_address: Vec<(usize, usize, Arc<Entry>)>,
     /// How many objects were ever added and removed: `dlpi_adds`, `dlpi_subs`.
     pub(crate) adds: u64,
     pub(crate) subs: u64,
@@ -111,21 +109,7 @@ pub(crate) struct World {
 impl World {
     /// Makes a world of namespaces, ascending by id.
     pub(crate) fn new(spaces: Vec<Arc<Space>>, adds: u64, subs: u64) -> Self {
-        let entries = spaces.iter().flat_map(|space| &space.entries);
-        let mut by_address: Vec<_> = entries
-            .filter(|entry| entry.proxy.is_none())
-            .map(|entry| {
-                let span = entry.object.span();
-                (span.start, span.end, entry.clone())
-            })
-            .collect();
-        by_address.sort_unstable_by_key(|&(start, ..)| start);
-        Self {
-            spaces,
-            by_address,
-            adds,
-            subs,
-        }
+        Self { spaces, adds, subs }
     }
 
     /// Returns a namespace.
@@ -163,15 +147,6 @@ impl World {
         self.spaces
             .iter()
             .find_map(|space| space.with_handle(handle))
-    }
-
-    /// Returns the entry of the object that occupies an address.
-    pub(crate) fn at(&self, address: usize) -> Option<&Entry> {
-        let after = self
-            .by_address
-            .partition_point(|&(start, ..)| start <= address);
-        let (_, end, entry) = self.by_address.get(after.checked_sub(1)?)?;
-        (address < *end).then_some(entry)
     }
 
     /// Returns the groups an object's references are resolved in, in order: those of its own namespace.

@@ -2,6 +2,7 @@
 
 use super::vdso;
 use crate::arch::gate;
+use crate::mm::frame;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::process::futex;
 use crate::sync::{Signals, SpinLock};
@@ -196,6 +197,10 @@ unsafe impl Host for Kernel {
 
     fn gate(&self, gate: Gate) -> usize {
         gate::address(gate)
+    }
+
+    fn can_spare(&self, len: usize) -> bool {
+        frame::available() > len.div_ceil(PAGE_SIZE)
     }
 
     fn vdso(&self) -> Vdso {

@@ -170,6 +170,16 @@ pub(crate) fn stack_lost() -> ! {
     process::exit_by_signal(SIGSEGV)
 }
 
+/// Takes notice that the program gives up pages, before somebody else can have the addresses: code that it has registered
+/// there is no more. Where no page starts it cannot.
+pub fn unmapped(start: usize, len: usize) {
+    if let Some(len) = len.checked_next_multiple_of(PAGE_SIZE)
+        && start.is_multiple_of(PAGE_SIZE)
+    {
+        LOADER.unmapped(start, len);
+    }
+}
+
 /// Takes notice that the thread with this thread pointer ends.
 pub fn thread_ended(thread_pointer: usize) {
     LOADER.thread_ended(thread_pointer);

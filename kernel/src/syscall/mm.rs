@@ -1,6 +1,7 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
 use super::{Errno, SysResult};
+use crate::exec;
 use crate::fs::descriptor;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::mm::{PAGE, user};
@@ -57,7 +58,7 @@ pub fn mmap(
         } else {
             Backing::Anonymous
         };
-        return space::map(place, len, prot, backing, options);
+        return map(place, len, prot, backing, options);
     }
     let open = descriptor::get(fd as i32)?;
     if !open.readable() || (shared && prot.contains(Prot::WRITE) && !open.writable()) {
@@ -70,15 +71,22 @@ pub fn mmap(
                 offset: offset as u64,
                 shared,
             };
-            space::map(place, len, prot, backing, options)
+            map(place, len, prot, backing, options)
         }
         // A private mapping of /dev/zero is anonymous memory (zero(4)).
         None if is_zero_device(&open)? => {
             options.name = Some("/dev/zero");
-            space::map(place, len, prot, Backing::Anonymous, options)
+            map(place, len, prot, Backing::Anonymous, options)
         }
         None => Err(Errno::ENODEV),
     }
+}
+
+fn map(place: Place, len: usize, prot: Prot, backing: Backing, options: Options) -> SysResult {
+    if let Place::Fixed(addr) = place {
+        exec::unmapped(addr, len);
+    }
+    space::map(place, len, prot, backing, options)
 }
 
 fn is_zero_device(open: &crate::fs::OpenFile) -> Result<bool, Errno> {
@@ -89,6 +97,7 @@ fn is_zero_device(open: &crate::fs::OpenFile) -> Result<bool, Errno> {
 
 /// munmap(2).
 pub fn munmap(addr: usize, len: usize) -> SysResult {
+    exec::unmapped(addr, len);
     space::unmap(addr, len)?;
     Ok(0)
 }
@@ -125,7 +134,19 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
     {
         return Err(Errno::EINVAL);
     }
-    space::remap(old, old_len, new_len, may_move, fixed.then_some(to))
+    if fixed {
+        exec::unmapped(to, new_len);
+    }
+    let new = space::remap(old, old_len, new_len, may_move, fixed.then_some(to))?;
+    let kept = if new == old {
+        new_len.next_multiple_of(PAGE)
+    } else {
+        0
+    };
+    if kept < old_len {
+        exec::unmapped(old + kept, old_len - kept);
+    }
+    Ok(new)
 }
 
 /// brk(2).

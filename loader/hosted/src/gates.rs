@@ -24,5 +24,5 @@ macro_rules! gates {
 gates! {
     Bind TlsGetAddr AllocateTls AllocateTlsInit DeallocateTls FindDsoForObject IteratePhdr FindObject ThreadAtexit
     ThreadAtexitRun Dlopen Dlclose Dlsym Dlvsym Dlerror Dladdr Dladdr1 Dlinfo Dlmopen LibcDlopen LibcDlsym LibcDlvsym
-    LibcDlclose ReadonlyArea Worker Fini
+    LibcDlclose ReadonlyArea Worker CodeRegister CodeUnregister CodeFind CodeCount CodeThreadEnd Fini
 }

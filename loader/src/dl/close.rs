@@ -51,6 +51,7 @@ impl Loader {
             }
             if garbage.is_empty() {
                 state.reclaim();
+                self.registry().reclaim(self.host());
                 return;
             }
             let real = |key: &&Key| state.node(**key).is_some_and(|node| node.proxy.is_none());
@@ -63,7 +64,7 @@ impl Loader {
         }
         let mut state = self.state().lock(self.host());
         self.announce(&state, &[namespace], RState::Delete);
-        state.remove(&garbage, &mut self.tls().lock(self.host()));
+        self.forget(&mut state, &garbage);
         state.publish(self.world());
         drop(fini);
         state.reclaim();

@@ -80,7 +80,9 @@ impl Loader {
         let thread = self.current_thread();
         let held = self.family().enter(self.host(), &thread);
         let world = self.world().get();
-        let caller = world.as_ref().and_then(|world| world.at(opening.caller));
+        let caller = world
+            .as_ref()
+            .and_then(|world| self.entry_at(world, opening.caller));
         let mut load = Load::new(&thread, mode, false);
         let found = self.map_opening(&mut load, opening, caller);
         let found = found.and_then(|(namespace, root)| {

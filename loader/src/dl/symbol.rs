@@ -25,7 +25,7 @@ impl Loader {
         let nothing = Error::Invalid("nothing is loaded");
         let world = self.world().get().ok_or(nothing)?;
         let record = tls::current(self.host().thread_pointer());
-        let calling = world.at(caller);
+        let calling = self.entry_at(&world, caller);
         let request = Request {
             version: version.map(Version::exactly),
             newest: version.is_none(),

@@ -1,5 +1,5 @@
-//! Backtraces of the program for crash reports, from the unwind tables of its objects (DWARF 4, 6.4; Linux Standard Base,
-//! "Exception Frames").
+//! Backtraces of the program for crash reports, from the unwind tables of its objects and of the code that it has registered
+//! (DWARF 4, 6.4; Linux Standard Base, "Exception Frames").
 //!
 //! Everything read here is the program's memory and may be anything: reads go through `mm::user`, and what makes no sense
 //! ends the backtrace. Names of C++ and Rust functions stay mangled, as the linker sees them.
@@ -17,7 +17,6 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use objects::Objects;
 use registers::{RIP, RSP, Registers};
-use tables::Tables;
 
 /// Frames that are shown at most.
 const MOST: usize = 64;
@@ -141,8 +140,7 @@ fn step(objects: &Objects, registers: &Registers, frame: Frame) -> Result<(Regis
     }
     let within = frame.within();
     let row = objects
-        .at(within)
-        .and_then(|object| Tables::of(&Program, object.header as u64, object.bias as u64))
+        .tables(within)
         .and_then(|tables| tables.row(&Program, within as u64))
         .ok_or(End::NoTables)?;
     let caller = registers.unwind(&Program, &row).ok_or(End::BadStack)?;

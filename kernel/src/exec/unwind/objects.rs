@@ -1,7 +1,7 @@
-//! Which object an address belongs to, and its name there: objects of the loader's, and for foreign programs the files that
-//! are mapped.
+//! What an address belongs to, and its name there: what the loader has on record, and for foreign programs the files that are
+//! mapped.
 
-use super::tables;
+use super::tables::{self, Tables};
 use super::{Frame, Program, kernel, symbols};
 use crate::exec::LOADER;
 use crate::fs::{self, File};
@@ -12,24 +12,20 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use goblin::elf64::program_header::PT_LOAD;
-use loader::LoadedObject;
+use loader::Symbolised;
 
 /// Files that are larger are not searched for symbols.
 const LARGEST_FILE: u64 = 64 << 20;
 
 /// What is in the program's memory.
 pub(super) struct Objects {
-    loaded: Vec<LoadedObject>,
     maps: Vec<MapsLine>,
 }
 
 /// An ELF object in memory.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Object {
-    pub(super) path: Vec<u8>,
-    /// Where its ELF header is.
-    pub(super) header: usize,
-    pub(super) bias: usize,
+struct Object {
+    path: Vec<u8>,
+    bias: usize,
 }
 
 /// A frame's place, as far as it is known.
@@ -47,7 +43,6 @@ enum Place {
 impl Objects {
     pub(super) fn now() -> Self {
         Self {
-            loaded: LOADER.objects(),
             maps: space::maps(),
         }
     }
@@ -63,24 +58,17 @@ impl Objects {
             .is_some_and(|line| line.prot.contains(Prot::EXEC))
     }
 
-    /// The object that an address lies in.
-    pub(super) fn at(&self, address: usize) -> Option<Object> {
-        let loaded = self
-            .loaded
-            .iter()
-            .find(|object| (object.start..object.end).contains(&address));
-        match loaded {
-            Some(object) => Some(Object {
-                path: object.path.clone(),
-                header: object.start,
-                bias: object.base,
-            }),
-            None => self.foreign(address),
+    /// The unwind tables for an address.
+    pub(super) fn tables(&self, address: usize) -> Option<Tables> {
+        if let Some(header) = LOADER.unwind_header(address) {
+            return Tables::at(&Program, header as u64);
         }
+        let (object, header) = self.foreign(address)?;
+        Tables::of(&Program, header as u64, object.bias as u64)
     }
 
-    /// An object that somebody else has mapped: its header is at the start of the file.
-    fn foreign(&self, address: usize) -> Option<Object> {
+    /// An object that somebody else than the loader has mapped, and where its header is: at the start of the file.
+    fn foreign(&self, address: usize) -> Option<(Object, usize)> {
         let line = self.line(address)?;
         let header = self.maps.iter().rfind(|other| {
             other.start <= line.start
@@ -92,11 +80,11 @@ impl Objects {
             .into_iter()
             .find(|segment| segment.p_type == PT_LOAD && segment.p_offset < PAGE as u64)?;
         let linked = segment.p_vaddr.wrapping_sub(segment.p_offset) as usize;
-        Some(Object {
+        let object = Object {
             path: line.name.clone().into_bytes(),
-            header: header.start,
             bias: header.start.wrapping_sub(linked),
-        })
+        };
+        Some((object, header.start))
     }
 
     /// What to print for each frame.
@@ -111,18 +99,33 @@ impl Objects {
             return Place::Text(kernel::name(frame.address).into());
         }
         let within = frame.within();
-        let Some(object) = self.at(within) else {
-            return Place::Text(self.mapped(frame.address));
-        };
         let behind = frame.address.wrapping_sub(within);
-        let symbol =
-            LOADER
-                .symbolise(within)
-                .and_then(|place| place.symbol)
-                .map(|(name, distance)| {
-                    let name = String::from_utf8_lossy(&name).into_owned();
-                    (name, distance.wrapping_add(behind))
-                });
+        let (object, symbol) = match LOADER.symbolise(within) {
+            Some(Symbolised::Object {
+                path,
+                offset,
+                symbol,
+            }) => {
+                let bias = within.wrapping_sub(offset);
+                (Object { path, bias }, symbol)
+            }
+            Some(Symbolised::Code {
+                name,
+                offset,
+                owner,
+            }) => {
+                let distance = offset.wrapping_add(behind);
+                return Place::Text(registered(&name, distance, owner.as_deref()));
+            }
+            None => match self.foreign(within) {
+                Some((object, _)) => (object, None),
+                None => return Place::Text(self.mapped(frame.address)),
+            },
+        };
+        let symbol = symbol.map(|(name, distance)| {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            (name, distance.wrapping_add(behind))
+        });
         Place::Symbol {
             offset: frame.address.wrapping_sub(object.bias),
             object,
@@ -141,6 +144,17 @@ impl Objects {
             Some(line) => format!("({})", line.name),
             None => String::from("(nothing is mapped here)"),
         }
+    }
+}
+
+/// What to print for code that the program has registered.
+fn registered(name: &[u8], distance: usize, owner: Option<&[u8]>) -> String {
+    let owner = owner.map_or_else(String::new, |path| {
+        format!(" of {}", String::from_utf8_lossy(path))
+    });
+    match String::from_utf8_lossy(name) {
+        name if name.is_empty() => format!("(registered code{owner}+{distance:#x})"),
+        name => format!("{name}+{distance:#x} (registered code{owner})"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The unwind tables of one object: finding the entry of an address by the search table in `.eh_frame_hdr`, and the row of
-//! rules for it in `.eh_frame`.
+//! The unwind tables of one object, or of code that the program has registered: finding the entry of an address by the search
+//! table in `.eh_frame_hdr`, and the row of rules for it in `.eh_frame`.
 
 use super::Memory;
 use alloc::boxed::Box;
@@ -15,14 +15,28 @@ use goblin::elf64::program_header::{PT_GNU_EH_FRAME, ProgramHeader, SIZEOF_PHDR}
 
 /// An entry that is longer is not believed.
 const LONGEST_ENTRY: u32 = 1 << 20;
-/// Encodings of `.eh_frame_hdr` that linkers write: 4 bytes relative to the field, 4 bytes, 4 bytes relative to the table.
-const ENCODINGS: [u8; 3] = [0x1b, 0x03, 0x3b];
+/// Entries that are tried one after the other at most.
+const MOST_ENTRIES: usize = 1 << 16;
+/// Encodings in `.eh_frame_hdr` (Linux Standard Base Core, "DWARF Exception Header Encoding") of where `.eh_frame` is: 4 bytes
+/// relative to the field, or an address.
+const RELATIVE_SDATA4: u8 = 0x1b;
+const ABSOLUTE: u8 = 0x00;
+/// And of a search table as linkers write it: its length in 4 bytes, and pairs of 4 bytes relative to the header.
+const SEARCH_TABLE: [u8; 2] = [0x03, 0x3b];
 
-/// Where an object's search table is.
+/// Where to find entries.
 pub(super) struct Tables {
     /// Address of `.eh_frame_hdr`.
     header: u64,
-    entries: u32,
+    index: Index,
+}
+
+/// How entries are found.
+enum Index {
+    /// By the search table at this address.
+    Sorted { first: u64, entries: u32 },
+    /// In `.eh_frame`, which starts at this address.
+    None(u64),
 }
 
 /// The rules that hold at one address. Expressions lie in `bytes`.
@@ -64,16 +78,36 @@ impl Tables {
         let segment = segments(memory, at)?
             .into_iter()
             .find(|segment| segment.p_type == PT_GNU_EH_FRAME)?;
-        let header = bias.wrapping_add(segment.p_vaddr);
-        let [version, encodings @ ..] = memory.array::<4>(header)?;
-        (version == 1 && encodings == ENCODINGS).then_some(())?;
-        let entries = u32::from_le_bytes(memory.array(header.checked_add(8)?)?);
-        Some(Self { header, entries })
+        Self::at(memory, bias.wrapping_add(segment.p_vaddr))
+    }
+
+    /// The tables that the `.eh_frame_hdr` at `header` leads to.
+    pub(super) fn at(memory: &impl Memory, header: u64) -> Option<Self> {
+        let [version, frames, table @ ..] = memory.array::<4>(header)?;
+        let field = header.checked_add(4)?;
+        let (start, len) = match frames {
+            RELATIVE_SDATA4 => {
+                let offset = i32::from_le_bytes(memory.array(field)?);
+                (field.wrapping_add_signed(i64::from(offset)), 4)
+            }
+            ABSOLUTE => (memory.word(field)?, 8),
+            _ => return None,
+        };
+        let index = if table == SEARCH_TABLE {
+            let count = field.checked_add(len)?;
+            Index::Sorted {
+                first: count.checked_add(4)?,
+                entries: u32::from_le_bytes(memory.array(count)?),
+            }
+        } else {
+            Index::None(start)
+        };
+        (version == 1).then_some(Self { header, index })
     }
 
     /// An entry of the search table: (first address of a function, address of its description).
-    fn entry(&self, memory: &impl Memory, index: u32) -> Option<(u64, u64)> {
-        let at = self.header.checked_add(12 + u64::from(index) * 8)?;
+    fn entry(&self, memory: &impl Memory, first: u64, index: u32) -> Option<(u64, u64)> {
+        let at = first.checked_add(u64::from(index) * 8)?;
         let absolute = |at| {
             let offset = i32::from_le_bytes(memory.array(at)?);
             Some(self.header.wrapping_add_signed(i64::from(offset)))
@@ -83,34 +117,59 @@ impl Tables {
 
     /// The rules for an address.
     pub(super) fn row(&self, memory: &impl Memory, address: u64) -> Option<Row> {
-        // The last entry at or below the address.
-        let (mut low, mut high) = (0, self.entries);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.entry(memory, middle)?.0 <= address {
-                low = middle + 1;
-            } else {
-                high = middle;
+        match self.index {
+            Index::Sorted { first, entries } => {
+                // The last entry at or below the address.
+                let (mut low, mut high) = (0, entries);
+                while low < high {
+                    let middle = low + (high - low) / 2;
+                    if self.entry(memory, first, middle)?.0 <= address {
+                        low = middle + 1;
+                    } else {
+                        high = middle;
+                    }
+                }
+                let (_, description) = self.entry(memory, first, low.checked_sub(1)?)?;
+                described(memory, description, address)
+            }
+            Index::None(mut at) => {
+                for _ in 0..MOST_ENTRIES {
+                    // A length of 0 ends it.
+                    let len = u32::from_le_bytes(memory.array(at)?);
+                    if len == 0 {
+                        break;
+                    }
+                    let field = at.checked_add(4)?;
+                    let is_description = memory.array(field)? != [0; 4];
+                    if is_description && let Some(row) = described(memory, at, address) {
+                        return Some(row);
+                    }
+                    at = field.checked_add(u64::from(len))?;
+                }
+                None
             }
         }
-        let (_, description) = self.entry(memory, low.checked_sub(1)?)?;
-        let field = description.checked_add(4)?;
-        let back = u32::from_le_bytes(memory.array(field)?);
-        let common = field.checked_sub(u64::from(back))?;
-        // In large objects the two lie far apart: only they are copied, and put together.
-        let mut bytes = entry(memory, common)?;
-        let offset = bytes.len();
-        bytes.extend(entry(memory, description)?);
-        let back = u32::try_from(offset + 4).ok()?;
-        let field = bytes.get_mut(offset + 4..offset + 8)?;
-        field.copy_from_slice(&back.to_le_bytes());
-        row(
-            bytes,
-            description.wrapping_sub(offset as u64),
-            offset,
-            address,
-        )
     }
+}
+
+/// The rules for an address by the description at `description`.
+fn described(memory: &impl Memory, description: u64, address: u64) -> Option<Row> {
+    let field = description.checked_add(4)?;
+    let back = u32::from_le_bytes(memory.array(field)?);
+    let common = field.checked_sub(u64::from(back))?;
+    // In large objects the two lie far apart: only they are copied, and put together.
+    let mut bytes = entry(memory, common)?;
+    let offset = bytes.len();
+    bytes.extend(entry(memory, description)?);
+    let back = u32::try_from(offset + 4).ok()?;
+    let field = bytes.get_mut(offset + 4..offset + 8)?;
+    field.copy_from_slice(&back.to_le_bytes());
+    row(
+        bytes,
+        description.wrapping_sub(offset as u64),
+        offset,
+        address,
+    )
 }
 
 /// The bytes of an entry of `.eh_frame`.
@@ -251,6 +310,23 @@ pub(super) mod tests {
         assert!(row_at(&memory, CODE + 0x50).unwrap().is_signal_frame);
         for nowhere in [0, CODE - 1, CODE + 0x10, CODE + 0x70, u64::MAX] {
             assert!(row_at(&memory, nowhere).is_none());
+        }
+    }
+
+    #[test]
+    fn without_a_search_table_entries_are_tried_in_turn() {
+        let (base, mut bytes) = object();
+        bytes.extend([0; 4]);
+        // As the loader makes it: an address, and nothing more.
+        let mut header = vec![1, 0, 0xff, 0xff];
+        header.extend((BASE + FRAMES).to_le_bytes());
+        const HEADER: u64 = 0x9000;
+        let memory = Pieces(vec![(base, bytes), (HEADER, header)]);
+        let found = |at| Tables::at(&memory, HEADER).unwrap().row(&memory, at);
+        assert!(found(CODE + 0xf).is_some());
+        assert!(found(CODE + 0x50).unwrap().is_signal_frame);
+        for nowhere in [0, CODE - 1, CODE + 0x10, CODE + 0x70, u64::MAX] {
+            assert!(found(nowhere).is_none());
         }
     }
 
