@@ -1,5 +1,6 @@
 //! Builds the kernel and hands its path to the crate, which embeds it: `target/release/elfin` is
-//! then one self-contained file. `ELFIN_KERNEL_PREBUILT` names a kernel to embed instead.
+//! then one self-contained file. `ELFIN_KERNEL_PREBUILT` names a kernel to embed instead. So too
+//! with the library that programs link with for Elfin's own functions.
 
 use std::env;
 use std::path::PathBuf;
@@ -21,14 +22,38 @@ fn main() {
         .canonicalize()
         .unwrap_or_else(|error| panic!("no kernel at {}: {error}", kernel.display()));
     println!("cargo:rustc-env=ELFIN_KERNEL_IMAGE={}", kernel.display());
+    println!(
+        "cargo:rustc-env=ELFIN_LIBRARY={}",
+        build_library().display()
+    );
+}
+
+fn build_library() -> PathBuf {
+    let include = workspace().join("include");
+    println!("cargo:rerun-if-changed={}", include.display());
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo")).join("libelfin.so.1");
+    // It needs no other library, so that it can be used with any.
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"])
+        .args(["-nostdlib", "-s", "-Wl,-soname,libelfin.so.1", "-o"])
+        .arg(&out)
+        .arg(include.join("libelfin.c"))
+        .status()
+        .unwrap_or_else(|error| panic!("cannot start cc for libelfin: {error}"));
+    assert!(status.success(), "libelfin does not build: {status}");
+    out
+}
+
+fn workspace() -> PathBuf {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
+    manifest
+        .parent()
+        .expect("the crate lies in the workspace")
+        .to_path_buf()
 }
 
 fn build_kernel() -> PathBuf {
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
-    let root = manifest
-        .parent()
-        .expect("the crate lies in the workspace")
-        .to_path_buf();
+    let root = workspace();
     for input in ["kernel", "loader/src", "loader/Cargo.toml", "Cargo.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }

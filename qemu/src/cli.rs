@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Build(BuildOptions),
     /// Boot a root image into a program
     Run(RunOptions),
+    /// Write the header and the library for programs that use Elfin's own functions
+    Sdk {
+        /// The directory: files go to DIR/include and DIR/lib
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// Options of `elfin build`.
@@ -39,6 +45,9 @@ pub(crate) struct BuildOptions {
     /// A directory tree, placed at PATH in the image (default: /)
     #[arg(long, value_name = "DIR[:/PATH]")]
     root: Vec<String>,
+    /// Add elfin.h and libelfin.so, for programs that use Elfin's own functions
+    #[arg(long)]
+    pub(crate) dev: bool,
     /// Debian suite to take packages from (default: this machine's)
     #[arg(long, value_name = "NAME")]
     pub(crate) suite: Option<String>,

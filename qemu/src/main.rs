@@ -4,6 +4,7 @@
 mod build;
 mod cache;
 mod cli;
+mod dev;
 mod image;
 mod progress;
 mod run;
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
     let result = match cli::parse() {
         cli::Command::Build(options) => build::build(&options).map(|()| 0),
         cli::Command::Run(options) => run::run(&options),
+        cli::Command::Sdk { dir } => {
+            dev::install(&tree::Tree::new(dir), std::path::Path::new("/")).map(|()| 0)
+        }
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -192,3 +192,57 @@ fn a_dry_run_prints_a_command_line() {
     // The second time, the image is there already.
     assert_eq!(text(&elfin(cache.path(), &arguments).stdout), line);
 }
+
+#[test]
+fn development_files_are_written_where_they_are_found() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let output = elfin(dir.path(), &["sdk", name(&dir.path().join("sdk"))]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let source = "#include <elfin.h>\n#include <errno.h>\n\
+        int main(void) { return elfin_code_unregister(1) == ENOSYS ? 0 : 1; }\n";
+    fs::write(dir.path().join("main.c"), source).expect("own directory");
+    let built = Command::new("gcc")
+        .args(["-Isdk/include", "main.c", "-Lsdk/lib", "-lelfin"])
+        .arg("-Wl,-rpath,$ORIGIN/sdk/lib")
+        .current_dir(dir.path())
+        .output()
+        .expect("gcc starts");
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    // Linux' dynamic linker leaves the library's own functions in place.
+    let status = Command::new(dir.path().join("a.out")).status();
+    assert!(status.expect("a.out starts").success());
+    assert!(dir.path().join("sdk/lib/pkgconfig/elfin.pc").exists());
+}
+
+#[test]
+fn development_files_in_an_image_are_in_the_systems_places() {
+    if !has("mkfs.erofs") || !has("fsck.erofs") {
+        eprintln!("skipped: erofs-utils is not installed");
+        return;
+    }
+    let (cache, root) = program();
+    let image = cache.path().join("image");
+    let arguments = [
+        "build",
+        "--dev",
+        "-o",
+        name(&image),
+        "--root",
+        name(root.path()),
+    ];
+    let output = elfin(cache.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let out = cache.path().join("out");
+    let fsck = Command::new("fsck.erofs")
+        .arg(format!("--extract={}", name(&out)))
+        .arg(&image)
+        .output()
+        .expect("fsck.erofs starts");
+    assert!(fsck.status.success(), "{}", text(&fsck.stderr));
+    let link = fs::read_link(out.join("usr/lib/libelfin.so")).expect("packed");
+    assert_eq!(link, Path::new("libelfin.so.1"));
+    let cache = fs::read(out.join("etc/ld.so.cache")).expect("packed");
+    let listed = b"/lib/libelfin.so.1\0";
+    assert!(cache.windows(listed.len()).any(|part| part == listed));
+    assert!(out.join("usr/include/elfin.h").exists());
+}

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 
 use crate::cache::Cache;
 use crate::cli::{BuildOptions, Layer};
+use crate::dev;
 use crate::image;
 use crate::progress::Progress;
 use crate::tree::Tree;
@@ -49,6 +50,9 @@ pub(crate) fn build(options: &BuildOptions) -> Result<()> {
     };
     for layer in &options.layers {
         stack.add(layer)?;
+    }
+    if options.dev {
+        dev::install(&tree, Path::new("/usr"))?;
     }
     finish::etc(&tree)?;
     python::compile(&tree, &progress)?;
