@@ -137,6 +137,120 @@ int elfin_code_find(const void *address, struct elfin_code_info *info);
 /* Returns how many code ranges are registered; 0 without Elfin's dynamic linker. Async-signal-safe. */
 size_t elfin_code_count(void);
 
+/*
+ * NAMESPACES AND SESSIONS
+ *
+ * A namespace is a set of loaded objects with names and scopes of its own, as dlmopen(3) makes them. A session is one for
+ * interactive systems, plug-in hosts and JITs: what is loaded later is found first, a path means the file that is there
+ * now, and everything goes when the session is closed. docs/namespaces.md tells more.
+ *
+ * Functions that return an error number, and those that return NULL, leave a text for dlerror(3).
+ * None of them is async-signal-safe but elfin_session_bind().
+ */
+
+/* A namespace: an Lmid_t. 0 is the program's. */
+typedef long elfin_namespace_t;
+
+/*
+ * In the mode of elfin_session_load(): INIT functions run on a thread that is made for it by pthread_create(3), and for
+ * which the caller waits. That thread and those it starts see the new objects meanwhile.
+ */
+#define ELFIN_INIT_ON_WORKER 0x10000
+
+/*
+ * Opens a session and stores its number in *session. It shares with the program's namespace the objects that `shared`
+ * names, an array that ends with a null pointer; NULL: none. A name is what dlopen(3) takes; "" stands for the program
+ * and everything else that is global there. What is not loaded yet is loaded, and what is shared is never unloaded. The
+ * C library is shared in any case.
+ *
+ * ERRORS
+ *   ENOENT, ENOEXEC, ...  An object that is to be shared cannot be loaded.
+ *   ENOSYS                The program does not run under Elfin's dynamic linker.
+ */
+int elfin_session_open(const char *const shared[], elfin_namespace_t *session);
+
+/*
+ * Loads an object and what it needs into a session, as dlopen(3) does, and returns its handle, which dlsym(3), dlclose(3)
+ * and dlinfo(3) take. NULL: it cannot be loaded, and nothing has changed.
+ */
+void *elfin_session_load(elfin_namespace_t session, const char *file, int mode);
+
+/*
+ * Finds a symbol in a session: the newest definition, or else what is shared. NULL: there is none.
+ */
+void *elfin_session_symbol(elfin_namespace_t session, const char *name);
+
+/* Two definitions of one name in a session. */
+struct elfin_duplicate {
+    const char *symbol;
+    /* The file whose definition is found, and the one whose is not. */
+    const char *newer;
+    const char *older;
+};
+
+/*
+ * Calls `visit` for each symbol that more than one of the session's own objects define, in the order of their names, until
+ * it returns something else than 0. Weak definitions do not count: they are made to be there more than once.
+ *
+ * ERRORS
+ *   EINVAL  There is no such session.
+ *   ENOSYS  The program does not run under Elfin's dynamic linker.
+ */
+int elfin_session_duplicates(elfin_namespace_t session, int (*visit)(const struct elfin_duplicate *, void *), void *data);
+
+/*
+ * Binds the calling thread to a session; 0: to none. Until then, plain dlopen(3), and dlsym(3) with RTLD_DEFAULT, act in
+ * the session when they are called by code of the program's namespace on this thread or on one it starts from now on.
+ *
+ * ERRORS
+ *   EINVAL  There is no such session.
+ *   ENOSYS  The program does not run under Elfin's dynamic linker.
+ */
+int elfin_session_bind(elfin_namespace_t session);
+
+/*
+ * Closes a session: runs the FINI functions of its objects and unloads them. What may not go (RTLD_NODELETE, thread-local
+ * destructors that have not run yet) stays mapped until it may. Do not return into code of a session that is closed.
+ *
+ * ERRORS
+ *   EINVAL  There is no such session.
+ *   ENOSYS  The program does not run under Elfin's dynamic linker.
+ */
+int elfin_session_close(elfin_namespace_t session);
+
+/* A definition, as elfin_symbols() shows it. */
+struct elfin_symbol {
+    const char *name;
+    /* Its version; NULL: it has none. */
+    const char *version;
+    /* Where it is; of a thread-local symbol (STT_TLS), the offset in its block; of STT_GNU_IFUNC, the resolver. */
+    void *address;
+    size_t size;
+    /* The object that defines it. */
+    const char *file;
+    void *handle;
+    /* STT_... and STB_... of <elf.h>. */
+    uint32_t type;
+    uint32_t binding;
+};
+
+/*
+ * Calls `visit` for each symbol that a namespace's objects provide, or one of them, by its handle, until it returns
+ * something else than 0. What a namespace has through proxies is listed, too.
+ *
+ * ERRORS
+ *   EINVAL  There is no such namespace, or no such handle in it.
+ *   ENOSYS  The program does not run under Elfin's dynamic linker.
+ */
+int elfin_symbols(elfin_namespace_t ns, void *handle, int (*visit)(const struct elfin_symbol *, void *), void *data);
+
+/*
+ * dl_iterate_phdr(3) for a given namespace: its objects, and the objects it has proxies of. Returns what the last call of
+ * `callback` returned, 0 if there was none.
+ */
+struct dl_phdr_info;
+int dl_iterate_ns_phdr(elfin_namespace_t ns, int (*callback)(struct dl_phdr_info *, size_t, void *), void *data);
+
 #ifdef __cplusplus
 }
 #endif

@@ -28,3 +28,51 @@ size_t elfin_code_count(void)
 {
     return 0;
 }
+
+int elfin_session_open(const char *const shared[], elfin_namespace_t *session)
+{
+    (void)shared, (void)session;
+    return ENOSYS;
+}
+
+void *elfin_session_load(elfin_namespace_t session, const char *file, int mode)
+{
+    (void)session, (void)file, (void)mode;
+    return NULL;
+}
+
+void *elfin_session_symbol(elfin_namespace_t session, const char *name)
+{
+    (void)session, (void)name;
+    return NULL;
+}
+
+int elfin_session_duplicates(elfin_namespace_t session, int (*visit)(const struct elfin_duplicate *, void *), void *data)
+{
+    (void)session, (void)visit, (void)data;
+    return ENOSYS;
+}
+
+int elfin_session_bind(elfin_namespace_t session)
+{
+    (void)session;
+    return ENOSYS;
+}
+
+int elfin_session_close(elfin_namespace_t session)
+{
+    (void)session;
+    return ENOSYS;
+}
+
+int elfin_symbols(elfin_namespace_t ns, void *handle, int (*visit)(const struct elfin_symbol *, void *), void *data)
+{
+    (void)ns, (void)handle, (void)visit, (void)data;
+    return ENOSYS;
+}
+
+int dl_iterate_ns_phdr(elfin_namespace_t ns, int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
+{
+    (void)ns, (void)callback, (void)data;
+    return 0;
+}

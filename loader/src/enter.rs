@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::host::{Errno, Gate};
 use crate::image::address;
 use crate::loader::Loader;
-use crate::namespace::BASE;
+use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
 use crate::registry::CodeId;
 use crate::stack::c_bytes;
@@ -103,6 +103,18 @@ impl Loader {
                     self.registry().remove_thread(self.host(), a as ThreadId);
                     0
                 }
+                Gate::SessionOpen => self.c_session_open(a, b),
+                Gate::SessionLoad => self.report(self.c_session_load(a, name_at(b), c)),
+                Gate::SessionSymbol => {
+                    self.report(self.session_symbol(NamespaceId::from_lmid(a), c_bytes(b)))
+                }
+                Gate::SessionDuplicates => self.c_session_duplicates(a, b, c),
+                Gate::SessionBind => {
+                    self.status(self.bind_thread(NamespaceId::from_lmid(a)).map(drop))
+                }
+                Gate::SessionClose => self.status(self.close_session(NamespaceId::from_lmid(a))),
+                Gate::Symbols => self.c_symbols(a, b, c, d),
+                Gate::IterateNamespace => self.iterate_namespace(NamespaceId::from_lmid(a), b, c),
                 Gate::Fini => {
                     self.fini();
                     0

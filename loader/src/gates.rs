@@ -23,11 +23,19 @@ const GLIBC: [(&[u8], Gate); 8] = [
 ];
 
 /// Of libelfin (`include/elfin.h`).
-const ELFIN: [(&[u8], Gate); 4] = [
+const ELFIN: [(&[u8], Gate); 12] = [
     (b"elfin_code_register", Gate::CodeRegister),
     (b"elfin_code_unregister", Gate::CodeUnregister),
     (b"elfin_code_find", Gate::CodeFind),
     (b"elfin_code_count", Gate::CodeCount),
+    (b"elfin_session_open", Gate::SessionOpen),
+    (b"elfin_session_load", Gate::SessionLoad),
+    (b"elfin_session_symbol", Gate::SessionSymbol),
+    (b"elfin_session_duplicates", Gate::SessionDuplicates),
+    (b"elfin_session_bind", Gate::SessionBind),
+    (b"elfin_session_close", Gate::SessionClose),
+    (b"elfin_symbols", Gate::Symbols),
+    (b"dl_iterate_ns_phdr", Gate::IterateNamespace),
 ];
 
 /// Returns the symbols of an object that are replaced.

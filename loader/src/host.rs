@@ -22,6 +22,8 @@ pub struct Errno(pub i32);
 impl Errno {
     /// No such file or directory.
     pub const ENOENT: Self = Self(2);
+    /// Exec format error.
+    pub const ENOEXEC: Self = Self(8);
     /// Cannot allocate memory.
     pub const ENOMEM: Self = Self(12);
     /// Permission denied.
@@ -117,6 +119,26 @@ pub enum Access {
     ReadExecute,
 }
 
+/// Gives a macro the names of all gates, in numerical order: hosts make a function of each.
+#[macro_export]
+macro_rules! for_each_gate {
+    ($macro:ident) => {
+        $macro! {
+            Bind TlsGetAddr AllocateTls AllocateTlsInit DeallocateTls FindDsoForObject IteratePhdr FindObject
+            ThreadAtexit ThreadAtexitRun Dlopen Dlclose Dlsym Dlvsym Dlerror Dladdr Dladdr1 Dlinfo Dlmopen LibcDlopen
+            LibcDlsym LibcDlvsym LibcDlclose ReadonlyArea Worker CodeRegister CodeUnregister CodeFind CodeCount
+            CodeThreadEnd SessionOpen SessionLoad SessionSymbol SessionDuplicates SessionBind SessionClose Symbols
+            IterateNamespace Fini
+        }
+    };
+}
+
+macro_rules! all {
+    ($($gate:ident)*) => {
+        &[$(Self::$gate),*]
+    };
+}
+
 /// An entry through which a program comes into the loader.
 ///
 /// The host supplies an address for each (see [`Host::gate`]): a function with the C calling convention that takes up
@@ -187,45 +209,29 @@ pub enum Gate {
     CodeCount,
     /// Unregisters the code of a thread that ends: `(thread)`. Called by libc, as a thread-local destructor.
     CodeThreadEnd,
+    /// `elfin_session_open(shared, session*)`.
+    SessionOpen,
+    /// `elfin_session_load(session, file, mode)`.
+    SessionLoad,
+    /// `elfin_session_symbol(session, name)`.
+    SessionSymbol,
+    /// `elfin_session_duplicates(session, visit, data)`.
+    SessionDuplicates,
+    /// `elfin_session_bind(session)`.
+    SessionBind,
+    /// `elfin_session_close(session)`.
+    SessionClose,
+    /// `elfin_symbols(namespace, handle, visit, data)`.
+    Symbols,
+    /// `dl_iterate_ns_phdr(namespace, callback, data)`.
+    IterateNamespace,
     /// The function a program receives in `%rdx` and runs at exit: FINI functions of everything loaded.
     Fini,
 }
 
 impl Gate {
     /// Every gate, in numerical order: `Gate::ALL[gate as usize] == gate`.
-    pub const ALL: [Self; 31] = [
-        Self::Bind,
-        Self::TlsGetAddr,
-        Self::AllocateTls,
-        Self::AllocateTlsInit,
-        Self::DeallocateTls,
-        Self::FindDsoForObject,
-        Self::IteratePhdr,
-        Self::FindObject,
-        Self::ThreadAtexit,
-        Self::ThreadAtexitRun,
-        Self::Dlopen,
-        Self::Dlclose,
-        Self::Dlsym,
-        Self::Dlvsym,
-        Self::Dlerror,
-        Self::Dladdr,
-        Self::Dladdr1,
-        Self::Dlinfo,
-        Self::Dlmopen,
-        Self::LibcDlopen,
-        Self::LibcDlsym,
-        Self::LibcDlvsym,
-        Self::LibcDlclose,
-        Self::ReadonlyArea,
-        Self::Worker,
-        Self::CodeRegister,
-        Self::CodeUnregister,
-        Self::CodeFind,
-        Self::CodeCount,
-        Self::CodeThreadEnd,
-        Self::Fini,
-    ];
+    pub const ALL: &[Self] = for_each_gate!(all);
 
     /// Returns the gate with this number, if there is one.
     pub fn from_number(number: usize) -> Option<Self> {

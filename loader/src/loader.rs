@@ -13,6 +13,7 @@ use crate::registry::Registry;
 use crate::state::State;
 use crate::sync::Mutex;
 use crate::tls::Tls;
+use crate::visibility::Visibility;
 use crate::world::{READERS, World};
 
 /// A dynamic linker for one address space.
@@ -62,6 +63,8 @@ pub struct LoadedObject {
     pub start: usize,
     /// The address behind the last one it occupies.
     pub end: usize,
+    /// Who finds its definitions by name.
+    pub visibility: Visibility,
 }
 
 impl Loader {
@@ -117,6 +120,7 @@ impl Loader {
             base: object.bias(),
             start: object.span().start,
             end: object.span().end,
+            visibility: object.visibility(),
         });
         objects.collect()
     }

@@ -317,9 +317,14 @@ fn could_answer(symbol: &Sym, defined_only: bool) -> bool {
     has_value && (is_defined || (!defined_only && kind != sym::STT_TLS)) && right_kind && exported
 }
 
+/// Says whether a symbol is a definition that others can be bound to.
+pub(crate) fn is_exported(symbol: &Sym) -> bool {
+    could_answer(symbol, true)
+}
+
 /// Says whether a symbol is an exported definition of a function or variable that ought to be there only once.
 pub(crate) fn is_strong(symbol: &Sym) -> bool {
-    could_answer(symbol, true)
+    is_exported(symbol)
         && sym::st_bind(symbol.st_info) == sym::STB_GLOBAL
         && sym::st_type(symbol.st_info) != sym::STT_NOTYPE
 }

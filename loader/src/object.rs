@@ -427,6 +427,10 @@ impl Object {
         at
     }
 
+    pub(crate) fn visibility(&self) -> Visibility {
+        self.visibility.get()
+    }
+
     pub(crate) fn set_visibility(&self, visibility: Visibility) {
         self.visibility.set(visibility);
     }

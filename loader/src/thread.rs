@@ -13,11 +13,11 @@
 use crate::primitive::{Arc, AtomicU64, Ordering};
 
 /// The number of a thread, which no other thread has or had.
-pub(crate) type ThreadId = u64;
+pub type ThreadId = u64;
 
 /// A load's family. Larger means begun later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Family(pub(crate) u64);
+pub struct Family(pub(crate) u64);
 
 /// The last number given out to a thread or a family.
 static LAST: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);

@@ -9,7 +9,7 @@ use crate::thread::{Family, ThreadId, ThreadRef};
 
 /// Which threads find an object's definitions by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Visibility {
+pub enum Visibility {
     /// Everybody.
     Public,
     /// The thread that maps and relocates it.
@@ -26,6 +26,11 @@ impl VisibilityCell {
     /// Makes a cell.
     pub(crate) const fn new(visibility: Visibility) -> Self {
         Self(AtomicU64::new(pack(visibility)))
+    }
+
+    /// Returns the visibility.
+    pub(crate) fn get(&self) -> Visibility {
+        unpack(self.0.load(Ordering::Acquire))
     }
 
     /// Changes the visibility. What the caller wrote before is seen by whoever finds the object because of it.
@@ -45,7 +50,7 @@ impl VisibilityCell {
 
     /// Says whether the calling thread may see the object. `None` stands for one the loader does not know.
     pub(crate) fn admits(&self, thread: Option<&ThreadRef>) -> bool {
-        match unpack(self.0.load(Ordering::Acquire)) {
+        match self.get() {
             Visibility::Public => true,
             Visibility::ThreadOnly(owner) => thread.is_some_and(|thread| thread.id() == owner),
             Visibility::ThreadAndItsChildren(family) => {

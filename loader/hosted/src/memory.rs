@@ -164,8 +164,7 @@ global_asm!(
         je 3f
         movzx eax, byte ptr [rdi - 1]
         movzx ecx, byte ptr [rsi - 1]
-        sub ecx, eax
-        mov eax, ecx
+        sub eax, ecx
     3:  ret
     .globl strlen
     .type strlen, @function

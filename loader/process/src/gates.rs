@@ -21,8 +21,4 @@ macro_rules! gates {
     };
 }
 
-gates! {
-    Bind TlsGetAddr AllocateTls AllocateTlsInit DeallocateTls FindDsoForObject IteratePhdr FindObject ThreadAtexit
-    ThreadAtexitRun Dlopen Dlclose Dlsym Dlvsym Dlerror Dladdr Dladdr1 Dlinfo Dlmopen LibcDlopen LibcDlsym LibcDlvsym
-    LibcDlclose ReadonlyArea Worker Fini
-}
+loader::for_each_gate!(gates);

@@ -11,8 +11,9 @@ use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
-use std::sync::atomic::AtomicU32;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE};
 use loader::{Access, Errno, Event, File, FileId, Gate, Host, Loader, PAGE_SIZE};
@@ -227,5 +228,29 @@ unsafe impl Host for Process {
         if let Event::Warning(line) = event {
             eprintln!("{line}");
         }
+    }
+}
+
+/// Compiles C source to a shared object `NAME.so` that needs no C library, in a new directory below the system's for
+/// temporary files; returns its path. For examples.
+///
+/// # Errors
+///
+/// There is no `cc`, or it does not like the source.
+pub fn compile(name: &str, source: &str) -> std::io::Result<PathBuf> {
+    static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
+    let number = DIRECTORIES.fetch_add(1, Ordering::Relaxed);
+    let own = format!("elfin-example-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(own);
+    fs::create_dir_all(&directory)?;
+    let input = directory.join(format!("{name}.c"));
+    fs::write(&input, source)?;
+    let output = directory.join(format!("{name}.so"));
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-nostdlib", "-o"]);
+    if compiler.arg(&output).arg(&input).status()?.success() {
+        Ok(output)
+    } else {
+        Err(std::io::Error::other("cc failed"))
     }
 }

@@ -4,6 +4,8 @@
 //! with the base namespace what it names when it is opened (the C library always). Threads can be bound to a session:
 //! plain `dlopen` and `dlsym` called by code of the base namespace on them, and on threads they start, act in it.
 
+mod c;
+
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -61,8 +63,36 @@ impl Session<'_> {
 
     /// Returns the symbols that several of the session's objects define, in the order of their names. Weak definitions
     /// do not count: they are meant to be there more than once.
+    ///
+    /// ```
+    /// # use loader::{InitOn, Mode};
+    /// # use loader_process::{LOADER, compile};
+    /// # use std::os::unix::ffi::OsStrExt;
+    /// let session = LOADER.session(&[])?;
+    /// for source in ["int x = 1, y = 1;", "int x = 2;"] {
+    ///     let path = compile("module", source)?;
+    ///     session.load(path.as_os_str().as_bytes(), Mode::NOW, InitOn::Caller)?;
+    /// }
+    /// // SAFETY: variables of objects that are loaded.
+    /// let value = |address: usize| unsafe { *(address as *const i32) };
+    /// assert_eq!(session.symbol(b"x").map(value)?, 2);
+    /// assert_eq!(session.symbol(b"y").map(value)?, 1);
+    /// let symbols: Vec<_> = session.duplicates().into_iter().map(|found| found.symbol).collect();
+    /// assert_eq!(symbols, [b"x"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn duplicates(&self) -> Vec<Duplicate> {
-        self.loader.duplicates(self.id).unwrap_or_default()
+        let mut duplicates = Vec::new();
+        let listed = self.loader.each_duplicate(self.id, |symbol, newer, older| {
+            duplicates.push(Duplicate {
+                symbol: symbol.to_vec(),
+                newer: newer.path().to_vec(),
+                older: older.path().to_vec(),
+            });
+            true
+        });
+        debug_assert!(listed.is_ok(), "the session is open");
+        duplicates
     }
 
     /// Binds the calling thread, which must be one of the program's, to the session; see the module's description.
@@ -187,36 +217,41 @@ impl Loader {
         Ok(self.address_of(&found.ok_or_else(undefined)?))
     }
 
-    /// Lists the strong definitions that are there more than once in a session.
-    pub(crate) fn duplicates(&self, id: NamespaceId) -> Result<Vec<Duplicate>, Error> {
+    /// Visits the strong definitions that are there more than once in a session, in the order of their names, with the
+    /// object whose definition counts and the one whose it shadows, until `visit` says false.
+    pub(crate) fn each_duplicate(
+        &self,
+        id: NamespaceId,
+        mut visit: impl FnMut(&[u8], &Object, &Object) -> bool,
+    ) -> Result<(), Error> {
         let own: Vec<Arc<Object>> = {
             let state = self.state().lock(self.host());
             let space = state.space(id).filter(|space| space.is_session());
             let global = space.ok_or(NO_SESSION)?.global().iter();
-            global
-                .filter(|object| object.namespace() == id)
-                .cloned()
-                .collect()
+            let own = global.filter(|object| object.namespace() == id);
+            own.cloned().collect()
         };
-        let mut newest: BTreeMap<&[u8], &Object> = BTreeMap::new();
-        let mut duplicates = Vec::new();
+        let mut by_name: BTreeMap<&[u8], Vec<&Object>> = BTreeMap::new();
         for object in &own {
             for symbol in object.symbols().iter().filter(|symbol| is_strong(symbol)) {
-                let Some(name) = object.symbol_name(symbol) else {
-                    continue;
-                };
-                let first = *newest.entry(name).or_insert(object);
-                if first.id() != object.id() {
-                    duplicates.push(Duplicate {
-                        symbol: name.to_vec(),
-                        newer: first.path().to_vec(),
-                        older: object.path().to_vec(),
-                    });
+                if let Some(name) = object.symbol_name(symbol) {
+                    let known: &mut Vec<&Object> = by_name.entry(name).or_default();
+                    // Versions of one name in one object are no duplicates.
+                    if known.last().is_none_or(|last| last.id() != object.id()) {
+                        known.push(object);
+                    }
                 }
             }
         }
-        duplicates.sort_by(|a, b| a.symbol.cmp(&b.symbol));
-        Ok(duplicates)
+        for (name, objects) in by_name {
+            let Some((newest, older)) = objects.split_first() else {
+                continue;
+            };
+            if !older.iter().all(|older| visit(name, newest, older)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Closes a session: its objects' FINI functions run, and what nothing else keeps goes. Objects that may not go
