@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use goblin::elf::dynamic::DT_DEBUG;
 
 use crate::gates::address_of;
-use crate::host::Host;
 use crate::image::address;
+use crate::loader::Loader;
 use crate::object::Object;
 
 /// `r_state`.
@@ -99,14 +99,14 @@ impl RDebug {
         self.set(R_MAP, first);
     }
 
-    /// Tells a debugger that the list of objects is about to change or has changed.
-    pub(crate) fn announce(&self, host: &dyn Host, state: RState) {
+    /// Says in what state the list of objects is.
+    pub(crate) fn set_state(&self, state: RState) {
         self.set(R_STATE, state as usize);
-        let function = self.get(R_BRK);
-        if function != 0 {
-            // SAFETY: an empty function of `ld.so`, there for breakpoints.
-            unsafe { host.call(function, [0; 4]) };
-        }
+    }
+
+    /// Returns the address of the function debuggers stop at, an empty one of `ld.so`'s; 0 if there is none.
+    pub(crate) fn stop(&self) -> usize {
+        self.get(R_BRK)
     }
 
     fn word(&self, index: usize) -> Option<&AtomicUsize> {
@@ -126,6 +126,17 @@ impl RDebug {
     fn set(&self, index: usize, value: usize) {
         if let Some(word) = self.word(index) {
             word.store(value, Ordering::Release);
+        }
+    }
+}
+
+impl Loader {
+    /// Lets debuggers see that lists of objects have changed. No lock is held here: a signal handler may come in.
+    pub(crate) fn stop_debuggers(&self) {
+        let function = self.state().lock(self.host()).base().debug.stop();
+        if function != 0 {
+            // SAFETY: an empty function of `ld.so`, there for breakpoints.
+            unsafe { self.host().call(function, [0; 4]) };
         }
     }
 }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::debug::RState;
 use crate::error::Error;
 use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
@@ -420,6 +421,15 @@ impl State {
     pub(crate) fn attach_debugger(&mut self, id: NamespaceId) {
         if let (Some(base), Some(space)) = (&self.base, self.spaces.get_mut(&id)) {
             space.debug.attach(&base.debug);
+        }
+    }
+
+    /// Tells debuggers in what state namespaces are.
+    pub(crate) fn mark(&self, namespaces: &[NamespaceId], what: RState) {
+        for &id in namespaces {
+            if let Some(space) = self.space(id) {
+                space.debug.set_state(what);
+            }
         }
     }
 

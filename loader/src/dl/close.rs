@@ -63,11 +63,13 @@ impl Loader {
             held.lend(|| self.run_fini_functions(object));
         }
         let mut state = self.state().lock(self.host());
-        self.announce(&state, &[namespace], RState::Delete);
+        state.mark(&[namespace], RState::Delete);
         self.forget(&mut state, &garbage);
         state.publish(self.world());
         drop(fini);
         state.reclaim();
-        self.announce(&state, &[namespace], RState::Consistent);
+        state.mark(&[namespace], RState::Consistent);
+        drop(state);
+        self.stop_debuggers();
     }
 }

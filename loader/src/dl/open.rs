@@ -220,22 +220,17 @@ impl Loader {
             &announced
         };
         state.attach_debugger(namespace);
-        self.announce(&state, announced, RState::Add);
+        state.mark(announced, RState::Add);
         state.publish(self.world());
-        self.announce(&state, announced, RState::Consistent);
+        state.mark(announced, RState::Consistent);
+        drop(state);
+        if !announced.is_empty() {
+            self.stop_debuggers();
+        }
         Committed {
             handle,
             objects,
             order,
-        }
-    }
-
-    /// Tells debuggers that namespaces change or have changed.
-    pub(crate) fn announce(&self, state: &State, namespaces: &[NamespaceId], what: RState) {
-        for &id in namespaces {
-            if let Some(space) = state.space(id) {
-                space.debug.announce(self.host(), what);
-            }
         }
     }
 }
