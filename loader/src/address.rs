@@ -70,6 +70,15 @@ struct DlPhdrInfo {
 }
 
 impl Loader {
+    /// Returns the `struct link_map` of the object that occupies an address, or 0.
+    pub(crate) fn link_map_at(&self, at: usize) -> usize {
+        let snapshot = self.registry().snapshot();
+        let object = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.object_at(at));
+        object.map_or(0, |object| object.handle())
+    }
+
     /// `dladdr`, with the index of the symbol found and the object's handle for `dladdr1`.
     pub(crate) fn dladdr(&self, at: usize) -> Option<(DlInfo, usize, usize)> {
         let snapshot = self.registry().snapshot()?;

@@ -39,6 +39,17 @@ impl Loader {
     /// The arguments must be those a program called the gate with.
     pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4]) -> usize {
         let [a, b, c, d] = arguments;
+        if matches!(
+            gate,
+            Gate::Dlopen
+                | Gate::Dlmopen
+                | Gate::Dlclose
+                | Gate::Dlsym
+                | Gate::Dlvsym
+                | Gate::Dlinfo
+        ) {
+            self.forget_error();
+        }
         // SAFETY: in every arm below: the arguments are what a program passes for this function, so pointers are to
         // what its documentation says. This is the C ABI: a program that lies crashes, as with any C library.
         unsafe {
@@ -48,8 +59,7 @@ impl Loader {
                 Gate::AllocateTls => self.allocate_tls(a),
                 Gate::AllocateTlsInit => self.allocate_tls(a),
                 Gate::DeallocateTls => self.deallocate_tls(a),
-                // libc would read fields of `struct link_map` whose places depend on its version.
-                Gate::FindDsoForObject => 0,
+                Gate::FindDsoForObject => self.link_map_at(a),
                 Gate::IteratePhdr => self.iterate_phdr(a, b, c),
                 Gate::FindObject => match self.find_object(a) {
                     Some(found) => {
@@ -140,6 +150,14 @@ impl Loader {
         // SAFETY: only the thread itself touches its own error, and it is in here.
         let last = unsafe { &mut *record.error.get() };
         last.pending = CString::new(text).ok();
+    }
+
+    /// Each function that sets an error forgets the one before, also when it succeeds.
+    fn forget_error(&self) {
+        if let Some(record) = tls::current(self.host().thread_pointer()) {
+            // SAFETY: only the thread itself touches its own error, and it is in here.
+            unsafe { (*record.error.get()).pending = None };
+        }
     }
 
     /// `dlerror`: the text lives until the next call.

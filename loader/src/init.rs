@@ -178,7 +178,7 @@ impl Loader {
             for &key in &objects {
                 // A FINI function may call `dlclose`: nothing is to be unloaded, and finished twice, any more.
                 if let Some(node) = state.node_mut(key) {
-                    node.opens += 1;
+                    node.set_opens(node.opens() + 1);
                 }
             }
             state.fini_order(&objects)

@@ -1,11 +1,15 @@
-//! `struct link_map`: what a `dlopen` handle points at, what debuggers walk, and what libc's start-up code reads the
-//! program's INIT functions from.
+//! `struct link_map`: what a `dlopen` handle points at, what debuggers walk, what libc's start-up code reads the
+//! program's INIT functions from and `backtrace_symbols` names of functions.
 //!
-//! Its layout has been the same in every reviewed glibc up to `l_info`. An object has one that goes beyond, an object's
-//! proxy in another namespace a short one (see [`crate::proxy`]).
+//! Its layout has been the same in every reviewed glibc, as far as it is filled in here. An object has one that goes
+//! beyond `l_info`, an object's proxy in another namespace a short one (see [`crate::proxy`]).
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use goblin::elf::dynamic::DT_GNU_HASH;
+
+use crate::elf::hash::GnuHashFields;
 use crate::namespace::NamespaceId;
 
 /// Words of an object's: up to `l_info`, and room behind it for fields that libc may touch.
@@ -21,6 +25,24 @@ const L_PREV: usize = 4;
 const L_REAL: usize = 5;
 const L_NS: usize = 6;
 const L_INFO: usize = 8;
+/// Where `l_info` has DT_GNU_HASH.
+const L_INFO_GNU_HASH: usize = 79;
+const L_PHDR: usize = 88;
+const L_ENTRY: usize = 89;
+/// `l_phnum` and `l_ldnum`, 16 bits each.
+const L_PHNUM: usize = 90;
+/// `l_nversions`, which nobody outside `ld.so` reads, and `l_nbuckets`, 32 bits each.
+const L_NBUCKETS: usize = 97;
+/// `l_gnu_bitmask_idxbits` and `l_gnu_shift`, 32 bits each.
+const L_GNU_SHIFT: usize = 98;
+const L_GNU_BITMASK: usize = 99;
+const L_GNU_BUCKETS: usize = 100;
+const L_GNU_CHAIN_ZERO: usize = 101;
+/// `l_direct_opencount`, and flags from bit 32 on: `l_type` (two bits), `l_relocated` (bit 3), `l_contiguous` (bit 19).
+const L_DIRECT_OPENCOUNT: usize = 102;
+const RELOCATED_AND_CONTIGUOUS: usize = (1 << 3 | 1 << 19) << 32;
+const L_MAP_START: usize = 110;
+const L_MAP_END: usize = 111;
 /// How many standard tags `l_info` is indexed by in glibc 2.36 and later.
 const L_INFO_TAGS: usize = 37;
 
@@ -38,6 +60,29 @@ pub(crate) struct Fields {
     pub(crate) dynamic: usize,
     /// The namespace the structure is in a list of.
     pub(crate) namespace: NamespaceId,
+}
+
+/// `l_type`: how an object came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// It is the program.
+    Executable = 0,
+    /// With the program.
+    Library = 1,
+    /// By `dlopen`.
+    Loaded = 2,
+}
+
+/// What the fields beyond `l_info` say of an object.
+pub(crate) struct Details {
+    /// Program headers: address and number.
+    pub(crate) headers: (usize, usize),
+    pub(crate) entry: usize,
+    /// How many entries the dynamic section has room for.
+    pub(crate) dynamic_entries: usize,
+    pub(crate) span: Range<usize>,
+    pub(crate) kind: Type,
+    pub(crate) hash: Option<GnuHashFields>,
 }
 
 impl<const WORDS: usize> LinkMap<WORDS> {
@@ -77,10 +122,38 @@ impl<const WORDS: usize> LinkMap<WORDS> {
 }
 
 impl LinkMap<FULL> {
+    /// Fills in the fields beyond `l_info`.
+    pub(crate) fn fill_details(&self, details: &Details) {
+        self.set(L_PHDR, details.headers.0);
+        self.set(L_ENTRY, details.entry);
+        let (headers, entries) = (details.headers.1, details.dynamic_entries);
+        self.set(L_PHNUM, headers & 0xffff | (entries & 0xffff) << 16);
+        if let Some(hash) = &details.hash {
+            self.set(L_NBUCKETS, (hash.bucket_count as usize) << 32);
+            let shift = (hash.shift as usize) << 32;
+            self.set(L_GNU_SHIFT, hash.bloom_mask & 0xffff_ffff | shift);
+            self.set(L_GNU_BITMASK, hash.bloom);
+            self.set(L_GNU_BUCKETS, hash.buckets);
+            self.set(L_GNU_CHAIN_ZERO, hash.chain_of_zero);
+        }
+        let flags = (details.kind as usize) << 32 | RELOCATED_AND_CONTIGUOUS;
+        self.set(L_DIRECT_OPENCOUNT, flags);
+        self.set(L_MAP_START, details.span.start);
+        self.set(L_MAP_END, details.span.end);
+    }
+
+    /// Notes how many `dlopen`s have not been undone.
+    pub(crate) fn set_opens(&self, opens: usize) {
+        let flags = self.0[L_DIRECT_OPENCOUNT].load(Ordering::Relaxed) >> 32 << 32;
+        self.set(L_DIRECT_OPENCOUNT, flags | opens & 0xffff_ffff);
+    }
+
     /// Notes where the dynamic section has the entry of a tag, if it is one that `l_info` is indexed by.
     pub(crate) fn set_info(&self, tag: usize, entry: usize) {
         if tag < L_INFO_TAGS {
             self.set(L_INFO + tag, entry);
+        } else if tag as u64 == DT_GNU_HASH {
+            self.set(L_INFO + L_INFO_GNU_HASH, entry);
         }
     }
 

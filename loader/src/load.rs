@@ -7,6 +7,7 @@ use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
 use crate::host::{Errno, Event, File};
 use crate::image::Image;
+use crate::link_map::Type;
 use crate::loader::Loader;
 use crate::lookup::UniqueTables;
 use crate::mode::Mode;
@@ -81,7 +82,13 @@ impl Loader {
         let place = Place {
             namespace,
             isolated: load.mode.contains(Mode::ISOLATE),
-            is_main,
+            kind: if is_main {
+                Type::Executable
+            } else if load.initial {
+                Type::Library
+            } else {
+                Type::Loaded
+            },
             path,
             shown: if is_main { program } else { path },
             origin,

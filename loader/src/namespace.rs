@@ -73,7 +73,7 @@ pub(crate) struct Node {
     /// Objects of the same namespace its relocations refer to, in the order that was found out.
     pub(crate) uses: Vec<ObjectId>,
     /// How many `dlopen`s have not been undone.
-    pub(crate) opens: usize,
+    opens: usize,
     /// Part of the program as it was started, or shared with a session for as long as that lasts.
     pub(crate) initial: bool,
     /// RTLD_DEEPBIND: its own groups come before the global scope.
@@ -145,6 +145,19 @@ impl Node {
         match &self.proxy {
             Some(proxy) => proxy.link_map().address(),
             None => self.object.handle(),
+        }
+    }
+
+    /// Returns how many `dlopen`s have not been undone.
+    pub(crate) fn opens(&self) -> usize {
+        self.opens
+    }
+
+    /// Sets how many `dlopen`s have not been undone, also where libc's and debuggers' eyes see it.
+    pub(crate) fn set_opens(&mut self, opens: usize) {
+        self.opens = opens;
+        if self.proxy.is_none() {
+            self.object.link_map().set_opens(opens);
         }
     }
 
@@ -361,7 +374,7 @@ impl Namespace {
     /// Undoes every `dlopen` in the namespace.
     pub(crate) fn close_all(&mut self) {
         for node in &mut self.nodes {
-            node.opens = 0;
+            node.set_opens(0);
         }
     }
 

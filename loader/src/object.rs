@@ -22,7 +22,7 @@ use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
 use crate::host::{Access, FileId, Gate, Host};
 use crate::image::{Image, Region, address, page_floor};
-use crate::link_map::{FULL, Fields, LinkMap};
+use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
 use crate::tables::{Memory, Tables, headers_address, tls_segment};
@@ -55,8 +55,8 @@ pub(crate) struct Place<'a> {
     pub(crate) namespace: NamespaceId,
     /// RTLD_ISOLATE: the namespace gets a copy of its own even of what is otherwise there once.
     pub(crate) isolated: bool,
-    /// Whether it is the program.
-    pub(crate) is_main: bool,
+    /// How it comes: the program itself, with the program, or later.
+    pub(crate) kind: Type,
     /// The path it is loaded by.
     pub(crate) path: &'a [u8],
     /// The name for messages.
@@ -121,7 +121,7 @@ impl Object {
         let Place {
             namespace,
             isolated,
-            is_main,
+            kind,
             path,
             shown,
             origin,
@@ -154,7 +154,7 @@ impl Object {
             .soname
             .and_then(|offset| string_at(tables.strings, offset));
         let role = match soname {
-            _ if is_main => Role::Main,
+            _ if kind == Type::Executable => Role::Main,
             Some(b"libc.so.6") => Role::Libc,
             Some(b"ld-linux-x86-64.so.2") => Role::Rtld,
             Some(b"libelfin.so.1") => Role::Elfin,
@@ -197,6 +197,14 @@ impl Object {
         object.overrides = crate::gates::overrides(&object);
         let object = Arc::new(object);
         object.fill_link_map(section_at, object.is_data(object.real(section_at)));
+        object.link_map.fill_details(&Details {
+            headers: (object.headers_at, object.segments.len()),
+            entry: object.entry,
+            dynamic_entries: object.dynamic_size() / size_of::<Dyn>(),
+            span: object.span(),
+            kind,
+            hash: object.hash().and_then(|hash| hash.gnu_fields()),
+        });
         Ok(object)
     }
 

@@ -60,6 +60,17 @@ impl Search {
         }
     }
 
+    /// Returns the directories a name is looked for in, in order; the cache, which comes before the last, is none.
+    pub(crate) fn directories(&self, wanted: &Wanted) -> Vec<Vec<u8>> {
+        let default = DEFAULT.iter().filter(|_| !wanted.nodeflib);
+        let lists = [&wanted.rpath, &self.library_path, &wanted.runpath];
+        let listed = lists.into_iter().flatten().cloned();
+        let all = listed.chain(default.map(|dir| dir.to_vec()));
+        // An empty entry in a list means the current directory.
+        all.map(|dir| if dir.is_empty() { b".".to_vec() } else { dir })
+            .collect()
+    }
+
     /// Opens the file for a name.
     pub(crate) fn find(
         &mut self,

@@ -103,6 +103,9 @@ impl Loader {
         };
         let thread_pointer = self.make_main_thread(&fields, static_size, stack, thread)?;
         glibc::set_exported_data(&rtld, stack, rseq_offset);
+        // Before relocation, too: the program may have a copy of `_r_debug`.
+        state.base().debug = RDebug::of_program(&main, &rtld);
+        state.base().debug.set_map(main.handle());
 
         // ld.so and libc first (resolvers elsewhere use what theirs compute), then what is needed before who needs it,
         // and the program last: its COPY relocations want relocated originals.
@@ -134,8 +137,6 @@ impl Loader {
         };
         // SAFETY: as above.
         unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, total) };
-        state.base().debug = RDebug::of_program(&main, &rtld);
-        state.base().debug.set_map(main.handle());
         self.finish_auxiliary(stack, &main, &rtld);
         let program = Program {
             entry: main.entry(),
@@ -209,7 +210,7 @@ impl Loader {
         let everything = state.closure(&roots);
         state.base().add_global(&everything);
         if let Some(node) = state.node_mut(main) {
-            node.opens = 1;
+            node.set_opens(1);
         }
         Ok(if state.bind_now {
             Bind::Now

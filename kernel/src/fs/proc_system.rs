@@ -51,7 +51,7 @@ pub fn mountinfo() -> String {
 }
 
 /// CPUID bits with Linux's names: (leaf, subleaf, register 0..=3 for eax..edx, names from bit 0 on, `-` for none).
-const FLAGS: [(u32, u32, usize, &str); 5] = [
+const FLAGS: [(u32, u32, usize, &str); 6] = [
     (
         1,
         0,
@@ -85,6 +85,7 @@ const FLAGS: [(u32, u32, usize, &str); 5] = [
         "fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f avx512dq rdseed adx smap \
          avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha_ni avx512bw avx512vl",
     ),
+    (0xd, 1, 0, "xsaveopt xsavec xgetbv1 xsaves"),
 ];
 
 fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {

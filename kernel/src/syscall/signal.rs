@@ -158,10 +158,12 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
     }
 }
 
-/// kill(2): there is only this process.
+/// kill(2): there is only this process. As on Linux, the number of any of its threads stands for it.
 pub fn kill(pid: usize, signal: usize) -> SysResult {
     let signal = number(signal)?;
-    if !matches!(pid as i32, PID | 0 | -1) {
+    let pid = pid as i32;
+    let is_thread = pid > 0 && crate::process::with_thread(pid, |_| ()).is_some();
+    if !matches!(pid, PID | 0 | -1) && !is_thread {
         return Err(Errno::ESRCH);
     }
     if let Some(signal) = signal {

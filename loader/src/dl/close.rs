@@ -22,7 +22,7 @@ impl Loader {
                 Some(node) if node.object.role() == Role::Main && node.proxy.is_none() => {
                     return Ok(());
                 }
-                Some(node) if node.opens != 0 => node.opens -= 1,
+                Some(node) if node.opens() != 0 => node.set_opens(node.opens() - 1),
                 _ => return Err(Error::Invalid("shared object not open")),
             }
             key.map(|key| key.namespace)

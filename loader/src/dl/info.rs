@@ -1,8 +1,11 @@
 //! `dladdr1` and `dlinfo`: what programs ask about addresses and handles.
 
+use alloc::vec::Vec;
+
 use crate::address::DlInfo;
 use crate::error::Error;
 use crate::loader::Loader;
+use crate::namespace::Key;
 use crate::tls::Tls;
 
 const FAILURE: usize = usize::MAX;
@@ -10,6 +13,8 @@ const FAILURE: usize = usize::MAX;
 /// Requests of `dlinfo`.
 const RTLD_DI_LMID: usize = 1;
 const RTLD_DI_LINKMAP: usize = 2;
+const RTLD_DI_SERINFO: usize = 4;
+const RTLD_DI_SERINFOSIZE: usize = 5;
 const RTLD_DI_ORIGIN: usize = 6;
 const RTLD_DI_TLS_MODID: usize = 9;
 const RTLD_DI_TLS_DATA: usize = 10;
@@ -77,6 +82,22 @@ impl Loader {
                 unsafe { *((argument + origin.len()) as *mut u8) = 0 };
                 return 0;
             }
+            RTLD_DI_SERINFOSIZE => {
+                let directories = self.search_path(Key::of(object));
+                // SAFETY: the caller's promise: a `Dl_serinfo`.
+                unsafe { *(argument as *mut SearchInfo) = SearchInfo::of(&directories) };
+                return 0;
+            }
+            RTLD_DI_SERINFO => {
+                let directories = self.search_path(Key::of(object));
+                // SAFETY: the caller's promise: a `Dl_serinfo` of the size it gives.
+                let fits = unsafe { fill_search_info(argument, &directories) };
+                if !fits {
+                    self.set_error(&Error::Invalid("dlinfo: the search list has grown"));
+                    return FAILURE;
+                }
+                return 0;
+            }
             RTLD_DI_PHDR => {
                 // SAFETY: the caller's promise: a pointer to a pointer.
                 unsafe { *word = object.headers_address() };
@@ -91,4 +112,66 @@ impl Loader {
         unsafe { *word = value };
         0
     }
+
+    /// Returns the directories that are searched for what an object needs, in order.
+    fn search_path(&self, key: Key) -> Vec<Vec<u8>> {
+        let mut state = self.state().lock(self.host());
+        let wanted = state.wanted(Some(key));
+        let search = state.search.get_or_insert_default();
+        search.directories(&wanted)
+    }
+}
+
+/// The head of a `Dl_serinfo`.
+#[repr(C)]
+struct SearchInfo {
+    /// The size of the whole, with entries and names.
+    size: usize,
+    count: u32,
+}
+
+/// A `Dl_serpath`.
+#[repr(C)]
+struct SearchPath {
+    name: usize,
+    flags: u32,
+}
+
+impl SearchInfo {
+    fn of(directories: &[Vec<u8>]) -> Self {
+        let names: usize = directories.iter().map(|name| name.len() + 1).sum();
+        Self {
+            size: size_of::<Self>() + directories.len() * size_of::<SearchPath>() + names,
+            count: u32::try_from(directories.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Fills in a `Dl_serinfo`; says whether it has room.
+///
+/// # Safety
+///
+/// There must be as much memory as the structure's `dls_size` says.
+unsafe fn fill_search_info(at: usize, directories: &[Vec<u8>]) -> bool {
+    // SAFETY: the caller's promise.
+    let given = unsafe { &*(at as *const SearchInfo) };
+    let needed = SearchInfo::of(directories);
+    if given.size < needed.size || given.count < needed.count {
+        return false;
+    }
+    let mut entry = (at + size_of::<SearchInfo>()) as *mut SearchPath;
+    let mut name = at + size_of::<SearchInfo>() + directories.len() * size_of::<SearchPath>();
+    for directory in directories {
+        // SAFETY: `needed.size` counts this entry.
+        unsafe { *entry = SearchPath { name, flags: 0 } };
+        // SAFETY: there is another entry, or the names.
+        entry = unsafe { entry.add(1) };
+        let to = name as *mut u8;
+        // SAFETY: `needed.size` counts this name and its end.
+        unsafe { core::ptr::copy_nonoverlapping(directory.as_ptr(), to, directory.len()) };
+        // SAFETY: as above.
+        unsafe { *to.add(directory.len()) = 0 };
+        name += directory.len() + 1;
+    }
+    true
 }

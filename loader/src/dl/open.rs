@@ -203,7 +203,7 @@ impl Loader {
         let mut handle = 0;
         if let Some(node) = state.node_mut(root) {
             if node.object.role() != Role::Main {
-                node.opens += 1;
+                node.set_opens(node.opens() + 1);
             }
             node.group.get_or_insert_with(|| closure.as_slice().into());
             handle = node.handle();

@@ -54,6 +54,14 @@ impl<'a> HashTable<'a> {
         }
     }
 
+    /// Returns what a `struct link_map` holds of it, if it is DT_GNU_HASH.
+    pub(crate) fn gnu_fields(&self) -> Option<GnuHashFields> {
+        match self {
+            Self::Gnu(table) => Some(table.fields()),
+            Self::SysV(_) => None,
+        }
+    }
+
     /// Returns the number of symbols the table knows of (indices are below it).
     pub(crate) fn symbol_count(&self) -> usize {
         match *self {
@@ -61,6 +69,17 @@ impl<'a> HashTable<'a> {
             Self::SysV(table) => u32_at(table, 4).unwrap_or(0) as usize,
         }
     }
+}
+
+/// What a `struct link_map` holds of a DT_GNU_HASH table.
+pub(crate) struct GnuHashFields {
+    pub(crate) bucket_count: u32,
+    pub(crate) bloom_mask: usize,
+    pub(crate) shift: u32,
+    pub(crate) bloom: usize,
+    pub(crate) buckets: usize,
+    /// Where the chain of symbol 0 would be; it starts later, with the first symbol that is hashed.
+    pub(crate) chain_of_zero: usize,
 }
 
 /// DT_GNU_HASH, opened.
@@ -96,6 +115,18 @@ impl<'a> GnuHash<'a> {
             buckets: table.get(buckets_at..chains_at)?,
             chains: table.get(chains_at..)?,
         })
+    }
+
+    fn fields(&self) -> GnuHashFields {
+        let chains = self.chains.as_ptr().addr();
+        GnuHashFields {
+            bucket_count: self.bucket_count,
+            bloom_mask: self.bloom_mask,
+            shift: self.shift,
+            bloom: self.bloom.as_ptr().addr(),
+            buckets: self.buckets.as_ptr().addr(),
+            chain_of_zero: chains.wrapping_sub(self.first as usize * 4),
+        }
     }
 
     fn candidates(&self, hash: u32) -> Candidates<'a> {

@@ -171,7 +171,7 @@ impl Loader {
             if space.by_file(object.file_id(), object.path()).is_none() {
                 let key = self.add_proxy(&mut state, &mut load, id, object, object.path())?;
                 if let Some(node) = state.node_mut(key) {
-                    node.opens = 1;
+                    node.set_opens(1);
                 }
                 object.pin();
             }

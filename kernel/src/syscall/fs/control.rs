@@ -125,9 +125,17 @@ pub fn syncfs(fd: usize) -> SysResult {
     opened(fd)?;
     Ok(0)
 }
-/// sync_file_range(2)
-pub fn sync_file_range(fd: usize, _offset: usize, _len: usize, _flags: usize) -> SysResult {
-    fsync(fd)
+/// sync_file_range(2): there is nowhere to write to.
+pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> SysResult {
+    let open = opened(fd)?;
+    let end = (offset as i64).checked_add(len as i64);
+    if flags & !7 != 0 || (offset as i64) < 0 || (len as i64) < 0 || end.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    if !open.file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    Ok(0)
 }
 
 /// posix_fadvise(2): taken note of.

@@ -17,8 +17,11 @@ fn online() -> u64 {
     u64::MAX >> (64 - cpu::count().clamp(1, 64))
 }
 
-/// `ESRCH` unless `tid` is a thread, or 0.
+/// `ESRCH` unless `tid` is a thread, or 0; `EINVAL` if it can be none.
 fn check_thread(tid: usize) -> Result<(), Errno> {
+    if (tid as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
     process::with_thread(tid as i32, |_| ()).ok_or(Errno::ESRCH)
 }
 
@@ -113,7 +116,8 @@ fn priority_bound(policy: usize, realtime: usize) -> SysResult {
 pub fn getpriority(which: usize, who: usize) -> SysResult {
     match which as u32 {
         linux::PRIO_PROCESS if who as i32 == PID => {}
-        linux::PRIO_PROCESS => check_thread(who)?,
+        linux::PRIO_PROCESS if who as i32 >= 0 => check_thread(who)?,
+        linux::PRIO_PROCESS => return Err(Errno::ESRCH),
         linux::PRIO_PGRP | linux::PRIO_USER => {}
         _ => return Err(Errno::EINVAL),
     }
