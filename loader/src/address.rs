@@ -11,6 +11,7 @@ use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
 use crate::registry::{Code, Occupant};
+use crate::signals;
 use crate::tls::Tls;
 
 /// Returns the index of the symbol that an address lies in, as far as its size says; `dladdr` has it the same way.
@@ -217,7 +218,7 @@ impl Loader {
                 0,
             ];
             // SAFETY: forwarded to the caller.
-            let result = unsafe { self.host().call(callback, arguments) };
+            let result = unsafe { signals::call(self.host(), callback, arguments) };
             if result & 0xffff_ffff != 0 {
                 return result;
             }

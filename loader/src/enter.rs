@@ -18,6 +18,7 @@ use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
 use crate::registry::CodeId;
+use crate::signals;
 use crate::stack::c_bytes;
 use crate::thread::{ThreadId, ThreadRef};
 use crate::tls::{self, TlsIndex};
@@ -38,6 +39,31 @@ impl Loader {
     ///
     /// The arguments must be those a program called the gate with.
     pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4]) -> usize {
+        // SAFETY: forwarded to the caller.
+        let serve = || unsafe { self.serve(gate, arguments) };
+        match gate {
+            // These neither lock nor allocate, or see to it themselves where they must: when something is missing.
+            Gate::Bind
+            | Gate::TlsGetAddr
+            | Gate::FindDsoForObject
+            | Gate::IteratePhdr
+            | Gate::FindObject
+            | Gate::Dlsym
+            | Gate::LibcDlsym
+            | Gate::Dlvsym
+            | Gate::LibcDlvsym
+            | Gate::Dladdr
+            | Gate::Dladdr1
+            | Gate::Dlinfo
+            | Gate::ReadonlyArea => serve(),
+            _ => signals::undisturbed(self.host(), serve),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`enter`](Self::enter).
+    unsafe fn serve(&self, gate: Gate, arguments: [usize; 4]) -> usize {
         let [a, b, c, d] = arguments;
         if matches!(
             gate,
@@ -85,15 +111,15 @@ impl Loader {
                 Gate::Dlclose => match self.dlclose(a) {
                     Ok(()) => 0,
                     Err(error) => {
-                        self.set_error(&error);
+                        self.set_error(error);
                         FAILURE
                     }
                 },
                 Gate::LibcDlclose => self.dlclose(a).map_or(FAILURE, |()| 0),
                 Gate::Dlsym => self.report(self.dlsym(a, c_bytes(b), None, c)),
-                Gate::LibcDlsym => self.dlsym(a, c_bytes(b), None, 0).unwrap_or(0),
+                Gate::LibcDlsym => self.or_nothing(self.dlsym(a, c_bytes(b), None, 0)),
                 Gate::Dlvsym => self.report(self.dlsym(a, c_bytes(b), Some(c_bytes(c)), d)),
-                Gate::LibcDlvsym => self.dlsym(a, c_bytes(b), Some(c_bytes(c)), 0).unwrap_or(0),
+                Gate::LibcDlvsym => self.or_nothing(self.dlsym(a, c_bytes(b), Some(c_bytes(c)), 0)),
                 Gate::Dlerror => self.last_error(),
                 Gate::Dladdr => self.dladdr_into(a, b, 0, 0),
                 Gate::Dladdr1 => self.dladdr_into(a, b, c, d),
@@ -136,12 +162,24 @@ impl Loader {
     /// Keeps an error for `dlerror`, and returns the null pointer for it.
     fn report(&self, result: Result<usize, Error>) -> usize {
         result.unwrap_or_else(|error| {
-            self.set_error(&error);
+            self.set_error(error);
             0
         })
     }
 
-    pub(crate) fn set_error(&self, error: &Error) {
+    /// Gives the null pointer for an error that nobody asks about.
+    fn or_nothing(&self, result: Result<usize, Error>) -> usize {
+        result.unwrap_or_else(|error| {
+            signals::undisturbed(self.host(), || drop(error));
+            0
+        })
+    }
+
+    pub(crate) fn set_error(&self, error: Error) {
+        signals::undisturbed(self.host(), || self.keep_error(error));
+    }
+
+    fn keep_error(&self, error: Error) {
         let Some(record) = tls::current(self.host().thread_pointer()) else {
             return;
         };
@@ -234,7 +272,7 @@ impl Loader {
         // libc looks for the object of its third argument unless it is the one it saw last, which at first is 0. It
         // finds none and counts the destructor for the program, which is never unloaded.
         // SAFETY: libc's own function, with the caller's promise.
-        unsafe { self.host().call(real, [gate, argument, gate, 0]) }
+        unsafe { signals::call(self.host(), real, [gate, argument, gate, 0]) }
     }
 
     /// # Safety
@@ -249,7 +287,7 @@ impl Loader {
             object,
         } = *record;
         // SAFETY: the program registered this function for this argument.
-        unsafe { self.host().call(function, [argument, 0, 0, 0]) };
+        unsafe { signals::call(self.host(), function, [argument, 0, 0, 0]) };
         if let Some(object) = object {
             object.pending_destructors.fetch_sub(1, Ordering::AcqRel);
         }

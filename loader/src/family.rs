@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 use crate::host::Host;
 use crate::primitive::{Arc, AtomicU32, Ordering, fence};
+use crate::signals;
 use crate::sync::Mutex;
 use crate::thread::{Family, ThreadId, ThreadRef};
 
@@ -102,7 +103,7 @@ impl FamilyLock {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // The counterpart is in `changed`: either the change is seen in `wait`, or the sleeper there.
             fence(Ordering::SeqCst);
-            host.wait_with_handlers(&self.changes, changes);
+            signals::wait(host, &self.changes, changes);
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }

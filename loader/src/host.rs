@@ -379,6 +379,18 @@ pub unsafe trait Host: Sync {
     /// `function` must be the address of a function of the program that can take these arguments.
     unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize;
 
+    /// Blocks all signals for the calling thread; returns the set of those that were blocked before. A handler must not
+    /// run while its thread holds a lock of the loader's, not even when the loader calls the program's code. Hosts
+    /// without signal handlers do nothing.
+    fn block_signals(&self) -> u64 {
+        0
+    }
+
+    /// Makes `before`, which came from [`block_signals`](Self::block_signals), the set of blocked signals again.
+    fn unblock_signals(&self, before: u64) {
+        let _ = before;
+    }
+
     /// Sleeps until [`wake`](Self::wake) is called for `word`, unless `word` differs from `value`, which is checked
     /// such that no wake-up is lost. May return early.
     fn wait(&self, word: &AtomicU32, value: u32);

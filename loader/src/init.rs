@@ -12,6 +12,7 @@ use crate::host::{Errno, Event, Gate};
 use crate::loader::Loader;
 use crate::namespace::{BASE, Key};
 use crate::object::{Object, Role, Visibility};
+use crate::signals;
 
 /// The arguments INIT functions get.
 #[derive(Clone, Copy, Default)]
@@ -117,14 +118,14 @@ impl Loader {
         ];
         held.lend(|| {
             // SAFETY: libc's function; the gate takes the record, which it alone frees.
-            let result = unsafe { self.host().call(create, arguments) } & 0xffff_ffff;
+            let result = unsafe { signals::call(self.host(), create, arguments) } & 0xffff_ffff;
             if result != 0 {
                 // SAFETY: no thread was started, so the record is still ours.
                 drop(unsafe { Box::from_raw(work) });
                 return Err(failed(Errno(i32::try_from(result).unwrap_or(0))));
             }
             // SAFETY: the thread was started just now, joinable.
-            unsafe { self.host().call(join, [thread, 0, 0, 0]) };
+            unsafe { signals::call(self.host(), join, [thread, 0, 0, 0]) };
             Ok(())
         })
     }
@@ -157,7 +158,7 @@ impl Loader {
                 function,
             });
             // SAFETY: DT_INIT and DT_INIT_ARRAY hold functions, relocated by now, that take these arguments.
-            unsafe { self.host().call(function, [argc, argv, envp, 0]) };
+            unsafe { signals::call(self.host(), function, [argc, argv, envp, 0]) };
         }
     }
 
@@ -166,7 +167,7 @@ impl Loader {
         let dynamic = object.dynamic();
         for function in object.functions(dynamic.fini, dynamic.fini_array).rev() {
             // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
-            unsafe { self.host().call(function, [0; 4]) };
+            unsafe { signals::call(self.host(), function, [0; 4]) };
         }
     }
 

@@ -13,6 +13,7 @@ use crate::loader::Loader;
 use crate::lookup::{Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
 use crate::object::Object;
 use crate::relocate::undefined;
+use crate::signals;
 use crate::tls;
 
 impl Loader {
@@ -51,12 +52,14 @@ impl Loader {
         };
         let unique = &UniqueTables::PUBLISHED;
         let Some(found) = resolve(&world, entry, unique, &request, symbol_index) else {
-            let error = undefined(object, symbol_index, name);
-            // SAFETY: `program_name` gives a C string that stays.
-            let program = unsafe { crate::stack::c_bytes(self.program_name()) };
-            let program = crate::text::Text(program);
-            self.host()
-                .fatal(&alloc::format!("{program}: symbol lookup error: {error}"));
+            signals::undisturbed(self.host(), || -> ! {
+                let error = undefined(object, symbol_index, name);
+                // SAFETY: `program_name` gives a C string that stays.
+                let program = unsafe { crate::stack::c_bytes(self.program_name()) };
+                let program = crate::text::Text(program);
+                self.host()
+                    .fatal(&alloc::format!("{program}: symbol lookup error: {error}"))
+            });
         };
         if is_dependency(object, found.object) {
             object.bind_to(found.object);
@@ -64,7 +67,7 @@ impl Loader {
         let target = match found.value(self.host()) {
             Value::Address(target) => target,
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
-            Value::Resolver(resolver) => unsafe { self.host().call(resolver, [0; 4]) },
+            Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },
         };
         self.host().trace(&Event::Bound {
             object: object.path(),

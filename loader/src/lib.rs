@@ -62,6 +62,7 @@ mod registry;
 mod relocate;
 mod search;
 mod session;
+mod signals;
 mod stack;
 mod start;
 mod state;

@@ -16,6 +16,7 @@ use crate::image::{access, address, page_ceil, page_floor};
 use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, resolve};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
+use crate::signals;
 use crate::sync::Mutex;
 use crate::thread::ThreadRef;
 use crate::tls::{Tls, TlsIndex};
@@ -66,7 +67,9 @@ impl Deferred {
                 addend,
             } => {
                 // SAFETY: the address comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
-                let value = unsafe { host.call(resolver, [0; 4]) };
+                //
+                // A handler that ran meanwhile would find a load half done, and no way to wait for its end.
+                let value = signals::undisturbed(host, || unsafe { host.call(resolver, [0; 4]) });
                 // SAFETY: `Relocation::place` checked that the word lies in a writable segment; RELRO is not applied yet.
                 unsafe { (place as *mut usize).write_unaligned(value.wrapping_add(addend)) };
             }

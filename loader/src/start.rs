@@ -21,9 +21,11 @@ use crate::namespace::{Arrival, BASE, Key};
 use crate::object::{Object, Role};
 use crate::relocate::Bind;
 use crate::search::{Search, directory_of};
+use crate::signals;
 use crate::stack::{self, InitialStack};
 use crate::state::State;
 use crate::thread::ThreadRef;
+use crate::tls::Area;
 
 /// The interpreters whose work this loader does.
 const INTERPRETERS: [&[u8]; 2] = [b"/lib64/ld-linux-x86-64.so.2", b"/lib/ld-linux-x86-64.so.2"];
@@ -89,7 +91,7 @@ impl Loader {
 
         // Static TLS, and where the restartable-sequences area is in it: below the thread pointer if libc imports its
         // offset (2.41), else at the end of the thread descriptor.
-        let (static_size, rseq_offset) = {
+        let (area, rseq_offset) = {
             let mut tls = self.tls().lock(self.host());
             for object in &objects {
                 tls.make_static(object);
@@ -101,7 +103,7 @@ impl Loader {
             };
             (tls.fix_layout(), rseq_offset)
         };
-        let thread_pointer = self.make_main_thread(&fields, static_size, stack, thread)?;
+        let thread_pointer = self.make_main_thread(&fields, area, stack, thread)?;
         glibc::set_exported_data(&rtld, stack, rseq_offset);
         // Before relocation, too: the program may have a copy of `_r_debug`.
         state.base().debug = RDebug::of_program(&main, &rtld);
@@ -129,14 +131,18 @@ impl Loader {
 
         // SAFETY: libc and ld.so are relocated, and the thread pointer is set.
         let offsets = unsafe { probe::find(self.host(), &fields, &libc, &rtld)? };
-        let total = static_size + fields.pthread_size.next_multiple_of(64);
+        // glibc's idea of the area includes the descriptor.
+        let area = Area {
+            size: area.size + fields.pthread_size.next_multiple_of(64),
+            ..area
+        };
         let space = glibc::NameSpace {
             main: &main,
             count: objects.len(),
             search_list: search_list(&objects),
         };
         // SAFETY: as above.
-        unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, total) };
+        unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, area) };
         self.finish_auxiliary(stack, &main, &rtld);
         let program = Program {
             entry: main.entry(),
@@ -224,13 +230,13 @@ impl Loader {
     fn make_main_thread(
         &self,
         fields: &Fields,
-        static_size: usize,
+        area: Area,
         stack: &InitialStack,
         thread: &Arc<ThreadRef>,
     ) -> Result<usize, Error> {
         let missing = Error::Invalid("the auxiliary vector has no AT_RANDOM");
         let random = stack.auxiliary(stack::AT_RANDOM).ok_or(missing)?;
-        let size = static_size + fields.pthread_size + 64;
+        let size = area.size + fields.pthread_size + area.align;
         let no_memory = |errno| Error::Host {
             object: Vec::new(),
             doing: "cannot allocate TLS data structures for initial thread",
@@ -244,10 +250,10 @@ impl Loader {
             .map_err(no_memory)?;
         // SAFETY: the range was just reserved. It is the main thread's for as long as the program runs.
         unsafe { self.host().zero(memory, size, Access::ReadWrite) }.map_err(no_memory)?;
-        let thread_pointer = (memory + static_size).next_multiple_of(64);
+        let thread_pointer = (memory + area.size).next_multiple_of(area.align);
         // SAFETY: the memory is zeroed and has room for the descriptor; AT_RANDOM points at 16 bytes.
         unsafe { glibc::thread::write_header(thread_pointer, random) };
-        // SAFETY: `static_size` bytes below are free.
+        // SAFETY: `area.size` bytes below are free.
         unsafe {
             self.tls()
                 .lock(self.host())
@@ -281,6 +287,11 @@ impl Loader {
     pub unsafe fn run_init(&self, program: &Program) -> Result<(), Error> {
         // SAFETY: the control block was made for this thread.
         unsafe { self.host().set_thread_pointer(program.thread_pointer) };
+        // INIT functions may install handlers.
+        signals::undisturbed(self.host(), || self.init_program(program))
+    }
+
+    fn init_program(&self, program: &Program) -> Result<(), Error> {
         let worker = {
             let mut tls = self.tls().lock(self.host());
             tls.adopt(program.thread_pointer)
@@ -300,7 +311,9 @@ impl Loader {
                 let InitArguments { argc, argv, envp } = self.init_arguments();
                 for &function in main.words(array.vaddr, array.size).unwrap_or(&[]) {
                     // SAFETY: DT_PREINIT_ARRAY holds functions that take these arguments.
-                    held.lend(|| unsafe { self.host().call(function, [argc, argv, envp, 0]) });
+                    held.lend(|| unsafe {
+                        signals::call(self.host(), function, [argc, argv, envp, 0])
+                    });
                 }
             }
             self.initialise(&held, &order);
@@ -322,7 +335,7 @@ impl Loader {
         }
         if let Some(function) = address_of(libc, b"__libc_early_init") {
             // SAFETY: it takes a bool: this is the initial name space.
-            unsafe { self.host().call(function, [1, 0, 0, 0]) };
+            unsafe { signals::call(self.host(), function, [1, 0, 0, 0]) };
         }
         for object in objects {
             object.protect_relro(self.host())?;

@@ -26,6 +26,8 @@ pub(crate) struct State {
     adds: u64,
     subs: u64,
     retired: Retired<World>,
+    /// While `dlclose` runs FINI functions: namespaces in which they have closed something.
+    pub(crate) closed_meanwhile: Option<BTreeSet<NamespaceId>>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
 }
@@ -42,6 +44,7 @@ impl State {
             adds: 0,
             subs: 0,
             retired: Retired::new(),
+            closed_meanwhile: None,
             bind_now: false,
         }
     }

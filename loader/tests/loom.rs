@@ -69,6 +69,17 @@ mod primitive {
     }
 }
 
+/// There are no signals here.
+mod signals {
+    pub(crate) fn wait(
+        host: &dyn super::host::Host,
+        word: &super::primitive::AtomicU32,
+        value: u32,
+    ) {
+        host.wait_with_handlers(word, value);
+    }
+}
+
 /// The part of the loader's host that locks use: a futex.
 mod host {
     use crate::primitive::{AtomicU32, Ordering};

@@ -4,7 +4,7 @@ use super::vdso;
 use crate::arch::gate;
 use crate::mm::frame;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
-use crate::process::futex;
+use crate::process::{futex, signal};
 use crate::sync::{Signals, SpinLock};
 use crate::syscall;
 use crate::{fs, process, sched};
@@ -173,6 +173,14 @@ unsafe impl Host for Kernel {
         // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
         // its stack.
         unsafe { gate::call_user(function, arguments) }.unwrap_or_else(|| no_kernel_stack())
+    }
+
+    fn block_signals(&self) -> u64 {
+        signal::change_mask(|_| u64::MAX)
+    }
+
+    fn unblock_signals(&self, before: u64) {
+        signal::change_mask(|_| before);
     }
 
     fn wait(&self, word: &AtomicU32, value: u32) {

@@ -1,11 +1,13 @@
 //! The loader's own heap, and the four functions the compiler expects.
 //!
 //! Size classes of powers of two with free lists, cut from chunks that `mmap` gives; large blocks are mappings of their
-//! own. One spin lock: the loader allocates while loading, hardly ever otherwise.
+//! own. One spin lock: the loader allocates while loading, hardly ever otherwise, and always with signals blocked.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::global_asm;
 use core::ptr;
+
+use loader::PAGE_SIZE;
 
 use crate::sys;
 
@@ -49,13 +51,27 @@ fn class(layout: Layout) -> Option<usize> {
     (size <= LARGEST).then(|| (size / SMALLEST).trailing_zeros() as usize)
 }
 
-fn map(len: usize) -> Option<usize> {
+/// Maps `len` bytes, a multiple of the page size, at a multiple of `align`.
+fn map_aligned(len: usize, align: usize) -> Option<usize> {
+    let slack = align.saturating_sub(PAGE_SIZE);
     // SAFETY: an anonymous mapping wherever there is room.
-    unsafe { sys::result(sys::MMAP, [0, len, 3, 0x22, usize::MAX, 0]) }.ok()
+    let start = unsafe { sys::result(sys::MMAP, [0, len + slack, 3, 0x22, usize::MAX, 0]) }.ok()?;
+    let aligned = start.next_multiple_of(align);
+    unmap(start, aligned - start);
+    unmap(aligned + len, start + slack - aligned);
+    Some(aligned)
 }
 
-// SAFETY: blocks come from mappings of the allocator's own, are as large and aligned as asked (powers of two cut from
-// page-aligned chunks at multiples of their size), and are given to one owner at a time.
+/// Unmaps a part of the allocator's own, which may be empty.
+fn unmap(at: usize, len: usize) {
+    if len != 0 {
+        // SAFETY: nobody knows these pages, or no longer.
+        unsafe { sys::call(sys::MUNMAP, [at, len, 0, 0, 0, 0]) };
+    }
+}
+
+// SAFETY: blocks come from mappings of the allocator's own, are as large and aligned as asked (powers of two at
+// multiples of their size, or mappings cut to measure), and are given to one owner at a time.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(class) = class(layout) else {
@@ -71,7 +87,7 @@ unsafe impl GlobalAlloc for Allocator {
         }
         let at = heap.next.next_multiple_of(size);
         if at + size > heap.end {
-            let Some(chunk) = map(CHUNK) else {
+            let Some(chunk) = map_aligned(CHUNK, size) else {
                 return ptr::null_mut();
             };
             heap.next = chunk + size;
@@ -84,14 +100,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(class) = class(layout) else {
-            // SAFETY: a mapping of its own, made in `large` with this length.
-            unsafe {
-                sys::call(
-                    sys::MUNMAP,
-                    [block.expose_provenance(), large_len(layout), 0, 0, 0, 0],
-                )
-            };
-            return;
+            return unmap(block.expose_provenance(), large_len(layout));
         };
         let mut heap = self.0.lock();
         let block: *mut Free = block.cast();
@@ -102,15 +111,12 @@ unsafe impl GlobalAlloc for Allocator {
 }
 
 fn large_len(layout: Layout) -> usize {
-    layout.size().next_multiple_of(4096)
+    layout.size().next_multiple_of(PAGE_SIZE)
 }
 
-/// Maps a large block. Alignments above a page do not occur.
+/// Maps a large block.
 fn large(layout: Layout) -> *mut u8 {
-    if layout.align() > 4096 {
-        return ptr::null_mut();
-    }
-    map(large_len(layout)).map_or(ptr::null_mut(), |at| at as *mut u8)
+    map_aligned(large_len(layout), layout.align()).map_or(ptr::null_mut(), |at| at as *mut u8)
 }
 
 // In assembly: the compiler may turn a loop in Rust into a call of the function it is in.

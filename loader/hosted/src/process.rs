@@ -300,6 +300,14 @@ unsafe impl Host for Process {
         function(a, b, c, d)
     }
 
+    fn block_signals(&self) -> u64 {
+        set_blocked_signals(u64::MAX)
+    }
+
+    fn unblock_signals(&self, before: u64) {
+        set_blocked_signals(before);
+    }
+
     fn wait(&self, word: &AtomicU32, value: u32) {
         let at = word.as_ptr().expose_provenance();
         // SAFETY: the kernel reads the word.
@@ -342,6 +350,22 @@ unsafe impl Host for Process {
     fn gate(&self, gate: Gate) -> usize {
         gates::address(gate)
     }
+}
+
+/// Sets which signals the calling thread has blocked; returns which it had.
+fn set_blocked_signals(blocked: u64) -> u64 {
+    let mut before = 0u64;
+    let arguments = [
+        sys::SIG_SETMASK,
+        core::ptr::from_ref(&blocked).expose_provenance(),
+        core::ptr::from_mut(&mut before).expose_provenance(),
+        size_of::<u64>(),
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads one word and writes the other.
+    unsafe { sys::call(sys::RT_SIGPROCMASK, arguments) };
+    before
 }
 
 /// Whether the program's threads have thread pointers: from the moment the first is set.

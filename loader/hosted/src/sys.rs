@@ -8,6 +8,7 @@ pub(crate) const FSTAT: usize = 5;
 pub(crate) const MMAP: usize = 9;
 pub(crate) const MPROTECT: usize = 10;
 pub(crate) const MUNMAP: usize = 11;
+pub(crate) const RT_SIGPROCMASK: usize = 14;
 pub(crate) const PREAD64: usize = 17;
 pub(crate) const WRITE: usize = 1;
 pub(crate) const EXIT_GROUP: usize = 231;
@@ -19,6 +20,7 @@ pub(crate) const GETCWD: usize = 79;
 pub(crate) const READLINK: usize = 89;
 
 pub(crate) const ARCH_SET_FS: usize = 0x1002;
+pub(crate) const SIG_SETMASK: usize = 2;
 pub(crate) const FUTEX_WAIT_PRIVATE: usize = 128;
 pub(crate) const FUTEX_WAKE_PRIVATE: usize = 129;
 

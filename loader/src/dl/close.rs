@@ -1,5 +1,6 @@
 //! `dlclose`.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::debug::RState;
@@ -33,8 +34,30 @@ impl Loader {
         Ok(())
     }
 
-    /// Unloads what nothing keeps in a namespace, and what has outlived its session.
+    /// Unloads what nothing keeps in a namespace, and what has outlived its session. What FINI functions close meanwhile
+    /// goes when they have returned, as in glibc: they are not interrupted by others.
     pub(crate) fn collect(&self, held: &Held<'_>, namespace: NamespaceId) {
+        if let Some(closed) = &mut self.state().lock(self.host()).closed_meanwhile {
+            closed.insert(namespace);
+            return;
+        }
+        let mut next = Some(namespace);
+        while let Some(namespace) = next {
+            self.state()
+                .lock(self.host())
+                .closed_meanwhile
+                .get_or_insert_default();
+            self.unload(held, namespace);
+            let mut state = self.state().lock(self.host());
+            let closed = state.closed_meanwhile.as_mut();
+            next = closed.and_then(BTreeSet::pop_first);
+            if next.is_none() {
+                state.closed_meanwhile = None;
+            }
+        }
+    }
+
+    fn unload(&self, held: &Held<'_>, namespace: NamespaceId) {
         let (garbage, fini) = {
             let mut state = self.state().lock(self.host());
             let mut garbage = Vec::new();

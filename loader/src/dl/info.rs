@@ -56,7 +56,7 @@ impl Loader {
             return FAILURE;
         };
         let Some(entry) = world.by_handle(handle) else {
-            self.set_error(&Error::Invalid("invalid handle"));
+            self.set_error(Error::Invalid("invalid handle"));
             return FAILURE;
         };
         let object = &entry.object;
@@ -104,7 +104,7 @@ impl Loader {
                 return object.segments().len();
             }
             _ => {
-                self.set_error(&Error::Invalid("unsupported dlinfo request"));
+                self.set_error(Error::Invalid("unsupported dlinfo request"));
                 return FAILURE;
             }
         };

@@ -6,6 +6,7 @@ use crate::loader::Loader;
 use crate::lookup::{Definition, Request, UniqueTables, Value, find, find_in, is_dependency};
 use crate::namespace::BASE;
 use crate::object::Role;
+use crate::signals;
 use crate::tls::{self, TlsIndex};
 use crate::world::{Entry, Group, World};
 
@@ -38,11 +39,13 @@ impl Loader {
             handle => find_by_handle(&world, handle, &request)?,
         };
         let Some(found) = found else {
-            return Err(Error::UndefinedSymbol {
-                object: place.object.shown().to_vec(),
-                symbol: name.to_vec(),
-                version: version.map(<[u8]>::to_vec),
-            });
+            return Err(signals::undisturbed(self.host(), || {
+                Error::UndefinedSymbol {
+                    object: place.object.shown().to_vec(),
+                    symbol: name.to_vec(),
+                    version: version.map(<[u8]>::to_vec),
+                }
+            }));
         };
         if handle == RTLD_DEFAULT
             && let Some(calling) = calling
@@ -64,7 +67,7 @@ impl Loader {
         match found.value(self.host()) {
             Value::Address(address) => address,
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
-            Value::Resolver(resolver) => unsafe { self.host().call(resolver, [0; 4]) },
+            Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },
         }
     }
 
@@ -95,12 +98,11 @@ impl Loader {
     /// Returns the address of a thread-local variable in the calling thread.
     pub(crate) fn tls_address(&self, index: &TlsIndex) -> usize {
         let thread_pointer = self.host().thread_pointer();
-        // SAFETY: it is the calling thread's.
-        let block = unsafe {
-            self.tls()
-                .lock(self.host())
-                .block(thread_pointer, index.module)
-        };
+        let block = signals::undisturbed(self.host(), || {
+            let mut tls = self.tls().lock(self.host());
+            // SAFETY: it is the calling thread's.
+            unsafe { tls.block(thread_pointer, index.module) }
+        });
         match block {
             Some(block) => block.wrapping_add(index.offset),
             None => self

@@ -17,7 +17,9 @@ use crate::gates::address_of;
 use crate::host::{Gate, Host};
 use crate::image::address;
 use crate::object::Object;
+use crate::signals;
 use crate::stack::InitialStack;
+use crate::tls::Area;
 
 pub(crate) use fields::Fields;
 
@@ -129,7 +131,7 @@ pub(crate) unsafe fn fill(
     offsets: &probe::Offsets,
     stack: &InitialStack,
     space: &NameSpace<'_>,
-    static_size: usize,
+    area: Area,
 ) {
     use crate::stack as at;
     let ro = |offset: usize| (fields.rtld_global_ro.start + offset) as *mut usize;
@@ -157,8 +159,8 @@ pub(crate) unsafe fn fill(
         (offsets.pagesize, auxiliary(at::AT_PAGESZ)),
         (offsets.minsigstacksize, auxiliary(at::AT_MINSIGSTKSZ)),
         (offsets.auxv, Some(stack.auxv())),
-        (offsets.tls_static_size, Some(static_size)),
-        (offsets.tls_static_align, Some(64)),
+        (offsets.tls_static_size, Some(area.size)),
+        (offsets.tls_static_align, Some(area.align)),
         (offsets.hwcap2, auxiliary(at::AT_HWCAP2)),
         (offsets.clock_gettime, Some(vdso.clock_gettime)),
         (offsets.clock_gettime + 8, Some(vdso.gettimeofday)),
@@ -220,7 +222,7 @@ pub(crate) unsafe fn call(
 ) -> Option<usize> {
     let function = address_of(libc, name)?;
     // SAFETY: forwarded to the caller.
-    Some(unsafe { host.call(function, arguments) })
+    Some(unsafe { signals::call(host, function, arguments) })
 }
 
 /// Returns how large the array of a symbol is.

@@ -1,0 +1,65 @@
+//! Signals and the loader's locks.
+//!
+//! A signal handler may call anything in here, so no handler may run while its thread holds a lock of the loader's, the
+//! allocator's among them: all signals are blocked then. They are let through where the loader runs the program's code
+//! or waits for other threads' loads, with no more blocked than the program had. What neither locks nor allocates (see
+//! [`Loader::enter`](crate::loader::Loader::enter)) stays as it is, and makes no system call for it.
+
+use core::cell::Cell;
+use core::sync::atomic::AtomicU32;
+
+use crate::host::Host;
+use crate::tls;
+
+/// The signals a thread had blocked before the loader blocked them all; `None` while the loader does not.
+///
+/// Its thread alone touches it. So do the handlers it runs, but while those run it is `None`, and they leave it so.
+pub(crate) type Blocked = Cell<Option<u64>>;
+
+/// Does something that takes locks or allocates.
+pub(crate) fn undisturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
+    let blocked = tls::current(host.thread_pointer()).map(|record| &record.blocked);
+    let Some(blocked) = blocked.filter(|blocked| blocked.get().is_none()) else {
+        // In a thread that has no record no handler of the program's runs; elsewhere they are blocked already.
+        return work();
+    };
+    let before = host.block_signals();
+    blocked.set(Some(before));
+    let result = work();
+    // A thread that has freed its own control block has no record any more; else, calls of the program's functions may
+    // have changed what it wants blocked.
+    let before = tls::current(host.thread_pointer()).map_or(Some(before), |it| it.blocked.take());
+    if let Some(before) = before {
+        host.unblock_signals(before);
+    }
+    result
+}
+
+/// Does something that needs no lock which the thread holds, with signals as the program wants them.
+fn disturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
+    let blocked = tls::current(host.thread_pointer()).map(|record| &record.blocked);
+    let Some((blocked, before)) = blocked.and_then(|blocked| Some((blocked, blocked.take()?)))
+    else {
+        return work();
+    };
+    host.unblock_signals(before);
+    let result = work();
+    // The program may want others blocked by now.
+    blocked.set(Some(host.block_signals()));
+    result
+}
+
+/// Calls a function of the program; see [`Host::call`].
+///
+/// # Safety
+///
+/// As [`Host::call`].
+pub(crate) unsafe fn call(host: &dyn Host, function: usize, arguments: [usize; 4]) -> usize {
+    // SAFETY: forwarded to the caller.
+    disturbed(host, || unsafe { host.call(function, arguments) })
+}
+
+/// Sleeps until another thread's load has come further; see [`Host::wait_with_handlers`].
+pub(crate) fn wait(host: &dyn Host, word: &AtomicU32, value: u32) {
+    disturbed(host, || host.wait_with_handlers(word, value));
+}

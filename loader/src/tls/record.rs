@@ -1,0 +1,263 @@
+//! What the loader knows of one thread: its proxy, its table of blocks, the blocks, its last error.
+//!
+//! A thread finds its own record through its table (`tcb->dtv`), without a lock.
+
+use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use alloc::boxed::Box;
+use alloc::ffi::CString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::namespace::NamespaceId;
+use crate::signals;
+use crate::tables::TlsSegment;
+use crate::thread::ThreadRef;
+
+/// Offsets from `tcb->dtv`: the thread's record, how many modules the table has words for, the words.
+pub(crate) const DTV_RECORD: usize = 16;
+pub(crate) const DTV_LEN: usize = 24;
+pub(crate) const DTV_SLOTS: usize = 32;
+/// What lies before `tcb->dtv`.
+const DTV_BEFORE: usize = 16;
+/// Words for modules to come.
+const SPARE: usize = 16;
+
+/// What the loader knows of one thread of the program.
+pub(crate) struct Record {
+    pub(crate) thread: Arc<ThreadRef>,
+    /// The `Lmid_t` of the session the thread is bound to; 0 if none.
+    session: AtomicUsize,
+    thread_pointer: usize,
+    table: Table,
+    /// Smaller tables the thread had before: a signal handler may have interrupted a reader of one.
+    old_tables: Vec<Table>,
+    /// Dynamic blocks, by module.
+    blocks: Vec<Block>,
+    /// `dlerror`'s state; only the thread itself touches it, with signals blocked.
+    pub(crate) error: UnsafeCell<LastError>,
+    /// The signals it had blocked before the loader blocked them all.
+    pub(crate) blocked: signals::Blocked,
+}
+
+/// The last error of a thread.
+#[derive(Default)]
+pub(crate) struct LastError {
+    /// Not yet fetched.
+    pub(crate) pending: Option<CString>,
+    /// Fetched: lives until the next call of `dlerror`.
+    pub(crate) shown: Option<CString>,
+}
+
+struct Block {
+    module: usize,
+    at: *mut u8,
+    layout: Layout,
+}
+
+/// A thread's table of blocks: an allocation that starts [`DTV_BEFORE`] bytes before `tcb->dtv`.
+struct Table {
+    at: *mut u8,
+    len: usize,
+}
+
+impl Record {
+    /// Makes the record of a thread and its table, with words for `modules` modules, and enters the table into the
+    /// thread's control block.
+    ///
+    /// # Safety
+    ///
+    /// `thread_pointer` must be the address of a control block that nobody uses yet.
+    pub(crate) unsafe fn new(
+        thread_pointer: usize,
+        thread: Arc<ThreadRef>,
+        session: NamespaceId,
+        modules: usize,
+    ) -> Box<Self> {
+        let record = Box::new(Self {
+            thread,
+            session: AtomicUsize::new(session.lmid()),
+            thread_pointer,
+            table: Table::new(modules + SPARE, ptr::null()),
+            old_tables: Vec::new(),
+            blocks: Vec::new(),
+            error: UnsafeCell::default(),
+            blocked: signals::Blocked::default(),
+        });
+        record.table.set_record(&raw const *record);
+        // SAFETY: the caller's promise.
+        unsafe { record.enter_table() };
+        record
+    }
+
+    /// # Safety
+    ///
+    /// The control block must be there, and read by the thread itself only.
+    unsafe fn enter_table(&self) {
+        // SAFETY: the TCB's second word is `dtv` (psABI); the rest is the caller's promise.
+        unsafe { *((self.thread_pointer + 8) as *mut usize) = self.table.dtv() };
+    }
+
+    /// Takes the table out of the control block again: the thread may be running still, to end at once.
+    ///
+    /// # Safety
+    ///
+    /// The control block must be there still.
+    pub(crate) unsafe fn leave(&self) {
+        // SAFETY: as in `enter_table`.
+        unsafe { *((self.thread_pointer + 8) as *mut usize) = 0 };
+    }
+
+    /// Returns the namespace the thread is bound to; the base namespace if none.
+    pub(crate) fn namespace(&self) -> NamespaceId {
+        NamespaceId::from_lmid(self.session.load(Ordering::Relaxed))
+    }
+
+    /// Binds the thread to a namespace; returns what it was bound to.
+    pub(crate) fn bind(&self, namespace: NamespaceId) -> NamespaceId {
+        NamespaceId::from_lmid(self.session.swap(namespace.lmid(), Ordering::Relaxed))
+    }
+
+    pub(crate) fn thread_pointer(&self) -> usize {
+        self.thread_pointer
+    }
+
+    /// Returns the address of a module's block, 0 if the thread has none.
+    pub(crate) fn block(&self, module: usize) -> usize {
+        self.table.get(module)
+    }
+
+    /// Enters the address of a module's block. A table that is too small is left alone: [`make_room`](Self::make_room)
+    /// is for the thread itself to call.
+    pub(crate) fn set_block(&mut self, module: usize, at: usize) {
+        self.table.set(module, at);
+    }
+
+    /// Replaces the calling thread's own table by a larger one if it has no word for a module.
+    pub(crate) fn make_room(&mut self, module: usize) {
+        if module < self.table.len {
+            return;
+        }
+        // Twice as large, so that a thread leaves few tables behind however many modules there will be.
+        let mut table = Table::new((module + SPARE).max(2 * self.table.len), self);
+        for module in 0..self.table.len {
+            table.set(module, self.table.get(module));
+        }
+        self.old_tables
+            .push(core::mem::replace(&mut self.table, table));
+        // SAFETY: the thread is in here, so it does not read the word at the same time.
+        unsafe { self.enter_table() };
+    }
+
+    /// Makes the thread's block of a module; `None` when there is no memory.
+    pub(crate) fn make_block(&mut self, module: usize, segment: &TlsSegment) -> Option<usize> {
+        let layout =
+            Layout::from_size_align(segment.size + segment.skew, segment.align.max(16)).ok()?;
+        // SAFETY: the size is not zero: segments of size 0 are not recorded.
+        let at = unsafe { alloc(layout) };
+        if at.is_null() {
+            return None;
+        }
+        // SAFETY: `skew` bytes and the block fit the allocation.
+        let block = unsafe { at.add(segment.skew) };
+        // SAFETY: as above.
+        unsafe { fill(block, segment) };
+        self.blocks.push(Block { module, at, layout });
+        Some(block.expose_provenance())
+    }
+
+    /// Takes a module's block from the thread.
+    pub(crate) fn remove_block(&mut self, module: usize) {
+        self.table.set(module, 0);
+        if let Some(at) = self.blocks.iter().position(|block| block.module == module) {
+            let block = self.blocks.swap_remove(at);
+            // SAFETY: allocated in `make_block` with this layout; its word in the table is 0 by now.
+            unsafe { dealloc(block.at, block.layout) };
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        for block in self.blocks.drain(..) {
+            // SAFETY: allocated in `make_block` with this layout; the thread is gone.
+            unsafe { dealloc(block.at, block.layout) };
+        }
+    }
+}
+
+/// Writes a block's initial content.
+///
+/// # Safety
+///
+/// `at` must have room for it.
+pub(crate) unsafe fn fill(at: *mut u8, segment: &TlsSegment) {
+    // SAFETY: the image lies in a loaded object (checked when it was made); the target is the caller's promise.
+    unsafe { ptr::copy_nonoverlapping(segment.image as *const u8, at, segment.file_size) };
+    // SAFETY: as above.
+    unsafe {
+        ptr::write_bytes(
+            at.add(segment.file_size),
+            0,
+            segment.size - segment.file_size,
+        );
+    }
+}
+
+impl Table {
+    fn new(len: usize, record: *const Record) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: the size is not zero.
+        let at = unsafe { alloc_zeroed(layout) };
+        if at.is_null() {
+            alloc::alloc::handle_alloc_error(layout);
+        }
+        let table = Self { at, len };
+        table.set_record(record);
+        // SAFETY: the allocation reaches to the last slot.
+        unsafe { *((table.dtv() + DTV_LEN) as *mut usize) = len };
+        table
+    }
+
+    fn layout(len: usize) -> Layout {
+        let size = DTV_BEFORE + DTV_SLOTS + len * 8;
+        Layout::from_size_align(size, 16).expect("a table of TLS blocks is small")
+    }
+
+    fn dtv(&self) -> usize {
+        self.at.expose_provenance() + DTV_BEFORE
+    }
+
+    fn set_record(&self, record: *const Record) {
+        // SAFETY: inside the allocation.
+        unsafe { *((self.dtv() + DTV_RECORD) as *mut *const Record) = record };
+    }
+
+    fn slot(&self, module: usize) -> Option<&AtomicUsize> {
+        if module >= self.len {
+            return None;
+        }
+        // SAFETY: inside the allocation, aligned, and only ever accessed as an atomic or by the thread's own code.
+        Some(unsafe { &*((self.dtv() + DTV_SLOTS + module * 8) as *const AtomicUsize) })
+    }
+
+    fn get(&self, module: usize) -> usize {
+        self.slot(module)
+            .map_or(0, |slot| slot.load(Ordering::Acquire))
+    }
+
+    fn set(&mut self, module: usize, value: usize) {
+        if let Some(slot) = self.slot(module) {
+            slot.store(value, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.at, Self::layout(self.len)) };
+    }
+}
