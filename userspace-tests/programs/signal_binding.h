@@ -98,7 +98,7 @@ static void allocate_until(long count, int mode)
 {
     uint32_t state = 1;
     void *library = 0;
-    while (first_calls < count) {
+    while (!library || first_calls < count) {
         change(blocks, &state);
         if (next < FUNCTIONS)
             continue;
