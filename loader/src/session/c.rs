@@ -11,6 +11,7 @@ use crate::loader::Loader;
 use crate::lookup;
 use crate::namespace::NamespaceId;
 use crate::object::Object;
+use crate::signals;
 use crate::stack::c_bytes;
 use crate::world::Entry;
 
@@ -103,7 +104,7 @@ impl Loader {
             };
             let duplicate = core::ptr::from_ref(&duplicate).expose_provenance();
             // SAFETY: the caller's promise.
-            unsafe { self.host().call(visit, [duplicate, data, 0, 0]) & 0xffff_ffff == 0 }
+            unsafe { signals::call(self.host(), visit, [duplicate, data, 0, 0]) & 0xffff_ffff == 0 }
         });
         self.status(listed)
     }
@@ -138,7 +139,9 @@ impl Loader {
                 let symbol = describe(entry, index, symbol);
                 let symbol = core::ptr::from_ref(&symbol).expose_provenance();
                 // SAFETY: the caller's promise.
-                if unsafe { self.host().call(visit, [symbol, data, 0, 0]) } & 0xffff_ffff != 0 {
+                if unsafe { signals::call(self.host(), visit, [symbol, data, 0, 0]) } & 0xffff_ffff
+                    != 0
+                {
                     return 0;
                 }
             }
@@ -149,12 +152,12 @@ impl Loader {
     /// Returns what a function that returns error numbers does, and keeps the text for `dlerror`.
     pub(crate) fn status(&self, result: Result<(), Error>) -> usize {
         let Err(error) = result else { return 0 };
-        self.set_error(&error);
         let errno = match error {
             Error::CannotOpen { errno, .. } | Error::Host { errno, .. } => errno,
             Error::Invalid(_) => Errno::EINVAL,
             _ => Errno::ENOEXEC,
         };
+        self.set_error(error);
         usize::try_from(errno.0).unwrap_or(0)
     }
 }
