@@ -54,7 +54,6 @@ impl Loader {
             | Gate::LibcDlvsym
             | Gate::Dladdr
             | Gate::Dladdr1
-            | Gate::Dlinfo
             | Gate::ReadonlyArea => serve(),
             _ => signals::undisturbed(self.host(), serve),
         }

@@ -93,7 +93,7 @@ impl Loader {
                 // SAFETY: the caller's promise: a `Dl_serinfo` of the size it gives.
                 let fits = unsafe { fill_search_info(argument, &directories) };
                 if !fits {
-                    self.set_error(&Error::Invalid("dlinfo: the search list has grown"));
+                    self.set_error(Error::Invalid("dlinfo: the search list has grown"));
                     return FAILURE;
                 }
                 return 0;
