@@ -193,19 +193,37 @@ impl Error {
         }
     }
 
+    /// Returns the system's error, if the text ends with one.
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::CannotOpen { errno, .. } | Self::Host { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
     /// Returns what `ld.so` prints, without the end of the line, when this keeps a program from starting, and the
     /// status it exits with. `program` is `argv[0]`.
     pub fn at_startup(&self, program: &[u8]) -> (String, i32) {
         let program = crate::text::Text(program);
+        let mut text = format!("{self}");
+        // ld.so has few texts of its own for the system's errors, and no libc yet to ask for the others.
+        if let Some(errno) = self.errno()
+            && !matches!(errno.0, 1 | 2 | 12 | 13 | 22)
+            && let Some(before) = text.strip_suffix(&format!("{errno}"))
+        {
+            text = format!("{before}Error {}", errno.0);
+        }
         match self {
-            Self::VersionNotFound { .. } => (format!("{program}: {self}"), 1),
+            Self::VersionNotFound { .. } | Self::VersionRecord { kind: "Verdef", .. } => {
+                (format!("{program}: {text}"), 1)
+            }
             // This one names the object only.
-            Self::IsaLevel { .. } => (format!("{self}"), 127),
+            Self::IsaLevel { .. } => (text, 127),
             Self::UndefinedSymbol { .. } => {
-                (format!("{program}: symbol lookup error: {self}"), 127)
+                (format!("{program}: symbol lookup error: {text}"), 127)
             }
             _ => (
-                format!("{program}: error while loading shared libraries: {self}"),
+                format!("{program}: error while loading shared libraries: {text}"),
                 127,
             ),
         }

@@ -23,8 +23,8 @@ use crate::tables::{Memory, Tables};
 ///
 /// What loading it gives.
 pub fn headers(file: &dyn File, path: &[u8]) -> Result<(), Error> {
-    let headers = Headers::read(file).map_err(|problem| problem.about(path))?;
-    black_box(interpreter(file, &headers).map_err(|problem| problem.about(path))?);
+    let headers = Headers::read(file).map_err(|problem| problem.about(path, path))?;
+    black_box(interpreter(file, &headers).map_err(|problem| problem.about(path, path))?);
     Ok(())
 }
 

@@ -55,6 +55,7 @@ mod lookup;
 mod mode;
 mod namespace;
 mod object;
+mod preload;
 mod primitive;
 mod proxy;
 mod publish;
@@ -71,6 +72,7 @@ mod tables;
 mod text;
 mod thread;
 mod tls;
+mod versions;
 mod visibility;
 mod world;
 

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::arch;
 use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
 use crate::host::{Errno, Event, File};
@@ -16,6 +17,7 @@ use crate::object::{Object, Place, Role};
 use crate::relocate::{Bind, Deferred, Relocation};
 use crate::search::{Found, directory_of};
 use crate::state::{Dependency, DependencyKind, State};
+use crate::tables::dynamic_section;
 use crate::thread::ThreadRef;
 use crate::world::Group;
 
@@ -63,18 +65,25 @@ impl Loader {
         arrival: (NamespaceId, Arrival<'_>),
     ) -> Result<Key, Error> {
         let (namespace, mut arrival) = arrival;
-        let headers = Headers::read(file).map_err(|problem| problem.about(path))?;
+        let headers = Headers::read(file).map_err(|problem| problem.about(path, arrival.name))?;
         let is_main = load.initial && load.added.is_empty();
+        // SAFETY: `program_name` gives a C string that stays.
+        let program = unsafe { crate::stack::c_bytes(self.program_name()) };
+        // From here on ld.so says what was asked for, not what was found.
+        let name = if is_main { program } else { arrival.name };
         let malformed = |what| Error::Malformed {
-            object: path.to_vec(),
+            object: name.to_vec(),
             what,
         };
         if headers.fixed && !is_main {
-            return Err(executable(path, false));
+            return Err(executable(name, false));
         }
-        let image = Image::map(self.host(), path, file, headers)?;
-        // SAFETY: `program_name` gives a C string that stays.
-        let program = unsafe { crate::stack::c_bytes(self.program_name()) };
+        dynamic_section(&headers.segments).map_err(malformed)?;
+        if headers.isa_needed & !arch::isa_levels() != 0 {
+            let object = if is_main { program } else { path }.to_vec();
+            return Err(Error::IsaLevel { object });
+        }
+        let image = Image::map(self.host(), name, file, headers)?;
         let mut origin = directory_of(path).to_vec();
         if !origin.starts_with(b"/") {
             origin = [&self.host().current_directory(), &b"/"[..], &origin].concat();
@@ -95,7 +104,7 @@ impl Loader {
         };
         let object = Object::new(state.new_id(), place, file.id(), image, load.thread)?;
         if object.dynamic().program && !is_main {
-            return Err(executable(path, true));
+            return Err(executable(name, true));
         }
         if object.dynamic().noopen && !load.initial {
             return Err(malformed("shared object cannot be dlopen()ed"));
@@ -236,9 +245,7 @@ impl Loader {
                 }
             }
         }
-        load.added
-            .iter()
-            .try_for_each(|&key| state.check_versions(key))
+        self.check_versions(state, load)
     }
 
     /// Takes back everything that was added, as if the load had not been tried. `namespace` is where it was to go.
@@ -389,8 +396,8 @@ fn executable(path: &[u8], position_independent: bool) -> Error {
 pub(crate) const GONE: Error = Error::Invalid("invalid target namespace in dlmopen()");
 
 impl Problem {
-    /// Makes the error about a file.
-    pub(crate) fn about(self, path: &[u8]) -> Error {
+    /// Makes the error about a file that was found for a name.
+    pub(crate) fn about(self, path: &[u8], name: &[u8]) -> Error {
         match self {
             Self::Read(errno) => Error::Host {
                 object: path.to_vec(),
@@ -398,11 +405,15 @@ impl Problem {
                 errno,
             },
             Self::OtherMachine => Error::CannotOpen {
-                name: path.to_vec(),
+                name: name.to_vec(),
                 errno: Errno::ENOENT,
             },
             Self::Malformed(what) => Error::Malformed {
                 object: path.to_vec(),
+                what,
+            },
+            Self::Unloadable(what) => Error::Malformed {
+                object: name.to_vec(),
                 what,
             },
         }

@@ -25,7 +25,7 @@ use crate::image::{Image, Region, address, page_floor};
 use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
-use crate::tables::{Memory, Tables, headers_address, tls_segment};
+use crate::tables::{Memory, Tables, dynamic_section, headers_address, tls_segment};
 use crate::thread::{Family, ThreadRef};
 use crate::tls::TlsIndex;
 pub(crate) use crate::visibility::Visibility;
@@ -139,10 +139,7 @@ impl Object {
             bias,
             segments: &headers.segments,
         };
-        let section = headers
-            .of_type(pt::PT_DYNAMIC)
-            .next()
-            .ok_or_else(|| malformed("object file has no dynamic section"))?;
+        let section = dynamic_section(&headers.segments).map_err(malformed)?;
         let section_at = address(section.p_vaddr);
         let entries: &[Dyn] = memory
             .slice(section_at, address(section.p_memsz))
@@ -240,9 +237,7 @@ impl Object {
     }
 
     fn dynamic_section(&self) -> Option<&ProgramHeader> {
-        self.segments
-            .iter()
-            .find(|segment| segment.p_type == pt::PT_DYNAMIC)
+        dynamic_section(&self.segments).ok()
     }
 
     fn dynamic_size(&self) -> usize {

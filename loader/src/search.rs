@@ -46,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) rpath: Vec<Vec<u8>>,
     /// DT_RUNPATH directories, expanded.
     pub(crate) runpath: Vec<Vec<u8>>,
+    /// What `$ORIGIN` stands for in the name.
+    pub(crate) origin: Vec<u8>,
     /// DF_1_NODEFLIB: the system's directories are not searched.
     pub(crate) nodeflib: bool,
 }
@@ -79,11 +81,9 @@ impl Search {
         wanted: &Wanted,
     ) -> Result<Found, Error> {
         if name.contains(&b'/') {
-            let file = host.open(name).map_err(|errno| cannot_open(name, errno))?;
-            return Ok(Found {
-                path: name.to_vec(),
-                file,
-            });
+            let path = expand(name, &wanted.origin);
+            let file = host.open(&path).map_err(|errno| cannot_open(name, errno))?;
+            return Ok(Found { path, file });
         }
         let mut hunt = Hunt::new(host, name);
         for list in [&wanted.rpath, &self.library_path, &wanted.runpath] {
@@ -107,7 +107,7 @@ impl Search {
     fn in_cache(&mut self, host: &dyn Host, name: &[u8]) -> Option<Found> {
         let bytes = self
             .cache
-            .get_or_insert_with(|| read_cache(host).unwrap_or_default());
+            .get_or_insert_with(|| read_file(host, b"/etc/ld.so.cache").unwrap_or_default());
         let levels = arch::hwcaps();
         let path = Cache::new(bytes)?.find(name, |level| {
             let from_best = levels.iter().position(|&known| known == level)?;
@@ -121,8 +121,9 @@ impl Search {
     }
 }
 
-fn read_cache(host: &dyn Host) -> Option<Vec<u8>> {
-    let file = host.open(b"/etc/ld.so.cache").ok()?;
+/// Reads a file of the system's configuration; `None` if there is none, or it is absurdly large.
+pub(crate) fn read_file(host: &dyn Host, path: &[u8]) -> Option<Vec<u8>> {
+    let file = host.open(path).ok()?;
     let size = usize::try_from(file.size())
         .ok()
         .filter(|&size| size < 64 << 20)?;
@@ -157,8 +158,8 @@ impl<'a> Hunt<'a> {
         }
     }
 
-    /// Looks into directories. A directory in the place of the file ends the search, and so does, for this list, a
-    /// file that is there but cannot be had for a reason like too many open files.
+    /// Looks into directories. A directory in the place of the file ends the search. A file that cannot be had for
+    /// other reasons than that it is not there, or that it is not for us, ends the list, as in ld.so.
     fn in_list(&mut self, dirs: &[impl AsRef<[u8]>]) -> Result<Option<Found>, Error> {
         for dir in dirs {
             for level in arch::hwcaps().iter().map(Some).chain([None]) {
@@ -173,10 +174,9 @@ impl<'a> Hunt<'a> {
                         Some(OtherMachine::Kind) => {}
                     },
                     Err(errno @ Errno::EISDIR) => return Err(cannot_open(&path, errno)),
-                    Err(Errno::ENOENT | Errno::ENOTDIR) => self.errno = Errno::ENOENT,
                     Err(errno) => {
                         self.errno = errno;
-                        if errno != Errno::EACCES {
+                        if !matches!(errno, Errno::ENOENT | Errno::EACCES) {
                             return Ok(None);
                         }
                     }

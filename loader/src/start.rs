@@ -2,7 +2,6 @@
 //!
 //! The order of the steps matters more than any of them; docs of the functions below give the reasons.
 
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,7 +11,7 @@ use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
 use crate::gates::{address_of, defined};
 use crate::glibc::{self, Fields, probe};
-use crate::host::{Access, Event, Gate, PAGE_SIZE};
+use crate::host::{Access, Gate, PAGE_SIZE};
 use crate::init::InitArguments;
 use crate::load::Load;
 use crate::loader::{Loader, Program};
@@ -167,8 +166,8 @@ impl Loader {
             name: path.to_vec(),
             errno,
         })?;
-        let headers = Headers::read(&*file).map_err(|problem| problem.about(path))?;
-        match interpreter(&*file, &headers).map_err(|problem| problem.about(path))? {
+        let headers = Headers::read(&*file).map_err(|problem| problem.about(path, path))?;
+        match interpreter(&*file, &headers).map_err(|problem| problem.about(path, path))? {
             None => return Err(Error::Foreign(Foreign::Static)),
             Some(interpreter) if !INTERPRETERS.contains(&interpreter.as_slice()) => {
                 return Err(Error::Foreign(Foreign::Interpreter(interpreter)));
@@ -195,23 +194,8 @@ impl Loader {
         let main = self.add_object(state, load, &*file, path, (BASE, arrival))?;
         // The program searches what is preloaded before what it needs itself.
         let mut roots = alloc::vec![main];
-        for name in variable(b"LD_PRELOAD")
-            .unwrap_or(b"")
-            .split(|&byte| byte == b' ' || byte == b':')
-        {
-            if name.is_empty() {
-                continue;
-            }
-            match self.find_or_add(state, load, BASE, name, Some(main), false) {
-                Ok(preloaded) => roots.push(preloaded),
-                // ld.so says so and goes on.
-                Err(error) => self.host().trace(&Event::Warning(&format!(
-                    "ERROR: ld.so: object '{}' from LD_PRELOAD cannot be preloaded ({}): ignored.",
-                    crate::text::Text(name),
-                    error.reason(),
-                ))),
-            }
-        }
+        let preload = variable(b"LD_PRELOAD").unwrap_or(b"");
+        roots.extend(self.preload(state, load, main, preload));
         self.add_needed(state, load)?;
         let everything = state.closure(&roots);
         state.base().add_global(&everything);

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::debug::RState;
-use crate::error::Error;
+use crate::elf::version::Needed;
 use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
@@ -143,13 +143,17 @@ impl State {
     /// Returns the directories to search for what a node needs.
     pub(crate) fn wanted(&self, key: Option<Key>) -> Wanted {
         let mut wanted = Wanted::default();
+        let main = self.with_role(Role::Main);
         let Some(node) = key.and_then(|key| self.node(key)) else {
+            wanted.origin = main.map_or(Vec::new(), |main| main.origin().to_vec());
             return wanted;
         };
+        wanted.origin = node.object.origin().to_vec();
         let list = |object: &Object, offset: Option<usize>| {
             let list = offset.and_then(|offset| object.string(offset).map(<[u8]>::to_vec));
             list.map_or_else(Vec::new, |list| search::directories(&list, object.origin()))
         };
+        wanted.nodeflib = node.object.dynamic().nodeflib;
         wanted.runpath = list(&node.object, node.object.dynamic().runpath);
         if node.object.dynamic().runpath.is_some() {
             return wanted;
@@ -164,10 +168,7 @@ impl State {
             next = node.loaded_by.and_then(|key| self.node(key));
         }
         // The program's own DT_RPATH serves everybody, also what `dlopen` brought in, in every namespace.
-        if let Some(main) = self
-            .with_role(Role::Main)
-            .filter(|main| main.dynamic().runpath.is_none())
-        {
+        if let Some(main) = main.filter(|main| main.dynamic().runpath.is_none()) {
             wanted.rpath.extend(list(main, main.dynamic().rpath));
         }
         wanted
@@ -356,28 +357,20 @@ impl State {
         }
     }
 
-    /// Checks that the versions an object needs are there.
-    pub(crate) fn check_versions(&self, key: Key) -> Result<(), Error> {
-        let Some(node) = self.node(key) else {
-            return Ok(());
-        };
-        let namespace = key.namespace;
-        for needed in node.object.versions().needed() {
-            let provider = node
-                .needed
-                .iter()
-                .filter_map(|&id| self.node(Key { namespace, id }))
-                .find(|provider| provider.answers_to(needed.file));
-            let Some(provider) = provider else { continue };
-            if !provider.object.versions().provides(needed.name) && !needed.weak {
-                return Err(Error::VersionNotFound {
-                    object: provider.object.shown().to_vec(),
-                    version: needed.name.to_vec(),
-                    wanted_by: node.object.shown().to_vec(),
-                });
-            }
-        }
-        Ok(())
+    /// Returns the versions a node's object needs, with the object and those that ought to define them.
+    pub(crate) fn needed_versions(
+        &self,
+        key: Key,
+    ) -> impl Iterator<Item = (&Object, Needed<'_>, &Object)> {
+        let node = self.node(key).filter(|node| node.proxy.is_none());
+        node.into_iter().flat_map(move |node| {
+            let versions = node.object.versions().needed().iter();
+            versions.filter_map(move |&version| {
+                let mut providers = needed(key, node).filter_map(|key| self.node(key));
+                let provider = providers.find(|provider| provider.answers_to(version.file))?;
+                Some((&*node.object, version, &*provider.object))
+            })
+        })
     }
 
     /// Forgets nodes, and namespaces that have nothing left but proxies nobody opened. What readers still hold of the

@@ -7,7 +7,8 @@ use crate::elf::hash::{GnuHash, HashTable};
 use crate::elf::version::{self, Versions};
 use crate::elf::{ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
-use crate::image::address;
+use crate::host::Access;
+use crate::image::{access, address};
 
 /// An object's PT_TLS segment.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,12 @@ impl Tables {
         if let Some(what) = dynamic.inconsistent {
             return Err(Problem::Malformed(what));
         }
-        let strings = memory.table(dynamic.strings, "string table outside the object")?;
+        let outside = "string table outside the object";
+        let strings = match dynamic.strings {
+            // ld.so does not ask for its size.
+            Table { vaddr, size: 0 } if vaddr != 0 => memory.from(vaddr, outside)?,
+            table => memory.table(table, outside)?,
+        };
         let symbols = match dynamic.symbols {
             Some(vaddr) => memory.from(vaddr, "symbol table outside the object")?,
             None => &[],
@@ -130,6 +136,20 @@ impl Tables {
     }
 }
 
+/// Says whether a segment can be read: on this machine, whatever can be written or executed can.
+fn is_readable(segment: &ProgramHeader) -> bool {
+    access(segment.p_flags) != Access::None
+}
+
+/// Finds the PT_DYNAMIC header that counts: as for ld.so the last of those that are not empty.
+pub(crate) fn dynamic_section(segments: &[ProgramHeader]) -> Result<&ProgramHeader, &'static str> {
+    segments
+        .iter()
+        .rfind(|segment| segment.p_type == pt::PT_DYNAMIC && segment.p_filesz != 0)
+        .filter(|segment| segment.p_vaddr != 0)
+        .ok_or("object file has no dynamic section")
+}
+
 /// An object's memory as its PT_LOAD headers describe it: the bounds every table is checked against.
 pub(crate) struct Memory<'a> {
     pub(crate) bias: usize,
@@ -142,7 +162,7 @@ impl Memory<'_> {
     fn room(&self, vaddr: usize) -> Option<usize> {
         self.segments
             .iter()
-            .filter(|segment| segment.p_type == pt::PT_LOAD && segment.p_flags & pt::PF_R != 0)
+            .filter(|segment| segment.p_type == pt::PT_LOAD && is_readable(segment))
             .filter(|segment| vaddr >= address(segment.p_vaddr))
             .find_map(|segment| {
                 // Segments may touch: the end of one is the start of the next.

@@ -13,7 +13,6 @@ use crate::loader::Loader;
 use crate::mode::Mode;
 use crate::namespace::{BASE, Key, NamespaceId, Order};
 use crate::object::{Object, Role};
-use crate::search::expand;
 use crate::state::State;
 use crate::world::Entry;
 
@@ -144,18 +143,15 @@ impl Loader {
                 _ => Err(failed(Error::Invalid("invalid namespace"))),
             };
         }
-        let origin = caller.map(|caller| &caller.object);
-        let origin = origin.or(state.with_role(Role::Main));
-        let origin = origin.map_or(&b"."[..], |caller| caller.origin());
-        let name = expand(opening.name, origin);
+        let name = opening.name;
         let wanted_by = caller.map(|caller| Key::of(&caller.object));
         if load.mode.contains(Mode::NOLOAD) {
-            let known = self.known(&mut state, namespace, &name, wanted_by);
+            let known = self.known(&mut state, namespace, name, wanted_by);
             return Ok((namespace, known));
         }
         let shared = load.mode.contains(Mode::SHARED);
         let root = self
-            .find_or_add(&mut state, load, namespace, &name, wanted_by, shared)
+            .find_or_add(&mut state, load, namespace, name, wanted_by, shared)
             .map_err(failed)?;
         self.add_needed(&mut state, load).map_err(failed)?;
         Ok((namespace, Some(root)))

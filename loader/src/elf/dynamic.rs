@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use goblin::elf::dynamic as dt;
 
-use super::{Dyn, Rela, Sym};
+use super::{Dyn, Rela};
 
 /// DT_GNU_HASH's younger relatives, for which `goblin` has no names.
 const DT_RELRSZ: u64 = 35;
@@ -147,9 +147,6 @@ impl Dynamic {
                 DT_RELRENT if value != size_of::<u64>() => {
                     dynamic.inconsistent = Some("DT_RELRENT is not the size of a word");
                 }
-                dt::DT_SYMENT if value != size_of::<Sym>() => {
-                    dynamic.inconsistent = Some("DT_SYMENT is not the size of a symbol");
-                }
                 dt::DT_BIND_NOW => dynamic.bind_now = true,
                 dt::DT_SYMBOLIC => dynamic.symbolic = true,
                 dt::DT_TEXTREL => dynamic.text_relocations = true,
@@ -169,6 +166,19 @@ impl Dynamic {
                 }
                 DT_GNU_FLAGS_1 => dynamic.unique |= entry.d_val & DF_GNU_1_UNIQUE != 0,
                 _ => {}
+            }
+        }
+        // A size without a table means nothing.
+        for table in [
+            &mut dynamic.rela,
+            &mut dynamic.plt_rela,
+            &mut dynamic.relr,
+            &mut dynamic.preinit_array,
+            &mut dynamic.init_array,
+            &mut dynamic.fini_array,
+        ] {
+            if table.vaddr == 0 {
+                table.size = 0;
             }
         }
         dynamic.verdef = verdef.map(|vaddr| (vaddr, verdef_count));

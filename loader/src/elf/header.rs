@@ -33,6 +33,8 @@ pub(crate) enum Problem {
     OtherMachine,
     /// It is not an ELF file this machine can run; the text is glibc's.
     Malformed(&'static str),
+    /// It is one, but cannot be mapped; ld.so then says the name it was asked for by, not the path.
+    Unloadable(&'static str),
 }
 
 /// The largest table of program headers that is read: what Linux allows programs. No linker comes near it.
@@ -95,33 +97,27 @@ impl Headers {
             segments,
             isa_needed: 0,
         };
-        headers.check_notes(file)?;
-        headers.check(file.size()).map_err(Problem::Malformed)?;
+        headers.isa_needed = headers.read_notes(file);
+        headers.check(file.size()).map_err(Problem::Unloadable)?;
         Ok(headers)
     }
 
-    /// Reads the notes that say what the file needs of the system and of the processor.
-    fn check_notes(&mut self, file: &dyn File) -> Result<(), Problem> {
+    /// Reads the notes that say what processor the file needs.
+    fn read_notes(&self, file: &dyn File) -> u32 {
         let mut isa_needed = 0;
         for segment in self.of_type(program_header::PT_NOTE) {
             let size = usize::try_from(segment.p_filesz).unwrap_or(usize::MAX);
-            // A note that is not there or of absurd size is nobody's business: it is not what gets mapped.
+            // Notes that are not there, or of absurd size, are no notes.
             if size > MAX_TABLE || !matches!(segment.p_align, 4 | 8) {
                 continue;
             }
             let mut bytes = vec![0; size];
-            if file.read_exact_at(segment.p_offset, &mut bytes).is_err() {
-                continue;
-            }
-            for note in Notes::new(&bytes, segment.p_align == 8) {
-                if note.is_for_another_system() {
-                    return Err(Problem::OtherMachine);
-                }
-                isa_needed |= note.isa_needed();
+            if file.read_exact_at(segment.p_offset, &mut bytes).is_ok() {
+                let notes = Notes::new(&bytes, segment.p_align == 8);
+                isa_needed |= notes.fold(0, |levels, note| levels | note.isa_needed());
             }
         }
-        self.isa_needed = isa_needed;
-        Ok(())
+        isa_needed
     }
 
     /// Checks what mapping relies on: PT_LOADs in ascending order, none of which shares a page with another,

@@ -1,13 +1,11 @@
-//! Notes (gABI, "Note Section"): the oldest system a file is for, and the processor it needs.
+//! Notes (gABI, "Note Section"): what processor a file needs. The system and its version that an ABI tag names are of
+//! no interest to ld.so since glibc 2.36.
 
 use super::u32_at;
 
-const NT_GNU_ABI_TAG: u32 = 1;
 const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
 /// x86-64 psABI, "Program Property".
 const GNU_PROPERTY_X86_ISA_1_NEEDED: u32 = 0xc000_8002;
-/// `ELF_NOTE_OS_LINUX`, in the first word of an ABI tag.
-const LINUX: u32 = 0;
 
 /// A note of the owner "GNU".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +56,6 @@ impl<'a> Iterator for Notes<'a> {
 }
 
 impl Note<'_> {
-    /// Says whether the note is an ABI tag (LSB Core, "ABI Tag") of a system other than Linux. The oldest Linux it
-    /// asks for is not compared: no kernel in use is older than what glibc itself asks for.
-    pub(crate) fn is_for_another_system(&self) -> bool {
-        self.kind == NT_GNU_ABI_TAG && u32_at(self.content, 0).is_some_and(|system| system != LINUX)
-    }
-
     /// Returns the micro-architecture levels the note asks for, one bit each.
     pub(crate) fn isa_needed(&self) -> u32 {
         if self.kind != NT_GNU_PROPERTY_TYPE_0 {
@@ -92,17 +84,6 @@ mod tests {
         let name = u32::from_le_bytes(*b"GNU\0");
         let words = header.iter().chain([&name]).chain(content);
         words.flat_map(|word| word.to_le_bytes()).collect()
-    }
-
-    #[test]
-    fn an_abi_tag_names_the_system() {
-        for (system, other) in [(0, false), (1, true), (3, true)] {
-            let bytes = note(1, &[system, 3, 2, 0]);
-            let found: Vec<bool> = Notes::new(&bytes, false)
-                .map(|note| note.is_for_another_system())
-                .collect();
-            assert_eq!(found, [other]);
-        }
     }
 
     #[test]

@@ -204,9 +204,9 @@ impl<'a> Versions<'a> {
             .flatten()
     }
 
-    /// Says whether the object defines this version, or defines no versions at all.
-    pub(crate) fn provides(&self, name: &[u8]) -> bool {
-        self.defined.is_empty() || self.defined.contains(&name)
+    /// Says whether the object defines any versions.
+    pub(crate) fn has_definitions(&self) -> bool {
+        !self.defined.is_empty()
     }
 
     /// Says whether the object defines this very version.

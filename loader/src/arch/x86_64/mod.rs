@@ -115,18 +115,27 @@ fn enabled_components() -> u32 {
     low
 }
 
-/// How many glibc-hwcaps directories this CPU may use, plus one; 0: not asked yet. CPUID traps in virtual machines.
+/// The CPU's micro-architecture level; 0: not asked yet. CPUID traps in virtual machines.
 static LEVEL: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns the glibc-hwcaps directories this CPU may use, best first (psABI, "Micro-architecture levels").
 pub(crate) fn hwcaps() -> &'static [&'static [u8]] {
     const LEVELS: [&[u8]; 3] = [b"x86-64-v4", b"x86-64-v3", b"x86-64-v2"];
+    LEVELS.get(4 - level()..).unwrap_or(&[])
+}
+
+/// Returns the micro-architecture levels this CPU has, as GNU_PROPERTY_X86_ISA_1_NEEDED has them: a bit for each.
+pub(crate) fn isa_levels() -> u32 {
+    (1 << level()) - 1
+}
+
+fn level() -> usize {
     let mut level = LEVEL.load(Ordering::Relaxed);
     if level == 0 {
         level = micro_architecture_level();
         LEVEL.store(level, Ordering::Relaxed);
     }
-    LEVELS.get(4 - level..).unwrap_or(&[])
+    level
 }
 
 /// Returns the number of the highest micro-architecture level this CPU and system support, from 1.
