@@ -3,6 +3,8 @@
 CPUS ?= 4
 MACHINE ?= q35
 COUNT ?= 200
+PART ?= object
+SECONDS ?= 1200
 
 ELFIN := target/release/elfin
 IMAGE := target/numpy.img
@@ -11,7 +13,7 @@ TARGET := x86_64-unknown-linux-gnu
 # Where scripts/setup puts cargo if it has to install it.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: build setup run test check fmt bench stress clean help
+.PHONY: build setup run test check fmt bench fuzz stress clean help
 
 build: setup ## build target/release/elfin, with the kernel inside (the default)
 	cargo build --release -p elfin
@@ -42,6 +44,10 @@ fmt: ## format the sources
 bench: build $(IMAGE) ## compare with ld.so and with a Linux guest
 	cargo build --release -p loader-hosted --target $(TARGET) --target-dir target/hosted
 	scripts/bench $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
+
+fuzz: ## fuzz a part of the loader for a while: PART=object SECONDS=1200 (needs cargo-fuzz)
+	nice cargo fuzz run -s none --fuzz-dir loader/fuzz --features libfuzzer --target-dir target/fuzz $(PART) -- \
+		-max_len=240 -timeout=10 -max_total_time=$(SECONDS)
 
 stress: build $(IMAGE) ## boot the numpy program COUNT=200 times on 4 vCPUs
 	scripts/stress $(ELFIN) $(IMAGE) $(COUNT)
