@@ -14,6 +14,7 @@ pub use exit::{exit_by_signal, exit_group, exit_thread};
 pub use table::{adopt_main, cpu_time_ns, thread_ids, with_thread};
 
 use crate::sync::SpinLock;
+use crate::syscall::restart::Restart;
 use core::sync::atomic::AtomicUsize;
 
 /// Process id, also the main thread's id.
@@ -30,6 +31,8 @@ pub struct ThreadState {
     pub(crate) clear_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub(crate) robust_list: AtomicUsize,
+    /// The interrupted system call that restart_syscall(2) goes on with.
+    pub(crate) restart: SpinLock<Option<Restart>>,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
     pub(crate) name: SpinLock<[u8; NAME_LEN]>,
 }
@@ -40,6 +43,7 @@ impl Default for ThreadState {
             signals: signal::ThreadSignals::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            restart: SpinLock::new(None),
             name: SpinLock::new([0; NAME_LEN]),
         }
     }

@@ -4,6 +4,7 @@ pub mod fs;
 pub mod mm;
 mod names;
 pub mod process;
+pub(crate) mod restart;
 pub mod signal;
 mod table;
 pub mod time;

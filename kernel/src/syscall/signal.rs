@@ -15,6 +15,7 @@ use crate::{
         PID,
         signal::{self, Action, AltStack, LAST, SigInfo},
     },
+    sched,
 };
 use linux_raw_sys::general as linux;
 
@@ -123,13 +124,30 @@ fn read_info(signal: i32, from: usize) -> Result<SigInfo, Errno> {
     Ok(SigInfo::from_bytes(signal, &bytes))
 }
 
+/// Only to the calling thread can a program send what looks like a signal of the kernel's, or of `kill` or `tkill`: `EPERM` else.
+fn check_code(info: &SigInfo, to: usize) -> Result<(), Errno> {
+    let forged = info.code >= 0 || info.code == linux::SI_TKILL;
+    if forged && to as i32 != sched::current_tid() {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
+
+/// `ESRCH` unless `pid` names the process, which any of its threads' ids does.
+fn check_process(pid: usize) -> Result<(), Errno> {
+    let pid = pid as i32;
+    if pid > 0 && (pid == PID || crate::process::with_thread(pid, |_| ()).is_some()) {
+        return Ok(());
+    }
+    Err(Errno::ESRCH)
+}
+
 /// rt_sigqueueinfo(2)
 pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
     let signal = number(signal)?;
     let info = read_info(signal.unwrap_or(0), info)?;
-    if pid as i32 != PID {
-        return Err(Errno::ESRCH);
-    }
+    check_code(&info, pid)?;
+    check_process(pid)?;
     if signal.is_some() {
         signal::send(None, info)?;
     }
@@ -140,6 +158,10 @@ pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
 pub fn rt_tgsigqueueinfo(pid: usize, tid: usize, signal: usize, info: usize) -> SysResult {
     let signal = number(signal)?;
     let info = read_info(signal.unwrap_or(0), info)?;
+    if pid as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_code(&info, tid)?;
     if pid as i32 != PID {
         return Err(Errno::ESRCH);
     }
@@ -158,13 +180,11 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
     }
 }
 
-/// kill(2): there is only this process. As on Linux, the number of any of its threads stands for it.
+/// kill(2): there is only this process, which any of its threads' ids names. It is its group's leader, so that -1 means the group as well as all processes.
 pub fn kill(pid: usize, signal: usize) -> SysResult {
     let signal = number(signal)?;
-    let pid = pid as i32;
-    let is_thread = pid > 0 && crate::process::with_thread(pid, |_| ()).is_some();
-    if !matches!(pid, PID | 0 | -1) && !is_thread {
-        return Err(Errno::ESRCH);
+    if !matches!(pid as i32, 0 | -1) {
+        check_process(pid)?;
     }
     if let Some(signal) = signal {
         signal::send(None, SigInfo::from_program(signal, linux::SI_USER as i32))?;

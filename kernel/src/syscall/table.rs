@@ -1,7 +1,7 @@
 //! The table of system calls: number, function, kinds of arguments (for the trace). What is not here is ENOSYS.
 
 use super::names::NAMES;
-use super::{SysResult, fs, mm, process, signal, time};
+use super::{SysResult, fs, mm, process, restart, signal, time};
 use crate::arch::TrapFrame;
 
 /// What an argument is, as the trace shows it.
@@ -244,6 +244,7 @@ calls! {
     213 fs::epoll_create [Size];
     217 fs::getdents64 [Fd Pointer Size];
     218 process::set_tid_address [Pointer];
+    219 restart::restart_syscall [];
     221 fs::fadvise64 [Fd Size Size Hex];
     222 signal::timer_create [Int Pointer Pointer];
     223 signal::timer_settime [Int Hex Pointer Pointer];

@@ -1,9 +1,9 @@
 //! Clocks and sleeping. Left out: setting the clock's rate.
-use super::{Errno, SysResult};
+use super::{Errno, SysResult, restart::Restart};
 use crate::{
     mm::user::{self, Plain},
     process::{self, clock::Clock, signal::timer},
-    sync::{Signals, WaitError, Waiter},
+    sync::{Signals, WaitError, WaitQueue, Waiter},
     time::{Instant, realtime_ns, set_realtime_ns},
 };
 use linux_raw_sys::general as linux;
@@ -75,6 +75,9 @@ pub fn clock_gettime(clock: usize, to: usize) -> SysResult {
     Ok(0)
 }
 
+/// Who sleeps until a time of day.
+static CLOCK_SET: WaitQueue = WaitQueue::new();
+
 /// clock_settime(2), for the real-time clock.
 pub fn clock_settime(clock: usize, from: usize) -> SysResult {
     if clock as u32 != linux::CLOCK_REALTIME {
@@ -82,6 +85,7 @@ pub fn clock_settime(clock: usize, from: usize) -> SysResult {
     }
     set_realtime_ns(user::read::<Timespec>(from)?.to_ns()?);
     timer::clock_was_set();
+    CLOCK_SET.wake_all();
     Ok(0)
 }
 
@@ -100,7 +104,7 @@ pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: us
     let ns = user::read::<Timespec>(request)?.to_ns()?;
     let absolute = flags as u32 & linux::TIMER_ABSTIME != 0;
     match (clock, absolute) {
-        (Clock::Real, true) => sleep(deadline_at_realtime(ns), 0),
+        (Clock::Real, true) => sleep_until(ns),
         (Clock::Monotonic, true) => sleep(Instant(ns), 0),
         (Clock::Real | Clock::Monotonic, false) => sleep(deadline_after(ns), remaining),
         (Clock::Thread(0), _) => Err(Errno::EINVAL),
@@ -110,8 +114,21 @@ pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: us
     }
 }
 
+/// Sleeps until the real-time clock shows `until`, also when it is set meanwhile.
+fn sleep_until(until: u64) -> SysResult {
+    let waiter = Waiter::new();
+    let _registration = CLOCK_SET.register(&waiter);
+    while realtime_ns() < until {
+        let deadline = deadline_at_realtime(until);
+        if waiter.wait(Some(deadline), Signals::Interrupt) == Err(WaitError::Interrupted) {
+            return Err(Errno::ERESTARTNOHAND);
+        }
+    }
+    Ok(0)
+}
+
 /// Sleeps until the process has used `until` nanoseconds of CPU time; `remaining` as in [`sleep`].
-fn sleep_cpu(until: u64, remaining: usize) -> SysResult {
+pub(super) fn sleep_cpu(until: u64, remaining: usize) -> SysResult {
     let waiter = Waiter::new();
     loop {
         let now = process::cpu_time_ns();
@@ -127,7 +144,7 @@ fn sleep_cpu(until: u64, remaining: usize) -> SysResult {
         let left = until.saturating_sub(process::cpu_time_ns());
         user::write(remaining, &Timespec::from_ns(left))?;
     }
-    Err(Errno::ERESTART_RESTARTBLOCK)
+    Err(Restart::CpuSleep { until, remaining }.arrange())
 }
 
 /// nanosleep(2)
@@ -137,7 +154,7 @@ pub fn nanosleep(request: usize, remaining: usize) -> SysResult {
 }
 
 /// Sleeps until `deadline`; interrupted, it writes what is left to `remaining`, unless that is 0.
-fn sleep(deadline: Instant, remaining: usize) -> SysResult {
+pub(super) fn sleep(deadline: Instant, remaining: usize) -> SysResult {
     let waiter = Waiter::new();
     loop {
         match waiter.wait(Some(deadline), Signals::Interrupt) {
@@ -150,7 +167,11 @@ fn sleep(deadline: Instant, remaining: usize) -> SysResult {
         let left = deadline.0.saturating_sub(Instant::now().0);
         user::write(remaining, &Timespec::from_ns(left))?;
     }
-    Err(Errno::ERESTART_RESTARTBLOCK)
+    let restart = Restart::Sleep {
+        deadline,
+        remaining,
+    };
+    Err(restart.arrange())
 }
 
 /// gettimeofday(2); the time zone is UTC.

@@ -68,7 +68,6 @@ pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> 
         .sleep(deadline, Signals::Interrupt)
         .map_err(|error| match error {
             WaitError::TimedOut => Errno::ETIMEDOUT,
-            WaitError::Interrupted if deadline.is_some() => Errno::ERESTART_RESTARTBLOCK,
             WaitError::Interrupted => Errno::ERESTARTSYS,
         })
 }

@@ -35,6 +35,17 @@ impl Action {
     };
     const IGNORE: u64 = 1;
 
+    /// Flags that mean something; others are not kept, which is how a program finds out (sigaction(2), `SA_UNSUPPORTED`).
+    pub(super) const KNOWN_FLAGS: u64 = (linux::SA_NOCLDSTOP
+        | linux::SA_NOCLDWAIT
+        | linux::SA_SIGINFO
+        | linux::SA_ONSTACK
+        | linux::SA_RESTART
+        | linux::SA_NODEFER
+        | linux::SA_RESETHAND
+        | linux::SA_EXPOSE_TAGBITS
+        | linux::SA_RESTORER) as u64;
+
     /// Whether `signal` has no effect.
     pub(super) fn ignores(&self, signal: i32) -> bool {
         self.handler == Self::IGNORE || (self.handler == 0 && IGNORED_BY_DEFAULT & bit(signal) != 0)

@@ -1,6 +1,6 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
 //! system calls are restarted.
-use super::{Action, NO_RESTART, SigInfo, bit, fpstate, frame, with_state};
+use super::{Action, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, with_state};
 use crate::{
     arch::TrapFrame,
     boot::config,
@@ -59,12 +59,30 @@ pub fn exception(frame: &mut TrapFrame, exception: Exception) {
     {
         out_of_memory();
     }
-    let (info, fault_addr) = describe(frame, exception);
-    force(frame, info, fault_addr);
+    /// Bits of a page fault's error code: the page is there; the program did it.
+    const PRESENT: u64 = 1;
+    const BY_PROGRAM: u64 = 4;
+    let info = describe(frame, exception);
+    with_state(|_, state| {
+        state.trap = match exception {
+            Exception::Page { addr, error, .. } => Trap {
+                vector: frame.vector,
+                // As on a machine whose programs run in ring 3, and cannot tell whether something is in the upper half.
+                error: error | BY_PROGRAM | if addr < USER_END { 0 } else { PRESENT },
+                addr: addr as u64,
+            },
+            Exception::Other { vector, error } => Trap {
+                vector: u64::from(vector),
+                error,
+                ..state.trap
+            },
+        };
+    });
+    force(frame, info);
 }
 
-/// The signal for an exception, and CR2 if it is a page fault.
-fn describe(frame: &TrapFrame, exception: Exception) -> (SigInfo, Option<usize>) {
+/// The signal for an exception.
+fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
     let rip = frame.rip as usize;
     let (signal, code, addr) = match exception {
         Exception::Page { addr, fault, .. } => {
@@ -73,10 +91,7 @@ fn describe(frame: &TrapFrame, exception: Exception) -> (SigInfo, Option<usize>)
                 Fault::Protection => (linux::SIGSEGV, linux::SEGV_ACCERR),
                 Fault::Bus | Fault::OutOfMemory => (linux::SIGBUS, linux::BUS_ADRERR),
             };
-            return (
-                SigInfo::from_kernel(signal as i32, code as i32, addr),
-                Some(addr),
-            );
+            (signal, code, addr)
         }
         Exception::Other { vector, .. } => match vector {
             0 => (linux::SIGFPE, linux::FPE_INTDIV, rip),
@@ -93,16 +108,15 @@ fn describe(frame: &TrapFrame, exception: Exception) -> (SigInfo, Option<usize>)
             _ => (linux::SIGSEGV, linux::SI_KERNEL, 0),
         },
     };
-    (SigInfo::from_kernel(signal as i32, code as i32, addr), None)
+    SigInfo::from_kernel(signal as i32, code as i32, addr)
 }
 
 /// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the program.
-pub(super) fn force(frame: &TrapFrame, info: SigInfo, fault_addr: Option<usize>) {
+pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
     let caught = with_state(|shared, state| {
         let caught = shared.action(info.signal).is_handler() && state.mask & bit(info.signal) == 0;
         if caught {
             state.queue.force(info);
-            state.fault_addr = fault_addr.map_or(state.fault_addr, |addr| addr as u64);
         }
         caught
     });
@@ -120,10 +134,12 @@ pub fn deliver(frame: &mut TrapFrame) {
         if action.is_handler() {
             restart(frame, Some(&action));
             if action.handler >= USER_END as u64 || frame::push(frame, &info, &action).is_err() {
-                crash(
-                    frame,
-                    &SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0),
-                );
+                let fault = SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0);
+                // The handler of this one may have a better stack.
+                if info.signal == fault.signal {
+                    crash(frame, &fault);
+                }
+                force(frame, fault);
             }
         } else if !action.ignores(info.signal) {
             crash(frame, &info);
@@ -166,6 +182,10 @@ fn restart(frame: &mut TrapFrame, action: Option<&Action>) {
         return;
     };
     let again = match Errno(code) {
+        Errno::ERESTART_RESTARTBLOCK if action.is_none() => {
+            frame.error = linux::__NR_restart_syscall.into();
+            true
+        }
         Errno::ERESTARTNOINTR => true,
         Errno::ERESTARTSYS => action.is_none_or(|action| action.has(linux::SA_RESTART)),
         Errno::ERESTARTNOHAND | Errno::ERESTART_RESTARTBLOCK => action.is_none(),
@@ -293,6 +313,11 @@ pub(super) mod tests {
             INTERRUPTED
         );
         assert_eq!(outcome(Errno::ERESTARTNOINTR, Some(0)), AGAIN);
+        assert_eq!(outcome(Errno::ERESTART_RESTARTBLOCK, None), (219, 0x1000));
+        assert_eq!(
+            outcome(Errno::ERESTART_RESTARTBLOCK, Some(linux::SA_RESTART)),
+            INTERRUPTED
+        );
         assert_eq!(outcome(Errno::EAGAIN, None), (-11i64 as u64, 0x1002));
     }
 }

@@ -1,12 +1,12 @@
 //! Signal frames: what a handler finds on the stack, byte for byte as Linux on x86-64 lays it out, and the way back.
-use super::{Action, AltStack, SigInfo, deliver, fpstate::Area, with_state};
+use super::{Action, AltStack, SigInfo, Trap, deliver, fpstate::Area, with_state};
 use crate::{
     arch::TrapFrame,
     mm::{
         USER_END,
         user::{self, Plain},
     },
-    syscall::{Errno, SysResult},
+    syscall::{Errno, SysResult, restart},
 };
 use core::mem::offset_of;
 use linux_raw_sys::general as linux;
@@ -82,19 +82,14 @@ const USER_FLAGS: u64 = 0x5_0dd5;
 /// TF, DF, RF: clear when a handler starts.
 const HANDLER_CLEARS: u64 = 0x100 | 0x400 | 0x1_0000;
 
-/// Builds the frame for a handler on the program's stack and makes `frame` start the handler. On an error nothing has changed that
-/// matters to a program about to be killed.
+/// Builds the frame for a handler on the program's stack and makes `frame` start the handler. On an error the thread is as it was.
 pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Result<(), Errno> {
     if !action.has(linux::SA_RESTORER) {
         return Err(Errno::EFAULT);
     }
-    let (mask, altstack, cr2) = with_state(|_, state| {
-        let mask = state.saved_mask.take().unwrap_or(state.mask);
-        let altstack = state.altstack;
-        if altstack.flags & linux::SS_AUTODISARM != 0 {
-            state.altstack = AltStack::default();
-        }
-        (mask, altstack, state.fault_addr)
+    let (mask, altstack, trap) = with_state(|_, state| {
+        let mask = state.saved_mask.unwrap_or(state.mask);
+        (mask, state.altstack, state.trap)
     });
     let mut area = Area::new()?;
     area.save(frame);
@@ -121,7 +116,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
             padding: 0,
             size: altstack.size,
         },
-        machine: Machine::of(frame, mask, cr2, fpstate),
+        machine: Machine::of(frame, mask, trap, fpstate),
         mask,
     };
     user::write(
@@ -135,6 +130,10 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
     area.make_initial();
     area.restore(frame)?;
     with_state(|_, state| {
+        state.saved_mask = None;
+        if altstack.flags & linux::SS_AUTODISARM != 0 {
+            state.altstack = AltStack::default();
+        }
         state.mask |= action.mask;
         if !action.has(linux::SA_NODEFER) {
             state.mask |= super::bit(info.signal);
@@ -170,8 +169,7 @@ pub(crate) fn stack_flags(stack: &AltStack, rsp: u64) -> u32 {
 }
 
 impl Machine {
-    fn of(frame: &TrapFrame, mask: u64, cr2: u64, fpstate: u64) -> Self {
-        let exception = frame.vector < 32;
+    fn of(frame: &TrapFrame, mask: u64, trap: Trap, fpstate: u64) -> Self {
         Self {
             registers: [
                 frame.r8,
@@ -197,10 +195,10 @@ impl Machine {
             gs: 0,
             fs: 0,
             ss: LINUX_SS,
-            error: if exception { frame.error } else { 0 },
-            trap: if exception { frame.vector } else { 0 },
+            error: trap.error,
+            trap: trap.vector,
             old_mask: mask,
-            cr2,
+            cr2: trap.addr,
             fpstate,
             reserved: [0; 8],
         }
@@ -248,9 +246,10 @@ pub fn sigreturn(frame: &mut TrapFrame) -> SysResult {
     // The handler's return has taken the restorer's address off the stack.
     if resume(frame, (frame.rsp as usize).wrapping_sub(8)).is_err() {
         let info = SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0);
-        deliver::force(frame, info, None);
+        deliver::force(frame, info);
     }
     frame.error = super::NO_RESTART;
+    restart::forget();
     Ok(frame.rax as usize)
 }
 
@@ -299,7 +298,7 @@ mod tests {
         let mut saved = deliver::tests::frame(0);
         (saved.r8, saved.rdi, saved.rcx, saved.rax) = (8, 5, 3, 1);
         (saved.rsp, saved.rip, saved.rflags) = (0x1000, 0x2000, 0x3241);
-        let machine = Machine::of(&saved, 0, 0, 0);
+        let machine = Machine::of(&saved, 0, Trap::default(), 0);
         let mut frame = deliver::tests::frame(0);
         frame.rflags = 0x200;
         assert_eq!(machine.restore(&mut frame), Ok(()));
@@ -309,14 +308,17 @@ mod tests {
             (0x1000, 0x2000, 0x240 | 1)
         );
         saved.rip = 0xffff_ffff_8000_0000;
-        assert_eq!(Machine::of(&saved, 0, 0, 0).restore(&mut frame), Ok(()));
+        assert_eq!(
+            Machine::of(&saved, 0, Trap::default(), 0).restore(&mut frame),
+            Ok(())
+        );
         for (rip, rsp) in [
             (0x8000_0000_0000_0000, 0x1000),
             (0x2000, 0xffff_8000_0000_0000),
         ] {
             (saved.rip, saved.rsp) = (rip, rsp);
             assert_eq!(
-                Machine::of(&saved, 0, 0, 0).restore(&mut frame),
+                Machine::of(&saved, 0, Trap::default(), 0).restore(&mut frame),
                 Err(Errno::EFAULT)
             );
         }

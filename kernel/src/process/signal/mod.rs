@@ -1,7 +1,8 @@
 //! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`frame`] the frames of handlers.
 //!
-//! Stop signals have no effect: there is nobody to continue the program. Signals that the program ignores are dropped when they
-//! are sent, unless they are blocked, as in Linux.
+//! Stop signals have no effect by themselves, as on process 1 of a Linux machine: there is nobody to continue the program. They
+//! and SIGCONT still cancel each other when pending, and a handler for one runs. Signals that the program ignores are dropped when
+//! they are sent, unless they are blocked, as in Linux.
 mod action;
 mod deliver;
 mod fpstate;
@@ -15,6 +16,7 @@ pub use deliver::{Exception, deliver, exception};
 pub(crate) use frame::stack_flags;
 pub use frame::{frame_size, sigreturn};
 pub use queue::SigInfo;
+pub use queue::set_limit;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
 
 use super::{exit, table::THREADS};
@@ -38,6 +40,12 @@ pub(crate) const NO_RESTART: u64 = u64::MAX;
 /// Signals that cannot be blocked, caught or ignored.
 pub(crate) const UNBLOCKABLE: u64 = bit(linux::SIGKILL as i32) | bit(linux::SIGSTOP as i32);
 
+const CONTINUE: u64 = bit(linux::SIGCONT as i32);
+const STOP: u64 = bit(linux::SIGSTOP as i32)
+    | bit(linux::SIGTSTP as i32)
+    | bit(linux::SIGTTIN as i32)
+    | bit(linux::SIGTTOU as i32);
+
 /// One thread's signal state.
 pub(crate) struct ThreadSignals {
     /// Whether there may be something to deliver; changed under the lock of `SHARED`, cleared by the thread itself only.
@@ -54,8 +62,17 @@ struct State {
     saved_mask: Option<u64>,
     queue: Queue,
     altstack: AltStack,
-    /// Address of the last page fault, for `cr2` in signal frames.
-    fault_addr: u64,
+    /// The last exception that became a signal: signal frames show it, whatever their signal.
+    trap: Trap,
+}
+
+/// An exception as signal frames have it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trap {
+    vector: u64,
+    error: u64,
+    /// CR2 of the last one that was a page fault.
+    addr: u64,
 }
 
 impl ThreadSignals {
@@ -69,7 +86,7 @@ impl ThreadSignals {
                 saved_mask: None,
                 queue: Queue::new(),
                 altstack: AltStack::default(),
-                fault_addr: 0,
+                trap: Trap::default(),
             }),
         }
     }
@@ -104,6 +121,15 @@ impl Shared {
             .signals
             .deliverable
             .store(ready, Ordering::Release);
+    }
+
+    /// Forgets pending signals of the process and of its threads. Threads' flags stay set: only a thread itself, on its way to the
+    /// program, finds that nothing is left to deliver, and restarts the system call that the signal interrupted.
+    fn discard(&mut self, threads: &BTreeMap<Tid, Arc<Thread>>, set: u64) {
+        self.queue.discard(set);
+        for thread in threads.values() {
+            thread.state.signals.state.lock().queue.discard(set);
+        }
     }
 
     /// Has a thread that does not block it take each of the process's pending signals in `set`.
@@ -157,6 +183,11 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
     let mut shared = SHARED.lock();
     let ignored = shared.action(info.signal).ignores(info.signal);
     let threads = THREADS.lock();
+    if wanted & STOP != 0 {
+        shared.discard(&threads, CONTINUE);
+    } else if wanted == CONTINUE {
+        shared.discard(&threads, STOP);
+    }
     // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
     let thread = match to {
         Some(tid) => threads.get(&tid),
@@ -231,7 +262,7 @@ pub fn pending_set() -> u64 {
     with_state(|shared, state| state.queue.set() | shared.queue.set())
 }
 
-/// Forgets the pending signal of a POSIX timer. Flags stay set, as in [`set_action`].
+/// Forgets the pending signal of a POSIX timer. Flags stay set, as in [`Shared::discard`].
 fn discard_timer(id: i32, signal: i32, to: Option<Tid>) {
     let mut shared = SHARED.lock();
     match to {
@@ -268,15 +299,11 @@ pub fn set_action(signal: i32, new: Option<Action>) -> Result<Action, Errno> {
     if let Some(new) = new {
         *shared.action(signal) = Action {
             mask: new.mask & !UNBLOCKABLE,
+            flags: new.flags & Action::KNOWN_FLAGS,
             ..new
         };
         if new.ignores(signal) {
-            shared.queue.discard(signal);
-            // Their flags stay set: only the thread itself, on its way to the program, finds that nothing is left to deliver, and
-            // restarts the system call that the signal interrupted.
-            for thread in THREADS.lock().values() {
-                thread.state.signals.state.lock().queue.discard(signal);
-            }
+            shared.discard(&THREADS.lock(), bit(signal));
         }
     }
     Ok(old)

@@ -1,10 +1,33 @@
 //! Pending signals with what `siginfo_t` says about them.
 use crate::syscall::Errno;
 use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use linux_raw_sys::general as linux;
 
-/// Real-time signals that a queue holds at most (`RLIMIT_SIGPENDING`).
+/// Signals that queue up and timers that there are at most, unless the program sets another limit (`RLIMIT_SIGPENDING`).
 pub(crate) const QUEUE_LIMIT: usize = 4096;
+
+static LIMIT: AtomicUsize = AtomicUsize::new(QUEUE_LIMIT);
+/// How many there are: each timer counts, and each pending signal that queues up and is not a timer's.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets the limit.
+pub fn set_limit(limit: usize) {
+    LIMIT.store(limit, Ordering::Relaxed);
+}
+
+/// Counts one more; false if the limit does not allow it.
+pub(super) fn charge() -> bool {
+    let more = |count| (count < LIMIT.load(Ordering::Relaxed)).then_some(count + 1);
+    COUNT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+        .is_ok()
+}
+
+/// Counts `count` less.
+pub(super) fn uncharge(count: usize) {
+    COUNT.fetch_sub(count, Ordering::Relaxed);
+}
 
 /// Signals 1 to 31 are standard ones: pending once, whatever the number sent.
 const STANDARD: usize = 31;
@@ -99,6 +122,13 @@ pub(crate) struct Queue {
     standard: [SigInfo; STANDARD],
     /// Real-time signals, and those of POSIX timers whatever their number, in the order they were sent.
     queued: VecDeque<SigInfo>,
+    /// Mask of signals sent by `kill` that there was no room for: they are pending all the same, once and without information.
+    bare: u64,
+}
+
+/// How much an entry of the queue counts.
+fn weight(info: &SigInfo) -> usize {
+    usize::from(info.timer().is_none())
 }
 
 impl Queue {
@@ -108,6 +138,7 @@ impl Queue {
             standard_set: 0,
             standard: [SigInfo::NONE; STANDARD],
             queued: VecDeque::new(),
+            bare: 0,
         }
     }
 
@@ -128,11 +159,12 @@ impl Queue {
                 *place = info;
                 self.standard_set |= bit(info.signal);
             }
-        } else {
-            if self.queued.len() >= QUEUE_LIMIT || self.queued.try_reserve(1).is_err() {
-                return Err(Errno::EAGAIN);
-            }
+        } else if self.queued.try_reserve(1).is_ok() && (weight(&info) == 0 || charge()) {
             self.queued.push_back(info);
+        } else if info.code == linux::SI_USER as i32 {
+            self.bare |= bit(info.signal);
+        } else {
+            return Err(Errno::EAGAIN);
         }
         self.set |= bit(info.signal);
         Ok(())
@@ -159,7 +191,15 @@ impl Queue {
             self.standard.get(signal as usize - 1).copied()
         } else {
             let place = self.queued.iter().position(|info| info.signal == signal);
-            place.and_then(|place| self.queued.remove(place))
+            let info = place.and_then(|place| self.queued.remove(place));
+            uncharge(info.as_ref().map_or(0, weight));
+            info.or_else(|| {
+                self.bare &= !bit(signal);
+                Some(SigInfo {
+                    signal,
+                    ..SigInfo::NONE
+                })
+            })
         };
         self.update(signal);
         info
@@ -167,23 +207,36 @@ impl Queue {
 
     /// Sets the bit of `signal` to whether it is pending.
     fn update(&mut self, signal: i32) {
-        let pending = self.standard_set & bit(signal) != 0
+        let pending = (self.standard_set | self.bare) & bit(signal) != 0
             || self.queued.iter().any(|info| info.signal == signal);
         self.set = (self.set & !bit(signal)) | if pending { bit(signal) } else { 0 };
     }
 
-    /// Forgets all of `signal` but what timers have sent: they go on when their signals are taken, which has no effect then.
-    pub(crate) fn discard(&mut self, signal: i32) {
-        self.standard_set &= !bit(signal);
+    /// Forgets all signals in `set` but what timers have sent: they go on when their signals are taken, which has no effect then.
+    pub(crate) fn discard(&mut self, set: u64) {
+        self.standard_set &= !set;
+        self.bare &= !set;
+        let before = self.queued.len();
         self.queued
-            .retain(|info| info.signal != signal || info.timer().is_some());
-        self.update(signal);
+            .retain(|info| bit(info.signal) & set == 0 || info.timer().is_some());
+        uncharge(before - self.queued.len());
+        let mut rest = self.set & set;
+        while rest != 0 {
+            self.update(rest.trailing_zeros() as i32 + 1);
+            rest &= rest - 1;
+        }
     }
 
     /// Forgets what the POSIX timer `id` has sent, which is `signal`.
     pub(super) fn discard_timer(&mut self, id: i32, signal: i32) {
         self.queued.retain(|info| info.timer() != Some(id));
         self.update(signal);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        uncharge(self.queued.iter().map(weight).sum());
     }
 }
 
@@ -216,7 +269,7 @@ mod tests {
         queue.push(SigInfo::from_program(10, 0)).unwrap();
         queue.push(timer(2)).unwrap();
         queue.discard_timer(1, 10);
-        queue.discard(10);
+        queue.discard(bit(10));
         assert_eq!(queue.pop(u64::MAX), Some(timer(2)));
         assert_eq!((queue.pop(u64::MAX), queue.set()), (None, 0));
     }

@@ -2,7 +2,11 @@
 //!
 //! As in Linux a timer has at most one signal pending, and the next interval begins when that is taken: what the program has missed
 //! by then is the signal's overrun count.
-use super::{SigInfo, discard_timer, send};
+use super::{
+    SigInfo, discard_timer,
+    queue::{charge, uncharge},
+    send,
+};
 use crate::{
     process::clock::{Clock, next_expiry},
     sched::Tid,
@@ -13,8 +17,7 @@ use crate::{
 use alloc::{collections::BTreeMap, vec::Vec};
 use linux_raw_sys::general as linux;
 
-/// Timers that there are at most, and shortest interval of one whose signal is ignored, as nobody would notice more.
-const LIMIT: usize = super::QUEUE_LIMIT;
+/// Shortest interval of a timer whose signal is ignored, as nobody would notice more.
 const IGNORED_INTERVAL: u64 = 4_000_000;
 
 /// What a timer does when it expires.
@@ -38,8 +41,10 @@ pub type Setting = (u64, u64);
 
 struct Timer {
     clock: Clock,
+    /// What it runs on while armed: `clock`, but a time span does not change when the real-time clock is set.
+    runs_on: Clock,
     notify: Notify,
-    /// On the clock; meaningful while armed.
+    /// On the clock it runs on; meaningful while armed.
     expires: u64,
     interval: u64,
     armed: bool,
@@ -75,7 +80,11 @@ impl Timer {
     fn arm(&mut self, id: i32, now: u64) {
         self.generation = self.generation.wrapping_add(1);
         let arg = (self.generation as usize) << 32 | id as usize;
-        self.alarm = Some(Alarm::arm(self.clock.look_at(self.expires, now), due, arg));
+        self.alarm = Some(Alarm::arm(
+            self.runs_on.look_at(self.expires, now),
+            due,
+            arg,
+        ));
     }
 
     /// Goes on to the first expiry after `now`; how many there were.
@@ -138,7 +147,7 @@ fn due(arg: usize) {
     if timer.generation != (arg >> 32) as u32 {
         return;
     }
-    match timer.clock.now_ns() {
+    match timer.runs_on.now_ns() {
         // The clock was set back, or CPU time has not come so far.
         Ok(now) if now < timer.expires => timer.arm(id, now),
         Ok(now) => timer.expire(id, now),
@@ -151,10 +160,10 @@ fn due(arg: usize) {
 pub fn create(clock: Clock, notify: Notify) -> Result<i32, Errno> {
     let clock = clock.resolved();
     clock.now_ns()?;
-    let mut timers = TIMERS.lock();
-    if timers.map.len() >= LIMIT {
+    if !charge() {
         return Err(Errno::EAGAIN);
     }
+    let mut timers = TIMERS.lock();
     let id = loop {
         let id = timers.next;
         timers.next = id.checked_add(1).unwrap_or(0);
@@ -164,6 +173,7 @@ pub fn create(clock: Clock, notify: Notify) -> Result<i32, Errno> {
     };
     let timer = Timer {
         clock,
+        runs_on: clock,
         notify,
         expires: 0,
         interval: 0,
@@ -183,6 +193,7 @@ pub fn delete(id: i32) -> Result<(), Errno> {
     let timer = timers.map.remove(&id).ok_or(Errno::EINVAL)?;
     timer.discard(id);
     drop(timers);
+    uncharge(1);
     // Without the lock: this waits for the alarm's function.
     drop(timer);
     Ok(())
@@ -204,8 +215,13 @@ impl Timer {
 pub fn set(id: i32, absolute: bool, value: u64, interval: u64) -> Result<Setting, Errno> {
     let mut timers = TIMERS.lock();
     let timer = timers.get(id)?;
-    let now = timer.clock.now_ns().map_err(|_| Errno::ESRCH)?;
+    let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
     let old = timer.setting(now);
+    timer.runs_on = match timer.clock {
+        Clock::Real if !absolute => Clock::Monotonic,
+        clock => clock,
+    };
+    let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
     timer.discard(id);
     let alarm = timer.alarm.take();
     timer.generation = timer.generation.wrapping_add(1);
@@ -231,7 +247,7 @@ pub fn set(id: i32, absolute: bool, value: u64, interval: u64) -> Result<Setting
 pub fn get(id: i32) -> Result<Setting, Errno> {
     let mut timers = TIMERS.lock();
     let timer = timers.get(id)?;
-    let now = timer.clock.now_ns().map_err(|_| Errno::ESRCH)?;
+    let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
     Ok(timer.setting(now))
 }
 
@@ -260,7 +276,7 @@ pub(super) fn taken(info: &mut SigInfo) {
     timer.queued = false;
     timer.overrun = 0;
     if timer.interval != 0
-        && let Ok(now) = timer.clock.now_ns()
+        && let Ok(now) = timer.runs_on.now_ns()
     {
         timer.overrun = timer.forward(now).saturating_sub(1);
         timer.arm(id, now);
@@ -274,7 +290,7 @@ pub fn clock_was_set() {
     let now = realtime_ns();
     let mut timers = TIMERS.lock();
     for (&id, timer) in &mut timers.map {
-        if timer.clock == Clock::Real && timer.armed && !timer.queued && !timer.is_silent() {
+        if timer.runs_on == Clock::Real && timer.armed && !timer.queued && !timer.is_silent() {
             late.extend(timer.alarm.take());
             timer.arm(id, now);
         }

@@ -5,7 +5,7 @@ use crate::{
     mm::user,
     process,
     sync::{Signals, WaitError, Waiter},
-    syscall::{Errno, SysResult},
+    syscall::{Errno, SysResult, restart::Restart},
     time::Instant,
 };
 use alloc::{sync::Arc, vec, vec::Vec};
@@ -56,7 +56,7 @@ fn wait(
         match waiter.wait(deadline, Signals::Interrupt) {
             Ok(()) => (),
             Err(WaitError::TimedOut) => return Ok(check()),
-            Err(WaitError::Interrupted) => return Err(Errno::EINTR),
+            Err(WaitError::Interrupted) => return Err(Errno::ERESTARTNOHAND),
         }
         drop(registrations);
     }
@@ -123,7 +123,20 @@ pub fn poll(fds: usize, count: usize, timeout: usize) -> SysResult {
     let deadline = u64::try_from(timeout)
         .ok()
         .and_then(|ms| after(ms * 1_000_000));
-    do_poll(fds, count, deadline)
+    poll_until(fds, count, deadline)
+}
+
+/// poll(2) up to a time.
+pub(crate) fn poll_until(fds: usize, count: usize, deadline: Option<Instant>) -> SysResult {
+    let restart = Restart::Poll {
+        fds,
+        count,
+        deadline,
+    };
+    do_poll(fds, count, deadline).map_err(|error| match error {
+        Errno::ERESTARTNOHAND => restart.arrange(),
+        error => error,
+    })
 }
 
 /// The deadline that a timespec in memory gives; none for no timespec.

@@ -8,6 +8,7 @@ use crate::{
     sched,
     syscall::{
         Errno, SysResult,
+        restart::Restart,
         time::{Timespec, deadline_after, deadline_at_realtime},
     },
     time::Instant,
@@ -71,11 +72,9 @@ pub fn futex(
     match command {
         linux::FUTEX_WAIT => {
             let deadline = read_timeout(timeout)?.map(deadline_after);
-            futexes::wait(addr, value, u32::MAX, deadline).map(|()| 0)
+            futex_wait(addr, value, u32::MAX, deadline)
         }
-        linux::FUTEX_WAIT_BITSET => {
-            futexes::wait(addr, value, value3, read_timeout(timeout)?.map(at)).map(|()| 0)
-        }
+        linux::FUTEX_WAIT_BITSET => futex_wait(addr, value, value3, read_timeout(timeout)?.map(at)),
         linux::FUTEX_WAKE => futexes::check(addr).map(|()| futexes::wake(addr, count, u32::MAX)),
         linux::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL),
         linux::FUTEX_WAKE_BITSET => {
@@ -106,6 +105,25 @@ pub fn futex(
             pi::requeue(addr, second, move_count, value3)
         }
         _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// Sleeps while the word at `addr` has `value`.
+pub(crate) fn futex_wait(
+    addr: usize,
+    value: u32,
+    bitset: u32,
+    deadline: Option<Instant>,
+) -> SysResult {
+    match (futexes::wait(addr, value, bitset, deadline), deadline) {
+        (Err(Errno::ERESTARTSYS), Some(deadline)) => Err(Restart::Futex {
+            addr,
+            value,
+            bitset,
+            deadline,
+        }
+        .arrange()),
+        (result, _) => result.map(|()| 0),
     }
 }
 

@@ -88,6 +88,9 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
     if resource == linux::RLIMIT_NOFILE {
         descriptor::set_limit(new.soft as usize);
     }
+    if resource == linux::RLIMIT_SIGPENDING {
+        process::signal::set_limit(new.soft as usize);
+    }
     Ok(0)
 }
 
