@@ -22,6 +22,7 @@ use crate::signals;
 use crate::stack::c_bytes;
 use crate::thread::{ThreadId, ThreadRef};
 use crate::tls::{self, TlsIndex};
+use crate::world::READERS;
 
 const FAILURE: usize = usize::MAX;
 
@@ -41,7 +42,7 @@ impl Loader {
     pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4]) -> usize {
         // SAFETY: forwarded to the caller.
         let serve = || unsafe { self.serve(gate, arguments) };
-        match gate {
+        let result = match gate {
             // These neither lock nor allocate, or see to it themselves where they must: when something is missing.
             Gate::Bind
             | Gate::TlsGetAddr
@@ -56,7 +57,12 @@ impl Loader {
             | Gate::Dladdr1
             | Gate::ReadonlyArea => serve(),
             _ => signals::undisturbed(self.host(), serve),
+        };
+        if READERS.are_waited_for() || self.registry().has_leftovers() {
+            // This may have been the last reader of what has been closed since.
+            signals::undisturbed(self.host(), || self.reclaim());
         }
+        result
     }
 
     /// # Safety
@@ -235,7 +241,7 @@ impl Loader {
     fn deallocate_tls(&self, tcb: usize) -> usize {
         let gone = self.tls().lock(self.host()).remove_thread(tcb);
         if let Some(thread) = gone {
-            self.registry().remove_thread(self.host(), thread);
+            self.forget_thread(thread);
         }
         0
     }

@@ -12,6 +12,7 @@ use crate::publish::Published;
 use crate::registry::Registry;
 use crate::state::State;
 use crate::sync::Mutex;
+use crate::thread::ThreadId;
 use crate::tls::Tls;
 use crate::visibility::Visibility;
 use crate::world::{READERS, World};
@@ -88,9 +89,15 @@ impl Loader {
     /// end when its stack is reused or freed.
     pub fn thread_ended(&self, thread_pointer: usize) {
         let thread = self.tls.lock(self.host).thread_at(thread_pointer);
-        let Some(thread) = thread else { return };
-        self.registry.remove_thread(self.host, thread.id());
-        let families = self.family.held_by(self.host, thread.id());
+        if let Some(thread) = thread {
+            self.forget_thread(thread.id());
+        }
+    }
+
+    /// Takes back what a thread that has ended had: its registered code, and loads that it was in the middle of.
+    pub(crate) fn forget_thread(&self, thread: ThreadId) {
+        self.registry.remove_thread(self.host, thread);
+        let families = self.family.held_by(self.host, thread);
         if families.is_empty() {
             return;
         }
@@ -102,7 +109,7 @@ impl Loader {
             }
         }
         drop(state);
-        self.family.abandon(self.host, thread.id());
+        self.family.abandon(self.host, thread);
     }
 
     /// Returns how many threads have TLS (running, or ended with their stack kept for reuse).

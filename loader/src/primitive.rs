@@ -3,7 +3,7 @@
 
 pub(crate) use alloc::sync::Arc;
 pub(crate) use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
 /// Returns a number that is likely to differ between threads that run now.

@@ -18,7 +18,7 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr;
 
-use crate::primitive::{Arc, AtomicPtr, AtomicUsize, Ordering, fence, thread_hint};
+use crate::primitive::{Arc, AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence, thread_hint};
 
 /// A place where the current value of something is found.
 pub(crate) struct Published<T> {
@@ -33,6 +33,8 @@ pub(crate) struct Readers {
     slots: [Slot; SLOTS],
     /// How many read without a slot.
     crowd: AtomicUsize,
+    /// Whether a retired value was in use when it was last tried to free it.
+    waiting: AtomicBool,
 }
 
 /// How many can read at once without getting into each other's way. A reader is busy for a few thousand instructions, so
@@ -52,7 +54,13 @@ impl Readers {
         Self {
             slots: [const { Slot(AtomicUsize::new(0)) }; SLOTS],
             crowd: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether a retired value was in use when it was last tried to free it, and might be free now.
+    pub(crate) fn are_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Notes that the caller is about to read the value at an address, which is not 0.
@@ -204,6 +212,8 @@ impl<T> Retired<T> {
                 readers.have(Arc::as_ptr(value).addr()) || Arc::strong_count(value) > 1
             });
         }
+        let waiting = !self.values.is_empty();
+        readers.waiting.store(waiting, Ordering::Relaxed);
     }
 
     /// Returns how many values wait.
@@ -236,9 +246,11 @@ mod tests {
         drop(reading);
         retired.reclaim(readers);
         assert_eq!((kept.as_deref(), retired.len()), (Some(&1), 1));
+        assert!(readers.are_waited_for());
         drop(kept);
         retired.reclaim(readers);
         assert_eq!((place.read().as_deref(), retired.len()), (Some(&2), 0));
+        assert!(!readers.are_waited_for());
     }
 
     #[test]

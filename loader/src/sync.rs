@@ -44,6 +44,14 @@ impl<T> Mutex<T> {
         }
         Guard { mutex: self, host }
     }
+
+    /// Takes the lock if it is free.
+    pub(crate) fn try_lock<'a>(&'a self, host: &'a dyn Host) -> Option<Guard<'a, T>> {
+        self.word
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .ok()
+            .map(|_| Guard { mutex: self, host })
+    }
 }
 
 /// Proof that the lock is held; gives access to the value.

@@ -6,6 +6,7 @@
 //!
 //!     RUSTFLAGS='--cfg loom' cargo test --release -p loader --test loom --target-dir target/loom
 #![cfg(loom)]
+#![expect(dead_code, reason = "the models do not use all of the modules")]
 extern crate alloc;
 
 #[path = "../src/family.rs"]
@@ -52,6 +53,7 @@ mod primitive {
     }
 
     atomic! {
+        AtomicBool: bool,
         AtomicU32: u32,
         AtomicU64: u64,
         AtomicUsize: usize,
@@ -238,15 +240,16 @@ mod publication {
         }
     }
 
-    /// Readers of all kinds (there is one slot, so that the second stands in the crowd) and a writer.
-    fn race(readers: [fn(&Place); 2], writes: u32) {
-        explore(3, move || {
+    /// Readers (there is one slot: a second one stands in the crowd) and a writer, with so many preemptions.
+    fn race(preemptions: usize, readers: &'static [fn(&Place)], writes: u32) {
+        explore(preemptions, move || {
             let mut retired = Retired::new();
             let place = Place::new(&mut retired);
-            let threads = readers.map(|read| {
+            let start = |read: &'static fn(&Place)| {
                 let place = place.clone();
                 loom::thread::spawn(move || read(&place))
-            });
+            };
+            let threads: Vec<_> = readers.iter().map(start).collect();
             for number in 3..3 + writes {
                 place.write(number, &mut retired);
             }
@@ -256,41 +259,48 @@ mod publication {
             // No value is forgotten. That the last one goes, too, is seen by loom.
             retired.reclaim(place.readers);
             assert_eq!(retired.len(), 0);
+            assert!(!place.readers.are_waited_for());
         });
     }
 
     #[test]
+    fn a_reading() {
+        race(6, &[Place::read], 2);
+    }
+
+    #[test]
+    fn a_reference() {
+        race(6, &[Place::keep], 2);
+    }
+
+    #[test]
     fn two_readings() {
-        race([Place::read, Place::read], 1);
+        race(3, &[Place::read, Place::read], 1);
     }
 
     #[test]
     fn a_reading_and_a_reference() {
-        race([Place::read, Place::keep], 1);
+        race(3, &[Place::read, Place::keep], 1);
     }
 
     #[test]
     fn two_references() {
-        race([Place::keep, Place::keep], 1);
+        race(3, &[Place::keep, Place::keep], 1);
     }
 
     #[test]
-    fn readings_one_after_another_while_values_change() {
-        let twice: fn(&Place) = |place| {
-            place.read();
-            place.read();
-        };
-        race([twice, |_| ()], 2);
+    fn a_slot_goes_from_reader_to_reader() {
+        race(4, &[|place| (place.read(), place.read()).1], 2);
     }
 
     #[test]
     fn a_handler_reads_while_its_thread_reads() {
-        let nested: fn(&Place) = |place| {
+        let nested: &[fn(&Place)] = &[|place| {
             let outer = place.place.read().expect("there always is a value");
             place.read();
             assert_ne!(outer.0.get(), 0);
-        };
-        race([nested, |_| ()], 2);
+        }];
+        race(4, nested, 2);
     }
 }
 
@@ -365,6 +375,13 @@ mod loads {
             self.change();
         }
 
+        /// A load by a thread outside the library's family: before or after the library's load.
+        fn load_outside(&self, thread: &Arc<ThreadRef>) {
+            let _held = self.lock.enter(self.host, thread);
+            assert_eq!(self.relocated.get(), self.initialised.get());
+            self.change();
+        }
+
         /// A look-up by a thread of the family.
         fn must_see(&self, thread: &ThreadRef) {
             assert!(self.library.admits(Some(thread)));
@@ -418,7 +435,9 @@ mod loads {
         explore(2, || {
             let (loader, outsider) = (ThreadRef::root(), ThreadRef::root());
             let world = World::new(&loader);
-            let other = start(&world, &outsider, |world, thread| world.load(thread));
+            let other = start(&world, &outsider, |world, thread| {
+                world.load_outside(thread);
+            });
             world.load_library(&loader, || {
                 let child = ThreadRef::child_of(&loader);
                 let child = start(&world, &child, |world, thread| {
@@ -429,6 +448,21 @@ mod loads {
             });
             other.join().unwrap();
             assert_eq!(world.loads.get(), 4);
+        });
+    }
+
+    #[test]
+    fn a_load_outlasts_the_loads_it_lent_the_lock_to() {
+        explore(3, || {
+            let loader = ThreadRef::root();
+            let world = World::new(&loader);
+            let mut borrower = None;
+            world.load_library(&loader, || {
+                let child = ThreadRef::child_of(&loader);
+                borrower = Some(start(&world, &child, |world, thread| world.load(thread)));
+            });
+            borrower.unwrap().join().unwrap();
+            assert_eq!(world.loads.get(), 3);
         });
     }
 
@@ -499,7 +533,9 @@ mod loads {
         explore(2, || {
             let (loader, outsider) = (ThreadRef::root(), ThreadRef::root());
             let world = World::new(&loader);
-            let other = start(&world, &outsider, |world, thread| world.load(thread));
+            let other = start(&world, &outsider, |world, thread| {
+                world.load_outside(thread);
+            });
             world.load_library(&loader, || {
                 std::mem::forget(world.lock.enter(world.host, &loader));
                 world.load(&loader);

@@ -1,5 +1,6 @@
-// Symbol versions: callers linked against the old version keep it, new ones get the default, dlvsym gets either.
-// shared: versions-library.so -DLIBRARY -Wl,--version-script=$SOURCES/versions.map
+// Symbol versions: callers linked against the old version keep it, new ones get the default, dlvsym gets either. The library
+// finds its own old version, too, from its INIT function and later.
+// shared: versions-library.so -DLIBRARY -Wl,--version-script=$SOURCES/versions.map -Wl,-z,lazy
 // shared: versions-old.so -DOLD versions-library.so
 // link: versions-library.so versions-old.so
 #ifdef LIBRARY
@@ -7,8 +8,12 @@ int greet_old(void) { return 1; }
 int greet_new(void) { return 2; }
 __asm__(".symver greet_old, greet@V1");
 __asm__(".symver greet_new, greet@@V2");
-int old_only(void) { return 10; }
-int new_only(void) { return 20; }
+int greet_own(void);
+__asm__(".symver greet_own, greet@V1");
+static int in_init;
+__attribute__((constructor)) static void begin(void) { in_init = greet_own(); }
+int old_only(void) { return 10 * in_init; }
+int new_only(void) { return 20 * greet_own(); }
 #elif defined OLD
 int greet_v1(void);
 __asm__(".symver greet_v1, greet@V1");

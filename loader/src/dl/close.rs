@@ -95,4 +95,12 @@ impl Loader {
         drop(state);
         self.stop_debuggers();
     }
+
+    /// Frees what was being read when it should have been freed. If somebody holds the locks, a later gate will.
+    pub(crate) fn reclaim(&self) {
+        if let Some(mut state) = self.state().try_lock(self.host()) {
+            state.reclaim();
+        }
+        self.registry().reclaim(self.host());
+    }
 }

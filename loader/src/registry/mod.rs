@@ -202,9 +202,17 @@ impl<O: Clone> Registry<O> {
         }
     }
 
-    /// Frees snapshots nobody reads any more, and with them the objects that are in no other.
+    /// Says whether snapshots could not be freed because somebody was reading them.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        READERS.are_waited_for()
+    }
+
+    /// Frees snapshots nobody reads any more, and with them the objects that are in no other. Whoever is making a change
+    /// does it in this one's place.
     pub(crate) fn reclaim(&self, host: &dyn Host) {
-        self.changes.lock(host).retired.reclaim(&READERS);
+        if let Some(mut changes) = self.changes.try_lock(host) {
+            changes.retired.reclaim(&READERS);
+        }
     }
 
     fn change<R>(&self, host: &dyn Host, change: impl FnOnce(&mut Books<O>) -> R) -> R {

@@ -1,0 +1,79 @@
+// INIT functions that open objects: one that their object needs without saying so, one that needs their own object, one
+// that opens others in its turn; and close them. Two threads load at once.
+//$ gcc -D_GNU_SOURCE -shared -fPIC -DLEAF $S -o init_open-leaf.so -Wl,-rpath,'$ORIGIN'
+//$ gcc -D_GNU_SOURCE -shared -fPIC -DINNER $S -o init_open-inner.so -Wl,-rpath,'$ORIGIN'
+//$ gcc -D_GNU_SOURCE -shared -fPIC -DOUTER $S -o init_open-outer.so -Wl,-rpath,'$ORIGIN'
+//$ gcc -D_GNU_SOURCE -shared -fPIC -DUSER $S -o init_open-user.so -Wl,-rpath,'$ORIGIN' -Wl,--no-as-needed init_open-outer.so
+//$ gcc -D_GNU_SOURCE  $S -o a.out -Wl,-rpath,'$ORIGIN' -Wl,--no-as-needed
+// shared: init_open-leaf.so -DLEAF
+// shared: init_open-inner.so -DINNER
+// shared: init_open-outer.so -DOUTER
+// shared: init_open-user.so -DUSER -Wl,--no-as-needed init_open-outer.so
+// link: -Wl,--no-as-needed
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+static inline void *must_open(const char *name)
+{
+    void *handle = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+    if (!handle)
+        puts(dlerror());
+    return handle;
+}
+#if defined LEAF
+int leaf(void) { return 7; }
+__attribute__((constructor)) static void begin(void) { puts("leaf begins and ends"); }
+__attribute__((destructor)) static void end(void) { puts("leaf is finished"); }
+#elif defined INNER
+int inner;
+__attribute__((constructor)) static void begin(void)
+{
+    puts("inner begins");
+    void *leaf = must_open("./init_open-leaf.so");
+    inner = ((int (*)(void))dlsym(leaf, "leaf"))();
+    dlclose(leaf);
+    puts("inner ends");
+}
+__attribute__((destructor)) static void end(void) { puts("inner is finished"); }
+#elif defined OUTER
+int outer_state;
+__attribute__((constructor)) static void begin(void)
+{
+    puts("outer begins");
+    outer_state = 1;
+    void *self = dlopen("./init_open-outer.so", RTLD_NOW | RTLD_NOLOAD);
+    printf("finds itself: %d\n", self && dlsym(self, "outer_state") == &outer_state);
+    int *inner = dlsym(must_open("./init_open-inner.so"), "inner");
+    printf("inner says %d\n", *inner);
+    // Needs this object, which has begun.
+    must_open("./init_open-user.so");
+    outer_state = 2;
+    puts("outer ends");
+}
+__attribute__((destructor)) static void end(void) { puts("outer is finished"); }
+#elif defined USER
+extern int outer_state;
+__attribute__((constructor)) static void begin(void) { printf("user begins when outer is at %d\n", outer_state); }
+__attribute__((destructor)) static void end(void) { puts("user is finished"); }
+#else
+static void *second(void *handle)
+{
+    // Waits until the other thread's load is over.
+    void *again = must_open("./init_open-outer.so");
+    printf("second finds outer at %d\n", *(int *)dlsym(again, "outer_state"));
+    *(void **)handle = again;
+    return 0;
+}
+int main(void)
+{
+    pthread_t thread;
+    void *theirs, *ours = must_open("./init_open-outer.so");
+    pthread_create(&thread, 0, second, &theirs);
+    pthread_join(thread, 0);
+    printf("the same handle: %d\n", ours == theirs);
+    dlclose(ours);
+    dlclose(theirs);
+    puts("closed");
+    return 0;
+}
+#endif
