@@ -7,21 +7,22 @@
 //! The object starts with a `struct link_map`: its address is the `dlopen` handle, what gdb walks, and what libc's
 //! start-up code reads the main program's INIT functions from.
 
+mod keep;
+mod memory;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use goblin::elf::program_header as pt;
-
-use crate::elf::dynamic::{Dynamic, Table};
+use crate::elf::dynamic::Dynamic;
 use crate::elf::hash::HashTable;
 use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
-use crate::host::{Access, FileId, Gate, Host};
-use crate::image::{Image, Region, address, page_floor};
+use crate::host::{FileId, Gate};
+use crate::image::{Image, Region, address};
 use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
@@ -449,157 +450,10 @@ impl Object {
         self.visibility.admits(thread)
     }
 
-    /// Notes that a slot of this object was bound to `target`, which must then stay loaded as long as this object.
-    /// Allocates nothing: when the slots are full, the target lasts as long as its namespace.
-    pub(crate) fn bind_to(&self, target: &Self) {
-        for slot in &self.bound_to {
-            match slot.compare_exchange(0, target.id, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(id) if id == target.id => return,
-                Err(_) => {}
-            }
-        }
-        target.keep();
-    }
-
-    /// Returns what [`bind_to`](Self::bind_to) noted.
-    pub(crate) fn bound_to(&self) -> impl Iterator<Item = ObjectId> + '_ {
-        self.bound_to
-            .iter()
-            .map(|slot| slot.load(Ordering::Acquire))
-            .take_while(|&id| id != 0)
-    }
-
-    /// Keeps the object loaded for ever.
-    pub(crate) fn pin(&self) {
-        self.pinned.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_pinned(&self) -> bool {
-        self.pinned.load(Ordering::Acquire) || self.dynamic.nodelete
-    }
-
-    /// Keeps the object loaded for as long as anything else keeps its namespace.
-    pub(crate) fn keep(&self) {
-        self.kept.store(true, Ordering::Release);
-    }
-
-    /// Says whether [`keep`](Self::keep) was called.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Acquire)
-    }
-
     /// Says whether there is one copy of the object, in the base namespace, that others have through proxies:
     /// DF_GNU_1_UNIQUE, and the C library.
     pub(crate) fn is_shared_by_all(&self) -> bool {
         self.dynamic.unique || is_c_library(self.soname())
-    }
-
-    /// Says whether `len` bytes at a real address lie in a segment of the object that may be written to.
-    pub(crate) fn is_writable(&self, at: usize, len: usize) -> bool {
-        let vaddr = at.wrapping_sub(self.bias);
-        self.segments.iter().any(|segment| {
-            segment.p_type == pt::PT_LOAD
-                && (segment.p_flags & pt::PF_W != 0 || self.dynamic.text_relocations)
-                && vaddr >= address(segment.p_vaddr)
-                && vaddr
-                    .checked_add(len)
-                    .is_some_and(|end| end <= address(segment.p_vaddr + segment.p_memsz))
-        })
-    }
-
-    /// Reads the words of an array of addresses in the object, which must lie inside it.
-    pub(crate) fn words(&self, vaddr: usize, size: usize) -> Option<&[usize]> {
-        Memory {
-            bias: self.bias,
-            segments: &self.segments,
-        }
-        .slice(vaddr, size)
-    }
-
-    /// Reads 32-bit words in the object, which must lie inside it.
-    pub(crate) fn halves(&self, vaddr: usize, size: usize) -> Option<&[u32]> {
-        Memory {
-            bias: self.bias,
-            segments: &self.segments,
-        }
-        .slice(vaddr, size)
-    }
-
-    /// Returns the content of the segments that are neither writable nor executable.
-    pub(crate) fn read_only_bytes(&self) -> Vec<&[u8]> {
-        let memory = Memory {
-            bias: self.bias,
-            segments: &self.segments,
-        };
-        let constant = |segment: &&ProgramHeader| {
-            segment.p_type == pt::PT_LOAD && segment.p_flags & 7 == pt::PF_R
-        };
-        self.segments
-            .iter()
-            .filter(constant)
-            .filter_map(|segment| memory.slice(address(segment.p_vaddr), address(segment.p_filesz)))
-            .collect()
-    }
-
-    /// Says whether an address lies in an executable segment.
-    pub(crate) fn is_executable(&self, at: usize) -> bool {
-        self.lies_in(at, pt::PF_X)
-    }
-
-    /// Says whether an address lies in a segment that is writable at any time, not just while text is relocated.
-    pub(crate) fn is_data(&self, at: usize) -> bool {
-        self.lies_in(at, pt::PF_W)
-    }
-
-    fn lies_in(&self, at: usize, flag: u32) -> bool {
-        let vaddr = at.wrapping_sub(self.bias);
-        self.segments.iter().any(|segment| {
-            let start = address(segment.p_vaddr);
-            segment.p_type == pt::PT_LOAD
-                && segment.p_flags & flag != 0
-                && (start..start + address(segment.p_memsz)).contains(&vaddr)
-        })
-    }
-
-    /// Returns the object's INIT functions, or its FINI functions, in the order of the dynamic section. 0 and -1 mark
-    /// unused entries of arrays.
-    pub(crate) fn functions(
-        &self,
-        one: Option<usize>,
-        array: Table,
-    ) -> impl DoubleEndedIterator<Item = usize> {
-        let array = self.words(array.vaddr, array.size).unwrap_or(&[]);
-        one.map(|vaddr| self.real(vaddr))
-            .into_iter()
-            .chain(array.iter().copied())
-            .filter(|&function| function != 0 && function != usize::MAX)
-    }
-
-    /// Returns the pages PT_GNU_RELRO covers.
-    pub(crate) fn relro(&self) -> Option<Range<usize>> {
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| segment.p_type == pt::PT_GNU_RELRO)?;
-        let start = page_floor(self.real(address(segment.p_vaddr)));
-        let end =
-            page_floor(self.real(address(segment.p_vaddr).checked_add(address(segment.p_memsz))?));
-        let span = self.span();
-        (start < end && span.start <= start && end <= span.end).then_some(start..end)
-    }
-
-    /// Takes away the right to write what PT_GNU_RELRO covers.
-    pub(crate) fn protect_relro(&self, host: &dyn Host) -> Result<(), Error> {
-        let Some(span) = self.relro() else {
-            return Ok(());
-        };
-        // SAFETY: the pages lie in the object's region; relocation, the only writer, is over.
-        unsafe { host.protect(span.start, span.len(), Access::Read) }.map_err(|errno| Error::Host {
-            object: self.shown().to_vec(),
-            doing: "cannot apply additional memory protection after relocation",
-            errno,
-        })
     }
 }
 
