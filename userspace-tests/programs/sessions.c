@@ -170,6 +170,13 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data) {
     return strcmp(slash ? slash + 1 : info->dlpi_name, "M.so") == 0 ? ++*(int *)data, 0 : 0;
 }
 
+static int find_libc(struct dl_phdr_info *info, size_t size, void *data) {
+    (void)size;
+    struct { int count; unsigned long base; const void *headers; } *libc = data;
+    if (strstr(info->dlpi_name, "/libc.so.6")) libc->count++, libc->base = info->dlpi_addr, libc->headers = info->dlpi_phdr;
+    return 0;
+}
+
 // Code that knows nothing of sessions: plain dlopen and dlsym, on bound threads and on those they start.
 static void *plain(void *file) {
     int *found = dlsym(RTLD_DEFAULT, "M_x_closure");
@@ -206,6 +213,10 @@ static void binding(void) {
     int here = 0, there = 0;
     CHECK(dl_iterate_phdr(visit, &here) == 0 && dl_iterate_ns_phdr(bound[1].session, visit, &there) == 0);
     CHECK(here == 0 && there == 1);
+    // A proxy is listed once, with the object's own headers.
+    struct { int count; unsigned long base; const void *headers; } base = {0, 0, NULL}, proxy = {0, 0, NULL};
+    CHECK(dl_iterate_phdr(find_libc, &base) == 0 && dl_iterate_ns_phdr(bound[1].session, find_libc, &proxy) == 0);
+    CHECK(base.count == 1 && proxy.count == 1 && base.base == proxy.base && base.headers == proxy.headers);
     // A thread bound to a session that has ended.
     CHECK(elfin_session_bind(bound[0].session) == 0 && elfin_session_close(bound[0].session) == 0);
     CHECK(dlopen(bound[0].file, RTLD_NOW) == NULL);
