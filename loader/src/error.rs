@@ -86,6 +86,8 @@ pub enum Error {
     AlreadyLoaded(Vec<u8>),
     /// The program is not for this loader: the host should start it as Linux does.
     Foreign(Foreign),
+    /// LD_DEBUG asks for the list of categories instead of the program.
+    DebugHelp,
     /// A request that makes no sense, with glibc's text.
     Invalid(&'static str),
 }
@@ -166,6 +168,7 @@ impl fmt::Display for Error {
             Self::Foreign(Foreign::Glibc(version)) => {
                 write!(f, "glibc {} has not been reviewed", Text(version))
             }
+            Self::DebugHelp => fmt::Display::fmt(&crate::ld_debug::HelpText, f),
             Self::Invalid(text) => f.write_str(text),
         }
     }
@@ -188,7 +191,7 @@ impl Error {
             Self::UndefinedSymbol { .. } => "undefined symbol",
             Self::VersionNotFound { .. } => "version not found",
             Self::AlreadyLoaded(_) => ALREADY_LOADED,
-            Self::Foreign(_) => "not for this loader",
+            Self::Foreign(_) | Self::DebugHelp => "not for this loader",
             Self::Invalid(text) => text,
         }
     }
@@ -217,6 +220,7 @@ impl Error {
             Self::VersionNotFound { .. } | Self::VersionRecord { kind: "Verdef", .. } => {
                 (format!("{program}: {text}"), 1)
             }
+            Self::DebugHelp => (text, 0),
             // This one names the object only.
             Self::IsaLevel { .. } => (text, 127),
             Self::UndefinedSymbol { .. } => {

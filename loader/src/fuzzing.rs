@@ -115,7 +115,7 @@ pub fn examine(loader: &Loader, handle: usize) {
         for version in [None, Some(Version::exactly(b"V1"))] {
             let request = Request {
                 version,
-                ..Request::new(name, None)
+                ..Request::new(loader.host(), name, None)
             };
             let found = find(
                 &world,

@@ -289,6 +289,10 @@ pub enum Event<'a> {
     },
     /// `ld.so` would print this line on the program's standard error, and so should the host.
     Warning(&'a str),
+    /// Lines LD_DEBUG asks for, without the end of the last one. The host writes them on the program's standard error with
+    /// [`write_debug`](crate::write_debug). It may be in a signal handler that interrupted anything, and must not
+    /// allocate or take a lock that could be held.
+    Debug(fmt::Arguments<'a>),
     /// Something worth a line in the log.
     Note(&'a str),
 }

@@ -9,10 +9,13 @@ use crate::family::Held;
 use crate::gates::address_of;
 use crate::glibc;
 use crate::host::{Errno, Event, Gate};
+use crate::ld_debug::{self, Category, In};
 use crate::loader::Loader;
 use crate::namespace::{BASE, Key};
 use crate::object::{Object, Role, Visibility};
 use crate::signals;
+use crate::statistics;
+use crate::text::Text;
 
 /// The arguments INIT functions get.
 #[derive(Clone, Copy, Default)]
@@ -54,6 +57,8 @@ impl Loader {
             }
             // The program's own INIT functions are run by libc's start-up code.
             if object.role() != Role::Main {
+                let line = format_args!("\ncalling init: {}\n", Text(object.shown()));
+                ld_debug::say(self.host(), Category::Calls, line);
                 held.lend(|| self.run_init_functions(object));
             }
         }
@@ -164,6 +169,8 @@ impl Loader {
 
     /// Runs the FINI functions of one object.
     pub(crate) fn run_fini_functions(&self, object: &Object) {
+        let line = format_args!("\ncalling fini: {}\n", In::mapped(object));
+        ld_debug::say(self.host(), Category::Calls, line);
         let dynamic = object.dynamic();
         for function in object.functions(dynamic.fini, dynamic.fini_array).rev() {
             // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
@@ -194,5 +201,6 @@ impl Loader {
             }
             self.run_fini_functions(object);
         }
+        statistics::show_final(self.host());
     }
 }

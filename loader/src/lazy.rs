@@ -9,8 +9,9 @@ use goblin::elf64::reloc::r_sym;
 
 use crate::host::Event;
 use crate::image::address;
+use crate::ld_debug;
 use crate::loader::Loader;
-use crate::lookup::{Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
+use crate::lookup::{self, Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
 use crate::object::Object;
 use crate::relocate::undefined;
 use crate::signals;
@@ -48,12 +49,13 @@ impl Loader {
             version: wanted_version(object, symbol_index),
             defined_only: true,
             referrer: Some(object.id()),
-            ..Request::new(name, record.map(|record| &*record.thread))
+            ..Request::new(self.host(), name, record.map(|record| &*record.thread))
         };
         let unique = &UniqueTables::PUBLISHED;
         let Some(found) = resolve(&world, entry, unique, &request, symbol_index) else {
             signals::undisturbed(self.host(), || -> ! {
                 let error = undefined(object, symbol_index, name);
+                ld_debug::not_found(self.host(), &error);
                 // SAFETY: `program_name` gives a C string that stays.
                 let program = unsafe { crate::stack::c_bytes(self.program_name()) };
                 let program = crate::text::Text(program);
@@ -61,6 +63,8 @@ impl Loader {
                     .fatal(&alloc::format!("{program}: symbol lookup error: {error}"))
             });
         };
+        let protected = lookup::is_protected(symbol);
+        ld_debug::bound(self.host(), object, &found, &request, protected);
         if is_dependency(object, found.object) {
             object.bind_to(found.object);
         }

@@ -8,6 +8,7 @@ use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
 use crate::host::{Errno, Event, File};
 use crate::image::Image;
+use crate::ld_debug::{self, Category, In};
 use crate::link_map::Type;
 use crate::loader::Loader;
 use crate::lookup::UniqueTables;
@@ -44,6 +45,11 @@ impl<'a> Load<'a> {
             added: Vec::new(),
             roots: Vec::new(),
         }
+    }
+
+    /// Says whether what is looked for now is what `dlopen` was asked for: what that needs comes later.
+    fn is_asked_for(&self) -> bool {
+        !self.initial && self.added.is_empty()
     }
 
     /// Returns the objects it has added, without proxies.
@@ -108,6 +114,9 @@ impl Loader {
         }
         if object.dynamic().noopen && !load.initial {
             return Err(malformed("shared object cannot be dlopen()ed"));
+        }
+        if !is_main {
+            ld_debug::mapped(self.host(), arrival.name, &object);
         }
         self.host().trace(&Event::Mapped {
             object: path,
@@ -189,7 +198,18 @@ impl Loader {
                 return self.add_proxy(state, load, namespace, &object, name);
             }
         }
-        let Found { path, file } = self.search(state, name, wanted_by)?;
+        if let Some(node) = wanted_by.and_then(|key| state.node(key)) {
+            let (name, by) = (In(name, namespace), In::of(&node.object));
+            let asked = load.is_asked_for();
+            let how = if asked {
+                "dynamically loaded"
+            } else {
+                "needed"
+            };
+            let line = format_args!("\nfile={name};  {how} by {by}");
+            ld_debug::say(self.host(), Category::Files, line);
+        }
+        let Found { path, file } = self.search(state, (name, namespace), wanted_by)?;
         let space = state.space_mut(namespace).ok_or(GONE)?;
         if let Some(node) = space.by_file(file.id(), name) {
             return own(node);
@@ -217,7 +237,7 @@ impl Loader {
     pub(crate) fn search(
         &self,
         state: &mut State,
-        name: &[u8],
+        name: (&[u8], NamespaceId),
         wanted_by: Option<Key>,
     ) -> Result<Found, Error> {
         let wanted = state.wanted(wanted_by);
@@ -283,7 +303,9 @@ impl Loader {
                 Bind::Lazy
             };
             let order: Vec<Arc<Object>> = objects.iter().rev().cloned().collect();
+            self.show_scopes(&mut state, objects.get(..1).unwrap_or(&[]));
             let deferred = self.relocate(&mut state, &order, load.thread, bind)?;
+            self.show_scopes(&mut state, &objects);
             (deferred, objects)
         };
         for word in &deferred {
@@ -297,6 +319,16 @@ impl Loader {
         // The images of blocks that became static before they were relocated.
         self.tls().lock(self.host()).refill(&objects);
         Ok(())
+    }
+
+    /// Says what the references of objects search, if LD_DEBUG asks for it.
+    pub(crate) fn show_scopes(&self, state: &mut State, objects: &[Arc<Object>]) {
+        if !ld_debug::is_on(Category::Scopes) {
+            return;
+        }
+        let world = state.publish(self.world());
+        let entries = objects.iter().filter_map(|object| world.entry_of(object));
+        entries.for_each(|entry| ld_debug::scopes(self.host(), &world, entry));
     }
 
     /// Lets the members of each root's closure find each other; `joins` says which members.

@@ -12,14 +12,19 @@ use crate::elf::hash::Name;
 use crate::elf::version::{HIDDEN, Version};
 use crate::elf::{Rela, Sym};
 use crate::host::{Gate, Host};
+use crate::ld_debug::{self, Category, In};
 use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
+use crate::statistics::LOOKUPS;
+use crate::text::Text;
 use crate::thread::ThreadRef;
 use crate::world::{Entry, Group, UniqueTable, World};
 
 /// What a reference asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
+    /// Who is told how the search goes.
+    pub(crate) host: &'a dyn Host,
     pub(crate) name: Name<'a>,
     pub(crate) version: Option<Version<'a>>,
     /// `dlsym`: of an unversioned request's candidates take the default version, not the base version.
@@ -37,8 +42,9 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// Makes the request of a reference without a version.
-    pub(crate) fn new(name: &'a [u8], thread: Option<&'a ThreadRef>) -> Self {
+    pub(crate) fn new(host: &'a dyn Host, name: &'a [u8], thread: Option<&'a ThreadRef>) -> Self {
         Self {
+            host,
             name: Name::new(name),
             version: None,
             newest: false,
@@ -111,6 +117,7 @@ pub(crate) fn find<'w>(
     unique: &UniqueTables,
     request: &Request<'_>,
 ) -> Option<Definition<'w>> {
+    LOOKUPS.bump();
     let mut objects = groups.flat_map(|group| group.iter());
     let found = objects.find_map(|object| find_in(object, request))?;
     Some(the_unique(world, found, unique, request))
@@ -156,7 +163,7 @@ pub(crate) fn resolve<'w>(
     Some(if stands_for_it { found } else { own })
 }
 
-fn is_protected(symbol: &Sym) -> bool {
+pub(crate) fn is_protected(symbol: &Sym) -> bool {
     sym::st_visibility(symbol.st_other) == sym::STV_PROTECTED
         && u32::from(symbol.st_shndx) != SHN_UNDEF
 }
@@ -175,6 +182,11 @@ pub(crate) fn find_in<'w>(
 ) -> Option<Definition<'w>> {
     if request.skip == Some(object.id()) {
         return None;
+    }
+    if ld_debug::is_on(Category::Symbols) {
+        let (name, file) = (Text(request.name.bytes), In::of(object));
+        let line = format_args!("symbol={name};  lookup in file={file}");
+        ld_debug::say(request.host, Category::Symbols, line);
     }
     let hash = object.hash()?;
     let mut fallback = None;

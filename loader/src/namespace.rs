@@ -321,7 +321,8 @@ impl Namespace {
         self.global.extend(shared);
     }
 
-    fn has_global(&self, object: &Object) -> bool {
+    /// Says whether an object is in the global scope.
+    pub(crate) fn has_global(&self, object: &Object) -> bool {
         self.global.iter().any(|known| known.id() == object.id())
     }
 

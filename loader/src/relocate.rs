@@ -13,11 +13,14 @@ use crate::elf::{Rela, Sym};
 use crate::error::Error;
 use crate::host::{Access, Host};
 use crate::image::{access, address, page_ceil, page_floor};
+use crate::ld_debug::{self, Category};
 use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, resolve};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
 use crate::signals;
+use crate::statistics::{CACHED, RELATIVE};
 use crate::sync::Mutex;
+use crate::text::Text;
 use crate::thread::ThreadRef;
 use crate::tls::{Tls, TlsIndex};
 use crate::world::{Entry, World};
@@ -106,6 +109,13 @@ impl<'a> Relocation<'a> {
     /// Relocates an object.
     pub(crate) fn run(&mut self, entry: &'a Entry) -> Result<(), Error> {
         let object = &*entry.object;
+        let (name, lazy) = (
+            Text(object.shown()),
+            self.bind == Bind::Lazy && object.role() != Role::Rtld,
+        );
+        let lazy = if lazy { " (lazy)" } else { "" };
+        let line = format_args!("\nrelocation processing: {name}{lazy}");
+        ld_debug::say(self.host, Category::Reloc, line);
         if !object.dynamic().text_relocations {
             return self.everything(entry);
         }
@@ -177,6 +187,7 @@ impl<'a> Relocation<'a> {
                     "DT_RELR entry outside the writable segments",
                 ));
             }
+            RELATIVE.bump();
             // SAFETY: just checked.
             unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
             Ok(())
@@ -223,7 +234,10 @@ impl<'a> Relocation<'a> {
         let word = |relocation: &Self| relocation.place(object, rela, 8);
         let value = match kind {
             Kind::None => return Ok(()),
-            Kind::Relative => object.real(addend),
+            Kind::Relative => {
+                RELATIVE.bump();
+                object.real(addend)
+            }
             Kind::IRelative => {
                 let resolver = object.real(addend);
                 return self.defer(object, rela, object, resolver, 0);
@@ -373,6 +387,8 @@ impl<'a> Relocation<'a> {
                 Err(undefined(object, index, name))
             };
         };
+        let protected = lookup::is_protected(symbol);
+        ld_debug::bound(self.host, object, &found, &request, protected);
         let size = address(symbol.st_size.min(found.symbol.st_size));
         let place = self.place(object, rela, size)?;
         let source = found.object.real(address(found.symbol.st_value));
@@ -435,7 +451,7 @@ impl<'a> Relocation<'a> {
         Request {
             version: lookup::wanted_version(object, index),
             referrer: Some(object.id()),
-            ..Request::new(name, Some(self.thread))
+            ..Request::new(self.host, name, Some(self.thread))
         }
     }
 
@@ -453,6 +469,7 @@ impl<'a> Relocation<'a> {
             && last.symbol == index
             && last.defined_only == defined_only
         {
+            CACHED.bump();
             return Ok(last.found);
         }
         let symbol = object
@@ -472,9 +489,13 @@ impl<'a> Relocation<'a> {
             request.defined_only = defined_only;
             let found = resolve(self.world, entry, self.unique, &request, index);
             if found.is_none() && sym::st_bind(symbol.st_info) != sym::STB_WEAK {
-                return Err(undefined(object, index, name));
+                let error = undefined(object, index, name);
+                ld_debug::not_found(self.host, &error);
+                return Err(error);
             }
             if let Some(found) = &found {
+                let protected = lookup::is_protected(symbol);
+                ld_debug::bound(self.host, object, found, &request, protected);
                 self.unique.note(self.world, found, name);
                 if lookup::is_dependency(object, found.object) {
                     self.uses.push((Key::of(object), found.object.id()));

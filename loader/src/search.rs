@@ -8,12 +8,17 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::arch;
 use crate::elf::cache::Cache;
 use crate::elf::header::{OtherMachine, other_machine};
 use crate::error::Error;
 use crate::host::{Errno, File, Host};
+use crate::ld_debug::Category::Libs;
+use crate::ld_debug::{In, say};
+use crate::namespace::NamespaceId;
+use crate::text::Text;
 
 /// Debian's directories first, then those of distributions with `lib64`.
 const DEFAULT: [&[u8]; 6] = [
@@ -24,6 +29,9 @@ const DEFAULT: [&[u8]; 6] = [
     b"/lib",
     b"/usr/lib",
 ];
+
+/// What `ldconfig` makes.
+const CACHE: &str = "/etc/ld.so.cache";
 
 /// A file that was found.
 pub(crate) struct Found {
@@ -39,13 +47,22 @@ pub(crate) struct Search {
     cache: Option<Vec<u8>>,
 }
 
-/// The search lists of the object that needs something, nearest first.
+/// The directories an object names, expanded.
+pub(crate) struct Directories {
+    pub(crate) dirs: Vec<Vec<u8>>,
+    /// `RPATH` or `RUNPATH`.
+    pub(crate) tag: &'static str,
+    /// The object, as messages call it.
+    pub(crate) from: Vec<u8>,
+}
+
+/// The search lists of the object that needs something.
 #[derive(Default)]
 pub(crate) struct Wanted {
-    /// DT_RPATH directories, expanded.
-    pub(crate) rpath: Vec<Vec<u8>>,
-    /// DT_RUNPATH directories, expanded.
-    pub(crate) runpath: Vec<Vec<u8>>,
+    /// DT_RPATH of the object and of those that brought it in, nearest first.
+    pub(crate) rpath: Vec<Directories>,
+    /// DT_RUNPATH of the object.
+    pub(crate) runpath: Option<Directories>,
     /// What `$ORIGIN` stands for in the name.
     pub(crate) origin: Vec<u8>,
     /// DF_1_NODEFLIB: the system's directories are not searched.
@@ -65,8 +82,11 @@ impl Search {
     /// Returns the directories a name is looked for in, in order; the cache, which comes before the last, is none.
     pub(crate) fn directories(&self, wanted: &Wanted) -> Vec<Vec<u8>> {
         let default = DEFAULT.iter().filter(|_| !wanted.nodeflib);
-        let lists = [&wanted.rpath, &self.library_path, &wanted.runpath];
-        let listed = lists.into_iter().flatten().cloned();
+        let listed = wanted.rpath.iter().flat_map(|list| &list.dirs);
+        let listed = listed
+            .chain(&self.library_path)
+            .chain(wanted.runpath.iter().flat_map(|list| &list.dirs))
+            .cloned();
         let all = listed.chain(default.map(|dir| dir.to_vec()));
         // An empty entry in a list means the current directory.
         all.map(|dir| if dir.is_empty() { b".".to_vec() } else { dir })
@@ -77,7 +97,7 @@ impl Search {
     pub(crate) fn find(
         &mut self,
         host: &dyn Host,
-        name: &[u8],
+        (name, namespace): (&[u8], NamespaceId),
         wanted: &Wanted,
     ) -> Result<Found, Error> {
         if name.contains(&b'/') {
@@ -85,19 +105,38 @@ impl Search {
             let file = host.open(&path).map_err(|errno| cannot_open(name, errno))?;
             return Ok(Found { path, file });
         }
-        let mut hunt = Hunt::new(host, name);
-        for list in [&wanted.rpath, &self.library_path, &wanted.runpath] {
-            if let Some(found) = hunt.in_list(list)? {
+        say(
+            host,
+            Libs,
+            format_args!("find library={}; searching", In(name, namespace)),
+        );
+        let found = self.hunt(&mut Hunt::new(host, name), wanted);
+        say(host, Libs, format_args!(""));
+        found
+    }
+
+    /// Looks for a name without a slash.
+    fn hunt(&mut self, hunt: &mut Hunt<'_>, wanted: &Wanted) -> Result<Found, Error> {
+        for list in &wanted.rpath {
+            if let Some(found) = hunt.in_directories(list)? {
                 return Ok(found);
             }
         }
-        if let Some(found) = self.in_cache(host, name)
+        if let Some(found) = hunt.in_list(&self.library_path, format_args!("LD_LIBRARY_PATH"))? {
+            return Ok(found);
+        }
+        if let Some(list) = &wanted.runpath
+            && let Some(found) = hunt.in_directories(list)?
+        {
+            return Ok(found);
+        }
+        if let Some(found) = self.in_cache(hunt.host, hunt.name)
             && !(wanted.nodeflib && DEFAULT.iter().any(|dir| is_below(&found.path, dir)))
         {
             return Ok(found);
         }
         if !wanted.nodeflib
-            && let Some(found) = hunt.in_list(&DEFAULT)?
+            && let Some(found) = hunt.in_list(&DEFAULT, format_args!("system search path"))?
         {
             return Ok(found);
         }
@@ -105,14 +144,16 @@ impl Search {
     }
 
     fn in_cache(&mut self, host: &dyn Host, name: &[u8]) -> Option<Found> {
+        say(host, Libs, format_args!(" search cache={CACHE}"));
         let bytes = self
             .cache
-            .get_or_insert_with(|| read_file(host, b"/etc/ld.so.cache").unwrap_or_default());
+            .get_or_insert_with(|| read_file(host, CACHE.as_bytes()).unwrap_or_default());
         let levels = arch::hwcaps();
         let path = Cache::new(bytes)?.find(name, |level| {
             let from_best = levels.iter().position(|&known| known == level)?;
             u32::try_from(levels.len() - from_best).ok()
         })?;
+        say(host, Libs, format_args!("  trying file={}", Text(path)));
         let file = host.open(path).ok()?;
         Some(Found {
             path: path.to_vec(),
@@ -160,13 +201,26 @@ impl<'a> Hunt<'a> {
 
     /// Looks into directories. A directory in the place of the file ends the search. A file that cannot be had for
     /// other reasons than that it is not there, or that it is not for us, ends the list, as in ld.so.
-    fn in_list(&mut self, dirs: &[impl AsRef<[u8]>]) -> Result<Option<Found>, Error> {
+    fn in_list(
+        &mut self,
+        dirs: &[impl AsRef<[u8]>],
+        origin: fmt::Arguments<'_>,
+    ) -> Result<Option<Found>, Error> {
+        if !dirs.is_empty() {
+            let line = format_args!(" search path={}\t\t({origin})", Searched(dirs));
+            say(self.host, Libs, line);
+        }
         for dir in dirs {
             for level in arch::hwcaps().iter().map(Some).chain([None]) {
                 let path = match level {
                     Some(level) => self.path(&[dir.as_ref(), b"glibc-hwcaps", level]),
                     None => self.path(&[dir.as_ref()]),
                 };
+                say(
+                    self.host,
+                    Libs,
+                    format_args!("  trying file={}", Text(&path)),
+                );
                 match self.host.open(&path) {
                     Ok(file) => match other_machine(&*file) {
                         None => return Ok(Some(Found { path, file })),
@@ -184,6 +238,12 @@ impl<'a> Hunt<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Looks into directories that an object names.
+    fn in_directories(&mut self, list: &Directories) -> Result<Option<Found>, Error> {
+        let (tag, from) = (list.tag, Text(&list.from));
+        self.in_list(&list.dirs, format_args!("{tag} from file {from}"))
     }
 
     /// Joins directories and the name; an empty directory is the current one.
@@ -205,6 +265,25 @@ impl<'a> Hunt<'a> {
             return Error::Malformed { object, what };
         }
         cannot_open(self.name, self.errno)
+    }
+}
+
+/// Displays directories, with the subdirectories of each that are searched before it.
+struct Searched<'a, D>(&'a [D]);
+
+impl<D: AsRef<[u8]>> fmt::Display for Searched<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for dir in self.0 {
+            let dir = Text(dir.as_ref());
+            for level in arch::hwcaps() {
+                write!(f, "{separator}{dir}/glibc-hwcaps/{}", Text(level))?;
+                separator = ":";
+            }
+            write!(f, "{separator}{dir}")?;
+            separator = ":";
+        }
+        Ok(())
     }
 }
 

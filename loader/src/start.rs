@@ -13,6 +13,7 @@ use crate::gates::{address_of, defined};
 use crate::glibc::{self, Fields, probe};
 use crate::host::{Access, Gate, PAGE_SIZE};
 use crate::init::InitArguments;
+use crate::ld_debug::{self, Category};
 use crate::load::Load;
 use crate::loader::{Loader, Program};
 use crate::mode::Mode;
@@ -23,6 +24,7 @@ use crate::search::{Search, directory_of};
 use crate::signals;
 use crate::stack::{self, InitialStack};
 use crate::state::State;
+use crate::statistics::Times;
 use crate::thread::ThreadRef;
 use crate::tls::Area;
 
@@ -38,8 +40,8 @@ impl Loader {
     /// `/proc/self/exe` has it (it gives `$ORIGIN`). `stack` is the address
     /// of the initial stack content as Linux lays it out: `argc`, `argv…`, 0, `envp…`, 0, auxiliary vector. The vector
     /// must hold `AT_RANDOM`, `AT_PAGESZ`, `AT_CLKTCK`, `AT_MINSIGSTKSZ` if known, and (with any value) `AT_PHDR`,
-    /// `AT_PHNUM`, `AT_ENTRY`, `AT_BASE`: these four are filled in. `LD_LIBRARY_PATH`, `LD_PRELOAD` and `LD_BIND_NOW`
-    /// are taken from the environment there.
+    /// `AT_PHNUM`, `AT_ENTRY`, `AT_BASE`: these four are filled in. `LD_LIBRARY_PATH`, `LD_PRELOAD`, `LD_BIND_NOW`
+    /// and `LD_DEBUG` are taken from the environment there.
     ///
     /// # Errors
     ///
@@ -78,8 +80,10 @@ impl Loader {
         path: &[u8],
         stack: &InitialStack,
     ) -> Result<Program, Error> {
+        let mut times = Times::start();
         let mut state = self.state().lock(self.host());
         let bind = self.map_initial(&mut state, load, path, stack)?;
+        times.loaded();
         let (objects, thread) = (state.program(), load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
@@ -118,11 +122,16 @@ impl Loader {
                 .filter(|object| !matches!(object.role(), Role::Libc | Role::Rtld))
                 .cloned(),
         );
-        let deferred = self.relocate(&mut state, &order, thread, bind)?;
-        for word in &deferred {
-            // SAFETY: everything is relocated but for the words on this list, and those of ld.so and libc come first.
-            unsafe { word.finish(self.host()) };
-        }
+        let title = format_args!("\nInitial object scopes");
+        ld_debug::say(self.host(), Category::Scopes, title);
+        self.show_scopes(&mut state, &objects);
+        times.relocation(|| {
+            for word in self.relocate(&mut state, &order, thread, bind)? {
+                // SAFETY: everything is relocated but for the words on this list, and those of ld.so and libc come first.
+                unsafe { word.finish(self.host()) };
+            }
+            Ok(())
+        })?;
         self.check_functions(&objects)?;
         // TLS images hold relocated words, so blocks are filled (again) only now.
         // SAFETY: `make_main_thread` made room below the thread pointer.
@@ -143,6 +152,7 @@ impl Loader {
         // SAFETY: as above.
         unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, area) };
         self.finish_auxiliary(stack, &main, &rtld);
+        times.show(self.host());
         let program = Program {
             entry: main.entry(),
             stack: stack.address(),
@@ -180,11 +190,12 @@ impl Loader {
                 .variable(name)
                 .filter(|value| !secure && !value.is_empty())
         };
+        ld_debug::switch_on(self.host(), variable(b"LD_DEBUG").unwrap_or(b""))?;
         state.search = Some(Search::new(
             variable(b"LD_LIBRARY_PATH"),
             directory_of(path),
         ));
-        state.bind_now = variable(b"LD_BIND_NOW").is_some();
+        state.bind_now = variable(b"LD_BIND_NOW").is_some() || ld_debug::binds_now();
         let arrival = Arrival {
             name: path,
             loaded_by: None,
@@ -301,6 +312,9 @@ impl Loader {
                 }
             }
             self.initialise(&held, &order);
+            // SAFETY: `program_name` gives a C string that stays.
+            let name = unsafe { stack::c_bytes(self.program_name()) };
+            ld_debug::program_begins(self.host(), name);
             Ok(())
         })
     }

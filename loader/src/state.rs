@@ -10,7 +10,7 @@ use crate::elf::version::Needed;
 use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
-use crate::search::{self, Search, Wanted};
+use crate::search::{self, Directories, Search, Wanted};
 use crate::tls::Tls;
 use crate::world::{Group, READERS, World};
 
@@ -149,27 +149,31 @@ impl State {
             return wanted;
         };
         wanted.origin = node.object.origin().to_vec();
-        let list = |object: &Object, offset: Option<usize>| {
-            let list = offset.and_then(|offset| object.string(offset).map(<[u8]>::to_vec));
-            list.map_or_else(Vec::new, |list| search::directories(&list, object.origin()))
-        };
         wanted.nodeflib = node.object.dynamic().nodeflib;
-        wanted.runpath = list(&node.object, node.object.dynamic().runpath);
+        let list = |object: &Object, tag, offset: Option<usize>| {
+            let list = offset.and_then(|offset| object.string(offset))?;
+            let dirs = search::directories(list, object.origin());
+            let from = object.shown().to_vec();
+            (!dirs.is_empty()).then_some(Directories { dirs, tag, from })
+        };
+        let rpath = |object: &Object| list(object, "RPATH", object.dynamic().rpath);
         if node.object.dynamic().runpath.is_some() {
+            wanted.runpath = list(&node.object, "RUNPATH", node.object.dynamic().runpath);
             return wanted;
         }
-        let mut next = Some(node);
+        let (mut next, mut main) = (Some(node), main);
         while let Some(node) = next {
             if node.object.dynamic().runpath.is_none() {
-                wanted
-                    .rpath
-                    .extend(list(&node.object, node.object.dynamic().rpath));
+                wanted.rpath.extend(rpath(&node.object));
+            }
+            if node.object.role() == Role::Main {
+                main = None;
             }
             next = node.loaded_by.and_then(|key| self.node(key));
         }
         // The program's own DT_RPATH serves everybody, also what `dlopen` brought in, in every namespace.
         if let Some(main) = main.filter(|main| main.dynamic().runpath.is_none()) {
-            wanted.rpath.extend(list(main, main.dynamic().rpath));
+            wanted.rpath.extend(rpath(main));
         }
         wanted
     }

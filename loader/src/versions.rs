@@ -4,6 +4,7 @@ use alloc::format;
 
 use crate::error::Error;
 use crate::host::Event;
+use crate::ld_debug::{self, Category, In};
 use crate::load::Load;
 use crate::loader::Loader;
 use crate::state::State;
@@ -19,6 +20,15 @@ impl Loader {
         let mut missing: Option<Error> = None;
         for &key in &load.added {
             for (wanting, needed, provider) in state.needed_versions(key) {
+                let (version, file) = (Text(needed.name), In::of(provider));
+                let by = In::of(wanting);
+                ld_debug::say(
+                    self.host(),
+                    Category::Versions,
+                    format_args!(
+                        "checking for version `{version}' in file {file} required by file {by}"
+                    ),
+                );
                 let versions = provider.versions();
                 if versions.defines(needed.name) {
                     continue;

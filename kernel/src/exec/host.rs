@@ -221,6 +221,9 @@ unsafe impl Host for Kernel {
                 fs::write_stderr(line.as_bytes());
                 fs::write_stderr(b"\n");
             }
+            Event::Debug(lines) => {
+                loader::write_debug(process::PID.unsigned_abs(), lines, fs::write_stderr)
+            }
             Event::Note(line) => log::info!("{line}"),
             Event::Mapped { object, base } => {
                 log::debug!("mapped {} at {base:#x}", object.escape_ascii());

@@ -341,9 +341,17 @@ unsafe impl Host for Process {
     }
 
     fn trace(&self, event: &Event<'_>) {
-        if let Event::Warning(line) = event {
-            sys::write_error(line.as_bytes());
-            sys::write_error(b"\n");
+        match event {
+            Event::Warning(line) => {
+                sys::write_error(line.as_bytes());
+                sys::write_error(b"\n");
+            }
+            Event::Debug(lines) => {
+                // SAFETY: no memory is involved.
+                let process = unsafe { sys::call(sys::GETPID, [0; 6]) } as u32;
+                loader::write_debug(process, lines, sys::write_error);
+            }
+            _ => {}
         }
     }
 

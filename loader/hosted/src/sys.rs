@@ -18,6 +18,7 @@ pub(crate) const SET_TID_ADDRESS: usize = 218;
 pub(crate) const SET_ROBUST_LIST: usize = 273;
 pub(crate) const GETCWD: usize = 79;
 pub(crate) const READLINK: usize = 89;
+pub(crate) const GETPID: usize = 39;
 
 pub(crate) const ARCH_SET_FS: usize = 0x1002;
 pub(crate) const SIG_SETMASK: usize = 2;

@@ -225,8 +225,16 @@ unsafe impl Host for Process {
     }
 
     fn trace(&self, event: &Event<'_>) {
-        if let Event::Warning(line) = event {
-            eprintln!("{line}");
+        match event {
+            Event::Warning(line) => eprintln!("{line}"),
+            Event::Debug(lines) => {
+                let write = |line: &[u8]| {
+                    // SAFETY: the kernel reads the line. Not through `stderr`, which has a lock.
+                    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+                };
+                loader::write_debug(std::process::id(), lines, write);
+            }
+            _ => {}
         }
     }
 }

@@ -6,9 +6,11 @@ use alloc::vec::Vec;
 use crate::debug::RState;
 use crate::error::Error;
 use crate::family::Held;
+use crate::ld_debug::{self, Category, In};
 use crate::loader::Loader;
 use crate::namespace::{Key, NamespaceId};
 use crate::object::Role;
+use crate::text::Text;
 
 impl Loader {
     /// Undoes one `dlopen`; unloads what nothing keeps any more.
@@ -23,7 +25,14 @@ impl Loader {
                 Some(node) if node.object.role() == Role::Main && node.proxy.is_none() => {
                     return Ok(());
                 }
-                Some(node) if node.opens() != 0 => node.set_opens(node.opens() - 1),
+                Some(node) if node.opens() != 0 => {
+                    node.set_opens(node.opens() - 1);
+                    if node.opens() != 0 {
+                        let (name, opens) = (Text(node.object.shown()), node.opens());
+                        let line = format_args!("\nclosing file={name}; direct_opencount={opens}");
+                        ld_debug::say(self.host(), Category::Files, line);
+                    }
+                }
                 _ => return Err(Error::Invalid("shared object not open")),
             }
             key.map(|key| key.namespace)
@@ -86,6 +95,11 @@ impl Loader {
             held.lend(|| self.run_fini_functions(object));
         }
         let mut state = self.state().lock(self.host());
+        let nodes = garbage.iter().filter_map(|&key| state.node(key));
+        for node in nodes.filter(|node| node.proxy.is_none()) {
+            let line = format_args!("\nfile={};  destroying link map", In::of(&node.object));
+            ld_debug::say(self.host(), Category::Files, line);
+        }
         state.mark(&[namespace], RState::Delete);
         self.forget(&mut state, &garbage);
         state.publish(self.world());

@@ -8,6 +8,7 @@ use crate::debug::RState;
 use crate::error::Error;
 use crate::host::Errno;
 use crate::init::InitOn;
+use crate::ld_debug::{self, Category, In};
 use crate::load::{GONE, Load};
 use crate::loader::Loader;
 use crate::mode::Mode;
@@ -103,6 +104,7 @@ impl Loader {
         };
         let Committed {
             handle,
+            opened,
             objects,
             order,
         } = self.commit(&load, namespace, root);
@@ -114,6 +116,11 @@ impl Loader {
             }
         } else {
             Self::show(&held, &objects, || self.initialise(&held, &order));
+        }
+        if let Some((object, opens)) = opened {
+            let file = In::mapped(&object);
+            let line = format_args!("opening file={file}; direct_opencount={opens}\n");
+            ld_debug::say(self.host(), Category::Files, line);
         }
         Ok(handle)
     }
@@ -168,7 +175,7 @@ impl Loader {
         let id = match state.space(namespace)?.by_name(name) {
             Some(node) => node.id(),
             None => {
-                let found = self.search(state, name, wanted_by).ok()?;
+                let found = self.search(state, (name, namespace), wanted_by).ok()?;
                 let space = state.space_mut(namespace)?;
                 space.by_file(found.file.id(), name)?.id()
             }
@@ -193,16 +200,21 @@ impl Loader {
             if space.is_session() {
                 space.add_to_session(&closure);
             } else if load.mode.contains(Mode::GLOBAL) || is_first {
+                for object in closure.iter().filter(|object| !space.has_global(object)) {
+                    let line = format_args!("\nadd {} to global scope", In::of(object));
+                    ld_debug::say(self.host(), Category::Scopes, line);
+                }
                 space.add_global(&closure);
             }
         }
-        let mut handle = 0;
+        let (mut handle, mut opened) = (0, None);
         if let Some(node) = state.node_mut(root) {
             if node.object.role() != Role::Main {
                 node.set_opens(node.opens() + 1);
             }
             node.group.get_or_insert_with(|| closure.as_slice().into());
             handle = node.handle();
+            opened = Some((node.object.clone(), node.opens()));
             if load.mode.contains(Mode::NODELETE) {
                 node.object.pin();
             }
@@ -225,6 +237,7 @@ impl Loader {
         }
         Committed {
             handle,
+            opened,
             objects,
             order,
         }
@@ -234,6 +247,8 @@ impl Loader {
 /// What a load has come to.
 struct Committed {
     handle: usize,
+    /// What was asked for, and how many times it is open now.
+    opened: Option<(Arc<Object>, usize)>,
     /// The new objects.
     objects: Vec<Arc<Object>>,
     /// What is to be initialised, in order.

@@ -2,6 +2,7 @@
 
 use crate::elf::version::Version;
 use crate::error::Error;
+use crate::ld_debug;
 use crate::loader::Loader;
 use crate::lookup::{Definition, Request, UniqueTables, Value, find, find_in, is_dependency};
 use crate::namespace::BASE;
@@ -31,7 +32,7 @@ impl Loader {
             version: version.map(Version::exactly),
             newest: version.is_none(),
             referrer: calling.map(|entry| entry.object.id()),
-            ..Request::new(name, record.map(|record| &*record.thread))
+            ..Request::new(self.host(), name, record.map(|record| &*record.thread))
         };
         let (found, place) = match handle {
             RTLD_DEFAULT => self.find_by_default(&world, calling, &request)?,
@@ -40,13 +41,16 @@ impl Loader {
         };
         let Some(found) = found else {
             return Err(signals::undisturbed(self.host(), || {
-                Error::UndefinedSymbol {
+                let error = Error::UndefinedSymbol {
                     object: place.object.shown().to_vec(),
                     symbol: name.to_vec(),
                     version: version.map(<[u8]>::to_vec),
-                }
+                };
+                ld_debug::not_found(self.host(), &error);
+                error
             }));
         };
+        ld_debug::bound(self.host(), &place.object, &found, &request, false);
         if handle == RTLD_DEFAULT
             && let Some(calling) = calling
             && is_dependency(&calling.object, found.object)

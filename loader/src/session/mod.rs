@@ -205,7 +205,7 @@ impl Loader {
         let record = tls::current(self.host().thread_pointer());
         let request = Request {
             newest: true,
-            ..Request::new(name, record.map(|record| &*record.thread))
+            ..Request::new(self.host(), name, record.map(|record| &*record.thread))
         };
         let groups = core::iter::once(&space.global);
         let found = find(&world, groups, &UniqueTables::PUBLISHED, &request);
