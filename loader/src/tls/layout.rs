@@ -8,8 +8,9 @@ use core::ops::Range;
 
 use crate::tables::TlsSegment;
 
-/// Room for initial-exec blocks of objects loaded later.
-const SURPLUS: usize = 16 * 1024;
+/// Room for initial-exec blocks of objects loaded later. glibc has 1664 bytes of it, and a thread with the smallest
+/// stack there may be, 16 KiB, must have room for the area and then for itself.
+const SURPLUS: usize = 4 * 1024;
 
 /// What a thread pointer is aligned to in any case: the thread descriptor holds vector registers.
 const LEAST_ALIGN: usize = 64;
