@@ -55,7 +55,9 @@ impl Loader {
             | Gate::LibcDlvsym
             | Gate::Dladdr
             | Gate::Dladdr1
-            | Gate::ReadonlyArea => serve(),
+            | Gate::ReadonlyArea
+            | Gate::CodeFind
+            | Gate::CodeCount => serve(),
             _ => signals::undisturbed(self.host(), serve),
         };
         if READERS.are_waited_for() || self.registry().has_leftovers() {

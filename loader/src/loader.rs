@@ -88,7 +88,7 @@ impl Loader {
     /// Takes notice that the thread with this thread pointer has ended. Optional: without it the loader learns of the
     /// end when its stack is reused or freed.
     pub fn thread_ended(&self, thread_pointer: usize) {
-        let thread = self.tls.lock(self.host).thread_at(thread_pointer);
+        let thread = self.tls.lock(self.host).end_thread(thread_pointer);
         if let Some(thread) = thread {
             self.forget_thread(thread.id());
         }

@@ -218,11 +218,14 @@ impl Tls {
             .map(|&mut record| unsafe { &mut *record })
     }
 
-    /// Returns the thread with a thread pointer.
-    pub(crate) fn thread_at(&self, thread_pointer: usize) -> Option<Arc<ThreadRef>> {
+    /// Frees the dynamic blocks of a thread that has ended, and returns the thread. Its record and its table stay: libc may
+    /// keep the stack for another thread, and clears the table's start before it asks for a new one.
+    pub(crate) fn end_thread(&mut self, thread_pointer: usize) -> Option<Arc<ThreadRef>> {
         let &record = self.records.get(&thread_pointer)?;
         // SAFETY: records in the list are alive, and the lock is held.
-        Some(unsafe { (*record).thread.clone() })
+        let record = unsafe { &mut *record };
+        record.free_blocks();
+        Some(record.thread.clone())
     }
 
     /// Forgets a thread that has ended and frees what it had. Returns the thread.

@@ -177,14 +177,20 @@ impl Record {
             unsafe { dealloc(block.at, block.layout) };
         }
     }
+
+    /// Frees the blocks of a thread that is gone.
+    pub(crate) fn free_blocks(&mut self) {
+        for block in core::mem::take(&mut self.blocks) {
+            self.table.set(block.module, 0);
+            // SAFETY: allocated in `make_block` with this layout; the thread, its only user, is gone.
+            unsafe { dealloc(block.at, block.layout) };
+        }
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        for block in self.blocks.drain(..) {
-            // SAFETY: allocated in `make_block` with this layout; the thread is gone.
-            unsafe { dealloc(block.at, block.layout) };
-        }
+        self.free_blocks();
     }
 }
 

@@ -1,0 +1,66 @@
+// What a thread had goes when it ends, although libc keeps its stack: here, large thread-local variables of a library.
+// shared: thread_memory-library.so -DLIBRARY
+#ifdef LIBRARY
+#include <string.h>
+enum { SIZE = 8 << 20 };
+static __thread char large[SIZE];
+int use(void)
+{
+    memset(large, 1, SIZE);
+    return large[SIZE - 1];
+}
+#else
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+#include "check.h"
+
+enum { THREADS = 3, MIB = 1 << 20 };
+
+static int (*use)(void);
+static pthread_barrier_t barrier;
+
+static void *thread(void *how)
+{
+    CHECK(use() == 1);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    switch ((long)how) {
+    case 0:
+        pthread_exit(NULL);
+    case 1:
+        pthread_cancel(pthread_self());
+        pthread_testcancel();
+    }
+    return NULL;
+}
+
+static long taken(void)
+{
+    struct sysinfo system;
+    sysinfo(&system);
+    return (system.totalram - system.freeram) * system.mem_unit;
+}
+
+int main(void)
+{
+    void *library = dlopen("./thread_memory-library.so", RTLD_NOW);
+    use = (int (*)(void))dlsym(library, "use");
+    for (int round = 0; round < 2; round++) {
+        pthread_t ids[THREADS];
+        pthread_barrier_init(&barrier, NULL, THREADS + 1);
+        long before = taken();
+        for (long i = 0; i < THREADS; i++)
+            CHECK(pthread_create(&ids[i], NULL, thread, (void *)i) == 0);
+        pthread_barrier_wait(&barrier);
+        CHECK(taken() - before >= THREADS * 8 * MIB);
+        pthread_barrier_wait(&barrier);
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(ids[i], NULL);
+        CHECK(labs(taken() - before) < MIB);
+    }
+    return FINISH();
+}
+#endif
