@@ -82,8 +82,8 @@ static ITERATE_PHDR: AtomicUsize = AtomicUsize::new(0);
 static SAVE_MASK: AtomicU32 = AtomicU32::new(0);
 static SAVE_SIZE: AtomicUsize = AtomicUsize::new(512);
 
-/// x87, SSE, AVX and the three of AVX-512: whatever can hold an argument, and the x87 state, which C code may not lose.
-const SAVED_COMPONENTS: u32 = 0b1110_0111;
+/// x87, SSE, AVX, the three of AVX-512 and APX's registers: whatever can hold an argument, and what C code may not lose.
+const SAVED_COMPONENTS: u32 = 0b1110_0111 | 1 << 19;
 
 /// Prepares the PLT entry and the TLS functions for a host and this CPU.
 pub(crate) fn install(host: &dyn Host) {
@@ -99,7 +99,7 @@ pub(crate) fn install(host: &dyn Host) {
     let mask = SAVED_COMPONENTS & enabled;
     // Legacy area and header, then each component where the standard format has it.
     let mut size = 512 + 64;
-    for component in 2..8 {
+    for component in 2..u32::BITS {
         if mask & (1 << component) != 0 {
             let leaf = __cpuid_count(0xd, component);
             size = size.max(leaf.ebx as usize + leaf.eax as usize);
