@@ -1,6 +1,14 @@
 // Thread-local variables aligned to pages and more, in the program and in a library opened later, in all kinds of threads.
 // hosted: too
 // shared: tls_alignment-lib.so -DLIBRARY
+
+// Where something is, without what the compiler takes for granted.
+static unsigned long place(const void *at)
+{
+    __asm__("" : "+r"(at));
+    return (unsigned long)at;
+}
+
 #ifdef LIBRARY
 static __thread char odd = 3;
 static __thread long huge[3] __attribute__((aligned(65536))) = {4};
@@ -9,7 +17,7 @@ long *get(long number)
 {
     page[4999] = (char)(page[4999] + odd);
     huge[0] += number;
-    return (unsigned long)huge % 65536 || (unsigned long)page % 4096 || page[4999] % 3 ? 0 : huge;
+    return place(huge) % 65536 || place(page) % 4096 || page[4999] % 3 ? 0 : huge;
 }
 #else
 #include <dlfcn.h>
@@ -28,7 +36,7 @@ static long *(*get)(long);
 
 static void *check(void *number)
 {
-    CHECK((unsigned long)page % 4096 == 0 && (unsigned long)huge % 65536 == 0 && (unsigned long)vector % 64 == 0);
+    CHECK(place(page) % 4096 == 0 && place(huge) % 65536 == 0 && place(vector) % 64 == 0);
     CHECK(before == 1 && page[0] == 2 && page[1] == 3 && !strcmp(huge, "huge"));
     for (int i = 0; i < 64; i++)
         CHECK(vector[i] == 0);
