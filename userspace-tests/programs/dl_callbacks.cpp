@@ -1,11 +1,7 @@
 // dlopen, dlsym and dlclose where the dynamic linker or the C library is in the middle of something: in FINI functions at
 // dlclose and at exit, in destructors of thread-local objects and of thread keys, in functions for atexit, in callbacks of
-// dl_iterate_phdr; on several threads.
-//$ g++ -D_GNU_SOURCE -shared -fPIC -DLEAF $S -o dl_callbacks-leaf.so -Wl,-rpath,'$ORIGIN'
-//$ g++ -D_GNU_SOURCE -shared -fPIC -DLEAF $S -o dl_callbacks-other.so -Wl,-rpath,'$ORIGIN'
-//$ g++ -D_GNU_SOURCE -shared -fPIC -DFINI $S -o dl_callbacks-fini.so -Wl,-rpath,'$ORIGIN'
-//$ g++ -D_GNU_SOURCE -shared -fPIC -DTHREAD $S -o dl_callbacks-thread.so -Wl,-rpath,'$ORIGIN'
-//$ g++ -D_GNU_SOURCE -rdynamic $S -o a.out -Wl,-rpath,'$ORIGIN'
+// dl_iterate_phdr.
+// hosted: too
 // shared: dl_callbacks-leaf.so -DLEAF
 // shared: dl_callbacks-other.so -DLEAF
 // shared: dl_callbacks-fini.so -DFINI
@@ -36,7 +32,6 @@ __attribute__((destructor)) static void end() { puts("thread object is finished"
 #include <cstdlib>
 #include <link.h>
 #include <pthread.h>
-#include <thread>
 
 int use(const char *name)
 {
@@ -105,19 +100,6 @@ int main()
     pthread_create(&thread, nullptr, use_thread_object, &key);
     pthread_join(thread, nullptr);
     printf("used again: %d\n", use("./dl_callbacks-leaf.so"));
-
-    // Everything at once.
-    std::thread threads[4];
-    for (auto &thread : threads)
-        thread = std::thread([] {
-            for (int i = 0; i < 20; i++) {
-                int once = 1;
-                if (dl_iterate_phdr(visit, &once) != 1 || use("./dl_callbacks-other.so") != 4)
-                    puts("failed");
-            }
-        });
-    for (auto &thread : threads)
-        thread.join();
 
     std::atexit(at_exit);
     // Finished at exit.

@@ -1,7 +1,6 @@
 // An object that is closed while another thread is in a callback of dl_iterate_phdr stays mapped, and readable for that
 // thread, no longer than the iteration lasts: nobody has to call the dynamic linker again.
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DPLUG $S -o dl_late_unmap-plug.so
-//$ gcc -D_GNU_SOURCE $S -o a.out
+// hosted: too
 // shared: dl_late_unmap-plug.so -DPLUG
 #ifdef PLUG
 char content[1 << 16] = "content";

@@ -1,10 +1,6 @@
 // INIT functions that open objects: one that their object needs without saying so, one that needs their own object, one
 // that opens others in its turn; and close them. Two threads load at once.
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DLEAF $S -o init_open-leaf.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DINNER $S -o init_open-inner.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DOUTER $S -o init_open-outer.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DUSER $S -o init_open-user.so -Wl,-rpath,'$ORIGIN' -Wl,--no-as-needed init_open-outer.so
-//$ gcc -D_GNU_SOURCE  $S -o a.out -Wl,-rpath,'$ORIGIN' -Wl,--no-as-needed
+// hosted: too
 // shared: init_open-leaf.so -DLEAF
 // shared: init_open-inner.so -DINNER
 // shared: init_open-outer.so -DOUTER

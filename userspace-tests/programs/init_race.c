@@ -1,7 +1,6 @@
 // Three threads open the same object at once, whose INIT function starts threads that bind its symbols lazily, one of which
 // outlives it; a fourth looks symbols and addresses up all the time. Whoever gets the object gets it initialised.
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DPOOL $S -o init_race-pool.so -Wl,-rpath,'$ORIGIN' -Wl,-z,lazy
-//$ gcc -D_GNU_SOURCE -rdynamic $S -o a.out -Wl,-rpath,'$ORIGIN'
+// hosted: too
 // shared: init_race-pool.so -DPOOL -Wl,-z,lazy
 // flags: -rdynamic
 // cpus: 1 2 4 8

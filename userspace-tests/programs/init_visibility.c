@@ -1,16 +1,7 @@
 // Who finds what while objects are being loaded: their loading thread only while they are relocated; the thread that runs
 // INIT and what it starts from then on, at any depth, while INIT runs; everybody after that. It holds for dlsym and for
 // lazy binding. ld.so shows objects to everybody at once, so that this is run under Elfin only.
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DSTART $S -o init_visibility-start.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DLOCAL $S -o init_visibility-local.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DFIRST $S -o init_visibility-first.so -Wl,-rpath,'$ORIGIN' init_visibility-local.so -Wl,-z,lazy
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DSECOND $S -o init_visibility-second.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DNEEDED $S -o init_visibility-needed.so
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DRESOLVER $S -o init_visibility-resolver.so -Wl,-rpath,'$ORIGIN' -Wl,--no-as-needed init_visibility-needed.so -Wl,-z,lazy
-//$ gcc -D_GNU_SOURCE -rdynamic $S -o a.out -Wl,-rpath,'$ORIGIN' -Wl,--no-as-needed init_visibility-start.so
-//> $RUN ./a.out | cmp - $(dirname $S)/init_visibility.out && echo same
-//= same
-//= stderr: exit status: 0
+// hosted: too
 // shared: init_visibility-start.so -DSTART
 // shared: init_visibility-local.so -DLOCAL
 // shared: init_visibility-first.so -DFIRST init_visibility-local.so -Wl,-z,lazy

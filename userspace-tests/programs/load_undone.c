@@ -1,13 +1,6 @@
 // A load that fails half-way leaves nothing behind: no symbol in scope, no object, no descriptor, no mapping; and the next
 // attempt works. It fails for an object deep down that is missing or damaged, for a symbol, for a version.
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DDEEP $S -o load_undone-deep.so -Wl,-rpath,'$ORIGIN'
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DMIDDLE $S -o load_undone-middle.so -Wl,-rpath,'$ORIGIN' load_undone-deep.so
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DTOP $S -o load_undone-top.so -Wl,-rpath,'$ORIGIN' load_undone-middle.so
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DSYMBOL $S -o load_undone-symbol.so -Wl,-rpath,'$ORIGIN' load_undone-middle.so -Wl,-z,lazy
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DPROVIDER $S -o load_undone-first.so -Wl,-rpath,'$ORIGIN' -Wl,--version-script=$(dirname $S)/load_undone-1.map
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DPROVIDER $S -o load_undone-second.so -Wl,-rpath,'$ORIGIN' -Wl,--version-script=$(dirname $S)/load_undone-2.map -Wl,-soname,provider.so
-//$ gcc -D_GNU_SOURCE -shared -fPIC -DUSER $S -o load_undone-user.so -Wl,-rpath,'$ORIGIN' load_undone-second.so
-//$ gcc -D_GNU_SOURCE -rdynamic $S -o a.out -Wl,-rpath,'$ORIGIN'
+// hosted: too
 // shared: load_undone-deep.so -DDEEP
 // shared: load_undone-middle.so -DMIDDLE load_undone-deep.so
 // shared: load_undone-top.so -DTOP load_undone-middle.so

@@ -1,5 +1,6 @@
 // Symbol versions: callers linked against the old version keep it, new ones get the default, dlvsym gets either. The library
 // finds its own old version, too, from its INIT function and later.
+// hosted: too
 // shared: versions-library.so -DLIBRARY -Wl,--version-script=$SOURCES/versions.map -Wl,-z,lazy
 // shared: versions-old.so -DOLD versions-library.so
 // link: versions-library.so versions-old.so
