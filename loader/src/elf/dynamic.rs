@@ -18,7 +18,6 @@ const DT_GNU_FLAGS_1: u64 = 0x6fff_fdf4;
 const DF_GNU_1_UNIQUE: u64 = 1;
 /// Of DT_FLAGS_1.
 const DF_1_NOW: u64 = 1;
-const DF_1_GLOBAL: u64 = 2;
 const DF_1_NODELETE: u64 = 8;
 const DF_1_INITFIRST: u64 = 0x20;
 const DF_1_NOOPEN: u64 = 0x40;
@@ -48,7 +47,6 @@ pub(crate) struct Filter {
 
 /// What a dynamic section says. Addresses are as linked.
 #[derive(Default)]
-#[allow(dead_code, reason = "global and nodeflib are for loads to come")]
 pub(crate) struct Dynamic {
     pub(crate) needed: Vec<usize>,
     /// In the order of the entries.
@@ -82,8 +80,6 @@ pub(crate) struct Dynamic {
     pub(crate) initfirst: bool,
     /// DF_1_NOOPEN: only for start-up, not for `dlopen`.
     pub(crate) noopen: bool,
-    /// DF_1_GLOBAL: in the global scope however it is opened.
-    pub(crate) global: bool,
     /// DF_1_NODEFLIB: what it needs is not looked for in the default directories.
     pub(crate) nodeflib: bool,
     /// DF_GNU_1_UNIQUE: one for all namespaces.
@@ -160,7 +156,6 @@ impl Dynamic {
                     dynamic.nodelete |= entry.d_val & DF_1_NODELETE != 0;
                     dynamic.initfirst |= entry.d_val & DF_1_INITFIRST != 0;
                     dynamic.noopen |= entry.d_val & DF_1_NOOPEN != 0;
-                    dynamic.global |= entry.d_val & DF_1_GLOBAL != 0;
                     dynamic.nodeflib |= entry.d_val & DF_1_NODEFLIB != 0;
                     dynamic.program |= entry.d_val & DF_1_PIE != 0;
                 }
@@ -237,7 +232,6 @@ mod tests {
             let dynamic = Dynamic::parse(&[entry(tag, flags)]);
             [
                 dynamic.bind_now,
-                dynamic.global,
                 dynamic.nodelete,
                 dynamic.initfirst,
                 dynamic.noopen,
@@ -248,12 +242,12 @@ mod tests {
         };
         let only = |index| core::array::from_fn(|at| at == index);
         // The values are those of <elf.h>.
-        for (index, flag) in [0x1, 0x2, 0x8, 0x20, 0x40, 0x800, 0x800_0000]
+        for (index, flag) in [0x1, 0x8, 0x20, 0x40, 0x800, 0x800_0000]
             .into_iter()
             .enumerate()
         {
             assert_eq!(set(0x6fff_fffb, flag), only(index), "DT_FLAGS_1 {flag:#x}");
         }
-        assert_eq!(set(0x6fff_fdf4, 1), only(7));
+        assert_eq!(set(0x6fff_fdf4, 1), only(6));
     }
 }
