@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Seek, Write};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::FromRawFd;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -43,10 +43,13 @@ impl Watcher {
 
     /// Makes a file that is found under a name, in any directory.
     pub(crate) fn provide(&self, name: &[u8], content: &[u8]) -> std::io::Result<()> {
-        // SAFETY: the name is a C string; the descriptor is nobody else's.
-        let mut file = unsafe {
-            fs::File::from_raw_fd(libc::memfd_create(c"object".as_ptr(), libc::MFD_CLOEXEC))
-        };
+        // SAFETY: the name is a C string.
+        let descriptor = unsafe { libc::memfd_create(c"object".as_ptr(), libc::MFD_CLOEXEC) };
+        if descriptor < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: just made, and nobody else's.
+        let mut file = unsafe { fs::File::from_raw_fd(descriptor) };
         file.write_all(content)?;
         file.rewind()?;
         self.files().insert(name.to_vec(), file);
@@ -135,7 +138,6 @@ unsafe impl Host for Watcher {
             Some(file) => file.try_clone().map_err(|_| Errno::ENOMEM)?,
             None => return Err(Errno::ENOENT),
         };
-        debug_assert!(file.as_raw_fd() >= 0);
         Ok(Box::new(WatchedFile {
             file: ProcessFile::new(file)?,
             host: &WATCHER,

@@ -239,3 +239,59 @@ pub(crate) fn interpreter(file: &dyn File, headers: &Headers) -> Result<Option<V
     path.truncate(path.iter().position(|&byte| byte == 0).unwrap_or(len));
     Ok(Some(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks PT_LOADs, given by address, size in the file, size in memory, and alignment, of a file of 1 MiB.
+    fn check(loads: &[[u64; 4]]) -> Result<(), &'static str> {
+        let load = |&[p_vaddr, p_filesz, p_memsz, p_align]: &[u64; 4]| ProgramHeader {
+            p_type: program_header::PT_LOAD,
+            p_flags: program_header::PF_R,
+            p_offset: p_vaddr % PAGE_SIZE as u64,
+            p_vaddr,
+            p_paddr: 0,
+            p_filesz,
+            p_memsz,
+            p_align,
+        };
+        let headers = Headers {
+            fixed: false,
+            entry: 0,
+            phoff: 0,
+            segments: loads.iter().map(load).collect(),
+            isa_needed: 0,
+        };
+        headers.check(1 << 20)
+    }
+
+    #[test]
+    fn segments_may_touch_and_may_not_share_a_page() {
+        let unmappable = Err("failed to map segment from shared object");
+        assert_eq!(check(&[[0, 8, 0x1000, 1], [0x1000, 8, 8, 1]]), Ok(()));
+        assert_eq!(check(&[[0, 8, 8, 1], [0x800, 8, 8, 1]]), unmappable);
+        assert_eq!(check(&[[0x1000, 8, 8, 1], [0, 8, 8, 1]]), unmappable);
+    }
+
+    #[test]
+    fn sizes_that_nobody_has_are_refused() {
+        let unmappable = Err("failed to map segment from shared object");
+        assert_eq!(check(&[[0, 8, 1 << 45, 1]]), Ok(()));
+        assert_eq!(check(&[[0, 8, 1 << 47, 1]]), unmappable);
+        assert_eq!(check(&[[u64::MAX - 0xfff, 8, 0x2000, 1]]), unmappable);
+        let beyond = Err("ELF load command past end of file");
+        assert_eq!(check(&[[0, 1 << 45, 1 << 45, 1]]), beyond);
+        assert_eq!(check(&[[0, u64::MAX, u64::MAX, 1]]), beyond);
+        let align = Err("ELF load command alignment not page-aligned");
+        assert_eq!(check(&[[0, 8, 8, 0x3000]]), align);
+    }
+
+    #[test]
+    fn segments_without_memory_are_none() {
+        let none = Err("object file has no loadable segments");
+        assert_eq!(check(&[]), none);
+        assert_eq!(check(&[[0x1000, 0, 0, 1]]), none);
+        assert_eq!(check(&[[0, 8, 8, 1], [0x1000, 0, 0, 1]]), Ok(()));
+    }
+}
