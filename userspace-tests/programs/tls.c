@@ -18,7 +18,10 @@ int JOIN(next_, LIBRARY)(int step)
 {
     hidden += step;
     zeroes[4999] += 1;
-    int misaligned = (unsigned long)&aligned % 64 != 0;
+    // The compiler takes it for granted, unless it does not know whose address it is.
+    const void *at = &aligned;
+    __asm__("" : "+r"(at));
+    int misaligned = (unsigned long)at % 64 != 0;
     return (JOIN(visible_, LIBRARY) += step) + hidden + zeroes[4999] + aligned + *pointer + 100000 * misaligned;
 }
 #else
