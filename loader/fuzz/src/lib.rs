@@ -15,6 +15,7 @@ mod subjects;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use loader::{Access, Errno, Error, File, FileId, Host, Loader, PAGE_SIZE, fuzzing};
+use loader_process::Process;
 
 use host::WATCHER;
 use layout::{Layout, Part};
@@ -54,21 +55,22 @@ pub fn tables(input: &[u8]) {
     ];
     let file = damage(&subject.file, &subject.layout, &parts, &mut orders);
     let (image, dynamic) = subject.layout.image(&file);
-    // At the end of its pages, so that the guard page follows immediately.
+    // At the end of its pages, so that the guard page follows immediately. Not from the watching host, which counts
+    // what the loads of another test have reserved.
     let len = image.len().next_multiple_of(16);
     let whole = len.next_multiple_of(PAGE_SIZE);
-    let start = WATCHER
-        .reserve(None, whole, PAGE_SIZE)
+    let start = Process
+        .reserve(None, whole + PAGE_SIZE, PAGE_SIZE)
         .expect("there is address space");
     // SAFETY: just reserved.
-    unsafe { WATCHER.zero(start, whole, Access::ReadWrite) }.expect("there is memory");
+    unsafe { Process.zero(start, whole, Access::ReadWrite) }.expect("there is memory");
     let at = start + whole - len;
     // SAFETY: `len` bytes of zeroed memory, whose only user this is.
     let memory = unsafe { std::slice::from_raw_parts_mut(at as *mut u8, len) };
     memory[..image.len()].copy_from_slice(&image);
     fuzzing::tables(memory, dynamic);
     // SAFETY: what `tables` saw of it is gone.
-    unsafe { WATCHER.unmap(start, whole) };
+    unsafe { Process.unmap(start, whole + PAGE_SIZE) };
 }
 
 /// Damages a copy of this machine's `ld.so.cache`, and looks things up in it.
