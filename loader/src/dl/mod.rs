@@ -74,7 +74,18 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`Error::UndefinedSymbol`], and what is no handle.
+    /// [`Error::UndefinedSymbol`], what is no handle, and a thread-local variable on a thread that is not the program's:
+    ///
+    /// ```
+    /// # use loader::{InitOn, Mode};
+    /// # use loader_process::{LOADER, compile};
+    /// # use std::os::unix::ffi::OsStrExt;
+    /// let path = compile("local", "__thread int local = 1;")?;
+    /// let path = path.as_os_str().as_bytes();
+    /// let handle = LOADER.open(path, Mode::NOW, InitOn::Caller)?.ok_or("not loaded")?;
+    /// assert!(LOADER.symbol(handle, b"local").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn symbol(&self, handle: usize, name: &[u8]) -> Result<usize, Error> {
         self.dlsym(handle, name, None, 0)
     }

@@ -57,22 +57,31 @@ impl Loader {
         {
             calling.object.bind_to(found.object);
         }
-        Ok(self.address_of(&found))
+        self.address_of(&found)
     }
 
     /// Returns the address of a definition, in the calling thread if it is thread-local.
-    pub(crate) fn address_of(&self, found: &Definition<'_>) -> usize {
+    ///
+    /// # Errors
+    ///
+    /// It is, and the thread is none of the program's: the loader has no thread-local storage for it.
+    pub(crate) fn address_of(&self, found: &Definition<'_>) -> Result<usize, Error> {
         if found.is_tls() {
-            return self.tls_address(&TlsIndex {
+            if tls::current(self.host().thread_pointer()).is_none() {
+                let text =
+                    "a thread-local symbol has no address on a thread that is not the program's";
+                return Err(Error::Invalid(text));
+            }
+            return Ok(self.tls_address(&TlsIndex {
                 module: found.object.tls_module(),
                 offset: crate::image::address(found.symbol.st_value),
-            });
+            }));
         }
-        match found.value(self.host()) {
+        Ok(match found.value(self.host()) {
             Value::Address(address) => address,
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
             Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },
-        }
+        })
     }
 
     /// Searches what the calling code would search; before that, if it is not in a namespace of its own and the thread

@@ -214,7 +214,7 @@ impl Loader {
             symbol: name.to_vec(),
             version: None,
         };
-        Ok(self.address_of(&found.ok_or_else(undefined)?))
+        self.address_of(&found.ok_or_else(undefined)?)
     }
 
     /// Visits the strong definitions that are there more than once in a session, in the order of their names, with the
