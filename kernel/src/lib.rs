@@ -9,6 +9,14 @@
 //! * A `sync::SpinLock` disables interrupts while held: no sleeping, no user memory access, no TLB shootdown under it.
 //! * User memory is touched only through [`mm::user`] (and by the loader, which runs in place of the program's ld.so).
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    test,
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "assembly, left out of tests, is what calls the entries"
+    )
+)]
 
 extern crate alloc;
 

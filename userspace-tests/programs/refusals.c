@@ -1,5 +1,4 @@
 // Calls with arguments that make no sense: which error each gives. A thread's number stands for its process in kill(2).
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
