@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf::dynamic::DT_DEBUG;
 
+use crate::arch;
 use crate::gates::address_of;
 use crate::image::address;
 use crate::loader::Loader;
@@ -49,7 +50,8 @@ impl RDebug {
         };
         let debug = Self { own: None, at };
         debug.set(R_VERSION, 1);
-        debug.set(R_BRK, address_of(rtld, b"_dl_debug_state").unwrap_or(0));
+        // Not `_dl_debug_state` of `ld.so`: there gdb would rather use the probes it finds in that file, and wait for ever.
+        debug.set(R_BRK, arch::debug_state());
         debug.set(R_LDBASE, rtld.bias());
         if let Some(entry) = main
             .dynamic_entry(address(DT_DEBUG))
@@ -104,7 +106,7 @@ impl RDebug {
         self.set(R_STATE, state as usize);
     }
 
-    /// Returns the address of the function debuggers stop at, an empty one of `ld.so`'s; 0 if there is none.
+    /// Returns the address of the function debuggers stop at, an empty one; 0 if there is none.
     pub(crate) fn stop(&self) -> usize {
         self.get(R_BRK)
     }

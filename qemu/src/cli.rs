@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::run::gdb::Meeting;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -102,6 +103,16 @@ pub(crate) struct RunOptions {
     /// Show the kernel's log on stderr (-vv: with debug messages, -vvv: everything)
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Wait for gdb before anything happens, and say how to start it: at a port (default: 1234) or a socket
+    #[arg(
+        long,
+        value_name = "PORT|PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1234",
+        value_parser = Meeting::parse
+    )]
+    pub(crate) gdb: Option<Meeting>,
     /// Print QEMU's command line instead of running it
     #[arg(long)]
     pub(crate) dry_run: bool,

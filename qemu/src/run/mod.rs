@@ -4,6 +4,7 @@
 mod accel;
 mod config;
 mod console;
+pub(crate) mod gdb;
 mod outcome;
 mod qemu;
 mod root;
@@ -27,10 +28,17 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let qemu = tool::find("qemu-system-x86_64", "qemu-system-x86");
     let cache = Cache::open()?;
     let environment = config::environment(&options.env)?;
+    // For gdb: an image's files cannot be read from here, but this machine may have the same.
+    let mut sysroot = PathBuf::from("/");
+    let mut program = options
+        .command
+        .first()
+        .map_or_else(PathBuf::new, PathBuf::from);
     let image = match (&options.image, &options.root) {
         (Some(image), _) => image.clone(),
         (None, Some(dir)) => {
-            root::check(dir, options, &environment)?;
+            program = root::check(dir, options, &environment)?;
+            sysroot = dir.canonicalize().unwrap_or_else(|_| dir.clone());
             root::image(&cache, dir)?
         }
         // The command line demands one of the two.
@@ -44,7 +52,13 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         kernel: kernel(&cache)?,
         image_size: image::check(&image)?,
         image,
+        gdb: options.gdb.clone(),
     };
+    if let Some(meeting) = &options.gdb {
+        let files = (sysroot.as_path(), program.as_path());
+        let command = gdb::command(&cache, meeting, &machine.kernel, files)?;
+        eprintln!("elfin: waiting for gdb: {command}");
+    }
     let config = config::encode(options, &environment);
     if options.dry_run {
         let path = cache.keep("boot", ".config", &config)?;

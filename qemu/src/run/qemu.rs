@@ -7,10 +7,11 @@ use std::process::Command;
 
 use super::accel::Chosen;
 use super::console::Plugs;
+use super::gdb::Meeting;
 use crate::cli;
 
 /// QEMU takes commas in an option's value as separators unless they are doubled.
-fn escape(path: &Path) -> OsString {
+pub(super) fn escape(path: &Path) -> OsString {
     path.to_str().map_or_else(
         || path.as_os_str().to_owned(),
         |path| path.replace(',', ",,").into(),
@@ -33,6 +34,8 @@ pub(super) struct Machine {
     pub(super) kernel: PathBuf,
     pub(super) image: PathBuf,
     pub(super) image_size: u64,
+    /// Where it waits for gdb, if it does.
+    pub(super) gdb: Option<Meeting>,
 }
 
 /// Where the four streams of a machine go, as `-chardev` options without their ids.
@@ -149,6 +152,9 @@ impl Machine {
         add!("-chardev", format!("{kind},id=log{comma}{rest}"));
         add!("-serial", "chardev:log");
         add!("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04");
+        if let Some(meeting) = &self.gdb {
+            add!("-S", "-gdb", meeting.for_qemu());
+        }
         list
     }
 }
@@ -170,7 +176,7 @@ impl Prepared<'_> {
 }
 
 /// Quotes a word for a shell, if it needs that.
-fn quote(word: &OsStr) -> String {
+pub(super) fn quote(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -193,6 +199,7 @@ mod tests {
             kernel: "/k".into(),
             image: "/it's, an image".into(),
             image_size: 4 << 20,
+            gdb: None,
         }
     }
 

@@ -23,8 +23,12 @@ use crate::{image, tool};
 /// Images kept for directories.
 const KEPT: usize = 8;
 
-/// Checks that the program, its interpreter and its libraries are in `dir`.
-pub(super) fn check(dir: &Path, options: &RunOptions, environment: &Environment) -> Result<()> {
+/// Checks that the program, its interpreter and its libraries are in `dir`; returns the program's file.
+pub(super) fn check(
+    dir: &Path,
+    options: &RunOptions,
+    environment: &Environment,
+) -> Result<PathBuf> {
     let dir = open(dir)?;
     let tree = Tree::new(&dir);
     let name = options.command.first().context("no program given")?;
@@ -49,7 +53,8 @@ pub(super) fn check(dir: &Path, options: &RunOptions, environment: &Environment)
     } else if library::read(&tree, &program).is_none() {
         bail!("{} is not a program for x86-64 Linux", program.display());
     }
-    check_libraries(&tree, &program, environment)
+    check_libraries(&tree, &program, environment)?;
+    Ok(program)
 }
 
 fn open(dir: &Path) -> Result<PathBuf> {

@@ -317,6 +317,14 @@ global_asm!(
         .cfi_endproc
     .size elfin_loader_tls_get_addr, . - elfin_loader_tls_get_addr
 
+    // r_brk of r_debug: debuggers put a breakpoint here.
+    .globl elfin_loader_debug_state
+    .hidden elfin_loader_debug_state
+    .type elfin_loader_debug_state, @function
+    elfin_loader_debug_state:
+        ret
+    .size elfin_loader_debug_state, . - elfin_loader_debug_state
+
     // TLS descriptor functions: %rax points at the descriptor, whose second word is the argument; the result, an
     // offset from the thread pointer, goes into %rax; every other register is preserved.
     .globl elfin_loader_tlsdesc_static
@@ -422,6 +430,7 @@ unsafe extern "C" {
     fn elfin_loader_plt_entry();
     fn elfin_loader_tls_get_addr();
     fn elfin_loader_iterate_phdr();
+    fn elfin_loader_debug_state();
     fn elfin_loader_tlsdesc_static();
     fn elfin_loader_tlsdesc_undefined();
     fn elfin_loader_tlsdesc_dynamic();
@@ -442,6 +451,11 @@ pub(crate) fn tls_get_addr() -> usize {
 /// Returns the address of `dl_iterate_phdr`.
 pub(crate) fn iterate_phdr() -> usize {
     (elfin_loader_iterate_phdr as *const ()).addr()
+}
+
+/// Returns the address of the function debuggers stop at.
+pub(crate) fn debug_state() -> usize {
+    (elfin_loader_debug_state as *const ()).addr()
 }
 
 /// Returns the address of the descriptor function for blocks at a fixed offset.
