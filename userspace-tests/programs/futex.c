@@ -1,10 +1,11 @@
-// Futexes as the kernel offers them: values that differ, time limits, wake counts, requeueing, bit sets; thread exit
-// clears and wakes.
+// Futexes as the kernel offers them: values that differ, time limits, wake counts, requeueing, bit sets, words that are
+// not there; thread exit clears and wakes.
 // cpus: 4
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +36,25 @@ static void until_asleep(uint32_t count)
     usleep(30000);
     waiting = 0;
 }
+// A shared futex is known by its page, so there must be one; a private one by its address, which must be the program's.
+static void words_not_there(void)
+{
+    uint32_t *hidden = mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint32_t *kernel = (uint32_t *)0xffff800000000000;
+    CHECK(futex(hidden, FUTEX_WAIT_PRIVATE, 0, 0, 0, 0) == -1 && errno == EFAULT);
+    CHECK(futex(hidden, FUTEX_WAKE, 1, 0, 0, 0) == -1 && errno == EFAULT);
+    CHECK(futex(hidden, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0) == 0);
+    CHECK(futex(kernel, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0) == -1 && errno == EFAULT);
+    CHECK(futex(hidden, FUTEX_WAKE_BITSET, 1, 0, 0, 1) == -1 && errno == EFAULT);
+    CHECK(futex(hidden, FUTEX_REQUEUE, 1, (void *)1L, &word, 0) == -1 && errno == EFAULT);
+    CHECK(futex(&word, FUTEX_CMP_REQUEUE, 1, (void *)1L, hidden, 1) == -1 && errno == EFAULT);
+    CHECK(futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)1L, hidden, 0) == 0);
+    CHECK(futex(hidden, FUTEX_WAKE_OP, 1, (void *)1L, &word, 0) == -1 && errno == EFAULT);
+    CHECK(futex(hidden, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1L, &word, 0) == 0);
+    CHECK(syscall(SYS_futex_waitv, 0, 1, 0, 0, 0) == -1 && errno == EINVAL);
+    CHECK(munmap(hidden, 4096) == 0);
+    CHECK(futex(hidden, FUTEX_WAKE, 1, 0, 0, 0) == -1 && errno == EFAULT);
+}
 
 int main(void)
 {
@@ -46,6 +66,7 @@ int main(void)
     CHECK(futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, 0, 0, 0) == -1 && errno == EINVAL);
     CHECK(futex(&word, FUTEX_WAKE_PRIVATE, 10, 0, 0, 0) == 0);
     CHECK(futex((uint32_t *)((char *)&word + 1), FUTEX_WAIT_PRIVATE, 0, 0, 0, 0) == -1 && errno == EINVAL);
+    words_not_there();
 
     for (int i = 0; i < 4; i++)
         pthread_create(&threads[i], 0, wait_once, 0);

@@ -47,10 +47,10 @@ fn bucket_index(key: usize) -> usize {
     (key >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - BUCKETS.trailing_zeros())
 }
 
-/// Whether `addr` can be a futex: `EINVAL` unless it is aligned.
+/// Whether `addr` can be a futex: `EINVAL` unless it is aligned, `EFAULT` unless it is the program's.
 pub fn check(addr: usize) -> Result<(), Errno> {
     if addr.is_multiple_of(4) {
-        Ok(())
+        user::check(addr, 4)
     } else {
         Err(Errno::EINVAL)
     }

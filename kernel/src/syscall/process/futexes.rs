@@ -55,6 +55,7 @@ pub fn futex(
     let (value, value3) = (value as u32, value3 as u32);
     let command = op & !(linux::FUTEX_PRIVATE_FLAG | linux::FUTEX_CLOCK_REALTIME);
     let realtime = op & linux::FUTEX_CLOCK_REALTIME != 0;
+    let shared = op & linux::FUTEX_PRIVATE_FLAG == 0;
     let absolute = matches!(
         command,
         linux::FUTEX_WAIT_BITSET | linux::FUTEX_WAIT_REQUEUE_PI | linux::FUTEX_LOCK_PI2
@@ -75,20 +76,27 @@ pub fn futex(
             futex_wait(addr, value, u32::MAX, deadline)
         }
         linux::FUTEX_WAIT_BITSET => futex_wait(addr, value, value3, read_timeout(timeout)?.map(at)),
-        linux::FUTEX_WAKE => futexes::check(addr).map(|()| futexes::wake(addr, count, u32::MAX)),
+        linux::FUTEX_WAKE => {
+            check_key(addr, shared)?;
+            Ok(futexes::wake(addr, count, u32::MAX))
+        }
         linux::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL),
         linux::FUTEX_WAKE_BITSET => {
-            futexes::check(addr).map(|()| futexes::wake(addr, count, value3))
+            check_key(addr, shared)?;
+            Ok(futexes::wake(addr, count, value3))
         }
         linux::FUTEX_REQUEUE | linux::FUTEX_CMP_REQUEUE => {
             let expected = (command == linux::FUTEX_CMP_REQUEUE).then_some(value3);
             // The timeout's place has the number to move. Negative numbers are errors here, 0 is 0.
             let wake_count = usize::try_from(value as i32).map_err(|_| Errno::EINVAL)?;
             let move_count = usize::try_from(timeout as i32).map_err(|_| Errno::EINVAL)?;
+            check_key(addr, shared)?;
+            check_key(second, shared)?;
             futexes::requeue(addr, second, wake_count, move_count, expected)
         }
         linux::FUTEX_WAKE_OP => {
             let second_count = (timeout as i32).max(1) as usize;
+            check_key(addr, shared)?;
             futexes::wake_op(addr, second, count, second_count, value3)
         }
         linux::FUTEX_LOCK_PI | linux::FUTEX_LOCK_PI2 => {
@@ -105,6 +113,16 @@ pub fn futex(
             pi::requeue(addr, second, move_count, value3)
         }
         _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// Checks a word that the operation itself may not read. Linux knows a shared futex by its page, which must be there to be read
+/// (`EFAULT`); of a private one it looks at the address alone.
+fn check_key(addr: usize, shared: bool) -> Result<(), Errno> {
+    if shared {
+        user::load_u32(addr).map(drop)
+    } else {
+        futexes::check(addr)
     }
 }
 
@@ -149,7 +167,7 @@ pub fn futex_waitv(
     clock: usize,
 ) -> SysResult {
     let count = count as u32;
-    if flags as u32 != 0 || !(1..=linux::FUTEX_WAITV_MAX).contains(&count) {
+    if flags as u32 != 0 || !(1..=linux::FUTEX_WAITV_MAX).contains(&count) || entries == 0 {
         return Err(Errno::EINVAL);
     }
     let deadline = match (read_timeout(timeout)?, clock as u32) {
