@@ -23,6 +23,8 @@ struct Space {
     top: usize,
     break_start: usize,
     break_end: usize,
+    /// Bytes that may be mapped (`RLIMIT_AS`).
+    limit: usize,
 }
 
 static SPACE: Mutex<Space> = Mutex::new(Space {
@@ -31,6 +33,7 @@ static SPACE: Mutex<Space> = Mutex::new(Space {
     top: 0x7fff_f000_0000,
     break_start: 0,
     break_end: 0,
+    limit: usize::MAX,
 });
 
 fn page_up(len: usize) -> Option<usize> {
@@ -150,6 +153,24 @@ impl Space {
         self.pages.zap(start, end);
     }
 
+    /// Number of bytes of `start..end` that are mapped.
+    fn mapped(&self, start: usize, end: usize) -> usize {
+        self.overlapping(start, end)
+            .into_iter()
+            .map(|at| self.areas[&at].end.min(end) - at.max(start))
+            .sum()
+    }
+
+    /// `ENOMEM` when `more` bytes are beyond the limit.
+    fn check_limit(&self, more: usize) -> Result<(), Errno> {
+        // Without a limit, as most programs are, nothing has to be added up.
+        if self.limit == usize::MAX || self.mapped(0, USER_END).saturating_add(more) <= self.limit {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
+    }
+
     /// Whether every page of `start..end` is mapped.
     fn is_covered(&self, start: usize, end: usize) -> bool {
         let mut at = start;
@@ -173,6 +194,11 @@ pub fn randomise(offset: usize) {
     SPACE.lock().top = USER_END - offset * PAGE;
 }
 
+/// Sets the number of bytes that may be mapped (`RLIMIT_AS`); what is mapped stays.
+pub fn set_limit(bytes: usize) {
+    SPACE.lock().limit = bytes;
+}
+
 /// Maps `len` bytes (rounded up to pages); the address. `ENOMEM`, `EEXIST`, `EINVAL` as mmap(2).
 pub fn map(
     place: Place,
@@ -188,6 +214,11 @@ pub fn map(
         return Err(Errno::EINVAL);
     }
     let mut space = SPACE.lock();
+    let replaced = match place {
+        Place::Fixed(at) => space.mapped(at, range(at, len)?),
+        _ => 0,
+    };
+    space.check_limit(len - replaced)?;
     let at = space.place(place, len)?;
     let area = Area {
         end: at + len,
@@ -324,6 +355,7 @@ pub fn remap(
             space.clear(old + new_len, old_end);
             return Ok(old);
         }
+        space.check_limit(new_len - old_len)?;
         let new_end = old.checked_add(new_len).ok_or(Errno::ENOMEM)?;
         if area.end == old_end && space.is_free(old_end, new_end) {
             space.areas.remove(&start);
@@ -346,6 +378,7 @@ pub fn remap(
             if to < old_end && old < end {
                 return Err(Errno::EINVAL);
             }
+            space.check_limit(new_len.saturating_sub(old_len))?;
             space.place(Place::Fixed(to), new_len)?
         }
         None => space.find(new_len, PAGE)?,
@@ -378,7 +411,7 @@ pub fn set_break_end(addr: usize) -> usize {
     if new_page < old_page {
         space.clear(new_page, old_page);
     } else if new_page > old_page {
-        if !space.is_free(old_page, new_page) {
+        if !space.is_free(old_page, new_page) || space.check_limit(new_page - old_page).is_err() {
             return old;
         }
         let area = Area {
@@ -470,10 +503,5 @@ pub fn maps() -> Vec<MapsLine> {
 /// Mapped and resident bytes of the program.
 pub fn usage() -> (usize, usize) {
     let space = SPACE.lock();
-    let mapped = space
-        .areas
-        .iter()
-        .map(|(&start, area)| area.end - start)
-        .sum();
-    (mapped, space.pages.resident() * PAGE)
+    (space.mapped(0, USER_END), space.pages.resident() * PAGE)
 }

@@ -1,4 +1,5 @@
-//! Resource limits and usage. Limits are kept for the program to see; memory is what bounds it in truth.
+//! Resource limits and usage. Limits on the address space, descriptors and signals hold; the others are kept for the
+//! program to see.
 use crate::{
     fs::descriptor,
     mm::{
@@ -85,11 +86,11 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
         .lock()
         .get_mut(resource as usize)
         .ok_or(Errno::EINVAL)? = new;
-    if resource == linux::RLIMIT_NOFILE {
-        descriptor::set_limit(new.soft as usize);
-    }
-    if resource == linux::RLIMIT_SIGPENDING {
-        process::signal::set_limit(new.soft as usize);
+    match resource {
+        linux::RLIMIT_AS => space::set_limit(new.soft as usize),
+        linux::RLIMIT_NOFILE => descriptor::set_limit(new.soft as usize),
+        linux::RLIMIT_SIGPENDING => process::signal::set_limit(new.soft as usize),
+        _ => {}
     }
     Ok(0)
 }
