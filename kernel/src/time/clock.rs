@@ -98,33 +98,71 @@ pub(crate) fn init() {
     );
 }
 
-/// Reads the PIT's counter 2 with the time-stamps around the reading.
-fn pit_sample() -> (u16, u64, u64) {
-    // SAFETY: nobody else uses the PIT: latch counter 2, read its two bytes.
-    unsafe {
-        let before = time_stamp();
-        out8(0x43, 0x80);
-        let low = in8(0x42);
-        let high = in8(0x42);
-        let after = time_stamp();
-        (u16::from_le_bytes([low, high]), before, after)
-    }
+/// The counters at one time.
+struct Sample {
+    /// The PIT's counter 2, which counts down.
+    pit: u16,
+    /// The local APIC's timer, which does, too.
+    timer: u32,
+    /// Time-stamps before and after.
+    before: u64,
+    after: u64,
 }
 
-/// The best of a few samples: the one read in the shortest time.
-fn pit_best() -> (u16, u64) {
-    let mut best = pit_sample();
-    for _ in 0..8 {
-        let sample = pit_sample();
-        if sample.2 - sample.1 < best.2 - best.1 {
-            best = sample;
+impl Sample {
+    fn take() -> Self {
+        let before = time_stamp();
+        // SAFETY: nobody else uses the PIT: latch counter 2, read its two bytes.
+        let pit = unsafe {
+            out8(0x43, 0x80);
+            [in8(0x42), in8(0x42)]
+        };
+        Self {
+            pit: u16::from_le_bytes(pit),
+            timer: apic::timer_left(),
+            before,
+            after: time_stamp(),
         }
     }
-    (best.0, best.1 + (best.2 - best.1) / 2)
+
+    /// The best of a few: the one taken in the shortest time.
+    fn best() -> Self {
+        (0..8).fold(Self::take(), |best, _| {
+            let next = Self::take();
+            if next.time() < best.time() {
+                next
+            } else {
+                best
+            }
+        })
+    }
+
+    fn time(&self) -> u64 {
+        self.after - self.before
+    }
+
+    fn time_stamp(&self) -> u64 {
+        self.before + self.time() / 2
+    }
 }
 
 /// (ticks of the time-stamp counter, of the APIC timer, nanoseconds) over some milliseconds.
+///
+/// On a busy host the virtual CPU may stand still for longer than the PIT's counter takes to go round. What was measured then
+/// is worth nothing; a shorter measurement is less exact, but has better chances to fall into one time slice of the host's.
 fn measure() -> (u64, u64, u64) {
+    // 10 ms of the 55 ms the counter takes.
+    let mut window = 11_932;
+    loop {
+        if let Some(measured) = measure_over(window) {
+            return measured;
+        }
+        window = (window / 2).max(1_193);
+    }
+}
+
+/// As [`measure`], over a number of the PIT's ticks; `None` when its counter has gone round.
+fn measure_over(window: u16) -> Option<(u64, u64, u64)> {
     // SAFETY: nobody else uses the PIT: the gate of counter 2 on, the speaker off; mode 0, counting down from 65535.
     unsafe {
         out8(0x61, (in8(0x61) & !2) | 1);
@@ -135,21 +173,22 @@ fn measure() -> (u64, u64, u64) {
     if !apic::deadline_mode() {
         apic::arm_timer(u64::from(u32::MAX));
     }
-    let (first, start) = pit_best();
-    let timer_start = apic::timer_left();
-    // 10 ms of the 55 ms the counter takes.
-    while first.wrapping_sub(pit_sample().0) < 11_932 {}
-    let (last, end) = pit_best();
-    let timer_end = apic::timer_left();
+    let first = Sample::best();
+    while first.pit.wrapping_sub(Sample::take().pit) < window {}
+    let last = Sample::best();
     if !apic::deadline_mode() {
         apic::arm_timer(0);
     }
-    let ns = u64::from(first.wrapping_sub(last)) * NANOSECONDS / PIT_HZ;
-    (
-        end - start,
-        u64::from(timer_start.wrapping_sub(timer_end)),
-        ns,
-    )
+    // SAFETY: as above: the read-back command for counter 2's status, whose bit 7 is its output. In mode 0 that goes up when
+    // the counter reaches 0, and stays up.
+    let gone_round = unsafe {
+        out8(0x43, 0xe8);
+        in8(0x42) & 0x80 != 0
+    };
+    let ticks = last.time_stamp() - first.time_stamp();
+    let timer_ticks = u64::from(first.timer.wrapping_sub(last.timer));
+    let ns = u64::from(first.pit.wrapping_sub(last.pit)) * NANOSECONDS / PIT_HZ;
+    (!gone_round).then_some((ticks, timer_ticks, ns))
 }
 
 fn cmos(register: u8) -> u8 {
