@@ -222,7 +222,7 @@ unsafe impl Host for Kernel {
                 fs::write_stderr(b"\n");
             }
             Event::Debug(lines) => {
-                loader::write_debug(process::PID.unsigned_abs(), lines, fs::write_stderr)
+                loader::write_debug(process::PID.unsigned_abs(), lines, fs::write_stderr);
             }
             Event::Note(line) => log::info!("{line}"),
             Event::Mapped { object, base } => {
