@@ -133,6 +133,10 @@ static void failures(void) {
     puts(dlerror());
     CHECK(debug_chain() == chain && maps() == mapped);
     CHECK(dlopen(path("broken.so"), RTLD_NOW | RTLD_NOLOAD) == NULL);
+    // Nor the namespace that was to be: the one before this, by its number.
+    void *next = new("plain.so", RTLD_NOW);
+    CHECK(dlmopen(namespace_of(next) - 1, path("plain.so"), RTLD_NOW) == NULL);
+    CHECK(dlclose(next) == 0);
 }
 
 #define MANY 1000
