@@ -144,7 +144,7 @@ impl Loader {
             size: area.size + fields.pthread_size.next_multiple_of(64),
             ..area
         };
-        let space = glibc::NameSpace {
+        let space = glibc::BaseNamespace {
             main: &main,
             count: objects.len(),
             search_list: search_list(&objects),
@@ -332,7 +332,7 @@ impl Loader {
             glibc::thread::adopt_main(self.host(), fields, tp, program.rseq_offset, program.stack);
         }
         if let Some(function) = address_of(libc, b"__libc_early_init") {
-            // SAFETY: it takes a bool: this is the initial name space.
+            // SAFETY: it takes a bool: this is the base namespace.
             unsafe { signals::call(self.host(), function, [1, 0, 0, 0]) };
         }
         for object in objects {

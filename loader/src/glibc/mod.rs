@@ -111,8 +111,8 @@ pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset
 #[repr(C)]
 struct DlfcnHook([usize; 13]);
 
-/// What libc is told of the only name space.
-pub(crate) struct NameSpace<'a> {
+/// What libc is told of the base namespace.
+pub(crate) struct BaseNamespace<'a> {
     pub(crate) main: &'a Object,
     /// How many objects there are.
     pub(crate) count: usize,
@@ -130,7 +130,7 @@ pub(crate) unsafe fn fill(
     fields: &Fields,
     offsets: &probe::Offsets,
     stack: &InitialStack,
-    space: &NameSpace<'_>,
+    space: &BaseNamespace<'_>,
     area: Area,
 ) {
     use crate::stack as at;
@@ -188,7 +188,7 @@ pub(crate) unsafe fn fill(
         unsafe { *ro(offsets.dlfcn_hook - 8) = host.gate(Gate::ReadonlyArea) };
     }
     let rw = |offset: usize| (fields.rtld_global.start + offset) as *mut usize;
-    // The first name space: its list, its length, and its main search list.
+    // The base namespace: its list, its length, and its main search list.
     // SAFETY: `Fields::find` checked that `_rtld_global` is writable memory of this size.
     unsafe { *rw(0) = space.main.handle() };
     #[expect(clippy::cast_possible_truncation, reason = "an unsigned int")]
