@@ -44,7 +44,7 @@ pub fn start() {
     fs::set_exe(image.path.clone());
     fs::set_cmdline(stack::joined(&image.args));
     // Up to 64 GiB below the top.
-    space::randomise((time::entropy() & 0xff_ffff) as usize);
+    space::init((time::entropy() & 0xff_ffff) as usize);
     let stack = match stack::build(&image.args, &config.env, &image.path) {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),

@@ -4,7 +4,7 @@ use crate::{
     arch::cpu,
     boot::config,
     drivers,
-    mm::{PAGE, frame},
+    mm::{PAGE, frame, space},
     process,
     sync::Mutex,
     syscall::{
@@ -284,7 +284,7 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     })?;
     let vm = generated::directory(proc, "sys/vm")?;
     generated::file(&vm, "overcommit_memory", || "0\n".into())?;
-    generated::file(&vm, "max_map_count", || "65530\n".into())?;
+    generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;
     let fs = generated::directory(proc, "sys/fs")?;
     generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::CAPACITY))?;
     generated::file(&fs, "nr_open", || {

@@ -45,6 +45,10 @@ pub trait PageSource: Send + Sync {
     }
 }
 
+fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
+    one.key().is_some() && one.key() == other.key() && one.writable() == other.writable()
+}
+
 /// What lies behind an area.
 #[derive(Clone)]
 pub enum Backing {
@@ -131,13 +135,29 @@ impl Area {
         rest
     }
 
-    /// Whether `next`, which begins where this ends, can be one area with it.
-    pub(super) fn joins(&self, next: &Self) -> bool {
-        matches!(
-            (&self.backing, &next.backing),
-            (Backing::Anonymous, Backing::Anonymous)
-        ) && self.prot == next.prot
-            && self.name == next.name
+    /// Whether `next`, which begins where this ends, can be one area with it; this starts at `start`.
+    pub(super) fn joins(&self, start: usize, next: &Self) -> bool {
+        let backing = match (&self.backing, &next.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (
+                Backing::File {
+                    source,
+                    offset,
+                    shared,
+                },
+                Backing::File {
+                    source: other,
+                    offset: next,
+                    shared: is_shared,
+                },
+            ) => {
+                is_same_file(&**source, &**other)
+                    && shared == is_shared
+                    && *offset + (self.end - start) as u64 == *next
+            }
+            _ => false,
+        };
+        backing && self.prot == next.prot && self.name == next.name
     }
 
     /// Whether mprotect(2) may give this protection.
@@ -152,25 +172,24 @@ impl Area {
         }
     }
 
-    /// Where pages `from..to` of a file are in this area, which starts at `start`.
-    pub(super) fn addresses(
-        &self,
-        start: usize,
-        key: usize,
-        from: u64,
-        to: u64,
-    ) -> Option<(usize, usize)> {
-        let Backing::File { source, offset, .. } = &self.backing else {
+    /// The key of the file, if it has one ([`PageSource::key`]).
+    pub(super) fn file_key(&self) -> Option<usize> {
+        match &self.backing {
+            Backing::File { source, .. } => source.key(),
+            _ => None,
+        }
+    }
+
+    /// Where pages `from..to` of its file are in this area, which starts at `start`.
+    pub(super) fn addresses(&self, start: usize, from: u64, to: u64) -> Option<(usize, usize)> {
+        let Backing::File { offset, .. } = &self.backing else {
             return None;
         };
         let first = *offset / PAGE as u64;
         let last = first + ((self.end - start) / PAGE) as u64;
         let (from, to) = (from.max(first), to.min(last));
-        if from >= to || source.key() != Some(key) {
-            return None;
-        }
         let at = |index: u64| start + (index - first) as usize * PAGE;
-        Some((at(from), at(to)))
+        (from < to).then(|| (at(from), at(to)))
     }
 
     /// The line of /proc/self/maps.

@@ -3,21 +3,24 @@
 //! One lock covers areas and page tables. Kernel memory is not described here.
 
 mod area;
+mod areas;
+mod holes;
 mod pages;
 
 pub use area::{Backing, MapsLine, Options, Page, PageSource, Place, Prot};
+pub use areas::MAX as MAX_AREAS;
 
 use super::fault::{Fault, Wanted};
 use super::{PAGE, USER_END, USER_START};
 use crate::sync::Mutex;
 use crate::syscall::Errno;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use area::Area;
+use areas::Areas;
 
-/// The areas by their first address, and what the page tables refer to.
+/// The areas, and what the page tables refer to.
 struct Space {
-    areas: BTreeMap<usize, Area>,
+    areas: Areas,
     pages: pages::Pages,
     /// Mappings are put below this address, from the top down.
     top: usize,
@@ -28,9 +31,9 @@ struct Space {
 }
 
 static SPACE: Mutex<Space> = Mutex::new(Space {
-    areas: BTreeMap::new(),
+    areas: Areas::new(),
     pages: pages::Pages::new(),
-    top: 0x7fff_f000_0000,
+    top: 0,
     break_start: 0,
     break_end: 0,
     limit: usize::MAX,
@@ -50,37 +53,6 @@ fn range(addr: usize, len: usize) -> Result<usize, Errno> {
 }
 
 impl Space {
-    /// The areas that overlap `start..end`, by their starts.
-    fn overlapping(&self, start: usize, end: usize) -> Vec<usize> {
-        let first = self.areas.range(..=start).next_back();
-        let first = first
-            .filter(|(_, area)| area.end > start)
-            .map_or(start, |(&at, _)| at);
-        self.areas.range(first..end).map(|(&at, _)| at).collect()
-    }
-
-    fn is_free(&self, start: usize, end: usize) -> bool {
-        start >= USER_START
-            && end <= USER_END
-            && self
-                .areas
-                .range(..end)
-                .next_back()
-                .is_none_or(|(_, area)| area.end <= start)
-    }
-
-    /// The highest free place for `len` bytes.
-    fn find(&self, len: usize, align: usize) -> Result<usize, Errno> {
-        let mut end = self.top;
-        for (&start, area) in self.areas.range(..self.top).rev() {
-            if let Some(at) = fit(area.end, end, len, align) {
-                return Ok(at);
-            }
-            end = end.min(start);
-        }
-        fit(USER_START, end, len, align).ok_or(Errno::ENOMEM)
-    }
-
     fn place(&mut self, place: Place, len: usize) -> Result<usize, Errno> {
         match place {
             Place::Fixed(at) => {
@@ -88,7 +60,7 @@ impl Space {
                 if at < USER_START {
                     return Err(Errno::EPERM);
                 }
-                self.clear(at, end);
+                self.clear(at, end)?;
                 Ok(at)
             }
             Place::FixedNoReplace(at) => {
@@ -96,7 +68,7 @@ impl Space {
                 if at < USER_START {
                     return Err(Errno::EPERM);
                 }
-                if self.is_free(at, end) {
+                if self.areas.is_free(at, end) {
                     Ok(at)
                 } else {
                     Err(Errno::EEXIST)
@@ -105,93 +77,36 @@ impl Space {
             Place::Anywhere { hint } => {
                 let hint = hint & !(PAGE - 1);
                 match hint.checked_add(len) {
-                    Some(end) if hint != 0 && self.is_free(hint, end) => Ok(hint),
-                    _ => self.find(len, PAGE),
+                    Some(end) if hint != 0 && self.areas.is_free(hint, end) => Ok(hint),
+                    _ => self.areas.find(len, PAGE, self.top),
                 }
             }
-            Place::Aligned(align) => self.find(len, align.max(PAGE)),
+            Place::Aligned(align) => self.areas.find(len, align.max(PAGE), self.top),
         }
     }
 
-    /// Splits the area that `addr` lies in the middle of, if any.
-    fn split(&mut self, addr: usize) {
-        let Some((&start, area)) = self.areas.range_mut(..addr).next_back() else {
-            return;
-        };
-        if area.end > addr {
-            let rest = area.split_off(addr - start, addr);
-            self.areas.insert(addr, rest);
-        }
-    }
-
-    fn insert(&mut self, start: usize, area: Area) {
-        let (mut start, mut area) = (start, area);
-        if let Some((&before, other)) = self.areas.range(..start).next_back()
-            && other.end == start
-            && other.joins(&area)
-        {
-            self.areas.remove(&before);
-            start = before;
-        }
-        if let Some(next) = self.areas.get(&area.end)
-            && area.joins(next)
-        {
-            let end = next.end;
-            self.areas.remove(&area.end);
-            area.end = end;
-        }
-        self.areas.insert(start, area);
-    }
-
-    /// Takes everything out of `start..end`.
-    fn clear(&mut self, start: usize, end: usize) {
-        self.split(start);
-        self.split(end);
-        for at in self.overlapping(start, end) {
-            self.areas.remove(&at);
-        }
+    /// Takes everything out of `start..end`; `ENOMEM` as [`Areas::clear`].
+    fn clear(&mut self, start: usize, end: usize) -> Result<(), Errno> {
+        self.areas.clear(start, end)?;
         self.pages.zap(start, end);
-    }
-
-    /// Number of bytes of `start..end` that are mapped.
-    fn mapped(&self, start: usize, end: usize) -> usize {
-        self.overlapping(start, end)
-            .into_iter()
-            .map(|at| self.areas[&at].end.min(end) - at.max(start))
-            .sum()
+        Ok(())
     }
 
     /// `ENOMEM` when `more` bytes are beyond the limit.
     fn check_limit(&self, more: usize) -> Result<(), Errno> {
-        // Without a limit, as most programs are, nothing has to be added up.
-        if self.limit == usize::MAX || self.mapped(0, USER_END).saturating_add(more) <= self.limit {
+        if self.areas.bytes().saturating_add(more) <= self.limit {
             Ok(())
         } else {
             Err(Errno::ENOMEM)
         }
     }
-
-    /// Whether every page of `start..end` is mapped.
-    fn is_covered(&self, start: usize, end: usize) -> bool {
-        let mut at = start;
-        for area in self.overlapping(start, end) {
-            if area > at {
-                return false;
-            }
-            at = self.areas[&area].end;
-        }
-        at >= end
-    }
 }
 
-fn fit(start: usize, end: usize, len: usize, align: usize) -> Option<usize> {
-    let at = end.checked_sub(len)? / align * align;
-    (at >= start.max(USER_START)).then_some(at)
-}
-
-/// Sets where mappings go from, before the program starts: `offset` pages below the top of the program's half.
-pub fn randomise(offset: usize) {
-    SPACE.lock().top = USER_END - offset * PAGE;
+/// Makes the address space, before the program starts. Mappings go from `offset` pages below the top of the program's half.
+pub fn init(offset: usize) {
+    let mut space = SPACE.lock();
+    space.areas.open();
+    space.top = USER_END - offset * PAGE;
 }
 
 /// Sets the number of bytes that may be mapped (`RLIMIT_AS`); what is mapped stays.
@@ -214,8 +129,12 @@ pub fn map(
         return Err(Errno::EINVAL);
     }
     let mut space = SPACE.lock();
+    // One more than there may be, as on Linux.
+    if space.areas.are_too_many(0) {
+        return Err(Errno::ENOMEM);
+    }
     let replaced = match place {
-        Place::Fixed(at) => space.mapped(at, range(at, len)?),
+        Place::Fixed(at) => space.areas.mapped(at, range(at, len)?),
         _ => 0,
     };
     space.check_limit(len - replaced)?;
@@ -226,7 +145,7 @@ pub fn map(
         backing,
         name: options.name,
     };
-    space.insert(at, area);
+    space.areas.insert(at, area);
     if options.populate {
         // Failing to populate is not an error (mmap(2)).
         let wanted = if prot.contains(Prot::WRITE) {
@@ -249,8 +168,7 @@ pub fn unmap(addr: usize, len: usize) -> Result<(), Errno> {
     if len == 0 {
         return Err(Errno::EINVAL);
     }
-    SPACE.lock().clear(addr, end);
-    Ok(())
+    SPACE.lock().clear(addr, end)
 }
 
 /// mprotect(2).
@@ -263,22 +181,17 @@ pub fn protect(addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
         }
     })?;
     let mut space = SPACE.lock();
-    if !space.is_covered(addr, end) {
+    let areas = &mut space.areas;
+    if !areas.is_covered(addr, end) {
         return Err(Errno::ENOMEM);
     }
-    for at in space.overlapping(addr, end) {
-        if !space.areas[&at].allows(prot) {
-            return Err(Errno::EACCES);
-        }
+    if areas
+        .overlapping(addr, end)
+        .any(|(_, area)| !area.allows(prot))
+    {
+        return Err(Errno::EACCES);
     }
-    space.split(addr);
-    space.split(end);
-    for at in space.overlapping(addr, end) {
-        if let Some(mut area) = space.areas.remove(&at) {
-            area.prot = prot;
-            space.insert(at, area);
-        }
-    }
+    areas.change(addr, end, |area| area.prot = prot)?;
     space.pages.protect(addr, end, prot);
     Ok(())
 }
@@ -287,15 +200,14 @@ pub fn protect(addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
 pub fn forget(addr: usize, len: usize) -> Result<(), Errno> {
     let end = range(addr, len)?;
     let mut space = SPACE.lock();
-    let covered = space.is_covered(addr, end);
-    for at in space.overlapping(addr, end) {
-        let area = &space.areas[&at];
-        let (start, end) = (at.max(addr), area.end.min(end));
+    let Space { areas, pages, .. } = &mut *space;
+    for (at, area) in areas.overlapping(addr, end) {
         // Shared memory of ours has no other home than its pages.
         if !matches!(area.backing, Backing::SharedAnonymous) {
-            space.pages.zap(start, end);
+            pages.zap(at.max(addr), area.end.min(end));
         }
     }
+    let covered = areas.is_covered(addr, end);
     if covered { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
@@ -308,7 +220,7 @@ pub fn forget_file(key: usize, from: u64, to: u64, even_private: bool) {
 /// Whether every page of the range is mapped (`madvise`, `msync`, `mlock`, …: `ENOMEM` if not).
 pub fn check_mapped(addr: usize, len: usize) -> Result<(), Errno> {
     let end = range(addr, len)?;
-    if SPACE.lock().is_covered(addr, end) {
+    if SPACE.lock().areas.is_covered(addr, end) {
         Ok(())
     } else {
         Err(Errno::ENOMEM)
@@ -319,7 +231,7 @@ pub fn check_mapped(addr: usize, len: usize) -> Result<(), Errno> {
 pub fn resident(addr: usize, len: usize) -> Result<Vec<u8>, Errno> {
     let end = range(addr, len)?;
     let space = SPACE.lock();
-    if !space.is_covered(addr, end) {
+    if !space.areas.is_covered(addr, end) {
         return Err(Errno::ENOMEM);
     }
     Ok((addr..end)
@@ -343,34 +255,29 @@ pub fn remap(
     }
     let old_len = old_end - old;
     let mut space = SPACE.lock();
-    let (start, area) = match space.areas.range(..=old).next_back() {
-        Some((&start, area)) if area.end > old => (start, area.clone()),
-        _ => return Err(Errno::EFAULT),
-    };
+    let (start, area) = space.areas.at(old).ok_or(Errno::EFAULT)?;
+    let area = area.clone();
     if area.end < old_end {
         return Err(Errno::EFAULT);
     }
     if to.is_none() {
         if new_len <= old_len {
-            space.clear(old + new_len, old_end);
+            space.clear(old + new_len, old_end)?;
             return Ok(old);
         }
         space.check_limit(new_len - old_len)?;
         let new_end = old.checked_add(new_len).ok_or(Errno::ENOMEM)?;
-        if area.end == old_end && space.is_free(old_end, new_end) {
-            space.areas.remove(&start);
-            space.insert(
-                start,
-                Area {
-                    end: new_end,
-                    ..area
-                },
-            );
+        if area.end == old_end && space.areas.is_free(old_end, new_end) {
+            space.areas.grow(start, new_end);
             return Ok(old);
         }
         if !may_move {
             return Err(Errno::ENOMEM);
         }
+    }
+    // As on Linux: what is done below may make as many.
+    if space.areas.are_too_many(4) {
+        return Err(Errno::ENOMEM);
     }
     let at = match to {
         Some(to) => {
@@ -381,15 +288,15 @@ pub fn remap(
             space.check_limit(new_len.saturating_sub(old_len))?;
             space.place(Place::Fixed(to), new_len)?
         }
-        None => space.find(new_len, PAGE)?,
+        None => space.areas.find(new_len, PAGE, space.top)?,
     };
     let kept = old_len.min(new_len);
     pages::Pages::prepare(old, at, kept).ok_or(Errno::ENOMEM)?;
     let mut moved = area.clone().split_off(old - start, old);
     moved.end = at + new_len;
-    space.insert(at, moved);
+    space.areas.insert(at, moved);
     space.pages.relocate(old, at, kept);
-    space.clear(old, old_end);
+    space.clear(old, old_end)?;
     Ok(at)
 }
 
@@ -409,9 +316,14 @@ pub fn set_break_end(addr: usize) -> usize {
     }
     let (old_page, new_page) = (old.next_multiple_of(PAGE), addr.next_multiple_of(PAGE));
     if new_page < old_page {
-        space.clear(new_page, old_page);
+        if space.clear(new_page, old_page).is_err() {
+            return old;
+        }
     } else if new_page > old_page {
-        if !space.is_free(old_page, new_page) || space.check_limit(new_page - old_page).is_err() {
+        if space.areas.are_too_many(0)
+            || !space.areas.is_free(old_page, new_page)
+            || space.check_limit(new_page - old_page).is_err()
+        {
             return old;
         }
         let area = Area {
@@ -420,7 +332,7 @@ pub fn set_break_end(addr: usize) -> usize {
             backing: Backing::Anonymous,
             name: Some("[heap]"),
         };
-        space.insert(old_page, area);
+        space.areas.insert(old_page, area);
     }
     space.break_end = addr;
     addr
@@ -436,11 +348,7 @@ impl Space {
         even_private: bool,
         keep: Option<u64>,
     ) {
-        let ranges: Vec<_> = self
-            .areas
-            .iter()
-            .filter_map(|(&start, area)| area.addresses(start, key, from, to))
-            .collect();
+        let ranges = self.areas.of_file(key, from, to);
         for (start, end) in ranges {
             self.pages.forget(start, end, even_private, keep);
         }
@@ -448,12 +356,7 @@ impl Space {
 
     fn fault(&mut self, addr: usize, wanted: Wanted) -> Result<(), Fault> {
         let page = addr & !(PAGE - 1);
-        let (&start, area) = self
-            .areas
-            .range(..=page)
-            .next_back()
-            .filter(|(_, area)| area.end > page)
-            .ok_or(Fault::NotMapped)?;
+        let (start, area) = self.areas.at(page).ok_or(Fault::NotMapped)?;
         let needed = match wanted {
             Wanted::Read => Prot::READ,
             Wanted::Write => Prot::WRITE,
@@ -496,12 +399,12 @@ pub fn maps() -> Vec<MapsLine> {
     space
         .areas
         .iter()
-        .map(|(&start, area)| area.describe(start, pages::Pages::count(start, area.end)))
+        .map(|(start, area)| area.describe(start, pages::Pages::count(start, area.end)))
         .collect()
 }
 
 /// Mapped and resident bytes of the program.
 pub fn usage() -> (usize, usize) {
     let space = SPACE.lock();
-    (space.mapped(0, USER_END), space.pages.resident() * PAGE)
+    (space.areas.bytes(), space.pages.resident() * PAGE)
 }
