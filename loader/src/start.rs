@@ -10,6 +10,7 @@ use crate::debug::RDebug;
 use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
 use crate::gates::{address_of, defined};
+use crate::glibc::tunables::Tunables;
 use crate::glibc::{self, Fields, probe};
 use crate::host::{Access, Gate, PAGE_SIZE};
 use crate::init::InitArguments;
@@ -87,6 +88,12 @@ impl Loader {
         let (objects, thread) = (state.program(), load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
+        // Before ld.so's resolver, and libc, look at them.
+        let tunables = Tunables::find(&rtld, fields.minor);
+        if let Some(tunables) = &tunables {
+            tunables.set_from(stack);
+        }
+        let surplus = glibc::static_tls_surplus(tunables.as_ref());
         if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {
             self.thread_atexit()
                 .store(real, core::sync::atomic::Ordering::Relaxed);
@@ -104,7 +111,7 @@ impl Loader {
             } else {
                 fields.pthread_size - 32
             };
-            (tls.fix_layout(), rseq_offset)
+            (tls.fix_layout(surplus), rseq_offset)
         };
         let thread_pointer = self.make_main_thread(&fields, area, stack, thread)?;
         glibc::set_exported_data(&rtld, stack, rseq_offset);
@@ -150,7 +157,7 @@ impl Loader {
             search_list: search_list(&objects),
         };
         // SAFETY: as above.
-        unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, area) };
+        unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, area, surplus) };
         self.finish_auxiliary(stack, &main, &rtld);
         times.show(self.host());
         let program = Program {

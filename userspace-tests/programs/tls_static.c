@@ -2,9 +2,9 @@
 // threads that run, give it back in any order, and are refused, in glibc's words, when there is none or when a variable has
 // been used at another place already. Not run on Linux: there only the block that was made last is given back.
 // hosted: too
-// shared: tls_static-a.so -DLIBRARY -DSIZE=1200 -ftls-model=initial-exec
-// shared: tls_static-b.so -DLIBRARY -DSIZE=1200 -ftls-model=initial-exec
-// shared: tls_static-c.so -DLIBRARY -DSIZE=1200 -ftls-model=initial-exec
+// shared: tls_static-a.so -DLIBRARY -DSIZE=500 -ftls-model=initial-exec
+// shared: tls_static-b.so -DLIBRARY -DSIZE=500 -ftls-model=initial-exec
+// shared: tls_static-c.so -DLIBRARY -DSIZE=500 -ftls-model=initial-exec
 // shared: tls_static-large.so -DLIBRARY -DSIZE=1000000 -ftls-model=initial-exec
 // shared: tls_static-aligned.so -DLIBRARY -DSIZE=8 -DALIGN=8192 -ftls-model=initial-exec
 // shared: tls_static-owner.so -DOWNER

@@ -9,6 +9,7 @@
 pub(crate) mod fields;
 pub(crate) mod probe;
 pub(crate) mod thread;
+pub(crate) mod tunables;
 
 use alloc::boxed::Box;
 
@@ -22,6 +23,7 @@ use crate::stack::InitialStack;
 use crate::tls::Area;
 
 pub(crate) use fields::Fields;
+use tunables::Tunables;
 
 /// Says whether the differences between a glibc version and its neighbours have been read.
 ///
@@ -80,6 +82,20 @@ fn find_release(libc: &Object) -> Option<&[u8]> {
     })
 }
 
+/// Returns how much static TLS there is for objects loaded later: `_dl_tls_static_surplus_init` in `elf/dl-tls.c`, for
+/// which tunables say how many namespaces there shall be, and what else shall have room.
+pub(crate) fn static_tls_surplus(tunables: Option<&Tunables>) -> usize {
+    const OF_NAMESPACE: usize = 144;
+    const DEFAULT: (usize, usize) = (4, 512);
+    const DEFAULT_SURPLUS: usize = 1664;
+    let number = |name| tunables.and_then(|tunables| tunables.number(name));
+    let namespaces = number(b"glibc.rtld.nns").unwrap_or(DEFAULT.0);
+    let optional = number(b"glibc.rtld.optional_static_tls").unwrap_or(DEFAULT.1);
+    let needed =
+        |(namespaces, optional): (usize, usize)| (2 * namespaces - 1) * OF_NAMESPACE + optional;
+    needed((namespaces, optional.min(1 << 30))) + DEFAULT_SURPLUS - needed(DEFAULT)
+}
+
 /// Sets the variables `ld.so` exports by name. Before relocation: the program may have copies of them.
 pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset: usize) {
     let set = |name: &[u8], value: usize, size: usize| {
@@ -132,6 +148,7 @@ pub(crate) unsafe fn fill(
     stack: &InitialStack,
     space: &BaseNamespace<'_>,
     area: Area,
+    surplus: usize,
 ) {
     use crate::stack as at;
     let ro = |offset: usize| (fields.rtld_global_ro.start + offset) as *mut usize;
@@ -161,6 +178,7 @@ pub(crate) unsafe fn fill(
         (offsets.auxv, Some(stack.auxv())),
         (offsets.tls_static_size, Some(area.size)),
         (offsets.tls_static_align, Some(area.align)),
+        (offsets.tls_static_align + 8, Some(surplus)),
         (offsets.hwcap2, auxiliary(at::AT_HWCAP2)),
         (offsets.clock_gettime, Some(vdso.clock_gettime)),
         (offsets.clock_gettime + 8, Some(vdso.gettimeofday)),

@@ -8,10 +8,6 @@ use core::ops::Range;
 
 use crate::tables::TlsSegment;
 
-/// Room for initial-exec blocks of objects loaded later. glibc has 1664 bytes of it, and a thread with the smallest
-/// stack there may be, 16 KiB, must have room for the area and then for itself.
-const SURPLUS: usize = 4 * 1024;
-
 /// What a thread pointer is aligned to in any case: the thread descriptor holds vector registers.
 const LEAST_ALIGN: usize = 64;
 
@@ -71,10 +67,10 @@ impl Layout {
         self.taken.retain(|part| part.end != start);
     }
 
-    /// Fixes how far the area reaches: what is in use and a surplus.
-    pub(crate) fn fix(&mut self) -> Area {
+    /// Fixes how far the area reaches: what is in use and a surplus, room for initial-exec blocks of objects loaded later.
+    pub(crate) fn fix(&mut self, surplus: usize) -> Area {
         let used = self.taken.last().map_or(0, |part| part.end);
-        let size = (used + SURPLUS).next_multiple_of(LEAST_ALIGN);
+        let size = (used + surplus).next_multiple_of(LEAST_ALIGN);
         self.limit = Some(size);
         Area {
             size,
@@ -107,6 +103,8 @@ mod tests {
         }
     }
 
+    const SURPLUS: usize = 4096;
+
     /// A thread pointer with every alignment.
     const TP: usize = 1 << 40;
 
@@ -133,7 +131,7 @@ mod tests {
             );
             blocks.push(start..start + size);
         }
-        let area = layout.fix();
+        let area = layout.fix(SURPLUS);
         assert_eq!(area.align, 0x1_0000);
         assert!(blocks.iter().all(|block| block.start >= TP - area.size));
     }
@@ -142,7 +140,7 @@ mod tests {
     fn the_surplus_ends_and_is_used_again() {
         let mut layout = Layout::new();
         layout.place(&segment(100, 8, 0)).unwrap();
-        layout.fix();
+        layout.fix(SURPLUS);
         let block = segment(SURPLUS / 4, 16, 0);
         let places: Vec<usize> = (0..4).map_while(|_| layout.place(&block)).collect();
         assert!(places.len() >= 3);
@@ -158,7 +156,7 @@ mod tests {
     fn alignment_cannot_grow_once_threads_are_laid_out() {
         let mut layout = Layout::new();
         layout.place(&segment(8, 256, 0)).unwrap();
-        layout.fix();
+        layout.fix(SURPLUS);
         assert_eq!(layout.place(&segment(8, 512, 0)), None);
         assert!(layout.place(&segment(8, 256, 0)).is_some());
     }

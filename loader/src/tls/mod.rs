@@ -146,8 +146,8 @@ impl Tls {
     }
 
     /// Ends the initial layout; returns the area below thread pointers.
-    pub(crate) fn fix_layout(&mut self) -> Area {
-        self.layout.fix()
+    pub(crate) fn fix_layout(&mut self, surplus: usize) -> Area {
+        self.layout.fix(surplus)
     }
 
     /// Makes the record of a thread and its table, and fills its static blocks. `thread_pointer` must be the address of
