@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use core::sync::atomic::AtomicU32;
 
 /// The page size of the only architecture there is.
@@ -255,6 +256,16 @@ pub struct Vdso {
     pub clock_getres: usize,
 }
 
+/// Code of the host's that can lie between the program's own on the program's stack: gates, and what calls the program. With
+/// its unwind tables, so that C++ exceptions, thread cancellation and backtraces get past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCode {
+    /// Where it lies.
+    pub range: Range<usize>,
+    /// The address of its `.eh_frame_hdr` section.
+    pub eh_frame_hdr: usize,
+}
+
 /// Something that happened, for tests, traces and benchmarks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -415,6 +426,12 @@ pub unsafe trait Host: Sync {
 
     /// Returns the address of a gate.
     fn gate(&self, gate: Gate) -> usize;
+
+    /// Returns where the host's own code lies, if the program's unwinder can get past it. Registers that must survive a
+    /// call have then to be found as they were at the gate through which the calling code came in.
+    fn code(&self) -> Option<HostCode> {
+        None
+    }
 
     /// Says whether `len` bytes of the host's memory can be had for records that the program asks the loader to keep, and
     /// enough is left for the host's own needs.

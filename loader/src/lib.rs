@@ -79,7 +79,7 @@ mod visibility;
 mod world;
 
 pub use error::{Error, Foreign};
-pub use host::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};
+pub use host::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Vdso};
 pub use init::InitOn;
 pub use ld_debug::write_debug;
 pub use loader::{LoadedObject, Loader, Program};

@@ -88,6 +88,7 @@ impl Loader {
         let (objects, thread) = (state.program(), load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
+        self.registry().add_linker(self.host(), rtld.clone());
         // Before ld.so's resolver, and libc, look at them.
         let tunables = Tunables::find(&rtld, fields.minor);
         if let Some(tunables) = &tunables {

@@ -12,7 +12,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
-use loader::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE, Vdso};
+use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Vdso};
+
+unsafe extern "C" {
+    static __kernel_start: u8;
+    static __text_end: u8;
+    static __eh_frame_hdr: u8;
+}
 
 /// The kernel.
 pub(super) struct Kernel;
@@ -205,6 +211,13 @@ unsafe impl Host for Kernel {
 
     fn gate(&self, gate: Gate) -> usize {
         gate::address(gate)
+    }
+
+    fn code(&self) -> Option<HostCode> {
+        Some(HostCode {
+            range: (&raw const __kernel_start).addr()..(&raw const __text_end).addr(),
+            eh_frame_hdr: (&raw const __eh_frame_hdr).addr(),
+        })
     }
 
     fn can_spare(&self, len: usize) -> bool {

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod gates;
+mod image;
 mod memory;
 mod process;
 mod sys;
@@ -33,11 +34,14 @@ global_asm!(
     .globl _start
     .type _start, @function
     _start:
+        .cfi_startproc
+        .cfi_undefined rip                  // the outermost frame
         xor ebp, ebp
         mov rdi, rsp
         and rsp, -16
         call {main}
         ud2
+        .cfi_endproc
     // (entry, stack, fini): enters the program as Linux would, but for %rdx.
     .globl elfin_hosted_enter
     .type elfin_hosted_enter, @function

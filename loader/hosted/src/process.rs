@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::AtomicU32;
 
-use loader::{Access, Errno, Event, File, FileId, Gate, Host, PAGE_SIZE};
+use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE};
 
-use crate::{gates, sys};
+use crate::{gates, image, sys};
 
 const MAP_PRIVATE: usize = 0x2;
 const MAP_FIXED: usize = 0x10;
@@ -357,6 +357,10 @@ unsafe impl Host for Process {
 
     fn gate(&self, gate: Gate) -> usize {
         gates::address(gate)
+    }
+
+    fn code(&self) -> Option<HostCode> {
+        image::code()
     }
 }
 

@@ -83,6 +83,14 @@ impl<O: Clone> Books<O> {
         Ok(id)
     }
 
+    /// Enters code of the linker's own, which nobody can unregister.
+    pub(super) fn add_linker(&mut self, range: Range<usize>, code: Code<O>) {
+        let code = Occupant::Code(0, Arc::new(code));
+        if let Some(next) = self.current.with(range, code) {
+            self.current = next;
+        }
+    }
+
     /// Takes a code range out.
     pub(super) fn remove_code(&mut self, id: CodeId) -> Option<()> {
         let start = self.starts.remove(&id)?;

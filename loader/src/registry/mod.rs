@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::host::{Errno, Host};
+use crate::host::{Errno, Host, HostCode};
 use crate::object::{Object, ObjectId};
 use crate::publish::{Published, Readers, Reading, Retired};
 use crate::sync::Mutex;
@@ -32,7 +32,7 @@ static READERS: Readers = Readers::new();
 /// What look-ups see.
 pub(crate) type Snapshot<O> = Ranges<Occupant<O>>;
 
-/// The number of a registered code range, which no other has or had.
+/// The number of a registered code range, which no other has or had; 0 is the linker's own code.
 pub(crate) type CodeId = u64;
 
 /// What a range is.
@@ -159,6 +159,24 @@ impl<O: Clone> Registry<O> {
             books.add_object(span, object);
             books.add_owner(Owner::Object(id));
         });
+    }
+
+    /// Enters the linker's own code. `rtld` is the object it stands in for.
+    pub(crate) fn add_linker(&self, host: &dyn Host, rtld: O) {
+        let Some(HostCode {
+            range,
+            eh_frame_hdr,
+        }) = host.code()
+        else {
+            return;
+        };
+        let code = Code {
+            name: CString::default(),
+            owner: Owner::Nobody,
+            object: Some(rtld),
+            unwind: UnwindHeader::At(eh_frame_hdr),
+        };
+        self.change(host, |books| books.add_linker(range, code));
     }
 
     /// Takes an object out, and the code ranges it owns.

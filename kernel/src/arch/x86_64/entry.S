@@ -134,11 +134,12 @@ elfin_syscall_entry:
     jmp elfin_trap_return
 
 // ---- Direct calls ---------------------------------------------------------------------------------------------
-// One stub a gate, called by the program with up to four integer arguments on its own stack. A frame pointer chain is
-// kept so that debuggers get through.
+// One stub a gate, called by the program with up to four integer arguments on its own stack. What a gate leaves there, its
+// frame, is for unwinders: from %rbp = CFA - 16 down lie %rbp, the flags, %rbx, %r12-%r15.
 .balign 16
 .globl elfin_gate_stubs
 elfin_gate_stubs:
+    .cfi_startproc
     .set number, 0
     .rept {gates}
     .balign 16
@@ -146,12 +147,22 @@ elfin_gate_stubs:
     jmp elfin_gate_common
     .set number, number + 1
     .endr
+    .cfi_endproc
 
 .balign 16
 elfin_gate_common:
+    .cfi_startproc
     push rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_offset rbp, -16
     mov rbp, rsp
+    .cfi_def_cfa_register rbp
     pushfq                              // TF among them, which ends here: traps are the program's
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
     cli
     mov rsp, gs:[{kstack}]
     push rdi
@@ -170,7 +181,7 @@ elfin_gate_common:
     pop rdi
     mov rsp, rax
     push 0
-    push rbp                            // where `call_user` looks for the program's stack pointer
+    push rbp                            // where `call_user` looks for the gate's frame
     sti
     call {gate}
     push rax
@@ -190,10 +201,12 @@ elfin_gate_common:
     pop rax
 1:  popfq
     pop rbp
+    .cfi_def_cfa rsp, 8
     ret
+    .cfi_endproc
 
 // (entry, its four arguments, the program's stack pointer, kernel stack for entries or 0, place for the kernel's stack
-// pointer): calls a function of the program.
+// pointer, the gate's frame): calls a function of the program, for which the gate's caller is the next frame.
 .globl elfin_call_user
 elfin_call_user:
     push rbp
@@ -207,19 +220,29 @@ elfin_call_user:
     test rcx, rcx
     cmovz rcx, rsp
     mov rax, rdi
-    mov r9, rsi
+    mov r10, rsi
     cli
     mov gs:[{kstack}], rcx
     mov rsp, rdx
-    mov rdi, [r9]
-    mov rsi, [r9 + 8]
-    mov rdx, [r9 + 16]
-    mov rcx, [r9 + 24]
+    .cfi_startproc
+    .cfi_escape 0x0f, 5, 0x77, 0, 0x06, 0x23, 16    // DW_CFA_def_cfa_expression: breg7 0, deref, plus_uconst 16
+    .cfi_offset rbp, -16
+    .cfi_offset rbx, -32
+    .cfi_offset r12, -40
+    .cfi_offset r13, -48
+    .cfi_offset r14, -56
+    .cfi_offset r15, -64
+    mov rdi, [r10]
+    mov rsi, [r10 + 8]
+    mov rdx, [r10 + 16]
+    mov rcx, [r10 + 24]
     xor ebp, ebp
     sti
+    mov [rsp], r9
     call rax
     cli
     mov rdi, rsp
+    .cfi_endproc
     mov rsp, gs:[{kstack}]
     push rax
     push rax
@@ -241,9 +264,11 @@ elfin_call_user:
 // Called as a function of the program: on the way back from the system call, handlers of pending signals run.
 .globl elfin_take_signals
 elfin_take_signals:
+    .cfi_startproc
     mov eax, 24                         // sched_yield
     syscall
     ret
+    .cfi_endproc
 
 // ---- Context switch -------------------------------------------------------------------------------------------
 // (save the stack pointer here, the new stack pointer): everything the C ABI lets a function clobber is dead.

@@ -17,10 +17,10 @@ use x86_64::instructions::interrupts;
 /// Number of gates.
 pub(super) const COUNT: usize = Gate::ALL.len();
 
-/// Below the program's stack pointer a leaf function may have data (psABI, "red zone").
+/// Below the program's stack pointer a leaf function may have data (psABI, "red zone"); a gate has its frame there.
 const RED_ZONE: usize = 128;
-/// Distance from the entry stack pointer to the word that holds the program's stack pointer: the same in a trap frame and
-/// in a gate.
+/// Distance from the entry stack pointer to the word that holds the program's stack pointer, and in a gate the address of the
+/// frame it has made on the program's stack.
 const USER_STACK: usize = 16;
 
 unsafe extern "C" {
@@ -32,6 +32,7 @@ unsafe extern "C" {
         stack: usize,
         entries: usize,
         kernel: *mut usize,
+        gate: usize,
     ) -> usize;
     fn elfin_take_signals();
 }
@@ -55,13 +56,17 @@ pub(super) extern "C" fn pending() -> bool {
     percpu::this().need_resched.load(Ordering::Relaxed) || process::signal::pending()
 }
 
-/// Tells where the program's stack is, for a thread that has not come from the program: in use from `stack` to the end of `own`.
+/// Tells where the program's stack is, for a thread that has not come from the program: in use from `stack` to the end of `own`,
+/// and free below. What the kernel calls there has no caller in the program.
 pub(crate) fn set_user_stack(stack: usize, own: Range<usize>) {
     callout::set_own_stack(own);
+    let frame = stack - size_of::<[usize; 2]>();
+    // SAFETY: this part of the program's stack is free. It is the frame of a gate that nobody has called.
+    unsafe { core::ptr::with_exposed_provenance_mut::<[usize; 2]>(frame).write([0; 2]) };
     interrupts::without_interrupts(|| {
         let at = percpu::kernel_stack() - USER_STACK;
         // SAFETY: the words just below the entry stack pointer belong to nobody but the entry code.
-        unsafe { core::ptr::with_exposed_provenance_mut::<usize>(at).write(stack) };
+        unsafe { core::ptr::with_exposed_provenance_mut::<usize>(at).write(frame) };
     });
 }
 
@@ -80,12 +85,15 @@ fn user_stack() -> usize {
 /// `entry` must be a function of the program with the C calling convention taking at most these arguments, and the thread
 /// must have a stack of the program's.
 pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> Option<usize> {
-    let stack = (user_stack() - RED_ZONE) & !63;
+    let gate = user_stack();
+    let stack = (gate - RED_ZONE) & !63;
     let start = callout::begin(stack)?;
-    // SAFETY: the caller's promise; below the red zone the program's stack is free. The place for the kernel's stack pointer is
-    // written before anything else can happen to the record.
-    let result =
-        unsafe { elfin_call_user(entry, &raw const args, stack, start.entries, start.kernel) };
+    // SAFETY: the caller's promise; the program's stack is free below the red zone, to which a gate's frame keeps. The place for
+    // the kernel's stack pointer is written before anything else can happen to the record.
+    let result = unsafe {
+        let args = &raw const args;
+        elfin_call_user(entry, args, stack, start.entries, start.kernel, gate)
+    };
     callout::drop_left();
     Some(result)
 }

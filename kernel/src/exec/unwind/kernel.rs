@@ -1,8 +1,8 @@
 //! Frames of kernel code that runs on the program's stack: gates, calls of the program by the loader, and the vDSO's
-//! functions. The kernel keeps no unwind tables, so this goes by what `arch/x86_64/entry.S` does.
+//! functions. The kernel's unwind tables are not read for this: it goes by what `arch/x86_64/entry.S` does.
 
 use super::objects::Objects;
-use super::registers::{RBP, RIP, RSP, Registers};
+use super::registers::{R12, R13, R14, R15, RBP, RBX, RSP, Registers};
 use super::{Memory, Program};
 use crate::arch::gate;
 use core::ops::Range;
@@ -15,7 +15,9 @@ unsafe extern "C" {
         stack: usize,
         entries: usize,
         kernel: *mut usize,
+        gate: usize,
     ) -> usize;
+    fn elfin_take_signals();
     fn elfin_switch(save: *mut usize, stack_pointer: usize);
     static __kernel_start: u8;
     static __text_end: u8;
@@ -23,15 +25,14 @@ unsafe extern "C" {
 
 /// The word of the stack that a return address is looked for in at most, behind the first one.
 const MOST_WORDS: u64 = 64;
-/// Distance from a function that the loader calls to the stack pointer of the gate at least (`gate::call_user`).
-const RED_ZONE: u64 = 128;
-const REGISTERS_KEPT: [usize; 3] = [RBP, RSP, RIP];
+/// What a gate saves on the program's stack, beside %rbp, and how far below that.
+const SAVED: [(usize, u64); 5] = [(RBX, 16), (R12, 24), (R13, 32), (R14, 40), (R15, 48)];
 
 /// Code by what it has on the program's stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Code {
-    /// A gate that has just been called.
-    GateEntry,
+    /// A function that has put nothing there: a gate that has just been called, or one that takes signals.
+    Entry,
     /// A gate that has pushed %rbp and points there with it.
     Gate,
     /// A call of the program by the loader, which has its own frames elsewhere.
@@ -45,13 +46,14 @@ fn code(at: usize) -> Code {
     let entries = Gate::ALL.first().map_or(0, |&first| gate::address(first));
     let common = entries + 16 * Gate::ALL.len();
     let call_user = (elfin_call_user as *const ()).addr();
+    let take_signals = (elfin_take_signals as *const ()).addr();
     let end = (elfin_switch as *const ()).addr();
     let is_in = |range: Range<usize>| range.contains(&at);
-    if is_in(entries..common + 1) {
-        Code::GateEntry
+    if is_in(entries..common + 1) || is_in(take_signals..end) {
+        Code::Entry
     } else if is_in(common..call_user) {
         Code::Gate
-    } else if is_in(call_user..end) {
+    } else if is_in(call_user..take_signals) {
         Code::CallUser
     } else {
         Code::Other
@@ -67,25 +69,16 @@ pub(super) fn has(address: usize) -> bool {
 pub(super) fn name(address: usize) -> &'static str {
     match code(address) {
         Code::Other => "(the kernel's vDSO)",
-        Code::GateEntry | Code::Gate | Code::CallUser => "(the dynamic linker)",
+        Code::Entry | Code::Gate | Code::CallUser => "(the dynamic linker)",
     }
 }
 
 /// The program's function that has called kernel code.
 pub(super) fn caller(objects: &Objects, registers: &Registers, at: usize) -> Option<Registers> {
     match code(at) {
-        Code::GateEntry => registers.returned(&Program),
+        Code::Entry => registers.returned(&Program),
         Code::Gate => registers.past_frame_pointer(&Program),
-        Code::CallUser => {
-            // Its gate's frame lies above the red zone: %rbp and a return address.
-            let place = find(objects, registers.0[RSP]?.checked_add(RED_ZONE)?)?;
-            let mut caller = Registers::default();
-            for register in REGISTERS_KEPT {
-                caller.0[register] = registers.0[register];
-            }
-            caller.0[RBP] = Some(place.checked_sub(8)?);
-            caller.past_frame_pointer(&Program)
-        }
+        Code::CallUser => past_call(&Program, registers.0[RSP]?),
         // These functions have small frames, and no frame pointers.
         Code::Other => {
             let mut caller = registers.clone();
@@ -93,6 +86,18 @@ pub(super) fn caller(objects: &Objects, registers: &Registers, at: usize) -> Opt
             caller.returned(&Program)
         }
     }
+}
+
+/// The caller of the gate through which the loader came to call the program: at the stack pointer of the call is where that
+/// gate's frame is.
+fn past_call(memory: &impl Memory, stack: u64) -> Option<Registers> {
+    let gate = memory.word(stack)?;
+    let mut registers = Registers::default();
+    registers.0[RBP] = Some(gate);
+    for (register, distance) in SAVED {
+        registers.0[register] = Some(memory.word(gate.checked_sub(distance)?)?);
+    }
+    registers.past_frame_pointer(memory)
 }
 
 /// The first word of the stack from `start` on that is a return address.
@@ -130,8 +135,26 @@ fn follows_call(memory: &impl Memory, address: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registers::RIP;
     use super::super::testing::Pieces;
     use super::*;
+
+    #[test]
+    fn a_call_of_the_program_leads_to_the_caller_of_the_gate() {
+        // At 0x1000 the called function has returned; the frame's words are named by their addresses.
+        let frame = (0x2000..=0x2038u64).step_by(8).flat_map(u64::to_le_bytes);
+        let stack = 0x2030u64.to_le_bytes().to_vec();
+        let memory = Pieces(vec![(0x1000, stack), (0x2000, frame.collect())]);
+        let caller = past_call(&memory, 0x1000).unwrap();
+        let register = |number: usize| caller.0[number];
+        assert_eq!(
+            [RIP, RSP, RBP].map(register),
+            [0x2038, 0x2040, 0x2030].map(Some)
+        );
+        let saved = [RBX, R12, R13, R14, R15].map(register);
+        assert_eq!(saved, [0x2020, 0x2018, 0x2010, 0x2008, 0x2000].map(Some));
+        assert_eq!(past_call(&memory, 0x3000), None);
+    }
 
     #[test]
     fn calls_are_recognised() {

@@ -7,8 +7,13 @@ use gimli::{CfaRule, EvaluationResult, Location, Register, RegisterRule, UnwindE
 
 /// Registers that are followed: the sixteen general ones, and the return address (psABI, "DWARF Register Number Mapping").
 const COUNT: usize = 17;
+pub(super) const RBX: usize = 3;
 pub(super) const RBP: usize = 6;
 pub(super) const RSP: usize = 7;
+pub(super) const R12: usize = 12;
+pub(super) const R13: usize = 13;
+pub(super) const R14: usize = 14;
+pub(super) const R15: usize = 15;
 pub(super) const RIP: usize = 16;
 
 /// Operations an expression may take.
