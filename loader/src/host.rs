@@ -107,7 +107,7 @@ pub trait File: Send + Sync {
     -> Result<(), Errno>;
 }
 
-/// What a program may do with a page. There is no "write and execute": W^X holds by construction.
+/// What a program may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Nothing.
@@ -118,6 +118,17 @@ pub enum Access {
     ReadWrite,
     /// Read and execute.
     ReadExecute,
+    /// All of it: for segments that say so, nothing else.
+    ReadWriteExecute,
+}
+
+/// A stack of the program, with its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// The main thread's, from its lowest page to the one of this address.
+    Main(usize),
+    /// Another thread's.
+    Thread(Range<usize>),
 }
 
 /// Gives a macro the names of all gates, in numerical order: hosts make a function of each.
@@ -358,6 +369,21 @@ pub unsafe trait Host: Sync {
     ///
     /// The host's error.
     unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno>;
+
+    /// Makes a stack readable, writable and executable, as an object that is being loaded asks for. Hosts that start no
+    /// programs know of no stacks.
+    ///
+    /// # Safety
+    ///
+    /// The stack must be there and stay meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The host's error.
+    unsafe fn make_executable(&self, stack: Stack) -> Result<(), Errno> {
+        let _ = stack;
+        Err(Errno::ENOSYS)
+    }
 
     /// Gives a reserved range back, with everything mapped in it.
     ///

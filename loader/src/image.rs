@@ -56,16 +56,6 @@ impl Image {
             errno,
         };
         let loads: Vec<&ProgramHeader> = headers.of_type(pt::PT_LOAD).collect();
-        if loads
-            .iter()
-            .any(|segment| segment.p_flags & (pt::PF_W | pt::PF_X) == pt::PF_W | pt::PF_X)
-        {
-            let what = "cannot load a segment that is both writable and executable";
-            return Err(Error::Unsupported {
-                object: name.to_vec(),
-                what,
-            });
-        }
         let first = loads
             .first()
             .map_or(0, |segment| page_floor(address(segment.p_vaddr)));
@@ -122,7 +112,7 @@ fn map_segment(
     }
     let zero_start = if has_file_part { mapped_end } else { start };
     if segment.p_memsz > segment.p_filesz && has_file_part && file_end < mapped_end {
-        if access == Access::ReadWrite {
+        if matches!(access, Access::ReadWrite | Access::ReadWriteExecute) {
             // SAFETY: the tail of the last file page is mapped, writable, private, and nobody knows it yet.
             unsafe { core::ptr::write_bytes(at(file_end) as *mut u8, 0, mapped_end - file_end) };
         } else {
@@ -147,7 +137,9 @@ fn map_segment(
 
 /// Returns what a segment's flags permit.
 pub(crate) fn access(flags: u32) -> Access {
-    if flags & pt::PF_W != 0 {
+    if flags & (pt::PF_W | pt::PF_X) == pt::PF_W | pt::PF_X {
+        Access::ReadWriteExecute
+    } else if flags & pt::PF_W != 0 {
         Access::ReadWrite
     } else if flags & pt::PF_X != 0 {
         Access::ReadExecute

@@ -39,6 +39,7 @@ mod dl;
 mod elf;
 mod enter;
 mod error;
+mod execstack;
 mod family;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -79,7 +80,7 @@ mod visibility;
 mod world;
 
 pub use error::{Error, Foreign};
-pub use host::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Vdso};
+pub use host::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Vdso};
 pub use init::InitOn;
 pub use ld_debug::write_debug;
 pub use loader::{LoadedObject, Loader, Program};

@@ -52,6 +52,11 @@ impl<'a> Load<'a> {
         !self.initial && self.added.is_empty()
     }
 
+    /// Says whether what comes next is the program itself.
+    pub(crate) fn is_program(&self) -> bool {
+        self.initial && self.added.is_empty()
+    }
+
     /// Returns the objects it has added, without proxies.
     pub(crate) fn objects(&self, state: &State) -> Vec<Arc<Object>> {
         let node = |&key: &Key| state.node(key).filter(|node| node.proxy.is_none());
@@ -72,7 +77,7 @@ impl Loader {
     ) -> Result<Key, Error> {
         let (namespace, mut arrival) = arrival;
         let headers = Headers::read(file).map_err(|problem| problem.about(path, arrival.name))?;
-        let is_main = load.initial && load.added.is_empty();
+        let is_main = load.is_program();
         // SAFETY: `program_name` gives a C string that stays.
         let program = unsafe { crate::stack::c_bytes(self.program_name()) };
         // From here on ld.so says what was asked for, not what was found.
@@ -115,6 +120,7 @@ impl Loader {
         if object.dynamic().noopen && !load.initial {
             return Err(malformed("shared object cannot be dlopen()ed"));
         }
+        self.provide_stacks(state, load, object.segments(), name)?;
         if !is_main {
             ld_debug::mapped(self.host(), arrival.name, &object);
         }

@@ -9,6 +9,7 @@ use crate::arch;
 use crate::debug::RDebug;
 use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
+use crate::execstack::Stacks;
 use crate::gates::{address_of, defined};
 use crate::glibc::tunables::Tunables;
 use crate::glibc::{self, Fields, probe};
@@ -159,6 +160,10 @@ impl Loader {
         };
         // SAFETY: as above.
         unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, area, surplus) };
+        if let Some(stacks) = &mut state.stacks {
+            // SAFETY: the program's libc is never unmapped.
+            unsafe { stacks.share(&fields) };
+        }
         self.finish_auxiliary(stack, &main, &rtld);
         times.show(self.host());
         let program = Program {
@@ -210,6 +215,7 @@ impl Loader {
             initial: true,
             deep: false,
         };
+        state.stacks = Some(Stacks::new(stack.address()));
         let main = self.add_object(state, load, &*file, path, (BASE, arrival))?;
         // The program searches what is preloaded before what it needs itself.
         let mut roots = alloc::vec![main];

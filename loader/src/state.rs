@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::debug::RState;
 use crate::elf::version::Needed;
+use crate::execstack::Stacks;
 use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) closed_meanwhile: Option<BTreeSet<NamespaceId>>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
+    /// The program's stacks, if there is one.
+    pub(crate) stacks: Option<Stacks>,
 }
 
 impl State {
@@ -46,6 +49,7 @@ impl State {
             retired: Retired::new(),
             closed_meanwhile: None,
             bind_now: false,
+            stacks: None,
         }
     }
 

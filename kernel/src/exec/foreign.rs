@@ -13,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use goblin::elf64::header::{EM_X86_64, ET_DYN, ET_EXEC, Header};
 use goblin::elf64::program_header::{
-    PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, PT_PHDR, ProgramHeader, SIZEOF_PHDR,
+    PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR, ProgramHeader, SIZEOF_PHDR,
 };
 use linux_raw_sys::auxvec;
 
@@ -208,6 +208,13 @@ pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
     let image = open(path).map_err(about(path))?;
     let program = image.map().map_err(about(path))?;
     super::place_break(program.end);
+    let stack_flags = image
+        .segments
+        .iter()
+        .rfind(|segment| segment.p_type == PT_GNU_STACK);
+    if stack_flags.is_some_and(|segment| segment.p_flags & PF_X != 0) {
+        space::protect(stack.range.start, stack.range.len(), Prot::all()).map_err(about(path))?;
+    }
     let mut enter = program.entry;
     let mut base = 0;
     if let Some(interpreter) = image.interpreter().map_err(about(path))? {

@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
-use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Vdso};
+use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Vdso};
 
 unsafe extern "C" {
     static __kernel_start: u8;
@@ -60,6 +60,7 @@ fn prot(access: Access) -> Prot {
         Access::Read => Prot::READ,
         Access::ReadWrite => Prot::READ | Prot::WRITE,
         Access::ReadExecute => Prot::READ | Prot::EXEC,
+        Access::ReadWriteExecute => Prot::all(),
     }
 }
 
@@ -140,6 +141,14 @@ unsafe impl Host for Kernel {
 
     unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
         space::protect(addr, len, prot(access)).map_err(errno)
+    }
+
+    unsafe fn make_executable(&self, stack: Stack) -> Result<(), Errno> {
+        match stack {
+            Stack::Main(at) => space::protect_down(at & !(PAGE_SIZE - 1), PAGE_SIZE, Prot::all()),
+            Stack::Thread(range) => space::protect(range.start, range.len(), Prot::all()),
+        }
+        .map_err(errno)
     }
 
     unsafe fn unmap(&self, addr: usize, len: usize) {

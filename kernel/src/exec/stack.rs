@@ -75,7 +75,7 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     let none = Options::default();
     let base = space::map(place, SIZE + GUARD, Prot::empty(), Backing::Anonymous, none)?;
     let options = Options {
-        name: Some("[stack]"),
+        name: Some(space::STACK),
         ..none
     };
     let prot = Prot::READ | Prot::WRITE;

@@ -107,9 +107,16 @@ pub fn mprotect(addr: usize, len: usize, protection: usize) -> SysResult {
     if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let prot = prot(protection)?;
-    if len != 0 {
-        space::protect(addr, len, prot)?;
+    let grows = protection & (linux::PROT_GROWSDOWN | linux::PROT_GROWSUP) as usize;
+    let prot = prot(protection & !grows)?;
+    if len == 0 {
+        return Ok(0);
+    }
+    match grows as u32 {
+        0 => space::protect(addr, len, prot)?,
+        linux::PROT_GROWSDOWN => space::protect_down(addr, len, prot)?,
+        // Nothing grows upwards.
+        _ => return Err(Errno::EINVAL),
     }
     Ok(0)
 }

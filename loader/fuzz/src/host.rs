@@ -90,7 +90,9 @@ impl Watcher {
             let mut pages = span.pages.iter().rev();
             pages.find(|(range, _)| range.contains(&at))
         });
-        last.is_some_and(|(_, access)| *access == Access::ReadExecute)
+        last.is_some_and(|(_, access)| {
+            matches!(access, Access::ReadExecute | Access::ReadWriteExecute)
+        })
     }
 }
 

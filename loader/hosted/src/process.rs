@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::AtomicU32;
 
-use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE};
+use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack};
 
 use crate::{gates, image, sys};
 
@@ -54,6 +54,7 @@ fn bits(access: Access) -> usize {
         Access::Read => 1,
         Access::ReadWrite => 3,
         Access::ReadExecute => 5,
+        Access::ReadWriteExecute => 7,
     }
 }
 
@@ -248,6 +249,22 @@ unsafe impl Host for Process {
     unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
         // SAFETY: the caller owns the range.
         unsafe { sys::result(sys::MPROTECT, [addr, len, bits(access), 0, 0, 0]) }.map_err(Errno)?;
+        Ok(())
+    }
+
+    unsafe fn make_executable(&self, stack: Stack) -> Result<(), Errno> {
+        const PROT_GROWSDOWN: usize = 0x0100_0000;
+        let everything = bits(Access::ReadWriteExecute);
+        let (addr, len, bits) = match stack {
+            Stack::Main(at) => (
+                at & !(PAGE_SIZE - 1),
+                PAGE_SIZE,
+                everything | PROT_GROWSDOWN,
+            ),
+            Stack::Thread(range) => (range.start, range.len(), everything),
+        };
+        // SAFETY: the caller vouches for the stack, which loses no right.
+        unsafe { sys::result(sys::MPROTECT, [addr, len, bits, 0, 0, 0]) }.map_err(Errno)?;
         Ok(())
     }
 

@@ -58,6 +58,7 @@ fn protection(access: Access) -> i32 {
         Access::Read => libc::PROT_READ,
         Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         Access::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
+        Access::ReadWriteExecute => libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
     }
 }
 

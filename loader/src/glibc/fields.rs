@@ -9,7 +9,7 @@ use crate::glibc::{minor_version, size_of_symbol};
 use crate::object::Object;
 
 /// Where things are in `struct pthread` (offsets) and in `ld.so`'s data (addresses).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
     /// The release: 36 for glibc 2.36.
     pub(crate) minor: u32,
@@ -34,6 +34,22 @@ impl Fields {
                 alloc::format!("2.{minor} (unknown layout)").into_bytes(),
             ))
         })
+    }
+
+    /// Returns the stack of a thread, without its guard; `None` if it is the main thread's, or memory of the program's own.
+    ///
+    /// # Safety
+    ///
+    /// There must be a thread with this thread pointer, or what libc keeps of one that has ended; glibc must be 2.40 or
+    /// older.
+    pub(crate) unsafe fn stack_of(&self, thread_pointer: usize) -> Option<Range<usize>> {
+        // `user_stack` follows `report_events`.
+        // SAFETY: a field of the thread's descriptor, which is there.
+        let is_users = unsafe { *((thread_pointer + self.report_events + 1) as *const u8) } != 0;
+        // stackblock, stackblock_size, guardsize: at 1680 in 2.36 to 2.41.
+        // SAFETY: as above.
+        let [block, size, guard] = unsafe { *((thread_pointer + 1680) as *const [usize; 3]) };
+        (!is_users).then_some(block + guard..block + size)
     }
 
     fn find_all(libc: &Object, rtld: &Object, minor: u32) -> Option<Self> {

@@ -216,10 +216,6 @@ pub(crate) unsafe fn fill(
     }
     // SAFETY: as above.
     unsafe { *rw(16) = space.search_list };
-    // Stacks are not executable: PF_R|PF_W, in 2.43 PROT_READ|PROT_WRITE.
-    let flags: u32 = if fields.minor >= 43 { 3 } else { 6 };
-    // SAFETY: `Fields::find` found the word inside `_rtld_global`.
-    unsafe { *(fields.stack_flags as *mut u32) = flags };
     for list in [fields.stack_used, fields.stack_user, fields.stack_user + 16] {
         // An empty list points at itself, twice.
         // SAFETY: `Fields::find` checked that they lie inside `_rtld_global`.

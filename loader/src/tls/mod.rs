@@ -272,6 +272,11 @@ impl Tls {
         current(thread_pointer).map_or(0, |record| record.block(module))
     }
 
+    /// Returns the thread pointers of all threads, and of those that have ended and whose stacks libc keeps.
+    pub(crate) fn thread_pointers(&self) -> impl Iterator<Item = usize> {
+        self.records.keys().copied()
+    }
+
     /// Returns how many threads there are.
     pub(crate) fn thread_count(&self) -> usize {
         self.records.len()

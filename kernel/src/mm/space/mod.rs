@@ -18,6 +18,9 @@ use alloc::vec::Vec;
 use area::Area;
 use areas::Areas;
 
+/// The name of the main thread's stack.
+pub const STACK: &str = "[stack]";
+
 /// The areas, and what the page tables refer to.
 struct Space {
     areas: Areas,
@@ -173,27 +176,17 @@ pub fn unmap(addr: usize, len: usize) -> Result<(), Errno> {
 
 /// mprotect(2).
 pub fn protect(addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
-    let end = range(addr, len).map_err(|error| {
-        if addr.is_multiple_of(PAGE) {
-            Errno::ENOMEM
-        } else {
-            error
-        }
-    })?;
+    SPACE.lock().protect(addr, len, prot)
+}
+
+/// mprotect(2) with `PROT_GROWSDOWN`: from the start of the stack that `addr` lies in. `EINVAL` if it lies elsewhere.
+pub fn protect_down(addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
     let mut space = SPACE.lock();
-    let areas = &mut space.areas;
-    if !areas.is_covered(addr, end) {
-        return Err(Errno::ENOMEM);
+    let (start, area) = space.areas.at(addr).ok_or(Errno::ENOMEM)?;
+    if area.name != Some(STACK) {
+        return Err(Errno::EINVAL);
     }
-    if areas
-        .overlapping(addr, end)
-        .any(|(_, area)| !area.allows(prot))
-    {
-        return Err(Errno::EACCES);
-    }
-    areas.change(addr, end, |area| area.prot = prot)?;
-    space.pages.protect(addr, end, prot);
-    Ok(())
+    space.protect(start, len.saturating_add(addr - start), prot)
 }
 
 /// madvise(2) with `MADV_DONTNEED` and its like: contents are forgotten.
@@ -339,6 +332,27 @@ pub fn set_break_end(addr: usize) -> usize {
 }
 
 impl Space {
+    /// As [`protect`].
+    fn protect(&mut self, addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
+        let end = range(addr, len).map_err(|error| {
+            if addr.is_multiple_of(PAGE) {
+                Errno::ENOMEM
+            } else {
+                error
+            }
+        })?;
+        if !self.areas.is_covered(addr, end) {
+            return Err(Errno::ENOMEM);
+        }
+        let allows = |(_, area): (usize, &Area)| area.allows(prot);
+        if !self.areas.overlapping(addr, end).all(allows) {
+            return Err(Errno::EACCES);
+        }
+        self.areas.change(addr, end, |area| area.prot = prot)?;
+        self.pages.protect(addr, end, prot);
+        Ok(())
+    }
+
     /// As [`forget_file`]; entries that refer to the frame `keep` stay.
     fn forget_file(
         &mut self,

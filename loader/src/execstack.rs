@@ -1,0 +1,151 @@
+//! Executable stacks: for objects that ask for them in PT_GNU_STACK, or that have none, as ld.so does it.
+//!
+//! Linux makes the main thread's stack executable for a program that says so; libc makes threads' stacks as it reads it in
+//! `_dl_stack_flags`; and an object that is loaded later and needs what is not so yet has the stacks changed that there are.
+//! Since 2.41 glibc does not do the last of these: `dlopen` then fails.
+
+use goblin::elf::program_header as pt;
+
+use crate::elf::ProgramHeader;
+use crate::error::Error;
+use crate::glibc::Fields;
+use crate::host::{Errno, Stack};
+use crate::load::Load;
+use crate::loader::Loader;
+use crate::state::State;
+
+/// What an object without PT_GNU_STACK asks for.
+const DEFAULT: u32 = pt::PF_R | pt::PF_W | pt::PF_X;
+
+/// The stacks of a program.
+pub(crate) struct Stacks {
+    /// The main thread's stack pointer at the start.
+    main: usize,
+    /// What stacks permit.
+    flags: u32,
+    /// Where libc and its threads' descriptors have what, once they are there.
+    fields: Option<Fields>,
+}
+
+impl Stacks {
+    /// Begins a program whose main thread has this stack.
+    pub(crate) fn new(main: usize) -> Self {
+        Self {
+            main,
+            flags: DEFAULT,
+            fields: None,
+        }
+    }
+
+    /// Tells libc, now and whenever it changes.
+    ///
+    /// # Safety
+    ///
+    /// `fields` must be those of the program's libc, which stays mapped.
+    pub(crate) unsafe fn share(&mut self, fields: &Fields) {
+        self.fields = Some(fields.clone());
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let Some(fields) = &self.fields else { return };
+        // The flags of a program header, in 2.43 those of mmap(2).
+        let flags = if fields.minor >= 43 {
+            self.flags >> 2 & 1 | self.flags & 2 | (self.flags & 1) << 2
+        } else {
+            self.flags
+        };
+        // SAFETY: `Fields::find` found the word inside `_rtld_global`, and `share` was promised that it stays. libc reads it
+        // while it changes, as it does with ld.so.
+        unsafe { (fields.stack_flags as *mut u32).write_volatile(flags) };
+    }
+}
+
+impl Loader {
+    /// Gives the program the stacks that an object just mapped asks for. `name` is what errors call the object.
+    pub(crate) fn provide_stacks(
+        &self,
+        state: &mut State,
+        load: &Load<'_>,
+        segments: &[ProgramHeader],
+        name: &[u8],
+    ) -> Result<(), Error> {
+        let Some(stacks) = &mut state.stacks else {
+            return Ok(());
+        };
+        let header = segments
+            .iter()
+            .rfind(|segment| segment.p_type == pt::PT_GNU_STACK);
+        let wanted = header.map_or(DEFAULT, |segment| segment.p_flags);
+        if load.is_program() {
+            stacks.flags = wanted;
+            // For want of a header Linux on x86-64 does not make the stack executable, and ld.so leaves it at that.
+            if header.is_none() || wanted & pt::PF_X == 0 {
+                return Ok(());
+            }
+        } else if wanted & !stacks.flags & pt::PF_X == 0 {
+            return Ok(());
+        }
+        self.make_stacks_executable(stacks, load.initial)
+            .map_err(|errno| Error::Host {
+                object: name.to_vec(),
+                doing: "cannot enable executable stack as shared object requires",
+                errno,
+            })
+    }
+
+    fn make_stacks_executable(&self, stacks: &mut Stacks, initial: bool) -> Result<(), Errno> {
+        if !initial
+            && stacks
+                .fields
+                .as_ref()
+                .is_some_and(|fields| fields.minor >= 41)
+        {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: the stack is the main thread's; whoever asks for the object wants its code to run there.
+        unsafe { self.host().make_executable(Stack::Main(stacks.main)) }?;
+        stacks.flags |= pt::PF_X;
+        // Threads being made meanwhile see this when they are in the list, or are in it when it is read below.
+        stacks.tell();
+        let Some(fields) = &stacks.fields else {
+            return Ok(());
+        };
+        let tls = self.tls().lock(self.host());
+        for thread_pointer in tls.thread_pointers() {
+            // SAFETY: threads leave the list, which is locked, before their descriptors and stacks go.
+            if let Some(stack) = unsafe { fields.stack_of(thread_pointer) } {
+                // SAFETY: as above.
+                unsafe { self.host().make_executable(Stack::Thread(stack)) }?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_told_as_libc_reads_them() {
+        let mut word = 7_u32;
+        for (minor, flags, told) in [
+            (36, DEFAULT, 7),
+            (36, pt::PF_R | pt::PF_W, 6),
+            (43, DEFAULT, 7),
+            (43, pt::PF_R | pt::PF_W, 3),
+        ] {
+            let mut stacks = Stacks::new(0);
+            stacks.flags = flags;
+            let fields = Fields {
+                minor,
+                stack_flags: core::ptr::from_mut(&mut word).expose_provenance(),
+                ..Fields::default()
+            };
+            // SAFETY: the word is there.
+            unsafe { stacks.share(&fields) };
+            assert_eq!(word, told);
+        }
+    }
+}
