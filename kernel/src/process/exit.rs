@@ -36,6 +36,11 @@ pub(crate) fn claim_exit() {
     }
 }
 
+/// Whether some thread ends the program.
+pub(super) fn has_begun() -> bool {
+    EXITING.load(Ordering::Relaxed) != 0
+}
+
 /// Whether another thread than `tid`, which is one of the program's, ends the program.
 pub(super) fn is_over_for(tid: Tid) -> bool {
     let owner = EXITING.load(Ordering::Relaxed);

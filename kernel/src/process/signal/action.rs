@@ -1,16 +1,12 @@
 //! What the program wants done with signals, and where.
-use super::bit;
+use super::{bit, stop::STOP};
 use linux_raw_sys::general as linux;
 
 /// Signals without effect unless there is a handler.
 const IGNORED_BY_DEFAULT: u64 = bit(linux::SIGCHLD as i32)
     | bit(linux::SIGURG as i32)
     | bit(linux::SIGWINCH as i32)
-    | bit(linux::SIGCONT as i32)
-    | bit(linux::SIGSTOP as i32)
-    | bit(linux::SIGTSTP as i32)
-    | bit(linux::SIGTTIN as i32)
-    | bit(linux::SIGTTOU as i32);
+    | bit(linux::SIGCONT as i32);
 
 /// What is done with a signal: `struct sigaction` as the system call has it.
 #[repr(C)]
@@ -49,6 +45,11 @@ impl Action {
     /// Whether `signal` has no effect.
     pub(super) fn ignores(&self, signal: i32) -> bool {
         self.handler == Self::IGNORE || (self.handler == 0 && IGNORED_BY_DEFAULT & bit(signal) != 0)
+    }
+
+    /// Whether `signal` stops the program.
+    pub(super) fn stops(&self, signal: i32) -> bool {
+        self.handler == 0 && STOP & bit(signal) != 0
     }
 
     /// Whether there is a handler to call.

@@ -1,6 +1,6 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
 //! system calls are restarted.
-use super::{Action, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, with_state};
+use super::{Action, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
 use crate::{
     arch::TrapFrame,
     boot::config,
@@ -129,6 +129,7 @@ pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
 /// on, before each return to the program when [`super::pending`], and after a system call that failed with one of the `ERESTART`s.
 pub fn deliver(frame: &mut TrapFrame) {
     stop_if_over();
+    stop::hold();
     while let Some((mut info, action)) = next() {
         super::taken(&mut info);
         if action.is_handler() {
@@ -141,6 +142,8 @@ pub fn deliver(frame: &mut TrapFrame) {
                 }
                 force(frame, fault);
             }
+        } else if action.stops(info.signal) {
+            stop::stop();
         } else if !action.ignores(info.signal) {
             crash(frame, &info);
         }
@@ -164,6 +167,10 @@ fn next() -> Option<(SigInfo, Action)> {
             .or_else(|| shared.queue.pop(wanted))?;
         let action = shared.action(info.signal);
         let taken = *action;
+        if taken.stops(info.signal) {
+            // At once: SIGCONT, when it is sent, finds the signal pending or the program stopped.
+            stop::begin();
+        }
         if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
             action.handler = 0;
         }

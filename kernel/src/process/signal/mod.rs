@@ -1,14 +1,12 @@
-//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`frame`] the frames of handlers.
-//!
-//! Stop signals have no effect by themselves, as on process 1 of a Linux machine: there is nobody to continue the program. They
-//! and SIGCONT still cancel each other when pending, and a handler for one runs. Signals that the program ignores are dropped when
-//! they are sent, unless they are blocked, as in Linux.
+//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`frame`] the frames of handlers, [`stop`] what
+//! stops the program. Signals that the program ignores are dropped when they are sent, unless they are blocked, as in Linux.
 mod action;
 mod deliver;
 mod fpstate;
 pub(crate) mod frame;
 pub mod itimer;
 mod queue;
+mod stop;
 pub mod timer;
 
 pub use action::{Action, AltStack};
@@ -30,6 +28,7 @@ use alloc::{collections::BTreeMap, sync::Arc};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use queue::Queue;
+use stop::STOP;
 
 /// Highest signal number.
 pub const LAST: i32 = 64;
@@ -41,10 +40,6 @@ pub(crate) const NO_RESTART: u64 = u64::MAX;
 pub(crate) const UNBLOCKABLE: u64 = bit(linux::SIGKILL as i32) | bit(linux::SIGSTOP as i32);
 
 const CONTINUE: u64 = bit(linux::SIGCONT as i32);
-const STOP: u64 = bit(linux::SIGSTOP as i32)
-    | bit(linux::SIGTSTP as i32)
-    | bit(linux::SIGTTIN as i32)
-    | bit(linux::SIGTTOU as i32);
 
 /// One thread's signal state.
 pub(crate) struct ThreadSignals {
@@ -152,11 +147,13 @@ impl Shared {
     }
 }
 
-/// Whether the current thread has something to deliver, or is to stop because the program ends (cheap; called at each return to the
-/// program and by waits).
+/// Whether the current thread has something to deliver, or is to stop, with the program or because that ends (cheap; called at each
+/// return to the program and by waits).
 pub fn pending() -> bool {
     sched::with_current(|thread| {
-        thread.state.signals.deliverable.load(Ordering::Acquire) || exit::is_over_for(thread.tid)
+        thread.state.signals.deliverable.load(Ordering::Acquire)
+            || stop::holds(thread.tid)
+            || exit::is_over_for(thread.tid)
     })
 }
 
@@ -187,6 +184,7 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
         shared.discard(&threads, CONTINUE);
     } else if wanted == CONTINUE {
         shared.discard(&threads, STOP);
+        stop::end();
     }
     // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
     let thread = match to {
@@ -202,19 +200,21 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
         drop(state);
         shared.queue.push(info)?;
         Shared::assign(&threads, wanted);
-        ARRIVALS.announce();
-        return Ok(true);
+    } else {
+        state.queue.push(info)?;
+        if state.mask & wanted == 0 {
+            drop(state);
+            thread
+                .state
+                .signals
+                .deliverable
+                .store(true, Ordering::Release);
+            thread.kick();
+        }
     }
-    state.queue.push(info)?;
     ARRIVALS.announce();
-    if state.mask & wanted == 0 {
-        drop(state);
-        thread
-            .state
-            .signals
-            .deliverable
-            .store(true, Ordering::Release);
-        thread.kick();
+    if wanted == bit(linux::SIGKILL as i32) {
+        stop::let_die();
     }
     Ok(true)
 }
