@@ -127,6 +127,8 @@ int main(int argc, char **argv)
     // Natively not part of an orphaned group, which only SIGSTOP stops; in the guest it leads its session.
     setpgid(0, 0);
     if (argc > 1 && strcmp(argv[1], "killed") == 0) {
+        // This one does not let it go on.
+        signal(SIGUSR1, handler);
         every(50 * MS, SIGUSR1);
         every(100 * MS, SIGKILL);
         raise(SIGSTOP);
