@@ -81,6 +81,8 @@ int main(void)
     CHECK(epoll_ctl(epoll, EPOLL_CTL_MOD, ends[0], &interest) == 0);
     CHECK(epoll_wait(epoll, events, 8, 0) == 1 && epoll_wait(epoll, events, 8, 0) == 0);
     CHECK(write(ends[1], "c", 1) == 1 && epoll_wait(epoll, events, 8, 0) == 1);
+    // Taking something away is no arrival.
+    CHECK(read(ends[0], &byte, 1) == 1 && epoll_wait(epoll, events, 8, 0) == 0 && write(ends[1], "a", 1) == 1);
     interest.events = EPOLLIN | EPOLLONESHOT;
     CHECK(epoll_ctl(epoll, EPOLL_CTL_MOD, ends[0], &interest) == 0);
     CHECK(epoll_wait(epoll, events, 8, 0) == 1 && write(ends[1], "d", 1) == 1 && epoll_wait(epoll, events, 8, 0) == 0);

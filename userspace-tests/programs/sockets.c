@@ -73,8 +73,34 @@ static void boundaries(int type)
     close(pair[0]);
 }
 
+// SO_SNDBUF: twice what was asked for, no less than 4608 bytes, and what does not fit waits.
+static void send_buffer(int type)
+{
+    int pair[2], size;
+    socklen_t length = sizeof size;
+    static char block[16384];
+    socketpair(AF_UNIX, type, 0, pair);
+    CHECK(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size == 212992);
+    size = 3000;
+    CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+    CHECK(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size == 6000);
+    size = 1;
+    CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+    CHECK(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size == 4608);
+    CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, 3) == -1 && errno == EINVAL);
+    if (type == SOCK_STREAM)
+        CHECK(send(pair[0], block, sizeof block, MSG_DONTWAIT) < (ssize_t)sizeof block);
+    else
+        CHECK(send(pair[0], block, sizeof block, MSG_DONTWAIT) == -1 && errno == EMSGSIZE);
+    CHECK(send(pair[1], block, sizeof block, MSG_DONTWAIT) == sizeof block);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int main(void)
 {
+    send_buffer(SOCK_STREAM);
+    send_buffer(SOCK_DGRAM);
     int pair[2];
     char buffer[10];
     signal(SIGPIPE, SIG_IGN);

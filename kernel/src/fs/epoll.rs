@@ -1,7 +1,7 @@
 //! epoll(7): level- and edge-triggered, one-shot.
 //!
 //! A wait registers with the queues of all entries and then looks at each: it costs time in the number of entries, and
-//! loses no event. An edge is a change of the file's [`File::activity`] or an event that was not there at the last
+//! loses no event. An edge is a change of the file's [`File::edges`] or an event that was not there at the last
 //! look. Entries hold the open file description weakly and vanish with it.
 use super::{File, Metadata, OpenFile, Poll, downcast, tree::next_ino};
 use crate::{
@@ -40,8 +40,8 @@ struct Entry {
     data: u64,
     /// One-shot and reported.
     disarmed: bool,
-    /// Activity and events at the last report, for edges.
-    seen: Option<(u64, u32)>,
+    /// The file's edges, and events, at the last report.
+    seen: Option<([u64; 2], u32)>,
 }
 
 impl Entry {
@@ -167,11 +167,11 @@ impl Epoll {
                 gone.push(key);
                 continue;
             }
-            let activity = entry.file.activity();
+            let edges = entry.file.edges();
             let events = entry.ready();
             if entry.events & linux::EPOLLET != 0 {
                 let news = match entry.seen {
-                    Some((at, old)) => at != activity || events & !old != 0,
+                    Some((at, old)) => is_news(events, at, edges) || events & !old != 0,
                     None => true,
                 };
                 if events == 0 || !news {
@@ -187,7 +187,7 @@ impl Epoll {
             if ready.len() == max {
                 continue;
             }
-            entry.seen = Some((activity, events));
+            entry.seen = Some((edges, events));
             entry.disarmed = entry.events & linux::EPOLLONESHOT != 0;
             ready.push((events, entry.data));
         }
@@ -224,6 +224,13 @@ impl Epoll {
             drop(own);
         }
     }
+}
+
+/// Whether edges are of interest for what is the case: room to write is not to those who want to read.
+fn is_news(events: u32, before: [u64; 2], now: [u64; 2]) -> bool {
+    let writable = linux::EPOLLOUT | linux::EPOLLWRNORM | linux::EPOLLWRBAND;
+    (events & !writable != 0 && before[0] != now[0])
+        || (events & writable != 0 && before[1] != now[1])
 }
 
 /// `file`, and for an epoll instance the files it watches.

@@ -1,19 +1,18 @@
 //! eventfd and timerfd.
-use super::{File, Metadata, Poll, tree::next_ino};
+use super::{Edges, File, Metadata, Poll, tree::next_ino};
 use crate::{
     sync::{Mutex, Signals, SpinLock, WaitQueue},
     syscall::Errno,
     time::{self, Instant, Timer},
 };
 use alloc::{sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// eventfd(2): a counter.
 pub struct EventFd {
     count: SpinLock<u64>,
     semaphore: bool,
     queue: WaitQueue,
-    activity: AtomicU64,
+    edges: Edges,
     ino: u64,
 }
 
@@ -24,7 +23,7 @@ impl EventFd {
             count: SpinLock::new(count),
             semaphore,
             queue: WaitQueue::new(),
-            activity: AtomicU64::new(0),
+            edges: Edges::new(),
             ino: next_ino(),
         })
     }
@@ -37,7 +36,6 @@ impl EventFd {
                 .wait_until(None, Signals::Interrupt, attempt)
                 .map_err(|_| Errno::ERESTARTSYS)?
         };
-        self.activity.fetch_add(1, Ordering::Relaxed);
         self.queue.wake_all();
         Ok(value)
     }
@@ -54,6 +52,7 @@ impl File for EventFd {
                 *count
             };
             *count -= taken;
+            self.edges.writable();
             (taken > 0).then_some(taken)
         })?;
         buf.copy_from_slice(&taken.to_le_bytes());
@@ -69,6 +68,7 @@ impl File for EventFd {
             let mut count = self.count.lock();
             let sum = count.checked_add(add).filter(|&sum| sum < u64::MAX)?;
             *count = sum;
+            self.edges.readable();
             Some(8)
         })
     }
@@ -86,8 +86,8 @@ impl File for EventFd {
     fn poll_queue(&self) -> Option<&WaitQueue> {
         Some(&self.queue)
     }
-    fn activity(&self) -> u64 {
-        self.activity.load(Ordering::Relaxed)
+    fn edges(&self) -> [u64; 2] {
+        self.edges.counts()
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))
@@ -116,14 +116,14 @@ struct State {
 
 struct Alarm {
     queue: WaitQueue,
-    activity: AtomicU64,
+    edges: Edges,
 }
 
 fn ring(alarm: usize) {
     // SAFETY: `TimerFd::arm` passes the address of its `Alarm`, which outlives the timer: the timer is dropped first, and no
     // callback runs after that.
     let alarm = unsafe { &*(alarm as *const Alarm) };
-    alarm.activity.fetch_add(1, Ordering::Relaxed);
+    alarm.edges.readable();
     alarm.queue.wake_all();
 }
 
@@ -136,7 +136,7 @@ impl TimerFd {
             alarm: Mutex::new(None),
             queue: Arc::new(Alarm {
                 queue: WaitQueue::new(),
-                activity: AtomicU64::new(0),
+                edges: Edges::new(),
             }),
             ino: next_ino(),
         })
@@ -238,8 +238,8 @@ impl File for TimerFd {
     fn poll_queue(&self) -> Option<&WaitQueue> {
         Some(&self.queue.queue)
     }
-    fn activity(&self) -> u64 {
-        self.queue.activity.load(Ordering::Relaxed)
+    fn edges(&self) -> [u64; 2] {
+        self.queue.edges.counts()
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))

@@ -30,7 +30,7 @@ use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 pub use content::Content;
 use core::{
     any::Any,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use linux_raw_sys::general as linux;
 pub use open::OpenFile;
@@ -84,9 +84,10 @@ pub trait File: Any + Send + Sync {
     fn poll_queue(&self) -> Option<&WaitQueue> {
         None
     }
-    /// A number that changes with each event, for edge-triggered epoll; a constant if only changes of [`File::poll`] count.
-    fn activity(&self) -> u64 {
-        0
+    /// How often it has become readable and writable, for edge-triggered epoll; constant if only changes of [`File::poll`]
+    /// count.
+    fn edges(&self) -> [u64; 2] {
+        [0; 2]
     }
     /// For mmap.
     fn page_source(&self) -> Option<Arc<dyn PageSource>> {
@@ -118,6 +119,29 @@ pub trait File: Any + Send + Sync {
     fn listing(&self, restart: bool) -> Result<Arc<[DirEntry]>, Errno> {
         let _ = restart;
         Err(Errno::ENOTDIR)
+    }
+}
+
+/// How often a file has become readable and writable, be it so already: what [`File::edges`] tells.
+#[derive(Default)]
+pub struct Edges([AtomicU64; 2]);
+
+impl Edges {
+    /// None so far.
+    pub const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; 2])
+    }
+    /// There is more to read.
+    pub fn readable(&self) {
+        self.0[0].fetch_add(1, Ordering::Relaxed);
+    }
+    /// There is more room to write.
+    pub fn writable(&self) {
+        self.0[1].fetch_add(1, Ordering::Relaxed);
+    }
+    /// As [`File::edges`].
+    pub fn counts(&self) -> [u64; 2] {
+        [0, 1].map(|which: usize| self.0[which].load(Ordering::Relaxed))
     }
 }
 

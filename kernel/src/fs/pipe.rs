@@ -1,6 +1,6 @@
 //! Pipes, with and without a name.
 use super::{
-    File, Metadata, Poll,
+    Edges, File, Metadata, Poll,
     tree::{Node, next_ino},
 };
 use crate::{
@@ -9,7 +9,6 @@ use crate::{
     syscall::Errno,
 };
 use alloc::{format, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::{general as linux, ioctl};
 
 /// Capacity in bytes.
@@ -111,7 +110,7 @@ impl Ring {
 pub struct Pipe {
     state: SpinLock<State>,
     queue: WaitQueue,
-    activity: AtomicU64,
+    edges: Edges,
     ino: u64,
 }
 
@@ -134,13 +133,15 @@ impl Pipe {
                 openings: 0,
             }),
             queue: WaitQueue::new(),
-            activity: AtomicU64::new(0),
+            edges: Edges::new(),
             ino: next_ino(),
         })
     }
 
+    /// An end has come or gone.
     fn changed(&self) {
-        self.activity.fetch_add(1, Ordering::Relaxed);
+        self.edges.readable();
+        self.edges.writable();
         self.queue.wake_all();
     }
 
@@ -172,7 +173,8 @@ impl Pipe {
                 .map_err(|_| Errno::ERESTARTSYS)??
         };
         if len > 0 {
-            self.changed();
+            self.edges.writable();
+            self.queue.wake_all();
         }
         Ok(len)
     }
@@ -206,7 +208,8 @@ impl Pipe {
             match result {
                 Ok(len) => {
                     done += len;
-                    self.changed();
+                    self.edges.readable();
+                    self.queue.wake_all();
                 }
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
@@ -324,8 +327,8 @@ impl File for End {
     fn poll_queue(&self) -> Option<&WaitQueue> {
         Some(&self.pipe.queue)
     }
-    fn activity(&self) -> u64 {
-        self.pipe.activity.load(Ordering::Relaxed)
+    fn edges(&self) -> [u64; 2] {
+        self.pipe.edges.counts()
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         match &self.named {

@@ -88,8 +88,8 @@ impl File for SignalFd {
         Some(ARRIVALS.queue())
     }
 
-    fn activity(&self) -> u64 {
-        ARRIVALS.count()
+    fn edges(&self) -> [u64; 2] {
+        [ARRIVALS.count(), 0]
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {

@@ -1,7 +1,7 @@
 //! Pairs of connected sockets (socketpair(2) of `AF_UNIX`): streams, datagrams, sequenced packets. There is no other networking, and no passing of
 //! descriptors: there is no other process to pass them to.
 use super::{
-    File, Metadata, Poll,
+    Edges, File, Metadata, Poll,
     pipe::{CAPACITY, Ring},
     tree::next_ino,
 };
@@ -12,7 +12,7 @@ use crate::{
     time::Instant,
 };
 use alloc::{collections::VecDeque, format, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use linux_raw_sys::{general as linux, ioctl};
 
 const CHUNK: usize = 8192;
@@ -34,7 +34,8 @@ struct Pair {
     kind: Kind,
     state: SpinLock<State>,
     queue: WaitQueue,
-    activity: AtomicU64,
+    /// Of each side.
+    edges: [Edges; 2],
 }
 
 struct State {
@@ -55,7 +56,14 @@ pub struct Socket {
     ino: u64,
     /// `SO_RCVTIMEO` and `SO_SNDTIMEO` in nanoseconds, 0 for none.
     pub timeouts: [AtomicU64; 2],
+    /// `SO_RCVBUF` and `SO_SNDBUF`. What is sent waits for the peer within the second, and within [`CAPACITY`].
+    pub buffers: [AtomicUsize; 2],
 }
+
+/// `SO_RCVBUF` and `SO_SNDBUF` of a new socket (`net.core.rmem_default`, `wmem_default`).
+const BUFFER: usize = 212_992;
+/// The least they can be set to (`SOCK_MIN_RCVBUF`, `SOCK_MIN_SNDBUF`).
+const LEAST_BUFFERS: [usize; 2] = [2304, 4608];
 
 /// A connected pair.
 pub fn pair(kind: Kind) -> (Arc<Socket>, Arc<Socket>) {
@@ -68,7 +76,7 @@ pub fn pair(kind: Kind) -> (Arc<Socket>, Arc<Socket>) {
             closed: [false; 2],
         }),
         queue: WaitQueue::new(),
-        activity: AtomicU64::new(0),
+        edges: [Edges::new(), Edges::new()],
     });
     let socket = |side| {
         Arc::new(Socket {
@@ -76,14 +84,31 @@ pub fn pair(kind: Kind) -> (Arc<Socket>, Arc<Socket>) {
             side,
             ino: next_ino(),
             timeouts: [AtomicU64::new(0), AtomicU64::new(0)],
+            buffers: [AtomicUsize::new(BUFFER), AtomicUsize::new(BUFFER)],
         })
     };
     (socket(0), socket(1))
 }
 
 impl Pair {
+    /// A side has ended something.
     fn changed(&self) {
-        self.activity.fetch_add(1, Ordering::Relaxed);
+        for edges in &self.edges {
+            edges.readable();
+            edges.writable();
+        }
+        self.queue.wake_all();
+    }
+
+    /// There is more for a side to read.
+    fn sent_to(&self, side: usize) {
+        self.edges[side].readable();
+        self.queue.wake_all();
+    }
+
+    /// There is more room for what a side sends.
+    fn taken_from(&self, side: usize) {
+        self.edges[side].writable();
         self.queue.wake_all();
     }
 }
@@ -111,6 +136,24 @@ impl Socket {
             Err(crate::sync::WaitError::TimedOut) => Err(Errno::EAGAIN),
             Err(crate::sync::WaitError::Interrupted) => Err(Errno::ERESTARTSYS),
         }
+    }
+
+    /// Sets `SO_RCVBUF` (0) or `SO_SNDBUF` (1): to twice what is asked, for Linux counts its own records, too.
+    pub fn set_buffer(&self, which: usize, asked: usize) {
+        let size = (2 * asked.min(BUFFER)).max(LEAST_BUFFERS[which]);
+        self.buffers[which].store(size, Ordering::Relaxed);
+        self.pair.taken_from(self.side);
+    }
+
+    /// How much may wait for the peer.
+    fn capacity(&self) -> usize {
+        self.buffers[1].load(Ordering::Relaxed).min(CAPACITY)
+    }
+
+    /// How much more may wait for the peer.
+    fn space(&self, state: &State) -> usize {
+        let waiting = state.rings[1 - self.side].len();
+        self.capacity().saturating_sub(waiting)
     }
 
     /// What it keeps of boundaries.
@@ -146,7 +189,7 @@ impl Socket {
             Some(Ok(len))
         })?;
         if !peek {
-            self.pair.changed();
+            self.pair.taken_from(1 - side);
         }
         Ok((stored, len))
     }
@@ -154,7 +197,7 @@ impl Socket {
     /// send(2) of one message: all of it or nothing.
     pub fn send_message(&self, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
         let peer = 1 - self.side;
-        if buf.len() > CAPACITY {
+        if buf.len() > self.capacity() {
             return Err(Errno::EMSGSIZE);
         }
         self.supply(peer)?;
@@ -166,14 +209,14 @@ impl Socket {
             if state.ended[peer] || state.closed[peer] {
                 return Some(Err(Errno::EPIPE));
             }
-            let fits = state.rings[peer].space() >= buf.len() && state.messages[peer].len() < MOST;
+            let fits = self.space(&state) >= buf.len() && state.messages[peer].len() < MOST;
             fits.then(|| {
                 state.rings[peer].push(buf);
                 state.messages[peer].push_back(buf.len());
                 Ok(buf.len())
             })
         })?;
-        self.pair.changed();
+        self.pair.sent_to(peer);
         Ok(len)
     }
 
@@ -213,7 +256,7 @@ impl Socket {
             Some(Ok(done))
         })?;
         if len > 0 && !peek {
-            self.pair.changed();
+            self.pair.taken_from(1 - side);
         }
         Ok(len)
     }
@@ -229,7 +272,7 @@ impl Socket {
                 if state.ended[peer] || state.closed[peer] {
                     return Some(Err(Errno::EPIPE));
                 }
-                let end = buf.len().min(done + CHUNK);
+                let end = buf.len().min(done + CHUNK.min(self.space(&state)));
                 match state.rings[peer].push(&buf[done..end]) {
                     0 => None,
                     len => Some(Ok(len)),
@@ -238,7 +281,7 @@ impl Socket {
             match result {
                 Ok(len) => {
                     done += len;
-                    self.pair.changed();
+                    self.pair.sent_to(peer);
                 }
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
@@ -285,7 +328,7 @@ impl File for Socket {
         if ended && refused {
             events |= Poll::HUP;
         }
-        if refused || state.rings[peer].space() > 0 {
+        if refused || self.space(&state) > 0 {
             events |= Poll::OUT;
         }
         events
@@ -293,8 +336,8 @@ impl File for Socket {
     fn poll_queue(&self) -> Option<&WaitQueue> {
         Some(&self.pair.queue)
     }
-    fn activity(&self) -> u64 {
-        self.pair.activity.load(Ordering::Relaxed)
+    fn edges(&self) -> [u64; 2] {
+        self.pair.edges[self.side].counts()
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, linux::S_IFSOCK | 0o777))

@@ -281,7 +281,10 @@ pub fn getsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize
                     SO_TYPE => socket.kind() as u32,
                     SO_DOMAIN => AF_UNIX,
                     SO_ERROR | SO_PROTOCOL | SO_ACCEPTCONN => 0,
-                    SO_SNDBUF | SO_RCVBUF => CHUNK as u32,
+                    which @ (SO_SNDBUF | SO_RCVBUF) => {
+                        let buffer = &socket.buffers[usize::from(which == SO_SNDBUF)];
+                        buffer.load(Ordering::Relaxed) as u32
+                    }
                     _ => return Err(Errno::ENOPROTOOPT),
                 };
                 option[..4].copy_from_slice(&number.to_le_bytes());
@@ -295,7 +298,7 @@ pub fn getsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize
     })
 }
 
-/// setsockopt(2): time-outs; other options of the socket level are accepted and change nothing.
+/// setsockopt(2): time-outs, sizes of buffers; other options of the socket level are accepted and change nothing.
 pub fn setsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize) -> SysResult {
     with_socket(fd, |_, socket| {
         if level as u32 != SOL_SOCKET {
@@ -314,6 +317,16 @@ pub fn setsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize
                 .saturating_mul(super::SECOND)
                 .saturating_add(micros * 1000);
             socket.timeouts[usize::from(which == SO_SNDTIMEO)].store(ns, Ordering::Relaxed);
+        }
+        if matches!(which, SO_RCVBUF | SO_SNDBUF) {
+            if len < 4 {
+                return Err(Errno::EINVAL);
+            }
+            let mut size = [0; 4];
+            user::copy_in(value, &mut size)?;
+            // A negative size is a large one.
+            let size = u32::from_le_bytes(size) as usize;
+            socket.set_buffer(usize::from(which == SO_SNDBUF), size);
         }
         Ok(0)
     })
