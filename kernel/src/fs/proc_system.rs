@@ -2,14 +2,13 @@
 use super::{generated, pipe, tree::Node};
 use crate::{
     arch::cpu,
-    boot::config,
     drivers,
     mm::{PAGE, frame, space},
     process,
     sync::Mutex,
     syscall::{
         Errno,
-        process::{RELEASE, VERSION},
+        process::{RELEASE, VERSION, hostname},
     },
     time::{self, Instant},
 };
@@ -51,7 +50,7 @@ pub fn mountinfo() -> String {
 }
 
 /// CPUID bits with Linux's names: (leaf, subleaf, register 0..=3 for eax..edx, names from bit 0 on, `-` for none).
-const FLAGS: [(u32, u32, usize, &str); 6] = [
+const FLAGS: [(u32, u32, usize, &str); 9] = [
     (
         1,
         0,
@@ -85,6 +84,22 @@ const FLAGS: [(u32, u32, usize, &str); 6] = [
         "fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f avx512dq rdseed adx smap \
          avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha_ni avx512bw avx512vl",
     ),
+    // Without what the kernel would have to switch on: umip, pku, la57, shstk, ibt.
+    (
+        7,
+        0,
+        2,
+        "- avx512vbmi - - - waitpkg avx512_vbmi2 - gfni vaes vpclmulqdq avx512_vnni avx512_bitalg - avx512_vpopcntdq - - - - - - \
+         - rdpid - - cldemote - movdiri movdir64b",
+    ),
+    (
+        7,
+        0,
+        3,
+        "- - avx512_4vnniw avx512_4fmaps fsrm - - - avx512_vp2intersect - md_clear - - - serialize - tsxldtrk - - - - - amx_bf16 \
+         avx512_fp16 amx_tile amx_int8",
+    ),
+    (7, 1, 0, "- - - - avx_vnni avx512_bf16"),
     (0xd, 1, 0, "xsaveopt xsavec xgetbv1 xsaves"),
 ];
 
@@ -275,7 +290,7 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
         generated::file(&kernel, name, move || format!("{text}\n"))?;
     }
     generated::file(&kernel, "hostname", || {
-        format!("{}\n", config::get().hostname)
+        format!("{}\n", String::from_utf8_lossy(&hostname()))
     })?;
     let random = generated::directory(proc, "sys/kernel/random")?;
     generated::file(&random, "uuid", uuid)?;

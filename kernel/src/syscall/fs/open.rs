@@ -37,7 +37,11 @@ pub fn open(path: usize, flags: usize, mode: usize) -> SysResult {
 /// openat(2)
 pub fn openat(dirfd: usize, path: usize, flags: usize, mode: usize) -> SysResult {
     let path = path_from(path)?;
-    let flags = flags as u32 & KNOWN;
+    let mut flags = flags as u32 & KNOWN;
+    // Linux sets it for 64-bit programs, and fcntl(2) shows it.
+    if flags & linux::O_PATH == 0 {
+        flags |= linux::O_LARGEFILE;
+    }
     let mode = mode as u32 & !fs::umask();
     let open = fs::open::open(&start(dirfd, &path)?, &path, flags, mode)?;
     descriptor::install(open, flags & linux::O_CLOEXEC != 0)

@@ -4,9 +4,12 @@ use crate::{
     drivers::random,
     mm::{self, user},
     process, sched,
+    sync::Mutex,
     syscall::{Errno, SysResult, time::SECOND},
     time::Instant,
 };
+use alloc::{vec, vec::Vec};
+use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general as linux;
 
 /// Length of a field of `struct utsname`, with its NUL.
@@ -19,12 +22,19 @@ pub const VERSION: &str = concat!("#1 Elfin ", env!("CARGO_PKG_VERSION"));
 
 /// uname(2)
 pub fn uname(to: usize) -> SysResult {
-    let hostname = config::get().hostname.as_str();
-    let fields = ["Linux", hostname, RELEASE, VERSION, "x86_64", "(none)"];
+    let (host, domain) = (hostname(), DOMAIN.lock().clone());
+    let fields = [
+        b"Linux",
+        &host[..],
+        RELEASE.as_bytes(),
+        VERSION.as_bytes(),
+        b"x86_64",
+        domain.as_deref().unwrap_or(b"(none)"),
+    ];
     let mut bytes = [0; 6 * UTS_FIELD];
     for (bytes, field) in bytes.chunks_exact_mut(UTS_FIELD).zip(fields) {
         let len = field.len().min(UTS_FIELD - 1);
-        bytes[..len].copy_from_slice(&field.as_bytes()[..len]);
+        bytes[..len].copy_from_slice(&field[..len]);
     }
     user::copy_out(to, &bytes)?;
     Ok(0)
@@ -75,13 +85,16 @@ pub fn getrandom(to: usize, len: usize, flags: usize) -> SysResult {
     Ok(done)
 }
 
-/// personality(2): Linux, and no other.
+/// personality(2): it is kept, for the program to see; new programs, which it is for, there are none.
 pub fn personality(persona: usize) -> SysResult {
-    if matches!(persona as u32, 0 | u32::MAX) {
-        Ok(0)
+    static PERSONA: AtomicU32 = AtomicU32::new(0);
+    let persona = persona as u32;
+    let before = if persona == u32::MAX {
+        PERSONA.load(Ordering::Relaxed)
     } else {
-        Err(Errno::EINVAL)
-    }
+        PERSONA.swap(persona, Ordering::Relaxed)
+    };
+    Ok(before as usize)
 }
 
 /// seccomp(2): there are no filters.
@@ -89,14 +102,35 @@ pub fn seccomp(_operation: usize, _flags: usize, _args: usize) -> SysResult {
     Err(Errno::EINVAL)
 }
 
-/// sethostname(2): the name is the boot configuration's.
-pub fn sethostname(_name: usize, _len: usize) -> SysResult {
-    Err(Errno::EPERM)
+/// The name the program has given the machine; before, it is the boot configuration's.
+static HOST: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+/// The domain the program has named.
+static DOMAIN: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+
+/// The machine's name.
+pub fn hostname() -> Vec<u8> {
+    let set = HOST.lock().clone();
+    set.unwrap_or_else(|| config::get().hostname.clone().into_bytes())
+}
+
+fn set_name(name: &Mutex<Option<Vec<u8>>>, from: usize, len: usize) -> SysResult {
+    if len >= UTS_FIELD {
+        return Err(Errno::EINVAL);
+    }
+    let mut text = vec![0; len];
+    user::copy_in(from, &mut text)?;
+    *name.lock() = Some(text);
+    Ok(0)
+}
+
+/// sethostname(2)
+pub fn sethostname(from: usize, len: usize) -> SysResult {
+    set_name(&HOST, from, len)
 }
 
 /// setdomainname(2)
-pub fn setdomainname(_name: usize, _len: usize) -> SysResult {
-    Err(Errno::EPERM)
+pub fn setdomainname(from: usize, len: usize) -> SysResult {
+    set_name(&DOMAIN, from, len)
 }
 
 /// reboot(2)
