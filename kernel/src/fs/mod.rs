@@ -13,6 +13,7 @@ pub mod erofs;
 pub mod event;
 pub mod generated;
 pub mod image;
+pub mod mqueue;
 pub mod namespace;
 pub mod numbers;
 pub mod open;

@@ -263,6 +263,12 @@ calls! {
     237 mm::mbind [Int Int Int Int Int Int];
     238 mm::set_mempolicy [Octal Pointer Int];
     239 mm::get_mempolicy [Octal Pointer Int Int Int];
+    240 fs::mq_open [String Hex Octal Pointer];
+    241 fs::mq_unlink [String];
+    242 fs::mq_timedsend [Fd Pointer Size Int Pointer];
+    243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer];
+    244 fs::mq_notify [Fd Pointer];
+    245 fs::mq_getsetattr [Fd Pointer Pointer];
     247 process::waitid [Int Int Pointer Int Int];
     251 process::ioprio_set [Int Int Int];
     252 process::ioprio_get [Int Int];

@@ -90,10 +90,13 @@ pub fn getitimer(which: usize, to: usize) -> SysResult {
 /// The part of `struct sigevent` that the kernel reads.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Event {
-    value: u64,
-    signal: i32,
-    notify: u32,
+pub(in crate::syscall) struct Event {
+    /// `sigev_value`
+    pub(in crate::syscall) value: u64,
+    /// `sigev_signo`
+    pub(in crate::syscall) signal: i32,
+    /// `sigev_notify`
+    pub(in crate::syscall) notify: u32,
     thread: i32,
     padding: u32,
 }
