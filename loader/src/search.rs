@@ -299,20 +299,23 @@ pub(crate) fn directories(list: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
     split(list, b":", origin)
 }
 
-/// Splits a list of directories. An empty entry is the current directory, but an empty list is no list.
+/// Splits a list of directories. An empty entry is the current directory, but an empty list is no list. What has been
+/// listed already is left out.
 fn split(list: &[u8], separators: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
+    let mut dirs = Vec::new();
     if list.is_empty() {
-        return Vec::new();
+        return dirs;
     }
-    list.split(|byte| separators.contains(byte))
-        .map(|dir| {
-            let mut dir = expand(dir, origin);
-            while dir.len() > 1 && dir.ends_with(b"/") {
-                dir.pop();
-            }
-            dir
-        })
-        .collect()
+    for dir in list.split(|byte| separators.contains(byte)) {
+        let mut dir = expand(dir, origin);
+        while dir.len() > 1 && dir.ends_with(b"/") {
+            dir.pop();
+        }
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    dirs
 }
 
 /// Replaces the dynamic string tokens in a path. A token is a whole word: `$ORIGINAL` is none, `${ORIGIN}AL` has one.
@@ -396,6 +399,14 @@ mod tests {
             [&b"/a"[..], b"", b"/b"]
         );
         assert_eq!(directories(b"/", b"/a"), [b"/"]);
+    }
+
+    #[test]
+    fn a_directory_is_listed_once() {
+        assert_eq!(
+            directories(b"/b:$ORIGIN:/b/::/a:", b"/a"),
+            [&b"/b"[..], b"/a", b""]
+        );
     }
 
     #[test]

@@ -151,6 +151,14 @@ fn populate_thread(directory: &Arc<Node>, tid: Tid) -> Result<(), Errno> {
     generated::bytes(directory, "status", move || status(tid))
 }
 
+/// Whether a thread runs or sleeps; the process does what its main thread does.
+fn state(tid: Tid) -> &'static str {
+    match process::with_thread(tid, sched::Thread::is_waiting) {
+        Some(true) => "S (sleeping)",
+        _ => "R (running)",
+    }
+}
+
 fn stat(tid: Tid) -> Vec<u8> {
     let ns = if tid == PID {
         process::cpu_time_ns()
@@ -164,8 +172,9 @@ fn stat(tid: Tid) -> Vec<u8> {
     let mut text = format!("{tid} (").into_bytes();
     text.extend_from_slice(&name);
     let rest = format!(
-        ") R 0 {PID} {PID} 0 -1 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 1 {mapped} {} 18446744073709551615 \
+        ") {} 0 {PID} {PID} 0 -1 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 1 {mapped} {} 18446744073709551615 \
          0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+        &state(tid)[..1],
         resident / PAGE
     );
     text.extend_from_slice(rest.as_bytes());
@@ -180,12 +189,13 @@ fn status(tid: Tid) -> Vec<u8> {
     let mut text = b"Name:\t".to_vec();
     text.extend_from_slice(&comm(tid));
     let rest = format!(
-        "\nUmask:\t{:04o}\nState:\tR (running)\nTgid:\t{PID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t0\nTracerPid:\t0\n\
+        "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{PID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t0\nTracerPid:\t0\n\
          Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t256\nGroups:\t0 \nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
          VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
          Threads:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\nMems_allowed:\t1\n\
          Mems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         super::umask(),
+        state(tid),
         process::thread_ids().len(),
         cpus - 1,
     );

@@ -124,6 +124,11 @@ impl Thread {
         })
     }
 
+    /// Whether it waits for something.
+    pub fn is_waiting(&self) -> bool {
+        *self.run.lock() == Run::Parked
+    }
+
     /// Writes what `elfin_switch` finds, `words` below the top of the stack.
     fn prepare(&mut self, below_top: usize, start: usize, r12: usize) {
         let at = self.stack.top() - below_top - SWITCH_WORDS * 8;
