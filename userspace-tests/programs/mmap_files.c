@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "check.h"
 
@@ -36,6 +38,9 @@ static char *anonymous(size_t size)
 
 int main(void)
 {
+    char *nowhere = (char *)0x7ffffffffffff000;
+    CHECK(mlock(nowhere, 8) == -1 && errno == ENOMEM && munlock(nowhere, 8) == -1 && errno == ENOMEM);
+    CHECK(mlock(nowhere, -4097ul) == -1 && errno == EINVAL);
     char name[] = "/tmp/mmap-XXXXXX", buffer[100];
     int fd = mkstemp(name);
     signal(SIGSEGV, caught);
@@ -54,7 +59,14 @@ int main(void)
     CHECK(private[0] == 'a' && private[2 * PAGE] == 'c' && second[500] == 'b');
     private[0] = 'P';
     CHECK(shared[0] == 'a' && pread(fd, buffer, 1, 0) == 1 && buffer[0] == 'a');
+    // Writing through a mapping is writing to the file.
+    struct stat before, after;
+    CHECK(fstat(fd, &before) == 0);
+    nanosleep(&(struct timespec){0, 20000000}, 0);
     shared[PAGE] = 'S';
+    CHECK(msync(shared, 3 * PAGE, MS_SYNC) == 0 && fstat(fd, &after) == 0);
+    CHECK(after.st_mtim.tv_sec > before.st_mtim.tv_sec || after.st_mtim.tv_nsec > before.st_mtim.tv_nsec);
+    CHECK(after.st_ctim.tv_sec > before.st_ctim.tv_sec || after.st_ctim.tv_nsec > before.st_ctim.tv_nsec);
     CHECK(second[0] == 'S' && pread(fd, buffer, 1, PAGE) == 1 && buffer[0] == 'S');
     CHECK(pwrite(fd, "W", 1, PAGE + 1) == 1 && shared[PAGE + 1] == 'W' && second[1] == 'W');
     CHECK(msync(shared, 3 * PAGE, MS_SYNC) == 0);

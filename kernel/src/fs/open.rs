@@ -186,7 +186,13 @@ struct Pages {
 impl PageSource for Pages {
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
         match &self.node.kind {
-            Kind::Regular(content) => content.page(index, write),
+            Kind::Regular(content) => {
+                let page = content.page(index, write)?;
+                if write {
+                    self.node.touch(true);
+                }
+                Ok(page)
+            }
             _ => Err(Errno::EFAULT),
         }
     }

@@ -210,9 +210,13 @@ pub fn forget_file(key: usize, from: u64, to: u64, even_private: bool) {
     SPACE.lock().forget_file(key, from, to, even_private, None);
 }
 
-/// Whether every page of the range is mapped (`madvise`, `msync`, `mlock`, …: `ENOMEM` if not).
+/// Whether every page of the range is mapped (`madvise`, `msync`, `mlock`, …: `ENOMEM` if not, beyond the program's
+/// addresses, too).
 pub fn check_mapped(addr: usize, len: usize) -> Result<(), Errno> {
-    let end = range(addr, len)?;
+    let end = page_up(len)
+        .and_then(|len| addr.checked_add(len))
+        .filter(|_| addr.is_multiple_of(PAGE))
+        .ok_or(Errno::EINVAL)?;
     if SPACE.lock().areas.is_covered(addr, end) {
         Ok(())
     } else {
