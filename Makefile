@@ -13,7 +13,7 @@ TARGET := x86_64-unknown-linux-gnu
 # Where scripts/setup puts cargo if it has to install it.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: build setup run test check fmt bench fuzz stress clean help
+.PHONY: build setup run test check fmt bench fuzz conformance stress clean help
 
 build: setup ## build target/release/elfin, with the kernel inside (the default)
 	cargo build --release -p elfin
@@ -48,6 +48,10 @@ bench: build $(IMAGE) ## compare with ld.so and with a Linux guest
 fuzz: ## fuzz a part of the loader for a while: PART=object SECONDS=1200 (needs cargo-fuzz)
 	nice cargo fuzz run -s none --fuzz-dir loader/fuzz --features libfuzzer --target-dir target/fuzz $(PART) -- \
 		-max_len=240 -timeout=10 -max_total_time=$(SECONDS)
+
+conformance: build ## programs of other projects on Linux and in the guest; takes an hour: SUITES='glibc gcc'
+	@scripts/setup gawk bison bzip2 dpkg-dev xz-utils
+	conformance/run --elfin $(ELFIN) $(SUITES)
 
 stress: build $(IMAGE) ## boot the numpy program COUNT=200 times on 4 vCPUs
 	scripts/stress $(ELFIN) $(IMAGE) $(COUNT)
