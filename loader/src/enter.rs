@@ -26,6 +26,10 @@ use crate::world::READERS;
 
 const FAILURE: usize = usize::MAX;
 
+/// What libc opens for backtraces and for the end of threads, also in handlers of crashes within `malloc`. Its INIT functions
+/// ask the CPU what it is, and do nothing else.
+const LIBGCC: &[u8] = b"libgcc_s.so.1";
+
 /// A destructor of a thread-local object, on its way through libc's list.
 struct ThreadExit {
     function: usize,
@@ -34,14 +38,17 @@ struct ThreadExit {
 }
 
 impl Loader {
-    /// Does what a gate is for. The host's gates end here.
+    /// Does what a gate is for. The host's gates end here. `frame` is where the gate has saved its caller's `%rbp` on the
+    /// program's stack, right below its return address, with the other registers as the caller had them; 0 if it has not.
     ///
     /// # Safety
     ///
     /// The arguments must be those a program called the gate with.
-    pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4]) -> usize {
+    pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4], frame: usize) -> usize {
         // SAFETY: forwarded to the caller.
         let serve = || unsafe { self.serve(gate, arguments) };
+        // SAFETY: forwarded to the caller; no lock is held yet.
+        let prepared = || unsafe { self.with_interrupted_finished(frame, serve) };
         let result = match gate {
             // These neither lock nor allocate, or see to it themselves where they must: when something is missing.
             Gate::Bind
@@ -58,6 +65,19 @@ impl Loader {
             | Gate::ReadonlyArea
             | Gate::CodeFind
             | Gate::CodeCount => serve(),
+            // SAFETY: the argument is a name.
+            Gate::LibcDlopen if unsafe { name_at(arguments[0]) } == LIBGCC => {
+                signals::undisturbed(self.host(), serve)
+            }
+            // These run INIT and FINI functions.
+            Gate::Dlopen
+            | Gate::Dlmopen
+            | Gate::Dlclose
+            | Gate::LibcDlopen
+            | Gate::LibcDlclose
+            | Gate::SessionOpen
+            | Gate::SessionLoad
+            | Gate::SessionClose => signals::undisturbed(self.host(), prepared),
             _ => signals::undisturbed(self.host(), serve),
         };
         if READERS.are_waited_for() || self.registry().has_leftovers() {

@@ -88,6 +88,15 @@ pub enum Error {
     Foreign(Foreign),
     /// LD_DEBUG asks for the list of categories instead of the program.
     DebugHelp,
+    /// INIT or FINI functions cannot be run: the calling thread is in a signal handler.
+    Interrupted {
+        /// The object.
+        object: Vec<u8>,
+        /// `INIT` or `FINI`.
+        kind: &'static str,
+        /// The function that the handler has interrupted.
+        function: &'static str,
+    },
     /// A request that makes no sense, with glibc's text.
     Invalid(&'static str),
 }
@@ -168,6 +177,17 @@ impl fmt::Display for Error {
             Self::Foreign(Foreign::Glibc(version)) => {
                 write!(f, "glibc {} has not been reviewed", Text(version))
             }
+            Self::Interrupted {
+                object,
+                kind,
+                function,
+            } => {
+                let object = Text(object);
+                write!(
+                    f,
+                    "{object}: cannot run {kind} functions: the signal handler has interrupted {function}"
+                )
+            }
             Self::DebugHelp => fmt::Display::fmt(&crate::ld_debug::HelpText, f),
             Self::Invalid(text) => f.write_str(text),
         }
@@ -191,6 +211,7 @@ impl Error {
             Self::UndefinedSymbol { .. } => "undefined symbol",
             Self::VersionNotFound { .. } => "version not found",
             Self::AlreadyLoaded(_) => ALREADY_LOADED,
+            Self::Interrupted { .. } => "cannot run INIT or FINI functions in a signal handler",
             Self::Foreign(_) | Self::DebugHelp => "not for this loader",
             Self::Invalid(text) => text,
         }

@@ -29,6 +29,8 @@ impl Errno {
     pub const ENOMEM: Self = Self(12);
     /// Permission denied.
     pub const EACCES: Self = Self(13);
+    /// Bad address.
+    pub const EFAULT: Self = Self(14);
     /// Function not implemented.
     pub const ENOSYS: Self = Self(38);
     /// File exists.
@@ -319,6 +321,19 @@ pub enum Event<'a> {
     Note(&'a str),
 }
 
+/// A call that a signal handler of the calling thread has interrupted, and that is to be finished before the handler goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The address of the interrupted `ucontext_t`, in the handler's signal frame.
+    pub context: usize,
+    /// The address of the word on the stack that holds the call's return address.
+    pub slot: usize,
+    /// What the interrupted code may write over, but handlers need: the part of its stack below it.
+    pub keep: Range<usize>,
+    /// Whether `keep` starts with the frame of the gate that the thread is in, below which the host may have frames too.
+    pub keeps_gate: bool,
+}
+
 /// The system beneath the loader.
 ///
 /// # Safety
@@ -430,6 +445,33 @@ pub unsafe trait Host: Sync {
     /// Makes `before`, which came from [`block_signals`](Self::block_signals), the set of blocked signals again.
     fn unblock_signals(&self, before: u64) {
         let _ = before;
+    }
+
+    /// Says whether the calling thread may be in a signal handler of the program's, whose frame is laid out as Linux does it.
+    /// An answer that is wrong must be "yes".
+    fn may_be_in_handler(&self) -> bool {
+        false
+    }
+
+    /// Reads the program's memory; says whether it is there.
+    fn read(&self, address: usize, to: &mut [u8]) -> bool {
+        let _ = (address, to);
+        false
+    }
+
+    /// Goes on with what a signal handler has interrupted, on the calling thread, with signals blocked as they are, until the
+    /// call returns. The context becomes what the call has left, as if the signal had come then: the handler returns there.
+    ///
+    /// # Safety
+    ///
+    /// The call must be one that the calling thread is in, as described; the loader must hold no lock.
+    ///
+    /// # Errors
+    ///
+    /// The context, or what is to be kept, is not accessible, or there is no memory: nothing has happened then.
+    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+        let _ = call;
+        Err(Errno::ENOSYS)
     }
 
     /// Sleeps until [`wake`](Self::wake) is called for `word`, unless `word` differs from `value`, which is checked

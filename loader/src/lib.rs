@@ -48,6 +48,7 @@ mod glibc;
 mod host;
 mod image;
 mod init;
+mod interrupted;
 mod lazy;
 mod ld_debug;
 mod link_map;
@@ -75,12 +76,15 @@ mod tables;
 mod text;
 mod thread;
 mod tls;
+pub mod unwind;
 mod versions;
 mod visibility;
 mod world;
 
 pub use error::{Error, Foreign};
-pub use host::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Vdso};
+pub use host::{
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
+};
 pub use init::InitOn;
 pub use ld_debug::write_debug;
 pub use loader::{LoadedObject, Loader, Program};

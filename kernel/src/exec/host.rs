@@ -2,8 +2,8 @@
 
 use super::vdso;
 use crate::arch::gate;
-use crate::mm::frame;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
+use crate::mm::{frame, user};
 use crate::process::{futex, signal};
 use crate::sync::{Signals, SpinLock};
 use crate::syscall;
@@ -12,11 +12,14 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
-use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Vdso};
+use loader::{
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
+};
 
 unsafe extern "C" {
     static __kernel_start: u8;
     static __text_end: u8;
+    static __rodata_end: u8;
     static __eh_frame_hdr: u8;
 }
 
@@ -196,6 +199,27 @@ unsafe impl Host for Kernel {
 
     fn unblock_signals(&self, before: u64) {
         signal::change_mask(|_| before);
+    }
+
+    fn may_be_in_handler(&self) -> bool {
+        signal::has_run_handlers()
+    }
+
+    fn read(&self, address: usize, to: &mut [u8]) -> bool {
+        let image = (&raw const __kernel_start).addr()..=(&raw const __rodata_end).addr();
+        let end = address.saturating_add(to.len());
+        if image.contains(&address) && image.contains(&end) {
+            let from = core::ptr::with_exposed_provenance::<u8>(address);
+            // SAFETY: the kernel's code and read-only data.
+            unsafe { from.copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+            return true;
+        }
+        user::copy_in(address, to).is_ok()
+    }
+
+    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+        // SAFETY: the caller's promise.
+        unsafe { signal::finish(call) }.map_err(errno)
     }
 
     fn wait(&self, word: &AtomicU32, value: u32) {

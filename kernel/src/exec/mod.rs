@@ -150,10 +150,10 @@ fn end(line: &str, status: i32) -> ! {
     process::exit_group(status)
 }
 
-/// A gate has been entered.
-pub(crate) fn enter(gate: Gate, arguments: [usize; 4]) -> usize {
+/// A gate has been entered, and has saved `%rbp` on the program's stack at `frame`.
+pub(crate) fn enter(gate: Gate, arguments: [usize; 4], frame: usize) -> usize {
     // SAFETY: the program has called the gate with these arguments.
-    unsafe { LOADER.enter(gate, arguments) }
+    unsafe { LOADER.enter(gate, arguments, frame) }
 }
 
 /// Ends the program: the loader has followed one of its pointers to where nothing is, as ld.so would have.

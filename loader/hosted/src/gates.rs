@@ -1,8 +1,16 @@
-//! The gates of this host: plain C functions on the program's own stack.
+//! The gates of this host: functions on the program's own stack, with a frame pointer by which the loader finds their caller.
+
+use core::arch::naked_asm;
 
 use loader::Gate;
 
 use crate::LOADER;
+
+/// Comes from the gates; `frame` is where `%rbp` has been saved.
+extern "C" fn enter(a: usize, b: usize, c: usize, d: usize, number: usize, frame: usize) -> usize {
+    // SAFETY: the program called this gate with these arguments.
+    Gate::from_number(number).map_or(0, |gate| unsafe { LOADER.enter(gate, [a, b, c, d], frame) })
+}
 
 macro_rules! gates {
     ($($gate:ident)*) => {
@@ -10,11 +18,27 @@ macro_rules! gates {
         pub(crate) fn address(gate: Gate) -> usize {
             match gate {
                 $(Gate::$gate => {
-                    extern "C" fn enter(a: usize, b: usize, c: usize, d: usize) -> usize {
-                        // SAFETY: the program called this gate with these arguments.
-                        unsafe { LOADER.enter(Gate::$gate, [a, b, c, d]) }
+                    #[unsafe(naked)]
+                    extern "C" fn gate() {
+                        naked_asm!(
+                            ".cfi_startproc",
+                            "push rbp",
+                            ".cfi_adjust_cfa_offset 8",
+                            ".cfi_offset rbp, -16",
+                            "mov rbp, rsp",
+                            ".cfi_def_cfa_register rbp",
+                            "mov r8d, {number}",
+                            "mov r9, rbp",
+                            "call {enter}",
+                            "pop rbp",
+                            ".cfi_def_cfa rsp, 8",
+                            "ret",
+                            ".cfi_endproc",
+                            number = const Gate::$gate as usize,
+                            enter = sym enter,
+                        )
                     }
-                    (enter as *const ()).expose_provenance()
+                    (gate as *const ()).expose_provenance()
                 })*
             }
         }

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod finish;
 mod gates;
 mod image;
 mod memory;

@@ -6,9 +6,11 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::AtomicU32;
 
-use loader::{Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack};
+use loader::{
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished,
+};
 
-use crate::{gates, image, sys};
+use crate::{finish, gates, image, sys};
 
 const MAP_PRIVATE: usize = 0x2;
 const MAP_FIXED: usize = 0x10;
@@ -274,15 +276,7 @@ unsafe impl Host for Process {
     }
 
     fn thread_pointer(&self) -> usize {
-        if !HAS_THREAD_POINTER.load(core::sync::atomic::Ordering::Relaxed) {
-            return 0;
-        }
-        let thread_pointer;
-        // SAFETY: every thread has a control block by now, whose first word is its own address (psABI).
-        unsafe {
-            asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly, preserves_flags));
-        }
-        thread_pointer
+        thread_pointer()
     }
 
     unsafe fn set_thread_pointer(&self, address: usize) {
@@ -323,6 +317,20 @@ unsafe impl Host for Process {
 
     fn unblock_signals(&self, before: u64) {
         set_blocked_signals(before);
+    }
+
+    fn may_be_in_handler(&self) -> bool {
+        // Linux does not tell.
+        true
+    }
+
+    fn read(&self, address: usize, to: &mut [u8]) -> bool {
+        read(address, to)
+    }
+
+    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+        // SAFETY: forwarded to the caller.
+        unsafe { finish::finish(call) }
     }
 
     fn wait(&self, word: &AtomicU32, value: u32) {
@@ -381,8 +389,34 @@ unsafe impl Host for Process {
     }
 }
 
+/// Returns the calling thread's thread pointer, or 0.
+pub(crate) fn thread_pointer() -> usize {
+    if !HAS_THREAD_POINTER.load(core::sync::atomic::Ordering::Relaxed) {
+        return 0;
+    }
+    let thread_pointer;
+    // SAFETY: every thread has a control block by now, whose first word is its own address (psABI).
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly, preserves_flags));
+    }
+    thread_pointer
+}
+
+/// Reads memory that may not be there.
+pub(crate) fn read(address: usize, to: &mut [u8]) -> bool {
+    let local = [to.as_mut_ptr().expose_provenance(), to.len()];
+    let remote = [address, to.len()];
+    let vector = |vector: &[usize; 2]| core::ptr::from_ref(vector).expose_provenance();
+    // SAFETY: the kernel writes into the buffer.
+    unsafe {
+        let process = sys::call(sys::GETPID, [0; 6]);
+        let arguments = [process, vector(&local), 1, vector(&remote), 1, 0];
+        sys::call(sys::PROCESS_VM_READV, arguments) == to.len()
+    }
+}
+
 /// Sets which signals the calling thread has blocked; returns which it had.
-fn set_blocked_signals(blocked: u64) -> u64 {
+pub(crate) fn set_blocked_signals(blocked: u64) -> u64 {
     let mut before = 0u64;
     let arguments = [
         sys::SIG_SETMASK,

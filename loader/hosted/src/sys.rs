@@ -19,6 +19,8 @@ pub(crate) const SET_ROBUST_LIST: usize = 273;
 pub(crate) const GETCWD: usize = 79;
 pub(crate) const READLINK: usize = 89;
 pub(crate) const GETPID: usize = 39;
+pub(crate) const SIGALTSTACK: usize = 131;
+pub(crate) const PROCESS_VM_READV: usize = 310;
 
 pub(crate) const ARCH_SET_FS: usize = 0x1002;
 pub(crate) const SIG_SETMASK: usize = 2;

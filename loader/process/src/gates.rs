@@ -12,7 +12,7 @@ macro_rules! gates {
                 $(Gate::$gate => {
                     extern "C" fn enter(a: usize, b: usize, c: usize, d: usize) -> usize {
                         // SAFETY: a loaded object called this gate with these arguments.
-                        unsafe { LOADER.enter(Gate::$gate, [a, b, c, d]) }
+                        unsafe { LOADER.enter(Gate::$gate, [a, b, c, d], 0) }
                     }
                     (enter as *const ()).expose_provenance()
                 })*

@@ -13,7 +13,8 @@ use crate::object::Role;
 use crate::text::Text;
 
 impl Loader {
-    /// Undoes one `dlopen`; unloads what nothing keeps any more.
+    /// Undoes one `dlopen`; unloads what nothing keeps any more. The last one is refused in a handler that has interrupted
+    /// what FINI functions might call.
     pub(crate) fn dlclose(&self, handle: usize) -> Result<(), Error> {
         let thread = self.current_thread();
         let held = self.family().enter(self.host(), &thread);
@@ -26,6 +27,15 @@ impl Loader {
                     return Ok(());
                 }
                 Some(node) if node.opens() != 0 => {
+                    if node.opens() == 1
+                        && let Some(function) = self.interrupted_call()
+                    {
+                        return Err(Error::Interrupted {
+                            object: node.object.shown().to_vec(),
+                            kind: "FINI",
+                            function,
+                        });
+                    }
                     node.set_opens(node.opens() - 1);
                     if node.opens() != 0 {
                         let (name, opens) = (Text(node.object.shown()), node.opens());

@@ -88,7 +88,9 @@ impl Loader {
         let found = found.and_then(|(namespace, root)| {
             if let Some(root) = root {
                 load.roots.push(root);
-                self.link(&load).map_err(|error| (namespace, error))?;
+                self.link(&load)
+                    .and_then(|()| self.may_initialise(root))
+                    .map_err(|error| (namespace, error))?;
             }
             Ok((namespace, root))
         });
@@ -162,6 +164,27 @@ impl Loader {
             .map_err(failed)?;
         self.add_needed(&mut state, load).map_err(failed)?;
         Ok((namespace, Some(root)))
+    }
+
+    /// Refuses to run INIT functions in a handler that has interrupted what they might call.
+    fn may_initialise(&self, root: Key) -> Result<(), Error> {
+        let Some(function) = self.interrupted_call() else {
+            return Ok(());
+        };
+        let state = self.state().lock(self.host());
+        let order = state.uninitialised(root, &state.closure(&[root]));
+        let has_functions = |object: &&Arc<Object>| {
+            let dynamic = object.dynamic();
+            let mut init = object.functions(dynamic.init, dynamic.init_array);
+            init.next().is_some()
+        };
+        order.iter().find(has_functions).map_or(Ok(()), |object| {
+            Err(Error::Interrupted {
+                object: object.shown().to_vec(),
+                kind: "INIT",
+                function,
+            })
+        })
     }
 
     /// Finds what a name stands for, if it is loaded.

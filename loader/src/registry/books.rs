@@ -5,7 +5,7 @@ use alloc::collections::btree_set::BTreeSet;
 use alloc::sync::Arc;
 use core::ops::Range;
 
-use super::{Code, CodeId, Occupant, Owner, Snapshot};
+use super::{Code, CodeId, LINKER, Occupant, Owner, Snapshot};
 use crate::host::Errno;
 
 /// The registry as changes see it.
@@ -85,7 +85,7 @@ impl<O: Clone> Books<O> {
 
     /// Enters code of the linker's own, which nobody can unregister.
     pub(super) fn add_linker(&mut self, range: Range<usize>, code: Code<O>) {
-        let code = Occupant::Code(0, Arc::new(code));
+        let code = Occupant::Code(LINKER, Arc::new(code));
         if let Some(next) = self.current.with(range, code) {
             self.current = next;
         }

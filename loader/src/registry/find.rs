@@ -97,6 +97,19 @@ impl Object {
             .map_or(0, |segment| self.real(address(segment.p_vaddr)))
     }
 
+    /// Says whether bytes of the object's are there, and nobody changes them.
+    pub(crate) fn is_read_only(&self, at: usize, len: usize) -> bool {
+        self.segments().iter().any(|segment| {
+            let start = self.real(address(segment.p_vaddr));
+            segment.p_type == pt::PT_LOAD
+                && segment.p_flags & (pt::PF_R | pt::PF_W) == pt::PF_R
+                && start <= at
+                && at
+                    .checked_add(len)
+                    .is_some_and(|end| end <= start + address(segment.p_filesz))
+        })
+    }
+
     /// Returns the executable segment that an address lies in.
     pub(super) fn executable_segment(&self, at: usize) -> Option<Range<usize>> {
         self.segments()

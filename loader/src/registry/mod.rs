@@ -32,8 +32,11 @@ static READERS: Readers = Readers::new();
 /// What look-ups see.
 pub(crate) type Snapshot<O> = Ranges<Occupant<O>>;
 
-/// The number of a registered code range, which no other has or had; 0 is the linker's own code.
+/// The number of a registered code range, which no other has or had.
 pub(crate) type CodeId = u64;
+
+/// The number of the linker's own code.
+pub(crate) const LINKER: CodeId = 0;
 
 /// What a range is.
 #[derive(Clone)]

@@ -263,6 +263,13 @@ impl Loader {
             let mut state = self.state().lock(self.host());
             let space = state.space_mut(id).filter(|space| space.is_session());
             let space = space.ok_or(NO_SESSION)?;
+            if let Some(function) = self.interrupted_call() {
+                return Err(Error::Interrupted {
+                    object: b"session".to_vec(),
+                    kind: "FINI",
+                    function,
+                });
+            }
             if core::mem::replace(&mut space.ended, true) {
                 return Err(NO_SESSION);
             }

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -40,6 +40,8 @@ pub(crate) struct Record {
     pub(crate) error: UnsafeCell<LastError>,
     /// The signals it had blocked before the loader blocked them all.
     pub(crate) blocked: signals::Blocked,
+    /// What it has interrupted, while it loads in a signal handler; only the thread itself touches it.
+    pub(crate) interrupted: Cell<Option<&'static str>>,
 }
 
 /// The last error of a thread.
@@ -85,6 +87,7 @@ impl Record {
             blocks: Vec::new(),
             error: UnsafeCell::default(),
             blocked: signals::Blocked::default(),
+            interrupted: Cell::new(None),
         });
         record.table.set_record(&raw const *record);
         // SAFETY: the caller's promise.

@@ -4,7 +4,7 @@
 //! its frames stay until the program comes in through a gate again: from where the program's stack is then, [`Calls::settle`]
 //! tells which calls are over. A deep nest of calls goes on on further kernel stacks.
 
-use super::percpu;
+use super::{TrapFrame, percpu};
 use crate::exec;
 use crate::mm::stack::{KernelStack, SIZE};
 use crate::process::signal;
@@ -29,6 +29,8 @@ struct Call {
     outer: usize,
     /// Holds the frames of entries meanwhile, if those of `outer` have too little room left.
     own: Option<KernelStack>,
+    /// Where the program's state goes in the end, for interrupted code that goes on; else 0.
+    state: usize,
 }
 
 /// Which of a thread's stacks an address belongs to.
@@ -134,8 +136,9 @@ pub(super) struct Start {
     pub(super) kernel: *mut usize,
 }
 
-/// Begins a call at `stack` in the program. `None` without memory for another kernel stack.
-pub(super) fn begin(stack: usize) -> Option<Start> {
+/// Begins a call at `stack` in the program; `into` is 0, or the address of what takes the program's state when interrupted code
+/// has come so far. `None` without memory for another kernel stack.
+pub(super) fn begin(stack: usize, into: usize) -> Option<Start> {
     let here = core::ptr::from_ref(&stack).addr();
     with(|state| {
         let top = state.calls.iter().rev().find_map(|call| call.own.as_ref());
@@ -155,6 +158,7 @@ pub(super) fn begin(stack: usize) -> Option<Start> {
             kernel: 0,
             outer: percpu::kernel_stack(),
             own,
+            state: into,
         });
         state.live = state.calls.len();
         let call = state.calls.last_mut()?;
@@ -169,7 +173,10 @@ pub(super) fn begin(stack: usize) -> Option<Start> {
 /// with. Runs below all frames, with interrupts off.
 pub(super) extern "C" fn returned(stack: usize) -> usize {
     let kernel = with(|state| {
-        let at = state.calls.iter().rposition(|call| call.stack == stack)?;
+        let at = state
+            .calls
+            .iter()
+            .rposition(|call| call.state == 0 && call.stack == stack)?;
         let call = &state.calls[at];
         percpu::set_kernel_stack(call.outer);
         state.live = at;
@@ -178,6 +185,25 @@ pub(super) extern "C" fn returned(stack: usize) -> usize {
     kernel.unwrap_or_else(|| {
         interrupts::enable();
         exec::stack_lost()
+    })
+}
+
+/// Interrupted code that the kernel has gone on with has come to its end, in the state `frame`: that is kept, and the result is
+/// the kernel's stack pointer to go on with. `None` if there is no such code. Interrupts are off.
+pub(super) fn finished(frame: &TrapFrame) -> Option<usize> {
+    with(|state| {
+        let at = state
+            .calls
+            .iter()
+            .rposition(|call| call.state != 0 && call.stack as u64 == frame.rsp)?;
+        let call = &state.calls[at];
+        // SAFETY: `gate::resume` waits for it, with the place on its stack.
+        unsafe {
+            core::ptr::with_exposed_provenance_mut::<TrapFrame>(call.state).write(frame.clone());
+        };
+        percpu::set_kernel_stack(call.outer);
+        state.live = at;
+        Some(call.kernel)
     })
 }
 

@@ -261,6 +261,45 @@ elfin_call_user:
     pop rbp
     ret
 
+// (frame, kernel stack for entries or 0, place for the kernel's stack pointer): goes on with interrupted code of the program.
+// Comes back through `elfin_leave_user`.
+.globl elfin_resume_user
+elfin_resume_user:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    sub rsp, 8
+    mov [rdx], rsp
+    test rsi, rsi
+    cmovz rsi, rsp
+    cli
+    mov gs:[{kstack}], rsi
+    mov rsp, rdi
+    jmp elfin_trap_return
+
+// (the kernel's stack pointer): returns from `elfin_resume_user`.
+.globl elfin_leave_user
+elfin_leave_user:
+    mov rsp, rdi
+    sti
+    cld
+    add rsp, 8
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+
+// Where a call of the program returns to that `elfin_resume_user` has gone on with.
+.globl elfin_call_finished
+elfin_call_finished:
+    ud2
+
 // Called as a function of the program: on the way back from the system call, handlers of pending signals run.
 .globl elfin_take_signals
 elfin_take_signals:

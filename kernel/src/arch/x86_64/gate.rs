@@ -35,6 +35,9 @@ unsafe extern "C" {
         gate: usize,
     ) -> usize;
     fn elfin_take_signals();
+    fn elfin_resume_user(frame: *const TrapFrame, entries: usize, kernel: *mut usize);
+    fn elfin_leave_user(kernel: usize) -> !;
+    fn elfin_call_finished();
 }
 
 /// The address the program calls for a gate.
@@ -46,7 +49,7 @@ pub fn address(gate: Gate) -> usize {
 pub(super) extern "C" fn enter(a: usize, b: usize, c: usize, d: usize, number: u32) -> usize {
     callout::drop_left();
     match Gate::from_number(number as usize) {
-        Some(gate) => exec::enter(gate, [a, b, c, d]),
+        Some(gate) => exec::enter(gate, [a, b, c, d], user_stack()),
         None => 0,
     }
 }
@@ -87,7 +90,7 @@ fn user_stack() -> usize {
 pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> Option<usize> {
     let gate = user_stack();
     let stack = (gate - RED_ZONE) & !63;
-    let start = callout::begin(stack)?;
+    let start = callout::begin(stack, 0)?;
     // SAFETY: the caller's promise; the program's stack is free below the red zone, to which a gate's frame keeps. The place for
     // the kernel's stack pointer is written before anything else can happen to the record.
     let result = unsafe {
@@ -108,6 +111,46 @@ pub unsafe fn take_signals() -> Option<()> {
     unsafe { call_user(entry, [0; 4]) }.map(|_| ())
 }
 
+/// The state of program code, with everything 0 that is the program's.
+pub fn program_frame() -> TrapFrame {
+    TrapFrame {
+        cs: u64::from(tables::CODE),
+        ss: u64::from(tables::DATA),
+        rflags: 0x202,
+        ..TrapFrame::default()
+    }
+}
+
+/// Where a call returns to that [`resume`] goes on with.
+pub fn call_finished() -> usize {
+    (elfin_call_finished as *const ()).expose_provenance()
+}
+
+/// Goes on with interrupted code of the program, until it returns to [`call_finished`], then with the stack pointer `stack`; the
+/// state it has then. `None` without memory for a kernel stack.
+///
+/// # Safety
+/// The frame must be that of code which can go on, on the current thread, and comes to that return.
+pub unsafe fn resume(frame: &TrapFrame, stack: usize) -> Option<TrapFrame> {
+    let mut state = frame.clone();
+    let start = callout::begin(stack, (&raw mut state).expose_provenance())?;
+    // SAFETY: the caller's promise; the frame is complete and lies above what entries use.
+    unsafe { elfin_resume_user(frame, start.entries, start.kernel) };
+    callout::drop_left();
+    Some(state)
+}
+
+/// An invalid instruction of the program: does not return if it is that of [`call_finished`] and somebody waits for it. Interrupts
+/// are off.
+pub(super) fn finish(frame: &TrapFrame) {
+    if frame.rip as usize == call_finished()
+        && let Some(kernel) = callout::finished(frame)
+    {
+        // SAFETY: what `elfin_resume_user` has left for this.
+        unsafe { elfin_leave_user(kernel) }
+    }
+}
+
 /// Enters the program for the first time on the current thread: at `entry`, with the stack pointer `stack` and `%rdx` =
 /// `rdx`, everything else 0 (psABI, "Process Initialization").
 ///
@@ -118,10 +161,7 @@ pub unsafe fn enter_user(entry: usize, stack: usize, rdx: usize) -> ! {
         rip: entry as u64,
         rsp: stack as u64,
         rdx: rdx as u64,
-        cs: u64::from(tables::CODE),
-        ss: u64::from(tables::DATA),
-        rflags: 0x202,
-        ..TrapFrame::default()
+        ..program_frame()
     };
     // SAFETY: the frame is complete and lies on the kernel stack, which starts anew at the next entry.
     unsafe { elfin_enter_user(&raw const frame) }

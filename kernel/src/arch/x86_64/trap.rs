@@ -1,6 +1,6 @@
 //! Exceptions, interrupts and system calls, once the assembly has saved the interrupted state on the kernel stack.
 
-use super::{TrapFrame, apic, cpu, interrupt, percpu};
+use super::{TrapFrame, apic, cpu, gate, interrupt, percpu};
 use crate::mm::USER_END;
 use crate::process::signal::{self, Exception};
 use crate::{exec, mm, sched, syscall, time};
@@ -9,6 +9,7 @@ use x86_64::instructions::interrupts;
 use x86_64::registers::control::Cr2;
 
 const DEBUG: u64 = 1;
+const INVALID_OPCODE: u64 = 6;
 const PAGE_FAULT: u64 = 14;
 const NMI: u64 = 2;
 const DOUBLE_FAULT: u64 = 8;
@@ -36,6 +37,9 @@ pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
         0..32 => {
             if !frame.is_program() {
                 fatal(frame);
+            }
+            if frame.vector == INVALID_OPCODE {
+                gate::finish(frame);
             }
             interrupts::enable();
             let exception = Exception::Other {

@@ -1,12 +1,12 @@
 //! Frames of kernel code that runs on the program's stack: gates, calls of the program by the loader, and the vDSO's
 //! functions. The kernel's unwind tables are not read for this: it goes by what `arch/x86_64/entry.S` does.
 
+use super::Program;
 use super::objects::Objects;
-use super::registers::{R12, R13, R14, R15, RBP, RBX, RSP, Registers};
-use super::{Memory, Program};
 use crate::arch::gate;
 use core::ops::Range;
 use loader::Gate;
+use loader::unwind::{Memory, R12, R13, R14, R15, RBP, RBX, RSP, Registers};
 
 unsafe extern "C" {
     fn elfin_call_user(
@@ -135,9 +135,9 @@ fn follows_call(memory: &impl Memory, address: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registers::RIP;
     use super::super::testing::Pieces;
     use super::*;
+    use loader::unwind::RIP;
 
     #[test]
     fn a_call_of_the_program_leads_to_the_caller_of_the_gate() {

@@ -1,41 +1,23 @@
 //! Backtraces of the program for crash reports, from the unwind tables of its objects and of the code that it has registered
-//! (DWARF 4, 6.4; Linux Standard Base, "Exception Frames").
+//! (`loader::unwind`).
 //!
 //! Everything read here is the program's memory and may be anything: reads go through `mm::user`, and what makes no sense
 //! ends the backtrace. Names of C++ and Rust functions stay mangled, as the linker sees them.
 
 mod kernel;
 mod objects;
-mod registers;
 mod symbols;
-mod tables;
 
 use crate::arch::TrapFrame;
 use crate::mm::user;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use loader::unwind::{Memory, RIP, RSP, Registers};
 use objects::Objects;
-use registers::{RIP, RSP, Registers};
 
 /// Frames that are shown at most.
 const MOST: usize = 64;
-
-/// What is unwound: the program's memory, or a test's.
-trait Memory {
-    /// Fills `to` with what is at `address`; `None` if there is nothing.
-    fn copy(&self, address: u64, to: &mut [u8]) -> Option<()>;
-
-    fn array<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        self.copy(address, &mut bytes)?;
-        Some(bytes)
-    }
-
-    fn word(&self, address: u64) -> Option<u64> {
-        self.array(address).map(u64::from_le_bytes)
-    }
-}
 
 /// The program's memory.
 struct Program;
@@ -44,6 +26,18 @@ impl Memory for Program {
     fn copy(&self, address: u64, to: &mut [u8]) -> Option<()> {
         user::copy_in(usize::try_from(address).ok()?, to).ok()
     }
+}
+
+/// The registers of interrupted code, in DWARF's order.
+fn registers(frame: &TrapFrame) -> Registers {
+    Registers(
+        [
+            frame.rax, frame.rdx, frame.rcx, frame.rbx, frame.rsi, frame.rdi, frame.rbp, frame.rsp,
+            frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15,
+            frame.rip,
+        ]
+        .map(Some),
+    )
 }
 
 /// One line of a backtrace.
@@ -88,7 +82,7 @@ impl End {
 /// A backtrace from `frame`, with symbols and object names, for crash reports.
 pub fn backtrace(frame: &TrapFrame) -> String {
     let objects = Objects::now();
-    let (frames, end) = walk(&objects, Registers::from(frame));
+    let (frames, end) = walk(&objects, registers(frame));
     let mut text = String::new();
     for (number, (frame, place)) in frames.iter().zip(objects.places(&frames)).enumerate() {
         // Writing to a string does not fail.

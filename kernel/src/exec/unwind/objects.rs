@@ -1,7 +1,6 @@
 //! What an address belongs to, and its name there: what the loader has on record, and for foreign programs the files that are
 //! mapped.
 
-use super::tables::{self, Tables};
 use super::{Frame, Program, kernel, symbols};
 use crate::exec::LOADER;
 use crate::fs::{self, File};
@@ -13,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use goblin::elf64::program_header::PT_LOAD;
 use loader::Symbolised;
+use loader::unwind::{self, Tables};
 
 /// Files that are larger are not searched for symbols.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -76,7 +76,7 @@ impl Objects {
                 && (other.dev, other.ino) == (line.dev, line.ino)
                 && other.name == line.name
         })?;
-        let segment = tables::segments(&Program, header.start as u64)?
+        let segment = unwind::segments(&Program, header.start as u64)?
             .into_iter()
             .find(|segment| segment.p_type == PT_LOAD && segment.p_offset < PAGE as u64)?;
         let linked = segment.p_vaddr.wrapping_sub(segment.p_offset) as usize;

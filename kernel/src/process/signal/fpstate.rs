@@ -102,6 +102,19 @@ impl Area {
         Ok(())
     }
 
+    /// Saves the program's state over what [`read`](Self::read) finds at `addr`.
+    pub(super) fn write_over(&mut self, addr: usize, frame: &TrapFrame) -> Result<(), Errno> {
+        self.read(addr)?;
+        let complete = self.word(SOFTWARE) == MAGIC1;
+        self.save(frame);
+        let len = if complete {
+            self.bytes().len()
+        } else {
+            SOFTWARE
+        };
+        user::copy_out(addr, &self.bytes()[..len])
+    }
+
     /// Makes it the program's state.
     pub(super) fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
         // SAFETY: the area is `area_size` bytes long and aligned to 64.

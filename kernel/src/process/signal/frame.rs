@@ -25,12 +25,12 @@ struct SigFrame {
 /// `struct ucontext` as the kernel knows it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Context {
+pub(super) struct Context {
     flags: u64,
     link: u64,
     stack: Stack,
     machine: Machine,
-    mask: u64,
+    pub(super) mask: u64,
 }
 
 /// `stack_t`
@@ -131,6 +131,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
     area.restore(frame)?;
     with_state(|_, state| {
         state.saved_mask = None;
+        state.has_run_handlers = true;
         if altstack.flags & linux::SS_AUTODISARM != 0 {
             state.altstack = AltStack::default();
         }
@@ -166,6 +167,34 @@ pub(crate) fn stack_flags(stack: &AltStack, rsp: u64) -> u32 {
         0
     };
     state | stack.flags
+}
+
+impl Context {
+    /// Puts the registers back; the floating-point state, too, or the initial one if there is none.
+    pub(super) fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
+        let mut area = Area::new()?;
+        match self.machine.fpstate {
+            0 => area.make_initial(),
+            addr => area.read(addr as usize)?,
+        }
+        self.machine.restore(frame)?;
+        area.restore(frame)
+    }
+
+    /// Makes the context that of the registers in `frame`, and the floating-point state that of now; what tells of signals stays.
+    pub(super) fn save(&mut self, frame: &TrapFrame, area: &mut Area) -> Result<(), Errno> {
+        let machine = self.machine;
+        let trap = Trap {
+            vector: machine.trap,
+            error: machine.error,
+            addr: machine.cr2,
+        };
+        self.machine = Machine::of(frame, machine.old_mask, trap, machine.fpstate);
+        match machine.fpstate {
+            0 => Ok(()),
+            addr => area.write_over(addr as usize, frame),
+        }
+    }
 }
 
 impl Machine {
@@ -255,13 +284,7 @@ pub fn sigreturn(frame: &mut TrapFrame) -> SysResult {
 
 fn resume(frame: &mut TrapFrame, sp: usize) -> Result<(), Errno> {
     let context: Context = user::read(sp.wrapping_add(offset_of!(SigFrame, context)))?;
-    let mut area = Area::new()?;
-    match context.machine.fpstate {
-        0 => area.make_initial(),
-        addr => area.read(addr as usize)?,
-    }
-    context.machine.restore(frame)?;
-    area.restore(frame)?;
+    context.restore(frame)?;
     with_state(|_, state| {
         state.mask = context.mask & !super::UNBLOCKABLE;
         state.altstack = if context.stack.flags & linux::SS_DISABLE != 0 {

@@ -2,6 +2,7 @@
 //! stops the program. Signals that the program ignores are dropped when they are sent, unless they are blocked, as in Linux.
 mod action;
 mod deliver;
+mod finish;
 mod fpstate;
 pub(crate) mod frame;
 pub mod itimer;
@@ -11,6 +12,7 @@ pub mod timer;
 
 pub use action::{Action, AltStack};
 pub use deliver::{Exception, deliver, exception};
+pub use finish::finish;
 pub(crate) use frame::stack_flags;
 pub use frame::{frame_size, sigreturn};
 pub use queue::SigInfo;
@@ -57,6 +59,8 @@ struct State {
     saved_mask: Option<u64>,
     queue: Queue,
     altstack: AltStack,
+    /// Whether a handler has ever been called.
+    has_run_handlers: bool,
     /// The last exception that became a signal: signal frames show it, whatever their signal.
     trap: Trap,
 }
@@ -81,6 +85,7 @@ impl ThreadSignals {
                 saved_mask: None,
                 queue: Queue::new(),
                 altstack: AltStack::default(),
+                has_run_handlers: false,
                 trap: Trap::default(),
             }),
         }
@@ -255,6 +260,11 @@ pub fn take(set: u64) -> Option<SigInfo> {
         with_state(|shared, state| state.queue.pop(set).or_else(|| shared.queue.pop(set)))?;
     taken(&mut info);
     Some(info)
+}
+
+/// Whether the current thread may be in a handler: one that is left by `longjmp` does not tell when.
+pub fn has_run_handlers() -> bool {
+    with_state(|_, state| state.has_run_handlers)
 }
 
 /// Signals pending for the current thread, blocked or not.

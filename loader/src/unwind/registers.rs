@@ -2,47 +2,41 @@
 
 use super::Memory;
 use super::tables::Row;
-use crate::arch::TrapFrame;
 use gimli::{CfaRule, EvaluationResult, Location, Register, RegisterRule, UnwindExpression, Value};
 
 /// Registers that are followed: the sixteen general ones, and the return address (psABI, "DWARF Register Number Mapping").
 const COUNT: usize = 17;
-pub(super) const RBX: usize = 3;
-pub(super) const RBP: usize = 6;
-pub(super) const RSP: usize = 7;
-pub(super) const R12: usize = 12;
-pub(super) const R13: usize = 13;
-pub(super) const R14: usize = 14;
-pub(super) const R15: usize = 15;
-pub(super) const RIP: usize = 16;
+/// Number of `%rbx`.
+pub const RBX: usize = 3;
+/// Number of `%rbp`.
+pub const RBP: usize = 6;
+/// Number of `%rsp`.
+pub const RSP: usize = 7;
+/// Number of `%r12`.
+pub const R12: usize = 12;
+/// Number of `%r13`.
+pub const R13: usize = 13;
+/// Number of `%r14`.
+pub const R14: usize = 14;
+/// Number of `%r15`.
+pub const R15: usize = 15;
+/// Number of `%rip`.
+pub const RIP: usize = 16;
 
 /// Operations an expression may take.
 const MOST_OPERATIONS: u32 = 1000;
 
 /// What is known of one frame's registers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Registers(pub(super) [Option<u64>; COUNT]);
-
-impl From<&TrapFrame> for Registers {
-    fn from(frame: &TrapFrame) -> Self {
-        Self(
-            [
-                frame.rax, frame.rdx, frame.rcx, frame.rbx, frame.rsi, frame.rdi, frame.rbp,
-                frame.rsp, frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13,
-                frame.r14, frame.r15, frame.rip,
-            ]
-            .map(Some),
-        )
-    }
-}
+pub struct Registers(pub [Option<u64>; COUNT]);
 
 impl Registers {
     fn get(&self, register: Register) -> Option<u64> {
         self.0.get(usize::from(register.0)).copied().flatten()
     }
 
-    /// The caller of a function that has done nothing yet.
-    pub(super) fn returned(&self, memory: &impl Memory) -> Option<Self> {
+    /// Returns the caller of a function that has done nothing yet.
+    pub fn returned(&self, memory: &impl Memory) -> Option<Self> {
         let rsp = self.0[RSP]?;
         let mut caller = self.clone();
         caller.0[RIP] = Some(memory.word(rsp)?);
@@ -50,8 +44,8 @@ impl Registers {
         Some(caller)
     }
 
-    /// The caller of a function that has pushed %rbp and points there with it.
-    pub(super) fn past_frame_pointer(&self, memory: &impl Memory) -> Option<Self> {
+    /// Returns the caller of a function that has pushed %rbp and points there with it.
+    pub fn past_frame_pointer(&self, memory: &impl Memory) -> Option<Self> {
         let rbp = self.0[RBP]?;
         let mut caller = self.clone();
         caller.0[RBP] = Some(memory.word(rbp)?);
@@ -60,8 +54,8 @@ impl Registers {
         Some(caller)
     }
 
-    /// The caller by the rules that hold in this frame.
-    pub(super) fn unwind(&self, memory: &impl Memory, row: &Row) -> Option<Self> {
+    /// Returns the caller by the rules that hold in this frame.
+    pub fn unwind(&self, memory: &impl Memory, row: &Row) -> Option<Self> {
         let cfa = match &row.cfa {
             CfaRule::RegisterAndOffset { register, offset } => {
                 self.get(*register)?.wrapping_add_signed(*offset)
@@ -144,6 +138,7 @@ mod tests {
     use super::super::tables::{Row, Tables};
     use super::super::testing::Pieces;
     use super::*;
+    use alloc::vec;
 
     const STACK: u64 = 0x7000;
 

@@ -5,6 +5,7 @@ use super::Memory;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameOffset, Encoding, EndianSlice, Expression,
     LittleEndian, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression,
@@ -25,7 +26,7 @@ const ABSOLUTE: u8 = 0x00;
 const SEARCH_TABLE: [u8; 2] = [0x03, 0x3b];
 
 /// Where to find entries.
-pub(super) struct Tables {
+pub struct Tables {
     /// Address of `.eh_frame_hdr`.
     header: u64,
     index: Index,
@@ -40,12 +41,15 @@ enum Index {
 }
 
 /// The rules that hold at one address. Expressions lie in `bytes`.
-pub(super) struct Row {
+pub struct Row {
     bytes: Vec<u8>,
     pub(super) encoding: Encoding,
     pub(super) cfa: CfaRule<usize>,
     pub(super) rules: Vec<(Register, RegisterRule<usize>)>,
-    pub(super) is_signal_frame: bool,
+    /// The function.
+    pub function: Range<u64>,
+    /// Whether it is the return from a signal handler.
+    pub is_signal_frame: bool,
 }
 
 /// Room for what compilers write; gimli's own storage is for all architectures, and large.
@@ -56,8 +60,8 @@ impl UnwindContextStorage<usize> for Storage {
     type Stack = Box<[UnwindTableRow<usize, Self>; 6]>;
 }
 
-/// The program headers of an object whose ELF header is at an address.
-pub(super) fn segments(memory: &impl Memory, at: u64) -> Option<Vec<ProgramHeader>> {
+/// Returns the program headers of an object whose ELF header is at an address.
+pub fn segments(memory: &impl Memory, at: u64) -> Option<Vec<ProgramHeader>> {
     let bytes: [u8; size_of::<Header>()] = memory.array(at)?;
     if !bytes.starts_with(ELFMAG) {
         return None;
@@ -73,16 +77,16 @@ pub(super) fn segments(memory: &impl Memory, at: u64) -> Option<Vec<ProgramHeade
 }
 
 impl Tables {
-    /// The tables of an object whose ELF header is at `at`.
-    pub(super) fn of(memory: &impl Memory, at: u64, bias: u64) -> Option<Self> {
+    /// Returns the tables of an object whose ELF header is at `at`.
+    pub fn of(memory: &impl Memory, at: u64, bias: u64) -> Option<Self> {
         let segment = segments(memory, at)?
             .into_iter()
             .find(|segment| segment.p_type == PT_GNU_EH_FRAME)?;
         Self::at(memory, bias.wrapping_add(segment.p_vaddr))
     }
 
-    /// The tables that the `.eh_frame_hdr` at `header` leads to.
-    pub(super) fn at(memory: &impl Memory, header: u64) -> Option<Self> {
+    /// Returns the tables that the `.eh_frame_hdr` at `header` leads to.
+    pub fn at(memory: &impl Memory, header: u64) -> Option<Self> {
         let [version, frames, table @ ..] = memory.array::<4>(header)?;
         let field = header.checked_add(4)?;
         let (start, len) = match frames {
@@ -115,21 +119,41 @@ impl Tables {
         Some((absolute(at)?, absolute(at.checked_add(4)?)?))
     }
 
-    /// The rules for an address.
-    pub(super) fn row(&self, memory: &impl Memory, address: u64) -> Option<Row> {
+    /// The last entry at or below an address.
+    fn last_below(
+        &self,
+        memory: &impl Memory,
+        first: u64,
+        entries: u32,
+        address: u64,
+    ) -> Option<(u64, u64)> {
+        let (mut low, mut high) = (0, entries);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.entry(memory, first, middle)?.0 <= address {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.entry(memory, first, low.checked_sub(1)?)
+    }
+
+    /// Says whether a function starts at an address; nothing but a search table tells.
+    pub fn starts_at(&self, memory: &impl Memory, address: u64) -> bool {
+        match self.index {
+            Index::Sorted { first, entries } => self
+                .last_below(memory, first, entries, address)
+                .is_some_and(|(start, _)| start == address),
+            Index::None(_) => false,
+        }
+    }
+
+    /// Returns the rules for an address.
+    pub fn row(&self, memory: &impl Memory, address: u64) -> Option<Row> {
         match self.index {
             Index::Sorted { first, entries } => {
-                // The last entry at or below the address.
-                let (mut low, mut high) = (0, entries);
-                while low < high {
-                    let middle = low + (high - low) / 2;
-                    if self.entry(memory, first, middle)?.0 <= address {
-                        low = middle + 1;
-                    } else {
-                        high = middle;
-                    }
-                }
-                let (_, description) = self.entry(memory, first, low.checked_sub(1)?)?;
+                let (_, description) = self.last_below(memory, first, entries, address)?;
                 described(memory, description, address)
             }
             Index::None(mut at) => {
@@ -200,6 +224,7 @@ fn row(bytes: Vec<u8>, start: u64, offset: usize, address: u64) -> Option<Row> {
         cfa: found.cfa().clone(),
         rules: found.registers().cloned().collect(),
         encoding: fde.cie().encoding(),
+        function: fde.initial_address()..fde.end_address(),
         is_signal_frame: fde.is_signal_trampoline(),
         bytes,
     })
@@ -310,6 +335,20 @@ pub(super) mod tests {
         assert!(row_at(&memory, CODE + 0x50).unwrap().is_signal_frame);
         for nowhere in [0, CODE - 1, CODE + 0x10, CODE + 0x70, u64::MAX] {
             assert!(row_at(&memory, nowhere).is_none());
+        }
+        assert_eq!(
+            row_at(&memory, CODE + 1).unwrap().function,
+            CODE..CODE + 0x10
+        );
+        let tables = Tables::of(&memory, BASE, BASE).unwrap();
+        for (at, starts) in [
+            (CODE, true),
+            (CODE + 0x20, true),
+            (CODE + 1, false),
+            (CODE - 1, false),
+            (CODE + 0x10, false),
+        ] {
+            assert_eq!(tables.starts_at(&memory, at), starts);
         }
     }
 
