@@ -1,7 +1,8 @@
 // Threads that use the heap all the time are interrupted by timers; the handlers open and close a library whose INIT and FINI
 // functions use it, too, and some leave by siglongjmp. No live block is handed out twice, nothing hangs. One thread first, for
-// which malloc takes no lock; then several with one heap, which it locks. Not run on Linux: there, dlopen is not for handlers.
-// The argument is how many handlers must have interrupted the allocator, in each part.
+// which malloc takes no lock; then several with one heap, which it locks. At last the same with libc's list of functions for
+// exit. The argument is how many handlers must have interrupted these functions, in each part. Not run on Linux: there, dlopen
+// is not for handlers.
 // hosted: too
 // args: 25
 // cpus: 1
@@ -52,6 +53,16 @@ static thread_local volatile unsigned handled;
 static std::atomic<long> signals, hits, jumps;
 static long wanted;
 
+// The code that is to be interrupted: libc's allocator is one object file with malloc about in its middle, and functions are
+// put into the list right before the one that takes them out.
+extern "C" {
+int __cxa_atexit(void (*)(void *), void *, void *);
+void __cxa_finalize(void *);
+}
+static const intptr_t HEAP[] = {(intptr_t)malloc - 0x3000, (intptr_t)malloc + 0x1a00};
+static const intptr_t LISTS[] = {(intptr_t)__cxa_finalize - 0xf0, (intptr_t)__cxa_finalize + 0x1c0};
+static const intptr_t *target = HEAP;
+
 static uint32_t number(uint32_t *state)
 {
     return (*state = *state * 1664525 + 1013904223) >> 8;
@@ -91,9 +102,8 @@ static void change(uint32_t *state)
 
 static void handler(int, siginfo_t *, void *context)
 {
-    // libc's allocator is one object file, with malloc about in its middle.
-    auto at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] - (intptr_t)malloc;
-    bool inside = -0x3000 < at && at < 0x1a00;
+    intptr_t at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    bool inside = target[0] <= at && at < target[1];
     signals++;
     void *library = dlopen("./signal_heap-library.so", RTLD_NOW);
     CHECK(library != nullptr);
@@ -111,7 +121,20 @@ static void handler(int, siginfo_t *, void *context)
     }
 }
 
-static void *use_heap(void *seed)
+static std::atomic<long> listed, called;
+static void count(void *) { called++; }
+
+static void change_lists()
+{
+    static char object;
+    for (int i = 0; i < 20; i++) {
+        listed++;
+        __cxa_atexit(count, nullptr, &object);
+    }
+    __cxa_finalize(&object);
+}
+
+static void *interrupt(void *seed)
 {
     static thread_local char stack[1 << 16];
     stack_t alternate = {};
@@ -134,7 +157,10 @@ static void *use_heap(void *seed)
         struct itimerspec soon = {{0, 0}, {0, (20000 << number(&state) % 6) + number(&state) % 20000}};
         timer_settime(timer, 0, &soon, nullptr);
         while (handled == before && hits < wanted)
-            change(&state);
+            if (target == HEAP)
+                change(&state);
+            else
+                change_lists();
     }
     timer_delete(timer);
     for (Block &block : blocks)
@@ -151,17 +177,23 @@ int main(int argc, char **argv)
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     sigaction(SIGRTMIN, &action, nullptr);
     wanted = count;
-    use_heap((void *)1);
+    interrupt((void *)1);
     mallopt(M_ARENA_MAX, 1);
     wanted = 2 * count;
     pthread_t threads[THREADS];
     for (intptr_t i = 0; i < THREADS; i++)
-        pthread_create(&threads[i], nullptr, use_heap, (void *)(i + 2));
+        pthread_create(&threads[i], nullptr, interrupt, (void *)(i + 2));
     for (pthread_t thread : threads)
         pthread_join(thread, nullptr);
-    CHECK(hits >= 2 * count && jumps > 0);
+    target = LISTS;
+    wanted = 3 * count;
+    interrupt((void *)1);
+    // A handler that has left for good may have done so before a function was listed, or taken out.
+    change_lists();
+    CHECK(called <= listed && called >= listed - jumps);
+    CHECK(hits >= 3 * count && jumps > 0);
     if (argc > 2)
-        printf("%ld signals, %ld in the allocator, %ld left by siglongjmp\n", signals.load(), hits.load(), jumps.load());
+        printf("%ld signals, %ld in these functions, %ld left by siglongjmp\n", signals.load(), hits.load(), jumps.load());
     return FINISH();
 }
 #endif

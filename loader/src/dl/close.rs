@@ -9,7 +9,8 @@ use crate::family::Held;
 use crate::ld_debug::{self, Category, In};
 use crate::loader::Loader;
 use crate::namespace::{Key, NamespaceId};
-use crate::object::Role;
+use crate::object::{ObjectId, Role};
+use crate::state::State;
 use crate::text::Text;
 
 impl Loader {
@@ -27,15 +28,6 @@ impl Loader {
                     return Ok(());
                 }
                 Some(node) if node.opens() != 0 => {
-                    if node.opens() == 1
-                        && let Some(function) = self.interrupted_call()
-                    {
-                        return Err(Error::Interrupted {
-                            object: node.object.shown().to_vec(),
-                            kind: "FINI",
-                            function,
-                        });
-                    }
                     node.set_opens(node.opens() - 1);
                     if node.opens() != 0 {
                         let (name, opens) = (Text(node.object.shown()), node.opens());
@@ -45,12 +37,43 @@ impl Loader {
                 }
                 _ => return Err(Error::Invalid("shared object not open")),
             }
+            if let Some(key) = key {
+                self.may_finish(&mut state, key)?;
+            }
             key.map(|key| key.namespace)
         };
         if let Some(namespace) = namespace {
             self.collect(&held, namespace);
         }
         Ok(())
+    }
+
+    /// Refuses to run the FINI functions of what nothing keeps, once a node has been closed, in a handler that has interrupted what
+    /// they might call: the node is as before then.
+    fn may_finish(&self, state: &mut State, closed: Key) -> Result<(), Error> {
+        let Some(function) = self.interrupted_call() else {
+            return Ok(());
+        };
+        let space = state.space(closed.namespace);
+        let garbage = space.map_or_else(Vec::new, |space| space.garbage());
+        let has_functions = |id: &ObjectId| {
+            let node = space.and_then(|space| space.node(*id))?;
+            let object = &node.object;
+            let dynamic = object.dynamic();
+            let mut fini = object.functions(dynamic.fini, dynamic.fini_array);
+            (node.proxy.is_none() && fini.next().is_some()).then(|| object.shown().to_vec())
+        };
+        let Some(object) = garbage.iter().find_map(has_functions) else {
+            return Ok(());
+        };
+        if let Some(node) = state.node_mut(closed) {
+            node.set_opens(node.opens() + 1);
+        }
+        Err(Error::Interrupted {
+            object,
+            kind: "FINI",
+            function,
+        })
     }
 
     /// Unloads what nothing keeps in a namespace, and what has outlived its session. What FINI functions close meanwhile

@@ -163,13 +163,13 @@ fn jumps_from(loader: &Loader, start: u64) -> Option<Vec<u64>> {
 /// Returns where each jump with a 32-bit displacement leads. Code is not decoded: other bytes may look like one, but where they
 /// lead no function starts.
 fn targets(code: &[u8], start: u64) -> impl Iterator<Item = u64> {
-    code.windows(6).enumerate().filter_map(move |(at, bytes)| {
-        let len = match bytes {
-            [0xe9, ..] => 5,
-            [0x0f, 0x80..=0x8f, ..] => 6,
+    (0..code.len()).filter_map(move |at| {
+        let (opcode, len) = match code.get(at..)? {
+            [0xe9, ..] => (1, 5),
+            [0x0f, 0x80..=0x8f, ..] => (2, 6),
             _ => return None,
         };
-        let displacement = bytes[len - 4..len].try_into().ok()?;
+        let displacement = code.get(at + opcode..at + len)?.try_into().ok()?;
         let behind = start.wrapping_add((at + len) as u64);
         Some(behind.wrapping_add_signed(i64::from(i32::from_le_bytes(displacement))))
     })
@@ -196,7 +196,7 @@ mod tests {
         // xor edx, edx; lea; jmp 0x1000+0x20; a conditional one; the last five bytes.
         let code = [
             0x31, 0xd2, 0xe9, 0x19, 0, 0, 0, 0x0f, 0x84, 0xf3, 0xff, 0xff, 0xff, 0x90, 0xe9, 0xed,
-            0x0f, 0, 0, 0xcc,
+            0x0f, 0, 0,
         ];
         let found: Vec<u64> = targets(&code, 0x1000).collect();
         assert_eq!(found, [0x1020, 0x1000, 0x2000]);
