@@ -78,6 +78,11 @@ int main(void)
     CHECK(mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, read_only, 0) == MAP_FAILED && errno == EACCES);
     char *copy = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, read_only, 0);
     CHECK(copy != MAP_FAILED && writes(copy) == 0);
+    // Nor can it be had later, while a private mapping may always be written to.
+    char *shown = mmap(0, PAGE, PROT_READ, MAP_SHARED, read_only, 0);
+    CHECK(shown != MAP_FAILED && mprotect(shown, PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EACCES);
+    CHECK(mprotect(shown, PAGE, PROT_NONE) == 0 && mprotect(shown, PAGE, PROT_READ) == 0);
+    CHECK(munmap(shown, PAGE) == 0);
     close(read_only);
     // Mappings outlive descriptors.
     close(fd);

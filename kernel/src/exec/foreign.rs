@@ -167,7 +167,7 @@ impl Image {
         let file_pages = file_end.next_multiple_of(PAGE);
         let none = Options::default();
         if segment.p_filesz != 0 {
-            let source = self.file.page_source().ok_or(Errno::ENOEXEC)?;
+            let source = self.file.page_source(false).ok_or(Errno::ENOEXEC)?;
             let backing = Backing::File {
                 source,
                 offset: segment.p_offset - skew as u64,

@@ -91,7 +91,7 @@ impl File for OpenFile {
         offset: u64,
         access: Access,
     ) -> Result<(), Errno> {
-        let source = self.file.page_source().ok_or(Errno(19))?;
+        let source = self.file.page_source(false).ok_or(Errno(19))?;
         let backing = Backing::File {
             source,
             offset,

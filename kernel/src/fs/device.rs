@@ -85,7 +85,7 @@ impl File for DeviceFile {
     fn poll(&self) -> Poll {
         Poll::IN | Poll::OUT
     }
-    fn page_source(&self) -> Option<Arc<dyn PageSource>> {
+    fn page_source(&self, _writable: bool) -> Option<Arc<dyn PageSource>> {
         (self.device == Device::Zero).then(|| Arc::new(Zeros) as Arc<dyn PageSource>)
     }
     fn metadata(&self) -> Result<Metadata, Errno> {

@@ -90,8 +90,9 @@ pub trait File: Any + Send + Sync {
     fn edges(&self) -> [u64; 2] {
         [0; 2]
     }
-    /// For mmap.
-    fn page_source(&self) -> Option<Arc<dyn PageSource>> {
+    /// For mmap, of a file opened for writing or not.
+    fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {
+        let _ = writable;
         None
     }
     /// What stat(2) tells.

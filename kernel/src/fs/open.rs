@@ -127,11 +127,12 @@ impl File for NodeFile {
     fn poll(&self) -> Poll {
         Poll::IN | Poll::OUT
     }
-    fn page_source(&self) -> Option<Arc<dyn PageSource>> {
+    fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {
         self.content().ok()?;
         Some(Arc::new(Pages {
             node: self.node.clone(),
             path: self.path.clone(),
+            writable,
         }))
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
@@ -181,6 +182,7 @@ impl File for NodeFile {
 struct Pages {
     node: Arc<Node>,
     path: Vec<u8>,
+    writable: bool,
 }
 
 impl PageSource for Pages {
@@ -205,6 +207,9 @@ impl PageSource for Pages {
     fn identity(&self) -> (String, u64, u64) {
         let path = String::from_utf8_lossy(&self.path).into_owned();
         (path, self.node.dev, self.node.ino)
+    }
+    fn writable(&self) -> bool {
+        self.writable
     }
 }
 

@@ -64,7 +64,7 @@ pub fn mmap(
     if !open.readable() || (shared && prot.contains(Prot::WRITE) && !open.writable()) {
         return Err(Errno::EACCES);
     }
-    match open.file.page_source() {
+    match open.file.page_source(open.writable()) {
         Some(source) => {
             let backing = Backing::File {
                 source,
