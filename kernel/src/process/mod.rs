@@ -31,6 +31,8 @@ pub struct ThreadState {
     pub(crate) clear_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub(crate) robust_list: AtomicUsize,
+    /// The priority-inheritance futex it waits for; 0 for none.
+    pub(crate) awaited_futex: AtomicUsize,
     /// The interrupted system call that restart_syscall(2) goes on with.
     pub(crate) restart: SpinLock<Option<Restart>>,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
@@ -43,6 +45,7 @@ impl Default for ThreadState {
             signals: signal::ThreadSignals::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            awaited_futex: AtomicUsize::new(0),
             restart: SpinLock::new(None),
             name: SpinLock::new([0; NAME_LEN]),
         }

@@ -1,12 +1,16 @@
-//! Threads and the scheduler: per-CPU run queues, time slices, sleeping, balancing.
+//! Threads and the scheduler: per-CPU run queues, priorities, time slices, sleeping, balancing.
 //!
 //! Kernel code is never preempted: a thread leaves the CPU when it parks, ends, or is about to go back to the program.
 
+mod policy;
 mod queue;
+mod ranked;
 mod thread;
 
+pub use policy::Policy;
 pub(crate) use queue::{become_idle, init, slice_end, thread_start, tick, user_start};
 pub use queue::{exit_current, park, reschedule, yield_now};
+pub use ranked::Level;
 pub use thread::{Thread, Tid, thread_count};
 
 use crate::arch::{TrapFrame, percpu};

@@ -1,25 +1,28 @@
 //! Run queues and the switch from one thread to the next.
 //!
+//! The thread of the highest level runs, on whatever CPU it may: one that becomes ready goes to a CPU that runs what is lower, and
+//! a CPU that looks for its next thread looks at what waits for real-time on others. Threads of one level take turns.
+//!
 //! A thread that is woken while some CPU still uses its stack goes to that CPU's queue, and nobody else takes it from
 //! there: so a thread never runs on two stacks' worth of CPUs, and no CPU waits for another in the middle of a switch.
 
+use super::ranked::{Level, Ranked};
 use super::thread::{Run, Thread, read_fs_base, write_fs_base};
 use crate::arch::{TrapFrame, cpu, percpu, trap};
 use crate::sync::SpinLock;
 use crate::time::{Instant, timer};
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use x86_64::instructions::interrupts;
-
-/// How long a thread runs while others wait, in nanoseconds.
-const SLICE: u64 = 4_000_000;
 
 /// One CPU's part of the scheduler.
 struct Local {
-    queue: SpinLock<VecDeque<Arc<Thread>>>,
-    /// Length of the queue, for those who look without the lock.
+    queue: SpinLock<Ranked<Arc<Thread>>>,
+    /// Length of the queue and level of its first, for those who look without the lock.
     waiting: AtomicUsize,
+    top: AtomicU32,
+    /// Level of the running thread.
+    running: AtomicU32,
     /// When the running thread's slice ends; 0: nobody waits.
     slice_end: AtomicU64,
     idle: SpinLock<Option<Arc<Thread>>>,
@@ -29,8 +32,10 @@ struct Local {
 
 static LOCALS: [Local; cpu::MOST] = [const {
     Local {
-        queue: SpinLock::new(VecDeque::new()),
+        queue: SpinLock::new(Ranked::new()),
         waiting: AtomicUsize::new(0),
+        top: AtomicU32::new(0),
+        running: AtomicU32::new(0),
         slice_end: AtomicU64::new(0),
         idle: SpinLock::new(None),
         previous: AtomicUsize::new(0),
@@ -94,23 +99,52 @@ fn stealable(thread: &Thread, cpu: usize) -> bool {
 }
 
 impl Local {
-    fn push(&self, thread: Arc<Thread>) {
+    fn change<R>(&self, f: impl FnOnce(&mut Ranked<Arc<Thread>>) -> R) -> R {
         let mut queue = self.queue.lock();
-        queue.push_back(thread);
+        let result = f(&mut queue);
+        self.top.store(queue.top().unwrap_or(0), Ordering::SeqCst);
         self.waiting.store(queue.len(), Ordering::SeqCst);
+        result
     }
 
-    fn take(&self, wanted: impl Fn(&Thread) -> bool) -> Option<Arc<Thread>> {
-        let mut queue = self.queue.lock();
-        let place = queue.iter().position(|thread| wanted(thread))?;
-        let thread = queue.remove(place);
-        self.waiting.store(queue.len(), Ordering::SeqCst);
-        thread
+    fn push(&self, thread: Arc<Thread>, end: End) {
+        self.change(|queue| match end {
+            End::Front => queue.push_front(thread.level(), thread),
+            End::Back => queue.push_back(thread.level(), thread),
+        });
     }
+
+    fn take(&self, wanted: impl Fn(Level, &Thread) -> bool) -> Option<Arc<Thread>> {
+        self.change(|queue| queue.take(|level, thread| wanted(level, thread)))
+    }
+
+    /// The level of the first that waits.
+    fn top(&self) -> Option<Level> {
+        (self.waiting.load(Ordering::SeqCst) != 0).then(|| self.top.load(Ordering::SeqCst))
+    }
+
+    /// How long a thread may run for those that wait; `None`: as long as it likes.
+    fn slice_of(&self, thread: &Thread) -> Option<u64> {
+        let contends = self.top().is_some_and(|top| top >= thread.level());
+        (contends && !thread.is_idle())
+            .then(|| thread.slice())
+            .flatten()
+    }
+}
+
+/// Where a thread goes among those of its level.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Front,
+    Back,
 }
 
 /// Puts a thread that is ready on a queue, and sees to it that a CPU looks there.
 pub(super) fn enqueue(thread: Arc<Thread>) {
+    enqueue_at(thread, End::Back);
+}
+
+fn enqueue_at(thread: Arc<Thread>, end: End) {
     interrupts::without_interrupts(|| {
         let last = thread.cpu();
         let target = if thread.on_cpu.load(Ordering::Acquire) {
@@ -119,12 +153,13 @@ pub(super) fn enqueue(thread: Arc<Thread>) {
             choose(&thread, last)
         };
         thread.cpu.store(target, Ordering::Relaxed);
-        LOCALS[target].push(thread);
+        LOCALS[target].push(thread, end);
         notify(target);
     });
 }
 
-/// The CPU a woken thread should run on: its last one if idle, else an idle one, else the one with the least to do.
+/// The CPU a woken thread should run on: its last one if idle, else an idle one, else the one that runs what comes first for the
+/// least, or with the least to do.
 fn choose(thread: &Thread, last: usize) -> usize {
     let is_idle = |index: usize| {
         thread.may_run_on(index)
@@ -138,9 +173,20 @@ fn choose(thread: &Thread, last: usize) -> usize {
     if let Some(idle) = (0..cpus).find(|&index| is_idle(index)) {
         return idle;
     }
+    let level = thread.level();
     (0..cpus)
         .filter(|&index| thread.may_run_on(index))
-        .min_by_key(|&index| (LOCALS[index].waiting.load(Ordering::Relaxed), index != last))
+        .min_by_key(|&index| {
+            let local = &LOCALS[index];
+            let before = local
+                .running
+                .load(Ordering::Relaxed)
+                .max(local.top().unwrap_or(0));
+            // Of CPUs that run what is lower anyway a real-time thread takes the one with the lowest; others do not wait
+            // behind real-time threads if they need not.
+            let rank = if level == 0 { before.min(1) } else { before };
+            (rank, local.waiting.load(Ordering::Relaxed), index != last)
+        })
         .unwrap_or(last)
 }
 
@@ -148,25 +194,53 @@ fn choose(thread: &Thread, last: usize) -> usize {
 fn notify(target: usize) {
     let Some(cpu) = cpu::get(target) else { return };
     if target == percpu::this().id {
-        if cpu.idle.load(Ordering::SeqCst) {
+        let local = &LOCALS[target];
+        let running = local.running.load(Ordering::Relaxed);
+        if cpu.idle.load(Ordering::SeqCst) || local.top().is_some_and(|top| top > running) {
             cpu.need_resched.store(true, Ordering::Relaxed);
         } else {
-            begin_slice();
+            super::with_current(begin_slice);
         }
     } else {
-        // Idle: it wakes. Busy: it begins a time slice (see `tick`).
+        // Idle: it wakes. Busy: it lets the other run or begins a time slice (see `reschedule`).
         cpu::send_reschedule(cpu);
     }
 }
 
-/// Gives the running thread a time slice, if it has none yet.
-fn begin_slice() {
+/// Gives the running thread a time slice, if it is to have one and has none yet.
+fn begin_slice(thread: &Thread) {
     let local = local();
-    if local.slice_end.load(Ordering::Relaxed) == 0 {
+    if local.slice_end.load(Ordering::Relaxed) == 0
+        && let Some(slice) = local.slice_of(thread)
+    {
         local
             .slice_end
-            .store(Instant::now().0 + SLICE, Ordering::Relaxed);
+            .store(Instant::now().0 + slice, Ordering::Relaxed);
         timer::rearm();
+    }
+}
+
+/// A thread has another level than before: it is queued anew if it is queued.
+pub(super) fn requeue(thread: &Thread, end: End) {
+    interrupts::without_interrupts(|| {
+        let queued = LOCALS[thread.cpu()].take(|_, other| core::ptr::eq(other, thread));
+        match queued {
+            Some(thread) => enqueue_at(thread, end),
+            None => look_again(thread),
+        }
+    });
+}
+
+/// If the thread runs: its CPU looks whether it may go on, and how long.
+pub(super) fn look_again(thread: &Thread) {
+    if !thread.on_cpu.load(Ordering::Acquire) {
+        return;
+    }
+    if let Some(cpu) = cpu::get(thread.cpu()) {
+        cpu.need_resched.store(true, Ordering::Relaxed);
+        if cpu.id != cpu::current().0 as usize {
+            cpu::send_reschedule(cpu);
+        }
     }
 }
 
@@ -189,32 +263,36 @@ pub(crate) fn tick() {
 /// Called on the way back to the program when something asked for it. Interrupts are off.
 pub fn reschedule() {
     percpu::this().need_resched.store(false, Ordering::Relaxed);
+    let this = percpu::this().id;
     let local = local();
-    if local.waiting.load(Ordering::SeqCst) == 0 {
-        let allowed = super::with_current(|thread| thread.may_run_on(percpu::this().id));
-        if allowed {
-            return;
+    let leaving = super::with_current(|thread| {
+        let level = thread.level();
+        local.running.store(level, Ordering::Relaxed);
+        if !thread.may_run_on(this) {
+            return Some(Leaving::Ready);
         }
-    } else {
+        if local.top().is_some_and(|top| top > level) || waits_elsewhere(this, level) {
+            return Some(Leaving::Preempted);
+        }
+        // Without a slice nobody of this level waits, or it is not to be interrupted.
+        let slice = local.slice_of(thread)?;
         let end = local.slice_end.load(Ordering::Relaxed);
-        if end != 0 && Instant::now().0 < end {
-            // A reschedule interrupt that came only to say that somebody waits.
-            return;
+        let now = Instant::now().0;
+        if end != 0 {
+            // Not over: a reschedule interrupt that came only to say that somebody waits.
+            return (now >= end).then_some(Leaving::Ready);
         }
-        if end == 0 && super::with_current(fresh) {
-            begin_slice();
-            return;
+        let since = thread.since.load(Ordering::Relaxed);
+        if now.saturating_sub(since) < slice {
+            begin_slice(thread);
+            return None;
         }
+        Some(Leaving::Ready)
+    });
+    match leaving {
+        Some(leaving) => schedule(leaving),
+        None => offer(),
     }
-    schedule(Leaving::Ready);
-}
-
-/// Whether the running thread has not yet run for a slice's time.
-fn fresh(thread: &Thread) -> bool {
-    Instant::now()
-        .0
-        .saturating_sub(thread.since.load(Ordering::Relaxed))
-        < SLICE
 }
 
 /// Lets others run.
@@ -267,7 +345,10 @@ pub fn exit_current() -> ! {
 /// Why a thread leaves the CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leaving {
+    /// Its turn is over.
     Ready,
+    /// Somebody comes before it.
+    Preempted,
     Parked,
     Ended,
 }
@@ -280,13 +361,17 @@ fn schedule(leaving: Leaving) {
     // SAFETY: the running thread's reference is the scheduler's.
     let previous = unsafe { &*current };
     // A thread that is ready and is not the idle one queues up behind the others; `take` may find it again.
-    if leaving == Leaving::Ready && !previous.is_idle() {
+    if !previous.is_idle() {
         // Nobody else takes it from this queue before it is off this CPU. If it may not run here, `finish` moves it on.
-        local.push(previous.handle());
+        match leaving {
+            Leaving::Ready => local.push(previous.handle(), End::Back),
+            Leaving::Preempted => local.push(previous.handle(), End::Front),
+            Leaving::Parked | Leaving::Ended => {}
+        }
     }
-    let next = local
-        .take(|thread| thread.may_run_on(this))
-        .or_else(|| steal(this))
+    let next = steal(this, Some(local.top().unwrap_or(0)))
+        .or_else(|| local.take(|_, thread| thread.may_run_on(this)))
+        .or_else(|| steal(this, None))
         .or_else(|| LOCALS[this].idle.lock().clone());
     let Some(next) = next else {
         return;
@@ -298,30 +383,43 @@ fn schedule(leaving: Leaving) {
     switch(previous, next, leaving);
 }
 
-fn steal(this: usize) -> Option<Arc<Thread>> {
+/// Takes what waits on another CPU: anything, or the first of what is above a level.
+fn steal(this: usize, above: Option<Level>) -> Option<Arc<Thread>> {
     let cpus = cpu::count();
-    (1..cpus)
+    let others = (1..cpus)
         .map(|step| &LOCALS[(this + step) % cpus])
-        .filter(|other| other.waiting.load(Ordering::Relaxed) != 0)
-        .find_map(|other| other.take(|thread| stealable(thread, this)))
+        .filter(|other| {
+            other
+                .top()
+                .is_some_and(|top| above.is_none_or(|above| top > above))
+        });
+    let wanted =
+        |level, thread: &Thread| above.is_none_or(|above| level > above) && stealable(thread, this);
+    if above.is_none() {
+        let mut others = others;
+        return others.find_map(|other| other.take(wanted));
+    }
+    others.max_by_key(|other| other.top())?.take(wanted)
+}
+
+/// Whether a real-time thread waits on another CPU that comes before `level`.
+fn waits_elsewhere(this: usize, level: Level) -> bool {
+    let mut others = LOCALS[..cpu::count()].iter().enumerate();
+    others.any(|(index, other)| index != this && other.top().is_some_and(|top| top > level))
 }
 
 fn new_slice(local: &Local) {
     let now = Instant::now().0;
-    let end = if local.waiting.load(Ordering::Relaxed) == 0 {
-        0
-    } else {
-        now + SLICE
-    };
     super::with_current(|thread| {
         let since = thread.since.swap(now, Ordering::Relaxed);
         thread
             .used
             .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        let end = local.slice_of(thread).map_or(0, |slice| now + slice);
+        if local.slice_end.swap(end, Ordering::Relaxed) != end {
+            timer::rearm();
+        }
     });
-    if local.slice_end.swap(end, Ordering::Relaxed) != end {
-        timer::rearm();
-    }
 }
 
 fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
@@ -346,11 +444,9 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
         core::ptr::from_ref(previous).expose_provenance(),
         Ordering::Relaxed,
     );
-    let end = if local.waiting.load(Ordering::Relaxed) == 0 || next.is_idle() {
-        0
-    } else {
-        now + SLICE
-    };
+    let end = local.slice_of(&next).map_or(0, |slice| now + slice);
+    let level = if next.is_idle() { 0 } else { next.level() };
+    local.running.store(level, Ordering::Relaxed);
     let rearm = local.slice_end.swap(end, Ordering::Relaxed) != end;
     let saved = next.saved.get();
     // The reference goes with the CPU's `current`; the previous thread's is given up in `finish`.
@@ -384,26 +480,43 @@ fn finish() {
     previous.on_cpu.store(false, Ordering::Release);
     if displaced {
         // It may no longer run here: if it waits in this queue, it moves.
-        let moved = local().take(|thread| core::ptr::eq(thread, Arc::as_ptr(&previous)));
+        let moved = local().take(|_, thread| core::ptr::eq(thread, Arc::as_ptr(&previous)));
         if let Some(thread) = moved {
             enqueue(thread);
         }
-    } else if local().waiting.load(Ordering::Relaxed) != 0 {
+    } else {
         offer();
     }
 }
 
-/// Somebody waits here: an idle CPU may take it.
+/// If somebody waits here: an idle CPU may take it, or one that runs what comes after it. Ordinary threads do not wait behind a
+/// real-time thread if there is a CPU that runs ordinary ones.
 fn offer() {
     let this = percpu::this().id;
-    let mut target = None;
+    let local = &LOCALS[this];
+    let Some(top) = local.top() else { return };
+    let level = |index: usize| LOCALS[index].running.load(Ordering::Relaxed);
+    let (mut idle, mut lower) = (None, None);
     cpu::each(|cpu| {
-        if cpu.id != this && cpu.idle.load(Ordering::Relaxed) {
-            target = Some(cpu);
+        if cpu.id == this {
+        } else if cpu.idle.load(Ordering::Relaxed) {
+            idle = Some(cpu);
+        } else if level(cpu.id) < top {
+            lower = Some(cpu);
         }
     });
-    if let Some(cpu) = target {
+    if let Some(cpu) = idle.or(lower) {
         cpu::send_reschedule(cpu);
+    }
+    if level(this) == 0 {
+        return;
+    }
+    let has_place = |thread: &Thread| {
+        let mut cpus = 0..cpu::count();
+        cpus.any(|index| index != this && level(index) == 0 && stealable(thread, index))
+    };
+    while let Some(thread) = local.take(|level, thread| level == 0 && has_place(thread)) {
+        enqueue(thread);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the scheduler knows of a thread.
 
+use super::policy::Scheduling;
 use crate::arch::callout::Calls;
 use crate::arch::fpu::Area;
 use crate::arch::{TrapFrame, cpu, percpu};
@@ -64,6 +65,7 @@ pub struct Thread {
     pub(super) on_cpu: AtomicBool,
     pub(super) cpu: AtomicUsize,
     affinity: AtomicU64,
+    pub(super) scheduling: Scheduling,
     pub(super) used: AtomicU64,
     pub(super) since: AtomicU64,
     pub(super) saved: UnsafeCell<Saved>,
@@ -113,6 +115,7 @@ impl Thread {
             on_cpu: AtomicBool::new(false),
             cpu: AtomicUsize::new(0),
             affinity: AtomicU64::new(u64::MAX),
+            scheduling: Scheduling::default(),
             used: AtomicU64::new(0),
             since: AtomicU64::new(0),
             saved: UnsafeCell::new(saved),
@@ -179,6 +182,7 @@ impl Thread {
         thread.prepare(size, start, 0);
         thread.saved.get_mut().fs_base = fs_base;
         thread.affinity = AtomicU64::new(super::with_current(Self::affinity));
+        thread.scheduling = Scheduling::of_child(super::with_current(Self::policy));
         Some(Arc::new(thread))
     }
 
@@ -221,15 +225,9 @@ impl Thread {
     /// Sets the mask; moves the thread if need be.
     pub fn set_affinity(&self, mask: u64) {
         self.affinity.store(mask, Ordering::Relaxed);
-        let cpu = self.cpu();
-        if mask >> (cpu % 64) & 1 == 0
-            && let Some(cpu) = cpu::get(cpu)
-        {
+        if mask >> (self.cpu() % 64) & 1 == 0 {
             // It is moved when it leaves its CPU.
-            cpu.need_resched.store(true, Ordering::Relaxed);
-            if cpu.id != cpu::current().0 as usize {
-                cpu::send_reschedule(cpu);
-            }
+            super::queue::look_again(self);
         }
     }
 

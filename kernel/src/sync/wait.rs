@@ -1,7 +1,7 @@
 //! Waiting for something to become true.
 
 use super::SpinLock;
-use crate::sched::{self, Thread};
+use crate::sched::{self, Level, Thread};
 use crate::time::{Instant, Timer};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -166,6 +166,11 @@ impl Waiter {
             }
             sched::park();
         }
+    }
+
+    /// The level of the thread that waits.
+    pub fn level(&self) -> Level {
+        self.thread.level()
     }
 
     /// Wakes it directly (futex).

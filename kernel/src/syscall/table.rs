@@ -208,7 +208,7 @@ calls! {
     145 process::sched_getscheduler [Int];
     146 process::sched_get_priority_max [Int];
     147 process::sched_get_priority_min [Int];
-    148 time::sched_rr_get_interval [Int Pointer];
+    148 process::sched_rr_get_interval [Int Pointer];
     149 mm::mlock [Pointer Size];
     150 mm::munlock [Pointer Size];
     151 mm::mlockall [Hex];

@@ -238,16 +238,6 @@ pub fn clock_adjtime(clock: usize, to: usize) -> SysResult {
     }
 }
 
-/// sched_rr_get_interval(2): the time slice, for information.
-pub fn sched_rr_get_interval(tid: usize, to: usize) -> SysResult {
-    if (tid as i32) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    process::with_thread(tid as i32, |_| ()).ok_or(Errno::ESRCH)?;
-    user::write(to, &Timespec::from_ns(SECOND / 100))?;
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

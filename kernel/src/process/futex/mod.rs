@@ -98,7 +98,7 @@ impl Sleeper {
             let mut bucket = TABLE[bucket_index(addr)].lock();
             match user::load_u32_nofault(addr) {
                 Some(now) if now == value => {
-                    bucket.push_back(Arc::clone(self));
+                    insert(&mut bucket, Arc::clone(self));
                     return Ok(());
                 }
                 Some(_) => return Err(Errno::EAGAIN),
@@ -143,6 +143,15 @@ impl Sleeper {
             // Requeued meanwhile: look in the other bucket.
         }
     }
+}
+
+/// Puts a sleeper into its bucket: who comes first in scheduling is woken first.
+fn insert(bucket: &mut VecDeque<Arc<Sleeper>>, sleeper: Arc<Sleeper>) {
+    let level = sleeper.waiter.level();
+    let place = (level != 0)
+        .then(|| bucket.iter().position(|other| other.waiter.level() < level))
+        .flatten();
+    bucket.insert(place.unwrap_or(bucket.len()), sleeper);
 }
 
 /// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket; not those that wait for a futex to be handed over.
@@ -234,7 +243,9 @@ pub fn requeue(
             Some(high) if target > source => high,
             _ => &mut low,
         };
-        bucket.extend(moved);
+        for sleeper in moved {
+            insert(bucket, sleeper);
+        }
         drop((high, low));
         return Ok(release(woken) + count);
     }

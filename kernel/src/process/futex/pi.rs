@@ -1,12 +1,11 @@
-//! Futexes with priority inheritance: the word holds its owner's thread id, and the kernel hands it over to the longest waiting
-//! thread when the owner unlocks it or ends.
-//!
-//! No thread's priority is raised: all have the same one.
-use super::{Sleeper, TABLE, bucket_index, check, release};
+//! Futexes with priority inheritance: the word holds its owner's thread id, and the kernel hands it over when the owner unlocks it or
+//! ends, to the thread of the highest priority, of those to the one that has waited longest. Meanwhile the owner runs at that
+//! priority, and so does who it waits for in turn.
+use super::{Sleeper, TABLE, bucket_index, check, insert, release};
 use crate::{
     mm::user,
     process::table,
-    sched::{self, Tid},
+    sched::{self, Level, Thread, Tid},
     sync::{Signals, WaitError, Waiter},
     syscall::Errno,
     time::Instant,
@@ -31,11 +30,62 @@ fn bring_in(addr: usize) -> Result<(), Errno> {
     user::cmpxchg_u32(addr, 0, 0).map(|_| ())
 }
 
-/// Place in its bucket of the thread that has waited longest for the futex at `addr`.
+/// Place in its bucket of the thread that is to have the futex at `addr` next.
 fn first(bucket: &VecDeque<Arc<Sleeper>>, addr: usize) -> Option<usize> {
-    bucket
+    let waits = |sleeper: &Sleeper| sleeper.key() == addr && sleeper.pi.0 == addr;
+    let waiting = bucket
         .iter()
-        .position(|sleeper| sleeper.key() == addr && sleeper.pi.0 == addr)
+        .enumerate()
+        .filter(|(_, sleeper)| waits(sleeper));
+    // The last of equal ones from the back is the first.
+    let first = waiting
+        .rev()
+        .max_by_key(|(_, sleeper)| sleeper.waiter.level());
+    first.map(|(place, _)| place)
+}
+
+/// How many threads that wait for each other are followed, as in Linux.
+const CHAIN_LIMIT: usize = 1024;
+
+/// Lends the thread `tid` the highest level of those that wait for futexes it has; if that changes its own, then also whoever it
+/// waits for. Called without locks.
+fn settle(tid: Tid) {
+    let mut tid = tid;
+    for _ in 0..CHAIN_LIMIT {
+        let levels = TABLE.iter().filter_map(|bucket| {
+            let bucket = bucket.lock();
+            let waiting = bucket.iter().filter(|sleeper| {
+                let addr = sleeper.pi.0;
+                let word = (addr != 0 && sleeper.key() == addr)
+                    .then(|| user::load_u32_nofault(addr))
+                    .flatten();
+                word.is_some_and(|word| word & FUTEX_TID_MASK == tid as u32)
+            });
+            waiting.map(|sleeper| sleeper.waiter.level()).max()
+        });
+        let level = levels.max().unwrap_or(0);
+        let awaited = table::with_thread(tid, |thread| {
+            let before = thread.level();
+            thread.inherit(level);
+            let awaited = thread.state.awaited_futex.load(Ordering::Relaxed);
+            if thread.level() == before { 0 } else { awaited }
+        });
+        let Some(addr) = awaited.filter(|&addr| addr != 0) else {
+            return;
+        };
+        match user::load_u32_nofault(addr) {
+            Some(word) if word & FUTEX_TID_MASK != 0 => tid = (word & FUTEX_TID_MASK) as Tid,
+            _ => return,
+        }
+    }
+}
+
+/// As [`settle`], for the owner of the futex at `addr`, if there is any reason to.
+fn settle_owner(addr: usize, level: Level) {
+    let owner = user::load_u32_nofault(addr).map_or(0, |word| word & FUTEX_TID_MASK) as Tid;
+    if level != 0 && owner != 0 {
+        settle(owner);
+    }
 }
 
 /// Locks the futex at `addr`: takes it if it is free, else sleeps until it is handed over. `EDEADLK` when the caller has it, `ESRCH`
@@ -46,12 +96,29 @@ pub fn lock(addr: usize, deadline: Option<Instant>) -> Result<(), Errno> {
     if acquire(addr, Some(&sleeper))? {
         return Ok(());
     }
-    sleeper
-        .sleep(deadline, Signals::Interrupt)
-        .map_err(|error| match error {
-            WaitError::TimedOut => Errno::ETIMEDOUT,
-            WaitError::Interrupted => Errno::ERESTARTNOINTR,
-        })
+    sleep(&sleeper, deadline).map_err(|error| match error {
+        WaitError::TimedOut => Errno::ETIMEDOUT,
+        WaitError::Interrupted => Errno::ERESTARTNOINTR,
+    })
+}
+
+/// Sleeps until the futex is handed over; its owner has the level of the calling thread meanwhile.
+fn sleep(sleeper: &Arc<Sleeper>, deadline: Option<Instant>) -> Result<(), WaitError> {
+    let addr = sleeper.pi.0;
+    let level = sleeper.waiter.level();
+    sched::with_current(|thread| {
+        let awaited = &thread.state.awaited_futex;
+        awaited.store(addr, Ordering::Relaxed);
+    });
+    if sleeper.key() == addr {
+        settle_owner(addr, level);
+    }
+    let result = sleeper.sleep(deadline, Signals::Interrupt);
+    sched::with_current(|thread| thread.state.awaited_futex.store(0, Ordering::Relaxed));
+    if result.is_err() {
+        settle_owner(addr, level);
+    }
+    result
 }
 
 /// As [`lock`], but `EAGAIN` instead of sleeping.
@@ -88,7 +155,7 @@ fn acquire(addr: usize, sleeper: Option<&Arc<Sleeper>>) -> Result<bool, Errno> {
         };
         if exchange(addr, value, value | FUTEX_WAITERS).is_some() {
             USED.store(true, Ordering::Relaxed);
-            bucket.push_back(Arc::clone(sleeper));
+            insert(&mut bucket, Arc::clone(sleeper));
             return Ok(false);
         }
     }
@@ -136,8 +203,14 @@ fn give_up(addr: usize, tid: Tid, mark: u32, free: impl Fn(u32) -> u32) -> Resul
         if let Some(next) = &next {
             next.woken.store(true, Ordering::Release);
         }
+        let left = first(&bucket, addr).map_or(0, |place| bucket[place].waiter.level());
         drop(bucket);
+        // The new owner first: it may be running before this thread is done here.
+        settle_owner(addr, left);
         release(next.into_iter().collect());
+        if table::with_thread(tid, Thread::has_inherited) == Some(true) {
+            settle(tid);
+        }
         return Ok(true);
     }
 }
@@ -180,14 +253,12 @@ pub fn wait_requeue(
     let pi = (target, sched::current_tid());
     let sleeper = Sleeper::new(Waiter::new(), addr, u32::MAX, pi);
     sleeper.enter(value)?;
-    sleeper
-        .sleep(deadline, Signals::Interrupt)
-        .map_err(|error| match error {
-            WaitError::TimedOut => Errno::ETIMEDOUT,
-            // Done again from the beginning it would miss the wake-up that has moved it.
-            WaitError::Interrupted if sleeper.key() == target => Errno::EAGAIN,
-            WaitError::Interrupted => Errno::ERESTARTNOINTR,
-        })
+    sleep(&sleeper, deadline).map_err(|error| match error {
+        WaitError::TimedOut => Errno::ETIMEDOUT,
+        // Done again from the beginning it would miss the wake-up that has moved it.
+        WaitError::Interrupted if sleeper.key() == target => Errno::EAGAIN,
+        WaitError::Interrupted => Errno::ERESTARTNOINTR,
+    })
 }
 
 /// If the word at `from` is `expected` (`EAGAIN` otherwise), lets one thread out of [`wait_requeue`] have the futex at `to` and up to
@@ -251,6 +322,7 @@ pub fn requeue(from: usize, to: usize, move_count: usize, expected: u32) -> Resu
             woken.push(moved.remove(0));
             woken[0].woken.store(true, Ordering::Release);
         }
+        let level = moved.iter().map(|sleeper| sleeper.waiter.level()).max();
         for sleeper in &moved {
             sleeper.key.store(to, Ordering::Relaxed);
         }
@@ -258,8 +330,11 @@ pub fn requeue(from: usize, to: usize, move_count: usize, expected: u32) -> Resu
             Some(high) if target > source => high,
             _ => &mut low,
         };
-        bucket.extend(moved);
+        for sleeper in moved {
+            insert(bucket, sleeper);
+        }
         drop((high, low));
+        settle_owner(to, level.unwrap_or(0));
         release(woken);
         return Ok(count);
     }

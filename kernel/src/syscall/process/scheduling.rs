@@ -1,10 +1,10 @@
-//! Where and when threads run: affinity, policies, priorities, memory barriers. There is one policy, SCHED_OTHER.
+//! Where and when threads run: affinity, policies, priorities, memory barriers.
 use crate::{
     arch::cpu,
     mm::user,
     process::{self, PID},
-    sched,
-    syscall::{Errno, SysResult},
+    sched::{self, Level, Policy, Thread},
+    syscall::{Errno, SysResult, time::Timespec},
 };
 use core::sync::atomic::{AtomicI32, Ordering, fence};
 use linux_raw_sys::general as linux;
@@ -59,37 +59,88 @@ pub fn getcpu(cpu: usize, node: usize, _unused: usize) -> SysResult {
     Ok(0)
 }
 
-/// The policies that could be named; all but SCHED_OTHER need privileges nobody has here.
-fn check_policy(policy: usize, priority: i32) -> Result<(), Errno> {
-    match policy as u32 {
-        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE if priority == 0 => Ok(()),
-        linux::SCHED_FIFO | linux::SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM),
-        _ => Err(Errno::EINVAL),
+/// The thread's policy.
+fn policy_of(tid: usize) -> Result<Policy, Errno> {
+    if (tid as i32) < 0 {
+        return Err(Errno::EINVAL);
     }
+    process::with_thread(tid as i32, Thread::policy).ok_or(Errno::ESRCH)
+}
+
+/// `EINVAL` for a policy that is none, or a priority it does not have.
+fn check_policy(policy: u32, priority: i32) -> Result<Level, Errno> {
+    let priorities = match policy {
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE => 0..=0,
+        linux::SCHED_FIFO | linux::SCHED_RR => 1..=99,
+        _ => return Err(Errno::EINVAL),
+    };
+    let is_priority = priorities.contains(&priority);
+    is_priority
+        .then_some(priority as Level)
+        .ok_or(Errno::EINVAL)
+}
+
+/// Sets the policy, or only the priority.
+fn set_policy(tid: usize, policy: Option<u32>, from: usize) -> SysResult {
+    if (tid as i32) < 0 || from == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let priority = user::read(from)?;
+    let old = policy_of(tid)?;
+    let (policy, reset_on_fork) = match policy {
+        Some(policy) => {
+            let reset = policy & linux::SCHED_RESET_ON_FORK != 0;
+            (policy & !linux::SCHED_RESET_ON_FORK, reset)
+        }
+        None => (old.policy, old.reset_on_fork),
+    };
+    let new = Policy {
+        policy,
+        priority: check_policy(policy, priority)?,
+        reset_on_fork,
+    };
+    process::with_thread(tid as i32, |thread| thread.set_policy(new)).ok_or(Errno::ESRCH)?;
+    Ok(0)
 }
 
 /// sched_getparam(2)
 pub fn sched_getparam(tid: usize, to: usize) -> SysResult {
-    check_thread(tid)?;
-    user::write(to, &0i32)?;
+    if to == 0 {
+        return Err(Errno::EINVAL);
+    }
+    user::write(to, &policy_of(tid)?.priority)?;
     Ok(0)
 }
 
 /// sched_setparam(2)
 pub fn sched_setparam(tid: usize, from: usize) -> SysResult {
-    check_thread(tid)?;
-    check_policy(linux::SCHED_NORMAL as usize, user::read(from)?).map(|()| 0)
+    set_policy(tid, None, from)
 }
 
 /// sched_getscheduler(2)
 pub fn sched_getscheduler(tid: usize) -> SysResult {
-    check_thread(tid).map(|()| linux::SCHED_NORMAL as usize)
+    let policy = policy_of(tid)?;
+    let reset = if policy.reset_on_fork {
+        linux::SCHED_RESET_ON_FORK
+    } else {
+        0
+    };
+    Ok((policy.policy | reset) as usize)
 }
 
 /// sched_setscheduler(2)
 pub fn sched_setscheduler(tid: usize, policy: usize, from: usize) -> SysResult {
-    check_thread(tid)?;
-    check_policy(policy, user::read(from)?).map(|()| 0)
+    if (policy as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    set_policy(tid, Some(policy as u32), from)
+}
+
+/// sched_rr_get_interval(2): the time slice; 0 for SCHED_FIFO, which has none.
+pub fn sched_rr_get_interval(tid: usize, to: usize) -> SysResult {
+    let slice = policy_of(tid)?.slice().unwrap_or(0);
+    user::write(to, &Timespec::from_ns(slice))?;
+    Ok(0)
 }
 
 /// sched_get_priority_max(2)
