@@ -13,7 +13,7 @@ TARGET := x86_64-unknown-linux-gnu
 # Where scripts/setup puts cargo if it has to install it.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: build setup run test check fmt bench fuzz conformance stress clean help
+.PHONY: build setup run test check fmt bench fuzz conformance stress soak clean help
 
 build: setup ## build target/release/elfin, with the kernel inside (the default)
 	cargo build --release -p elfin
@@ -55,6 +55,9 @@ conformance: build ## programs of other projects on Linux and in the guest; take
 
 stress: build $(IMAGE) ## boot the numpy program COUNT=200 times on 4 vCPUs
 	scripts/stress $(ELFIN) $(IMAGE) $(COUNT)
+
+soak: build ## run what chance has a part in for long, on 1, 2, 4 and 8 vCPUs
+	SOAK=1 nice cargo test --release -p userspace-tests --test guest -- --test-threads=1
 
 clean: ## remove everything that was built (downloads stay in ~/.cache/elfin)
 	rm -rf target

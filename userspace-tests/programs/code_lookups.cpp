@@ -1,9 +1,10 @@
 // Unwinders, a timer's handler and a crash handler look addresses up while other threads register and unregister code
-// and open and close a library: nobody waits for them, and nobody sees half a range.
+// and open and close a library: nobody waits for them, and nobody sees half a range. The argument is the number of rounds.
 // shared: libelfin.so.1 -DLIBELFIN -Wl,-soname,libelfin.so.1
 // shared: code_lookups-plug.so -DPLUG
 // link: libelfin.so.1
 // cpus: 4
+// soak: 4000
 #ifdef LIBELFIN
 #include "../../include/libelfin.c"
 #elif defined(PLUG)
@@ -18,7 +19,8 @@ extern "C" int call_back(int (*function)(int), int value) { return function(valu
 #include <sys/ucontext.h>
 #include "jit.h"
 
-enum { ROUNDS = 400, PAGE = 4096 };
+enum { PAGE = 4096 };
+static int rounds = 400;
 
 static char *contested, *own;
 static jit_call *call;
@@ -116,8 +118,10 @@ static void *opener(void *)
     return NULL;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        rounds = atoi(argv[1]);
     contested = jit_pages(PAGE);
     own = jit_pages(PAGE);
     call = (jit_call *)jit_make(own + 1, jit_call_bytes);
@@ -141,7 +145,7 @@ int main(void)
     pthread_create(&threads[3], NULL, thrower, NULL);
     struct itimerval every = {{0, 2000}, {0, 2000}};
     setitimer(ITIMER_REAL, &every, NULL);
-    for (volatile int round = 0; round < ROUNDS || handled < ROUNDS / 4 || !seen; round = round + 1) {
+    for (volatile int round = 0; round < rounds || handled < rounds / 4 || !seen; round = round + 1) {
         CHECK(caught(call, round) == -round);
         if (sigsetjmp(back, 1) == 0)
             call(crash, 1);
@@ -153,7 +157,7 @@ int main(void)
         pthread_join(thread, NULL);
     every = {};
     setitimer(ITIMER_REAL, &every, NULL);
-    CHECK(crashed >= ROUNDS && elfin_code_count() == 1);
+    CHECK(crashed >= rounds && elfin_code_count() == 1);
     return FINISH();
 }
 #endif

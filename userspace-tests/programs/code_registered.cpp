@@ -259,7 +259,9 @@ static void plug(void)
     CHECK(elfin_code_count() == 0 && !*jit_name((void *)find) && !*jit_name(page + 5));
     CHECK(!dladdr(where, &named) && !dladdr((void *)find, &named));
     // Data in its place is not it.
-    void *there = mmap(where, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    where -= (uintptr_t)where % 4096;
+    void *there = mmap(where, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    CHECK(there == where);
     struct dl_find_object found;
     CHECK(!dladdr(there, &named) && _dl_find_object(there, &found) == -1 && !*jit_name(there));
     munmap(page, 4096);

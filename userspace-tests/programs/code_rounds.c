@@ -1,12 +1,15 @@
 // After many rounds everything on record is what it was: threads that register code, call through it and end in every
 // way; libraries that are opened, register code, and are closed; and the memory in use.
-// A second argument is the number of rounds, for more of them by hand.
+// A second argument is the number of rounds. Each is four threads, or one library.
 // shared: libelfin.so.1 -DLIBELFIN -Wl,-soname,libelfin.so.1
 // shared: code_rounds-plug.so -DPLUG libelfin.so.1
 // link: libelfin.so.1
 // args: threads
 // args: libraries
 // args: both
+// soak: threads 25000
+// soak: libraries 100000
+// soak: both 2000
 #ifdef LIBELFIN
 #include "../../include/libelfin.c"
 #else

@@ -1,7 +1,8 @@
 // Threads that wait in dlopen for another thread's INIT functions run their signal handlers meanwhile, also ones that call the
-// dynamic linker, and go on waiting.
+// dynamic linker, and go on waiting. The argument is the number of signals each of them gets.
 // shared: dl_interrupted-slow.so -DSLOW
 // shared: dl_interrupted-other.so -DOTHER
+// soak: 1000
 // flags: -Wl,-z,lazy -rdynamic
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ int other(void) { return 5; }
 static pthread_t waiters[WAITERS];
 static sem_t handled, waiting, begun;
 static _Atomic int handlers, first_done;
+static int signals = 10;
 
 static int callback(struct dl_phdr_info *info, size_t size, void *data)
 {
@@ -46,7 +48,7 @@ static void wait_a_moment(int signals)
             CHECK(errno == EINTR);
 }
 
-// Called by the INIT function: two of the waiters wait for this library, one for another, and each handles ten signals.
+// Called by the INIT function: two of the waiters wait for this library, one for another, and each handles its signals.
 void while_waiting(void)
 {
     sem_post(&begun);
@@ -55,12 +57,12 @@ void while_waiting(void)
             CHECK(errno == EINTR);
     // On their way into dlopen; whether they are there yet makes no difference to them.
     usleep(50000);
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < signals; round++) {
         for (int i = 0; i < WAITERS; i++)
             CHECK(pthread_kill(waiters[i], SIGUSR1) == 0);
         wait_a_moment(WAITERS);
     }
-    CHECK(handlers == 10 * WAITERS);
+    CHECK(handlers == signals * WAITERS);
     first_done = 1;
 }
 
@@ -78,8 +80,10 @@ static void *open_slow(void *name)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        signals = atoi(argv[1]);
     pthread_t opener;
     sem_init(&handled, 0, 0);
     sem_init(&waiting, 0, 0);

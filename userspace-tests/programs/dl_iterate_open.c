@@ -1,17 +1,20 @@
 // Threads that open and close objects in callbacks of dl_iterate_phdr, all at once. Under ld.so they deadlock sooner or
-// later (its two locks are taken in either order), so that this is run under Elfin only.
+// later (its two locks are taken in either order), so that this is run under Elfin only. The argument is the number of rounds.
 // hosted: too
 // shared: dl_iterate_open-leaf.so -DLEAF
 // cpus: 1 4
+// soak: 250
 #ifdef LEAF
 int leaf(void) { return 4; }
 #else
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include "check.h"
 
-enum { THREADS = 4, ROUNDS = 20 };
+enum { THREADS = 4 };
+static int rounds = 20;
 
 static int use(void)
 {
@@ -33,7 +36,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *visited)
 
 static void *work(void *unused)
 {
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         int visited = 0;
         CHECK(dl_iterate_phdr(visit, &visited) == 0);
         CHECK(visited >= 2);
@@ -41,8 +44,10 @@ static void *work(void *unused)
     return unused;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        rounds = atoi(argv[1]);
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++)
         pthread_create(&threads[i], 0, work, 0);

@@ -1,6 +1,8 @@
 // An object that is closed while another thread is in a callback of dl_iterate_phdr stays mapped, and readable for that
-// thread, no longer than the iteration lasts: nobody has to call the dynamic linker again.
+// thread, no longer than the iteration lasts: nobody has to call the dynamic linker again. The argument is the number of
+// rounds.
 // hosted: too
+// soak: 1000
 // shared: dl_late_unmap-plug.so -DPLUG
 #ifdef PLUG
 char content[1 << 16] = "content";
@@ -11,6 +13,7 @@ char content[1 << 16] = "content";
 #include <link.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,7 +43,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
     // ld.so makes dlclose wait for the end of the iteration.
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 100000000;
+    until.tv_nsec += 20000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     while (sem_timedwait(&closed, &until) != 0 && errno == EINTR)
@@ -64,10 +67,10 @@ static void *close_it(void *plug)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     sem_init(&inside, 0, 0);
-    for (int round = 0; round < 10; round++) {
+    for (int round = argc > 1 ? atoi(argv[1]) : 10; round; round--) {
         pthread_t iterating, closing;
         void *plug = dlopen("./dl_late_unmap-plug.so", RTLD_NOW);
         CHECK(plug && is_mapped());

@@ -1,8 +1,9 @@
 // Functions that the dynamic linker calls are left by longjmp, from a handler, by pthread_exit and by cancellation, thousands of
-// times; afterwards everything works as before.
+// times; afterwards everything works as before. The argument says how often more than usually.
 // shared: dl_left-plug.so -DPLUG
 // shared: dl_left-last.so -DLAST
 // flags: -rdynamic
+// soak: 5
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -23,7 +24,7 @@ int indirect(void) __attribute__((ifunc("resolve")));
 int call_indirect(void) { return indirect(); }
 #else
 #include "check.h"
-enum { ROUNDS = 3000, OPENED = 200, THREADS = 300 };
+static int rounds = 3000, opened = 200, threads = 300;
 static sigjmp_buf back;
 static _Atomic int left;
 static int at_first;
@@ -98,22 +99,24 @@ static void copy(const char *from, const char *to)
 
 static void handlers(const char *what)
 {
-    for (volatile int i = 0; i < ROUNDS; i++)
+    for (volatile int i = 0; i < rounds; i++)
         if (sigsetjmp(back, 1) == 0)
             dl_iterate_phdr(raise_signal, (void *)what);
-    check(what, ROUNDS);
+    check(what, rounds);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    int times = argc > 1 ? atoi(argv[1]) : 1;
+    rounds *= times, opened *= times, threads *= times;
     pthread_t thread;
     at_first = objects();
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < threads; i++) {
         pthread_create(&thread, 0, iterate, end_thread);
         pthread_join(thread, 0);
     }
-    check("ended threads", THREADS);
-    for (int i = 0; i < THREADS; i++) {
+    check("ended threads", threads);
+    for (int i = 0; i < threads; i++) {
         void *result;
         pthread_create(&thread, 0, iterate, wait_for_cancel);
         pthread_cancel(thread);
@@ -124,10 +127,10 @@ int main(void)
     check("cancelled threads", 0);
 
     // From here on ld.so's locks are left held by this thread, which may take them again.
-    for (volatile int i = 0; i < ROUNDS; i++)
+    for (volatile int i = 0; i < rounds; i++)
         if (sigsetjmp(back, 0) == 0)
             dl_iterate_phdr(jump, 0);
-    check("callbacks", ROUNDS);
+    check("callbacks", rounds);
 
     stack_t stack = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
     struct sigaction action = {.sa_handler = jump_back};
@@ -140,7 +143,7 @@ int main(void)
 
     char directory[] = "/tmp/dl_left-XXXXXX", path[64];
     CHECK(mkdtemp(directory) != 0);
-    for (volatile int i = 0; i < OPENED; i++) {
+    for (volatile int i = 0; i < opened; i++) {
         snprintf(path, sizeof path, "%s/%d.so", directory, i);
         copy("dl_left-plug.so", path);
         if (sigsetjmp(back, 0) == 0) {
@@ -150,7 +153,7 @@ int main(void)
         unlink(path);
     }
     rmdir(directory);
-    check("INIT functions", OPENED);
+    check("INIT functions", opened);
 
     void *last = dlopen("./dl_left-last.so", RTLD_NOW);
     int (*function)(void) = last ? (int (*)(void))dlsym(last, "call_indirect") : 0;

@@ -1,11 +1,18 @@
-// 200 generations of 50 threads each, every generation started by a thread of the one before: 10,000 threads in all.
+// Generations of threads, each started by a thread of the one before that ends meanwhile. However many there are, they take
+// no more memory. Arguments: how many generations, of how many threads each.
+// hosted: too
 // cpus: 4
+// args: 400 25
+// args: 5000 1
+// soak: 1000000 1
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
 #include "check.h"
 
-enum { GENERATIONS = 200, SIZE = 50 };
-
-static long total;
+static long generations, size, total, before;
 
 static void *live(void *unused)
 {
@@ -13,30 +20,51 @@ static void *live(void *unused)
     return unused;
 }
 
+// Pages of memory in use: the program's, or all of a guest's, whose memory is this program's and the kernel's.
+static long taken(void)
+{
+    struct utsname name;
+    struct sysinfo system;
+    if (!uname(&name) && strstr(name.release, "elfin") && !sysinfo(&system))
+        return (long)((system.totalram - system.freeram) * system.mem_unit / 4096);
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(fscanf(file, "%ld", &pages) == 1);
+    fclose(file);
+    return pages;
+}
+
 static void *generation(void *left)
 {
-    pthread_t threads[SIZE];
-    for (int i = 0; i < SIZE - 1; i++)
+    pthread_t *threads = malloc((size_t)size * sizeof *threads);
+    for (int i = 0; i < size - 1; i++)
         CHECK(pthread_create(&threads[i], 0, live, 0) == 0);
-    for (int i = 0; i < SIZE - 1; i++)
+    for (int i = 0; i < size - 1; i++)
         CHECK(pthread_join(threads[i], 0) == 0);
+    free(threads);
     __atomic_add_fetch(&total, 1, __ATOMIC_RELAXED);
+    if ((long)left == generations * 9 / 10)
+        before = taken();
     if ((long)left > 1) {
-        // Its parent is gone when it runs.
+        // Its parent ends while it runs, or before.
         pthread_t next;
         CHECK(pthread_create(&next, 0, generation, (void *)((long)left - 1)) == 0);
         pthread_detach(pthread_self());
         return 0;
     }
+    long more = taken() - before;
+    CHECK(more < 64 || (printf("%ld pages more\n", more), 0));
     printf("%ld threads\n", total);
     fflush(stdout);
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    generations = argc > 1 ? atol(argv[1]) : 0;
+    size = argc > 2 ? atol(argv[2]) : 1;
     pthread_t first;
-    CHECK(pthread_create(&first, 0, generation, (void *)(long)GENERATIONS) == 0);
+    CHECK(pthread_create(&first, 0, generation, (void *)generations) == 0);
     // The last thread's end is the program's.
     pthread_exit(0);
 }

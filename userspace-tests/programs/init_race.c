@@ -1,9 +1,11 @@
 // Three threads open the same object at once, whose INIT function starts threads that bind its symbols lazily, one of which
 // outlives it; a fourth looks symbols and addresses up all the time. Whoever gets the object gets it initialised.
+// The argument is the number of rounds.
 // hosted: too
 // shared: init_race-pool.so -DPOOL -Wl,-z,lazy
 // flags: -rdynamic
 // cpus: 1 2 4 8
+// soak: 2000
 #include <pthread.h>
 #include <semaphore.h>
 #ifdef POOL
@@ -64,16 +66,17 @@ void finish(void)
 #else
 #include <dlfcn.h>
 #include <link.h>
+#include <stdlib.h>
 #include "check.h"
 
-enum { OPENERS = 3, ROUNDS = 150 };
+enum { OPENERS = 3 };
 
 static pthread_barrier_t barrier;
-static int over;
+static int rounds = 150, over;
 
 static void *opener(void *number)
 {
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         pthread_barrier_wait(&barrier);
         void *handle = dlopen("./init_race-pool.so", (round & 1 ? RTLD_LAZY : RTLD_NOW) | RTLD_GLOBAL);
         if (!handle) {
@@ -115,8 +118,10 @@ void *observer(void *unused)
     return unused;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        rounds = atoi(argv[1]);
     pthread_t openers[OPENERS], watcher;
     pthread_barrier_init(&barrier, 0, OPENERS);
     pthread_create(&watcher, 0, observer, 0);

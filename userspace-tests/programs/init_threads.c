@@ -1,11 +1,12 @@
 // An INIT function starts threads that call functions of its own object, bound lazily, and waits for them; the same in
-// an object that is opened later.
+// an object that is opened later. The argument is the number of times that is done.
 // shared: init_threads-helper.so -DHELPER
 // shared: init_threads-needed.so -DPOOL="needed" init_threads-helper.so -Wl,-z,lazy
 // shared: init_threads-opened.so -DPOOL="opened" init_threads-helper.so -Wl,-z,lazy
 // link: init_threads-needed.so -Wl,-z,lazy
 // env: LD_BIND_NOW=
 // cpus: 4
+// soak: 3000
 #if defined HELPER
 int helper(int x) { return x * 3; }
 #elif defined POOL
@@ -42,12 +43,17 @@ __attribute__((constructor)) static void begin(void)
 #else
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 int own2(int);
-int main(void)
+int main(int argc, char **argv)
 {
     printf("main %d\n", own2(1));
-    void *opened = dlopen("./init_threads-opened.so", RTLD_LAZY);
-    puts(opened ? "opened" : dlerror());
+    for (int round = argc > 1 ? atoi(argv[1]) : 1; round; round--) {
+        void *opened = dlopen("./init_threads-opened.so", RTLD_LAZY);
+        puts(opened ? "opened" : dlerror());
+        if (opened)
+            printf("closed %d\n", dlclose(opened));
+    }
     return 0;
 }
 #endif

@@ -1,6 +1,7 @@
 // Who finds what while objects are being loaded: their loading thread only while they are relocated; the thread that runs
 // INIT and what it starts from then on, at any depth, while INIT runs; everybody after that. It holds for dlsym and for
-// lazy binding. ld.so shows objects to everybody at once, so that this is run under Elfin only.
+// lazy binding. ld.so shows objects to everybody at once, so that this is run under Elfin only. The argument is the number of
+// rounds; all must say the same.
 // hosted: too
 // shared: init_visibility-start.so -DSTART
 // shared: init_visibility-local.so -DLOCAL
@@ -8,15 +9,16 @@
 // shared: init_visibility-second.so -DSECOND
 // shared: init_visibility-needed.so -DNEEDED
 // shared: init_visibility-resolver.so -DRESOLVER -Wl,--no-as-needed init_visibility-needed.so -Wl,-z,lazy
-// flags: -rdynamic
+// flags: -rdynamic -DROUNDS=3
 // link: -Wl,--no-as-needed init_visibility-start.so
 // cpus: 1 2 4 8
+// soak: 3000
 #include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
+#include "rounds.h"
 
 // Runs a question on a new thread and waits.
 static inline void on_child(void *(*question)(void *), void *argument)
@@ -73,7 +75,7 @@ static void *child(void *unused)
 }
 static void *stranger(void *name)
 {
-    printf("a stranger with a member's stack and pthread_t: %d\n", pthread_equal(pthread_self(), last_child) != 0);
+    say("a stranger with a member's stack and pthread_t: %d\n", pthread_equal(pthread_self(), last_child) != 0);
     who = "stranger";
     return see(name);
 }
@@ -84,7 +86,8 @@ static void *start_stranger(void *name)
 }
 __attribute__((constructor)) static void begin(void)
 {
-    void *(*first)(void *) = (void *(*)(void *))dlsym(dlopen("./init_visibility-first.so", RTLD_LAZY), "call");
+    void *handle = dlopen("./init_visibility-first.so", RTLD_LAZY);
+    void *(*first)(void *) = (void *(*)(void *))dlsym(handle, "call");
     sem_init(&started, 0, 0);
     who = "worker";
     see("second_marker");
@@ -99,6 +102,7 @@ __attribute__((constructor)) static void begin(void)
     on_child(first, (void *)3);
     on_child(see, "second_marker");
     on_resident(start_stranger, "second_marker");
+    dlclose(handle);
 }
 #endif
 #elif defined FIRST
@@ -113,21 +117,29 @@ void *call(void *number)
     case 2: text = who2(); break;
     case 3: text = who3(); break;
     case 4: text = who4(); break;
-    default: printf("%s binds its own: %d\n", who, own(21)); return 0;
+    default: say("%s binds its own: %d\n", who, own(21)); return 0;
     }
-    printf("%s binds to %s\n", who, text);
+    say("%s binds to %s\n", who, text);
     return 0;
 }
 static sem_t asked, answered;
 static void *(*asked_question)(void *), *asked_argument;
+static pthread_t resident;
 static void *reside(void *unused)
 {
     for (;;) {
         sem_wait(&asked);
+        if (!asked_question)
+            return unused;
         asked_question(asked_argument);
         sem_post(&answered);
     }
-    return unused;
+}
+void dismiss_resident(void)
+{
+    asked_question = 0;
+    sem_post(&asked);
+    pthread_join(resident, 0);
 }
 void ask_resident(void *(*question)(void *), void *argument)
 {
@@ -138,10 +150,9 @@ void ask_resident(void *(*question)(void *), void *argument)
 }
 __attribute__((constructor)) static void begin(void)
 {
-    pthread_t thread;
     sem_init(&asked, 0, 0);
     sem_init(&answered, 0, 0);
-    pthread_create(&thread, 0, reside, 0);
+    pthread_create(&resident, 0, reside, 0);
 }
 #elif defined NEEDED
 int needed_marker;
@@ -152,7 +163,7 @@ static int target(void) { return 77; }
 // Code of the half-loaded object on any thread: it finds itself, by dlsym and by lazy binding.
 static void *look(void *unused)
 {
-    printf("%s: its own %s, its own call gives %d, what it needs %s\n", who,
+    say("%s: its own %s, its own call gives %d, what it needs %s\n", who,
            dlsym(RTLD_DEFAULT, "resolver_marker") ? "seen" : "not seen", own_too(1),
            dlsym(RTLD_DEFAULT, "needed_marker") ? "seen" : "not seen");
     return unused;
@@ -160,7 +171,8 @@ static void *look(void *unused)
 // Runs while the object is being relocated.
 __attribute__((used)) static int (*resolve(void))(void)
 {
-    void *(*first)(void *) = (void *(*)(void *))dlsym(dlopen("./init_visibility-first.so", RTLD_LAZY), "call");
+    void *handle = dlopen("./init_visibility-first.so", RTLD_LAZY);
+    void *(*first)(void *) = (void *(*)(void *))dlsym(handle, "call");
     who = "resident";
     on_resident(look, 0);
     on_resident(first, 0);
@@ -168,6 +180,7 @@ __attribute__((used)) static int (*resolve(void))(void)
     on_child(look, 0);
     who = "loader";
     look(0);
+    dlclose(handle);
     return target;
 }
 int resolved(void) __attribute__((ifunc("resolve")));
@@ -175,12 +188,14 @@ int (*pointer)(void) = resolved;
 #else
 const char *who = "main";
 pthread_t last_child;
+static void *program;
 static void (*ask_resident)(void *(*)(void *), void *);
 
 void *see(void *name)
 {
     last_child = pthread_self();
-    printf("%s %s %s\n", who, dlsym(RTLD_DEFAULT, name) ? "sees" : "does not see", (char *)name);
+    // With this handle the program does not come to depend on what is found.
+    say("%s %s %s\n", who, dlsym(program, name) ? "sees" : "does not see", (char *)name);
     return 0;
 }
 
@@ -189,22 +204,31 @@ void on_resident(void *(*question)(void *), void *argument)
     ask_resident(question, argument);
 }
 
-int main(void)
+static void play(void)
 {
     void *first = dlopen("./init_visibility-first.so", RTLD_LAZY);
     ask_resident = (void (*)(void *(*)(void *), void *))dlsym(first, "ask_resident");
-    puts("second");
-    if (!dlopen("./init_visibility-second.so", RTLD_LAZY | RTLD_GLOBAL))
-        puts(dlerror());
-    puts("resolver");
+    void (*dismiss)(void) = (void (*)(void))dlsym(first, "dismiss_resident");
+    say("second\n");
+    void *second = dlopen("./init_visibility-second.so", RTLD_LAZY | RTLD_GLOBAL);
+    say("resolver\n");
     void *resolver = dlopen("./init_visibility-resolver.so", RTLD_LAZY | RTLD_GLOBAL);
-    puts(resolver ? "opened" : dlerror());
+    say("%s\n", second && resolver ? "opened" : dlerror());
     int (**pointer)(void) = dlsym(resolver, "pointer");
-    printf("resolved: %d\n", (*pointer)());
+    say("resolved: %d\n", (*pointer)());
     who = "resident";
     on_resident(see, "second_marker");
     on_resident((void *(*)(void *))dlsym(first, "call"), (void *)4);
     on_resident(see, "resolver_marker");
-    return 0;
+    dismiss();
+    int closed = !dlclose(first) && !dlclose(second) && !dlclose(resolver);
+    int there = dlopen("./init_visibility-first.so", RTLD_LAZY | RTLD_NOLOAD) != 0;
+    say("closed: %d, still there: %d\n", closed, there);
+}
+
+int main(int argc, char **argv)
+{
+    program = dlopen(0, RTLD_LAZY);
+    return play_rounds(argc > 1 ? argv[1] : 0, play);
 }
 #endif

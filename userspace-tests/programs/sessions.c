@@ -1,6 +1,8 @@
-// Sessions (GHC's case): modules with equal file names, sonames and symbols in sessions that never see each other's.
+// Sessions (GHC's case): modules with equal file names, sonames and symbols in sessions that never see each other's. The
+// argument is the number of rounds of what is done in many threads, or many times.
 // hosted: too
 // cpus: 4
+// soak: 1000
 // seconds: 240
 // shared: libelfin.so.1 -DLIBELFIN -Wl,-soname,libelfin.so.1
 // link: libelfin.so.1 -rdynamic
@@ -27,6 +29,7 @@ int plugin(void) { return of_host(M_y_closure); }
 #include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
+__attribute__((weak)) void while_initialising(void);
 pid_t init_thread;
 int seen_by_child;
 static void *child(void *unused) { return (void)unused, dlsym(RTLD_DEFAULT, "init_thread"); }
@@ -36,6 +39,7 @@ __attribute__((constructor)) static void begin(void) {
     void *found = NULL;
     if (pthread_create(&thread, NULL, child, NULL) == 0) pthread_join(thread, &found);
     seen_by_child = found == &init_thread;
+    if (while_initialising) while_initialising();
 }
 #else
 #include "check.h"
@@ -43,6 +47,7 @@ __attribute__((constructor)) static void begin(void) {
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -200,7 +205,7 @@ static void *on_bound_thread(void *argument) {
     bound->result = (long)plain(bound->file);
     return NULL;
 }
-static void binding(void) {
+static void binding(int round) {
     struct bound bound[2];
     pthread_t threads[2];
     for (int i = 0; i < 2; i++) {
@@ -223,24 +228,46 @@ static void binding(void) {
     // A thread bound to a session that has ended.
     CHECK(elfin_session_bind(bound[0].session) == 0 && elfin_session_close(bound[0].session) == 0);
     CHECK(dlopen(bound[0].file, RTLD_NOW) == NULL);
-    puts(dlerror());
+    const char *error = dlerror();
+    if (round == 0) puts(error);
     CHECK(elfin_session_bind(0) == 0 && elfin_session_bind(bound[0].session) != 0);
     CHECK(elfin_session_close(bound[1].session) == 0);
 }
 
-// INIT functions on a thread of their own; it and what it starts see the new objects.
-static void worker(void) {
+// INIT functions on a thread of their own; it and what it starts see the new objects, and no other thread does meanwhile,
+// not even one that the opening thread has started before.
+static elfin_namespace_t initialising = -1;
+static sem_t asked, answered;
+static void *sibling(void *seen) {
+    sem_wait(&asked);
+    *(int *)seen = elfin_session_symbol(initialising, "init_thread") != NULL;
+    sem_post(&answered);
+    return NULL;
+}
+void while_initialising(void) {
+    if (initialising < 0) return;
+    sem_post(&asked);
+    sem_wait(&answered);
+}
+static void worker(int count) {
     char file[4096];
     sprintf(file, "%s/started.so", directory);
-    for (int i = 0; i < 2; i++) {
-        elfin_namespace_t session = open_session(NULL);
-        void *handle = elfin_session_load(session, file, RTLD_NOW | (i ? ELFIN_INIT_ON_WORKER : 0));
+    sem_init(&asked, 0, 0);
+    sem_init(&answered, 0, 0);
+    for (int i = 0; i < count; i++) {
+        pthread_t thread;
+        int seen = -1;
+        initialising = open_session((const char *const[]){"", NULL});
+        CHECK(pthread_create(&thread, NULL, sibling, &seen) == 0);
+        void *handle = elfin_session_load(initialising, file, RTLD_NOW | (i % 2 ? ELFIN_INIT_ON_WORKER : 0));
         if (!handle) puts(dlerror());
-        pid_t *thread = elfin_session_symbol(session, "init_thread");
-        CHECK(thread && (*thread == gettid()) == (i == 0));
-        CHECK(value(session, "seen_by_child") == 1);
-        CHECK(elfin_session_close(session) == 0);
+        CHECK(pthread_join(thread, NULL) == 0 && seen == 0);
+        pid_t *init_thread = elfin_session_symbol(initialising, "init_thread");
+        CHECK(init_thread && (*init_thread == gettid()) == (i % 2 == 0));
+        CHECK(value(initialising, "seen_by_child") == 1);
+        CHECK(elfin_session_close(initialising) == 0);
     }
+    initialising = -1;
 }
 
 // Many at once, used from several threads.
@@ -267,7 +294,7 @@ static void thousand(void) {
     for (int i = 0; i < MANY; i++) CHECK(elfin_session_close(many[i]) == 0);
 }
 
-// Some after each other; with an argument, as many as it says: the memory in use comes back.
+// Some after each other: the memory in use comes back.
 static long kilobytes(void) {
     long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -291,15 +318,12 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     CHECK(realpath(argv[0], directory) != NULL && mkdtemp(scratch) != NULL);
     *strrchr(directory, '/') = 0;
-    if (argc > 1) {
-        rounds(atoi(argv[1]));
-        return FINISH();
-    }
+    int count = argc > 1 ? atoi(argv[1]) : 4;
     case_of_ghc();
     shadowing();
     sharing();
-    binding();
-    worker();
+    for (int round = 0; round < count; round++) binding(round);
+    worker(count);
     thousand();
     rounds(1000);
     return FINISH();

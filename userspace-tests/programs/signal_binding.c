@@ -5,6 +5,8 @@
 // hosted: too
 // args: 3000
 // args: 2000 now
+// soak: 1000000
+// soak: 20000 now
 // shared: signal_binding-targets.so -DTARGETS
 // shared: signal_binding-callers.so -DCALLERS signal_binding-targets.so -Wl,-z,lazy
 #include "signal_binding.h"

@@ -6,6 +6,7 @@
 // hosted: too
 // args: 60
 // seconds: 240
+// soak: 1000
 // shared: signal_loader-m.so -DLIBRARY -Wl,-z,lazy
 // shared: signal_loader-h.so -DLIBRARY -nostartfiles -Wl,-z,lazy
 // shared: signal_loader-n.so -DLIBRARY -nostartfiles -Wl,-z,lazy

@@ -1,5 +1,6 @@
 // Signals that arrive anywhere: in the program, in the C library, in what the vDSO and ld.so do, while another handler runs.
 // cpus: 4
+// soak:
 // link: -Wl,-z,lazy -ldl -lm
 #include <dlfcn.h>
 #include <math.h>

@@ -1,7 +1,9 @@
 // Libraries with variables at fixed places (initial-exec), opened later: they get room below every thread pointer, also of
 // threads that run, give it back in any order, and are refused, in glibc's words, when there is none or when a variable has
 // been used at another place already. Not run on Linux: there only the block that was made last is given back.
+// The argument is the number of rounds.
 // hosted: too
+// soak: 1000
 // shared: tls_static-a.so -DLIBRARY -DSIZE=500 -ftls-model=initial-exec
 // shared: tls_static-b.so -DLIBRARY -DSIZE=500 -ftls-model=initial-exec
 // shared: tls_static-c.so -DLIBRARY -DSIZE=500 -ftls-model=initial-exec
@@ -39,6 +41,7 @@ int *user(void) { return &variable; }
 
 static int (*use)(int), (*check)(int);
 static pthread_barrier_t barrier;
+static int rounds = 40;
 
 static void *open_it(const char *name)
 {
@@ -61,7 +64,7 @@ static void refuse(const char *name)
 static void *run(void *unused)
 {
     // There before each of the libraries.
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < rounds; round++) {
         pthread_barrier_wait(&barrier);
         CHECK(use(round));
         pthread_barrier_wait(&barrier);
@@ -71,15 +74,17 @@ static void *run(void *unused)
     return unused;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        rounds = atoi(argv[1]);
     pthread_t thread, late;
     pthread_barrier_init(&barrier, 0, 2);
     pthread_create(&thread, 0, run, 0);
     // One of three is closed and opened again, in turns; there is room for no more than three.
     static const char *names[] = {"./tls_static-a.so", "./tls_static-b.so", "./tls_static-c.so"};
     void *libraries[3] = {0};
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < rounds; round++) {
         int at = round * 5 % 3;
         if (libraries[at])
             CHECK(dlclose(libraries[at]) == 0);

@@ -15,6 +15,7 @@
 //! | `says` | text that the guest's standard error has, in lines of elfin's own; may be repeated | |
 //! | `hosted` | `too`: it is also run by elfin-hosted, like in the guest | |
 //! | `cpus` | virtual CPUs; each further number is a further guest for each run | 2 |
+//! | `soak` | arguments of a long run, for `make soak`; each further such line is a further one | |
 //! | `memory` | the virtual machine's memory | 512M |
 //! | `seconds` | time limit of a run | 120 |
 //! | `flags`, `link` | more of the compiler's arguments, before and after the source | |
@@ -26,6 +27,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Numbers of virtual CPUs that long runs are repeated on.
+const SOAK_CPUS: [u32; 4] = [1, 2, 4, 8];
+
+/// Time limit of a long run.
+const SOAK_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How a source becomes something to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +56,8 @@ pub struct Case {
     pub language: Language,
     /// Arguments and expected exit status of each run; at least one.
     pub runs: Vec<Run>,
+    /// Arguments of long runs.
+    pub soak: Vec<Vec<String>>,
     /// Additions to the environment.
     pub env: Vec<(String, String)>,
     /// What the program can read.
@@ -90,6 +99,18 @@ pub struct Run {
     pub exit: i32,
 }
 
+/// Where a program is run to be compared with Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// A guest with so many virtual CPUs.
+    Guest {
+        /// How many.
+        cpus: u32,
+    },
+    /// The loader in an ordinary Linux process.
+    Hosted,
+}
+
 impl Case {
     /// Reads a source; `None` if the file is none (headers, version scripts, expected output).
     ///
@@ -117,6 +138,7 @@ impl Case {
             source: source.to_owned(),
             language,
             runs: Vec::new(),
+            soak: Vec::new(),
             env: Vec::new(),
             stdin: Vec::new(),
             close_stdout_after: None,
@@ -150,6 +172,7 @@ impl Case {
             let value = value.trim();
             match key.trim() {
                 "args" => args.push(words(value)),
+                "soak" => case.soak.push(words(value)),
                 "exit" => exits.extend(numbers::<i32>(value)?),
                 "env" => {
                     let (name, value) = value.split_once('=').ok_or("env: K=V")?;
@@ -207,9 +230,28 @@ impl Case {
         }
     }
 
-    /// The test's name for the `index`th run on a number of CPUs.
+    /// The case's long runs as a case, if it has any.
     #[must_use]
-    pub fn title(&self, index: usize, cpus: u32) -> String {
+    pub fn soaked(mut self) -> Option<Self> {
+        let run = |args: Vec<String>| Run { args, exit: 0 };
+        self.runs = self.soak.iter().cloned().map(run).collect();
+        self.cpus = SOAK_CPUS.to_vec();
+        self.limit = SOAK_LIMIT;
+        (!self.runs.is_empty()).then_some(self)
+    }
+
+    /// What there is to test of each run: a guest for each number of CPUs, and elfin-hosted.
+    #[must_use]
+    pub fn machines(&self) -> Vec<Machine> {
+        let guests = self.cpus.iter().map(|&cpus| Machine::Guest { cpus });
+        guests
+            .chain(self.hosted.then_some(Machine::Hosted))
+            .collect()
+    }
+
+    /// The test's name for the `index`th run on a machine.
+    #[must_use]
+    pub fn title(&self, index: usize, machine: Machine) -> String {
         let kind = match self.language {
             Language::C => "c",
             Language::Cpp => "cpp",
@@ -223,8 +265,12 @@ impl Case {
                 title.push_str("plain");
             }
         }
-        if self.cpus.len() > 1 {
-            title.push_str(&format!("/{cpus}_cpus"));
+        match machine {
+            Machine::Guest { cpus } if self.cpus.len() > 1 => {
+                title.push_str(&format!("/{cpus}_cpus"));
+            }
+            Machine::Guest { .. } => {}
+            Machine::Hosted => title.push_str("/hosted"),
         }
         title
     }
@@ -275,7 +321,9 @@ mod tests {
                 exit: 0
             }]
         );
-        assert_eq!(case.title(0, 2), "c/name");
+        assert_eq!(case.title(0, Machine::Guest { cpus: 2 }), "c/name");
+        assert_eq!(case.machines(), [Machine::Guest { cpus: 2 }]);
+        assert!(case.clone().soaked().is_none());
         assert_eq!(case.cpus, [2]);
     }
 
@@ -286,15 +334,44 @@ mod tests {
              // shared: l.so -DX\n// stderr: any\n// stdout: closed after 7\n// cpus: 4 8\nint x;\n// cpus: 9\n",
         )
         .unwrap();
-        assert_eq!(case.title(1, 8), "c/name/2/8_cpus");
+        assert_eq!(case.title(1, Machine::Guest { cpus: 8 }), "c/name/2/8_cpus");
         assert_eq!(case.runs[1].exit, 139);
         assert_eq!(case.stdin, b"a\na\n");
         assert_eq!(case.shared, [("l.so".to_owned(), vec!["-DX".to_owned()])]);
         assert_eq!(case.close_stdout_after, Some(7));
         assert!(!case.compare_stderr);
         assert_eq!(case.cpus, [4, 8]);
+        assert!(case.soaked().is_none());
         assert!(parse("// It starts.\n// argz: 1\n").is_err());
         assert!(parse("// It starts.\n// cpus: many\n").is_err());
         assert!(parse("// It starts.\n// cpus:\n").is_err());
+    }
+
+    #[test]
+    fn a_long_run_is_a_case_of_its_own() {
+        let case =
+            parse("// It starts.\n// args: 3\n// exit: 1\n// hosted: too\n// soak: 1000 all\n")
+                .unwrap();
+        let soaked = case.soaked().unwrap();
+        assert_eq!(soaked.runs.len(), 1);
+        assert_eq!(
+            (soaked.runs[0].args.join(" "), soaked.runs[0].exit),
+            ("1000 all".to_owned(), 0)
+        );
+        let titles: Vec<_> = soaked
+            .machines()
+            .into_iter()
+            .map(|machine| soaked.title(0, machine))
+            .collect();
+        assert_eq!(
+            titles,
+            [
+                "c/name/1_cpus",
+                "c/name/2_cpus",
+                "c/name/4_cpus",
+                "c/name/8_cpus",
+                "c/name/hosted"
+            ]
+        );
     }
 }

@@ -5,6 +5,7 @@
 //! - `ELFIN_IMAGE`: a root image with `/tests` that is there already; otherwise `elfin build` makes one, again
 //!   whenever a program has changed.
 //! - `ELFIN_HOSTED`: an `elfin-hosted` that is there already; otherwise cargo makes one, too.
+//! - `SOAK=1`: the long runs (`make soak`) instead of the others.
 //! - `NATIVE_RUNS=N`: leave the guest out and run each program N times on Linux, which must give N times the same.
 //!
 //! Some tests alone: `cargo test --release -p userspace-tests --test guest -- c/signals` (a part of their names).
@@ -17,7 +18,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use userspace_tests::case::{Case, Language, Run};
+use userspace_tests::case::{Case, Language, Machine, Run};
 use userspace_tests::process::{self, Outcome};
 use userspace_tests::{compile, difference};
 
@@ -31,7 +32,7 @@ const PYTHON: &str = "/usr/bin/python3";
 fn main() {
     let arguments = Arguments::from_args();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let cases = read_cases(&root).unwrap_or_else(|error| {
+    let mut cases = read_cases(&root).unwrap_or_else(|error| {
         eprintln!("error: {error}");
         std::process::exit(2);
     });
@@ -43,13 +44,18 @@ fn main() {
             .and_then(|text| text.parse().ok()),
         ready: OnceLock::new(),
     });
+    if std::env::var_os("SOAK").is_some() {
+        cases = cases.into_iter().filter_map(Case::soaked).collect();
+    }
     let mut trials = Vec::new();
     for case in cases {
         for (index, run) in case.runs.iter().enumerate() {
-            for &cpus in &case.cpus {
-                let (setup, case, run) = (Arc::clone(&setup), case.clone(), run.clone());
-                trials.push(Trial::test(case.title(index, cpus), move || {
-                    test(&setup, &case, &run, cpus)
+            let on_linux = Arc::new(OnceLock::new());
+            for machine in case.machines() {
+                let (setup, on_linux) = (Arc::clone(&setup), Arc::clone(&on_linux));
+                let (case, run) = (case.clone(), run.clone());
+                trials.push(Trial::test(case.title(index, machine), move || {
+                    test(&setup, &case, &run, machine, &on_linux)
                 }));
             }
         }
@@ -173,39 +179,70 @@ fn image(dir: &Path, ready: &Ready, content: u64) -> Result<PathBuf, Box<dyn Err
     Ok(image)
 }
 
-fn test(setup: &Setup, case: &Case, run: &Run, cpus: u32) -> Result<(), Failed> {
+/// `on_linux`: how the run ended there, once it is known.
+fn test(
+    setup: &Setup,
+    case: &Case,
+    run: &Run,
+    machine: Machine,
+    on_linux: &OnceLock<Result<Outcome, String>>,
+) -> Result<(), Failed> {
     let ready = setup.ready()?;
     if let Some(complaints) = ready.broken.get(&case.name) {
         return Err(complaints.into());
     }
-    let expected = match &case.expected {
-        Some(file) => Outcome {
-            stdout: fs::read(file)?,
+    if let Some(count) = setup.native_runs {
+        return repeat_on_linux(ready, case, run, machine, count);
+    }
+    let expected = on_linux
+        .get_or_init(|| expected(ready, case, run))
+        .as_ref()?;
+    let wanted = case.expected.as_ref().map_or("Linux", |_| "expected");
+    match machine {
+        Machine::Hosted => {
+            let hosted = native(ready, case, run, Some(&ready.hosted))?;
+            compare(case, expected, wanted, &hosted, "elfin-hosted").map_err(Failed::from)
+        }
+        Machine::Guest { cpus } => {
+            let (command, line) = guest_command(ready, case, run, cpus);
+            let guest = execute(command, case)?;
+            compare(case, expected, wanted, &guest, "guest")
+                .and_then(|()| check_backtrace(case, &guest))
+                .and_then(|()| check_remarks(case, &guest))
+                .map_err(|text| format!("{text}\n{line}").into())
+        }
+    }
+}
+
+/// What a run must print, and how it must end.
+fn expected(ready: &Ready, case: &Case, run: &Run) -> Result<Outcome, String> {
+    if let Some(file) = &case.expected {
+        return Ok(Outcome {
+            stdout: fs::read(file).map_err(|error| error.to_string())?,
             stderr: Vec::new(),
             exit: Some(run.exit),
-        },
-        None => native(ready, case, run, None)?,
-    };
-    if expected.exit != Some(run.exit) {
-        let wanted = format!("on Linux, with exit status {} expected", run.exit);
-        return Err(report(&wanted, &expected).into());
+        });
     }
-    let Some(count) = setup.native_runs else {
-        let (command, line) = guest_command(ready, case, run, cpus);
-        let guest = execute(command, case)?;
-        let wanted = case.expected.as_ref().map_or("Linux", |_| "expected");
-        if case.hosted {
-            let hosted = native(ready, case, run, Some(&ready.hosted))?;
-            compare(case, &expected, wanted, &hosted, "elfin-hosted")?;
-        }
-        return compare(case, &expected, wanted, &guest, "guest")
-            .and_then(|()| check_backtrace(case, &guest))
-            .and_then(|()| check_remarks(case, &guest))
-            .map_err(|text| format!("{text}\n{line}").into());
-    };
-    if case.expected.is_some() {
+    let outcome = native(ready, case, run, None)?;
+    if outcome.exit == Some(run.exit) {
+        return Ok(outcome);
+    }
+    let wanted = format!("on Linux, with exit status {} expected", run.exit);
+    Err(report(&wanted, &outcome))
+}
+
+/// Runs a program that Linux can run `count` times there; nothing else.
+fn repeat_on_linux(
+    ready: &Ready,
+    case: &Case,
+    run: &Run,
+    machine: Machine,
+    count: usize,
+) -> Result<(), Failed> {
+    if case.expected.is_some() || machine == Machine::Hosted {
         return Ok(());
     }
+    let expected = expected(ready, case, run)?;
     for _ in 1..count {
         let again = native(ready, case, run, None)?;
         compare(case, &expected, "first run", &again, "later run")?;
@@ -241,7 +278,7 @@ fn check_remarks(case: &Case, guest: &Outcome) -> Result<(), String> {
 }
 
 /// Runs a program on Linux, or by a `runner` there. Paths of its directory are printed as the guest's.
-fn native(ready: &Ready, case: &Case, run: &Run, runner: Option<&Path>) -> Result<Outcome, Failed> {
+fn native(ready: &Ready, case: &Case, run: &Run, runner: Option<&Path>) -> Result<Outcome, String> {
     use std::os::unix::process::CommandExt;
     let program = ready.programs.join(&case.name);
     let mut command = match (runner, case.language) {
@@ -315,7 +352,7 @@ fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn execute(command: Command, case: &Case) -> Result<Outcome, Failed> {
+fn execute(command: Command, case: &Case) -> Result<Outcome, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     process::run(
         command,
@@ -323,7 +360,7 @@ fn execute(command: Command, case: &Case) -> Result<Outcome, Failed> {
         case.close_stdout_after,
         case.limit,
     )
-    .map_err(|error| format!("{name}: {error}").into())
+    .map_err(|error| format!("{name}: {error}"))
 }
 
 fn compare(
