@@ -366,6 +366,8 @@ impl Loader {
         thread: &ThreadRef,
         bind: Bind,
     ) -> Result<Vec<Deferred>, Error> {
+        // What relocations lead to.
+        arch::install(self.host());
         let world = state.publish(self.world());
         let mut unique = UniqueTables::default();
         let (mut deferred, mut uses) = (Vec::new(), Vec::new());

@@ -5,7 +5,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::arch;
 use crate::debug::RDebug;
 use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
@@ -57,7 +56,6 @@ impl Loader {
     pub unsafe fn load_program(&self, path: &[u8], stack: usize) -> Result<Program, Error> {
         // SAFETY: forwarded to the caller.
         let stack = unsafe { InitialStack::new(stack) };
-        arch::install(self.host());
         self.set_init_arguments(InitArguments {
             argc: stack.argc(),
             argv: stack.argv(),

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 #include "check.h"
 
 static long generations, size, total, before;
@@ -52,8 +53,10 @@ static void *generation(void *left)
         pthread_detach(pthread_self());
         return 0;
     }
-    long more = taken() - before;
-    CHECK(more < 64 || (printf("%ld pages more\n", more), 0));
+    // A thread that has ended has its kernel stack, which is kept for others, until another thread runs on its CPU: there
+    // may be one more on each than before.
+    long more = taken() - before, stacks = 17 * sysconf(_SC_NPROCESSORS_ONLN);
+    CHECK(more < 24 + stacks || (printf("%ld pages more\n", more), 0));
     printf("%ld threads\n", total);
     fflush(stdout);
     return 0;

@@ -74,7 +74,7 @@ pub(crate) fn kind(r_type: u32) -> Kind {
     }
 }
 
-/// Addresses of the gates the code below calls. Written once by [`install`], before any of that code can run.
+/// Addresses of the gates the code below calls. Written by [`install`], before any of that code can run.
 static BIND: AtomicUsize = AtomicUsize::new(0);
 static TLS_GET_ADDR: AtomicUsize = AtomicUsize::new(0);
 static ITERATE_PHDR: AtomicUsize = AtomicUsize::new(0);
@@ -85,11 +85,19 @@ static SAVE_SIZE: AtomicUsize = AtomicUsize::new(512);
 /// x87, SSE, AVX, the three of AVX-512 and APX's registers: whatever can hold an argument, and what C code may not lose.
 const SAVED_COMPONENTS: u32 = 0b1110_0111 | 1 << 19;
 
-/// Prepares the PLT entry and the TLS functions for a host and this CPU.
+/// Prepares the PLT entry and the TLS functions for a host and this CPU, the first time it is called.
 pub(crate) fn install(host: &dyn Host) {
-    BIND.store(host.gate(Gate::Bind), Ordering::Relaxed);
+    if BIND.load(Ordering::Acquire) != 0 {
+        return;
+    }
+    install_state_components();
     TLS_GET_ADDR.store(host.gate(Gate::TlsGetAddr), Ordering::Relaxed);
     ITERATE_PHDR.store(host.gate(Gate::IteratePhdr), Ordering::Relaxed);
+    BIND.store(host.gate(Gate::Bind), Ordering::Release);
+}
+
+/// Finds out what to save around the calls of gates.
+fn install_state_components() {
     let has_xsave = __cpuid(1).ecx & (1 << 27) != 0;
     if !has_xsave {
         return;
