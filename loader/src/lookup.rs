@@ -383,9 +383,12 @@ pub(crate) fn wanted_version(object: &Object, index: usize) -> Option<Version<'_
 }
 
 /// Says whether it must be noted that one object was bound to another: it is another, and may be unloaded some day.
-/// What lives in another namespace is there for good.
+/// What lives in another namespace is there for good. What stays anyway is not noted, as in glibc, which shows in the order
+/// of FINI functions.
 pub(crate) fn is_dependency(user: &Object, used: &Object) -> bool {
     used.id() != user.id()
         && used.namespace() == user.namespace()
         && !matches!(used.role(), Role::Main | Role::Libc | Role::Rtld)
+        && !used.is_pinned()
+        && !used.is_kept()
 }

@@ -4,7 +4,7 @@
 // shared: code_lookups-plug.so -DPLUG
 // link: libelfin.so.1
 // cpus: 4
-// soak: 4000
+// soak: 1000
 #ifdef LIBELFIN
 #include "../../include/libelfin.c"
 #elif defined(PLUG)

@@ -1,4 +1,5 @@
-// The code that PLT slots and TLS descriptors lead to exists once, for all objects and threads, and is not written to.
+// The code that PLT slots and TLS descriptors lead to exists once, for all objects and threads, and is not written to. A
+// PLT slot leads there until the first call, and from then on to the function.
 // shared: code_thunks-one.so -DPLUG=1 -fPIC -mtls-dialect=gnu2 -Wl,-z,lazy
 // shared: code_thunks-two.so -DPLUG=2 -fPIC -mtls-dialect=gnu2 -Wl,-z,lazy
 // link: -Wl,-z,lazy
@@ -32,16 +33,24 @@ static void same(struct thunk *thunk, uintptr_t at)
     CHECK(thunk->at == (const unsigned char *)at && !memcmp(thunk->at, thunk->bytes, BYTES));
 }
 
-// What an object's GOT holds; `lazy`: it was built for lazy binding.
-static void look(struct link_map *map)
+// What an object's GOT holds; `called`: whether its call of `abs` has been made.
+static void look(struct link_map *map, int called)
 {
     uintptr_t *got = NULL;
     const ElfW(Rela) *relocation = NULL;
+    const ElfW(Sym) *symbols = NULL;
+    const char *names = NULL;
     size_t size = 0;
     for (ElfW(Dyn) *entry = map->l_ld; entry->d_tag; entry++)
         switch (entry->d_tag) {
         case DT_PLTGOT:
             got = (uintptr_t *)entry->d_un.d_ptr;
+            break;
+        case DT_SYMTAB:
+            symbols = (const ElfW(Sym) *)entry->d_un.d_ptr;
+            break;
+        case DT_STRTAB:
+            names = (const char *)entry->d_un.d_ptr;
             break;
         case DT_JMPREL:
             relocation = (const ElfW(Rela) *)entry->d_un.d_ptr;
@@ -50,11 +59,16 @@ static void look(struct link_map *map)
             size = entry->d_un.d_val;
             break;
         }
-    CHECK(got && relocation && size);
+    CHECK(got && relocation && size && symbols && names);
     same(&plt, got[2]);
-    for (; size; size -= sizeof *relocation, relocation++)
+    for (; size; size -= sizeof *relocation, relocation++) {
+        uintptr_t slot = *(uintptr_t *)(map->l_addr + relocation->r_offset);
+        const char *name = names + symbols[ELF64_R_SYM(relocation->r_info)].st_name;
         if (ELF64_R_TYPE(relocation->r_info) == R_X86_64_TLSDESC)
-            same(&descriptor, *(uintptr_t *)(map->l_addr + relocation->r_offset));
+            same(&descriptor, slot);
+        else if (!strcmp(name, "abs"))
+            CHECK((slot == (uintptr_t)dlsym(RTLD_DEFAULT, "abs")) == called);
+    }
 }
 
 // How many mappings can be executed; none may be writable as well.
@@ -93,9 +107,9 @@ int main(void)
         libraries[0] = dlopen("./code_thunks-one.so", RTLD_LAZY);
         libraries[1] = dlopen("./code_thunks-two.so", RTLD_LAZY);
         CHECK(libraries[0] && libraries[1]);
-        look(program);
-        look(libraries[0]);
-        look(libraries[1]);
+        look(program, 0);
+        look(libraries[0], 0);
+        look(libraries[1], 0);
         int before = executable();
         pthread_t ids[THREADS];
         pthread_barrier_init(&barrier, NULL, THREADS + 1);
@@ -103,8 +117,8 @@ int main(void)
             CHECK(pthread_create(&ids[i], NULL, thread, NULL) == 0);
         pthread_barrier_wait(&barrier);
         CHECK(executable() == before);
-        look(libraries[0]);
-        look(libraries[1]);
+        look(libraries[0], 1);
+        look(libraries[1], 1);
         pthread_barrier_wait(&barrier);
         for (int i = 0; i < THREADS; i++)
             pthread_join(ids[i], NULL);

@@ -5,7 +5,7 @@
 // shared: init_race-pool.so -DPOOL -Wl,-z,lazy
 // flags: -rdynamic
 // cpus: 1 2 4 8
-// soak: 2000
+// soak: 1000
 #include <pthread.h>
 #include <semaphore.h>
 #ifdef POOL

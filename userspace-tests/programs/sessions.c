@@ -26,20 +26,20 @@ extern int M_y_closure;
 int of_host(int);
 int plugin(void) { return of_host(M_y_closure); }
 #elif defined STARTED
-#include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
 __attribute__((weak)) void while_initialising(void);
+__attribute__((weak)) void *look_from_outside(void *name);
 pid_t init_thread;
 int seen_by_child;
-static void *child(void *unused) { return (void)unused, dlsym(RTLD_DEFAULT, "init_thread"); }
 __attribute__((constructor)) static void begin(void) {
     init_thread = gettid();
+    if (!while_initialising) return;
     pthread_t thread;
     void *found = NULL;
-    if (pthread_create(&thread, NULL, child, NULL) == 0) pthread_join(thread, &found);
-    seen_by_child = found == &init_thread;
-    if (while_initialising) while_initialising();
+    if (pthread_create(&thread, NULL, look_from_outside, "init_thread") == 0) pthread_join(thread, &found);
+    seen_by_child = found == &init_thread && look_from_outside("init_thread") == found;
+    while_initialising();
 }
 #else
 #include "check.h"
@@ -236,7 +236,7 @@ static void binding(int round) {
 
 // INIT functions on a thread of their own; it and what it starts see the new objects, and no other thread does meanwhile,
 // not even one that the opening thread has started before.
-static elfin_namespace_t initialising = -1;
+static elfin_namespace_t initialising;
 static sem_t asked, answered;
 static void *sibling(void *seen) {
     sem_wait(&asked);
@@ -244,8 +244,9 @@ static void *sibling(void *seen) {
     sem_post(&answered);
     return NULL;
 }
+// The program's code, which has no part in what is being initialised.
+void *look_from_outside(void *name) { return elfin_session_symbol(initialising, name); }
 void while_initialising(void) {
-    if (initialising < 0) return;
     sem_post(&asked);
     sem_wait(&answered);
 }
@@ -267,7 +268,6 @@ static void worker(int count) {
         CHECK(value(initialising, "seen_by_child") == 1);
         CHECK(elfin_session_close(initialising) == 0);
     }
-    initialising = -1;
 }
 
 // Many at once, used from several threads.

@@ -270,3 +270,48 @@ impl Drop for Table {
         unsafe { dealloc(self.at, Self::layout(self.len)) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::BASE;
+
+    /// A control block: the second word is `dtv`.
+    fn record(control_block: &mut [usize; 2]) -> Box<Record> {
+        let thread_pointer = control_block.as_mut_ptr().expose_provenance();
+        // SAFETY: nobody else uses it.
+        unsafe { Record::new(thread_pointer, ThreadRef::root(), BASE, 1) }
+    }
+
+    #[test]
+    fn a_block_starts_where_its_segment_does_modulo_its_alignment() {
+        let image = [7u8; 3];
+        let mut control_block = [0; 2];
+        let mut record = record(&mut control_block);
+        for (module, align, skew) in [(1, 4096, 0), (2, 4096, 48), (3, 64, 60), (4, 1, 0)] {
+            let segment = TlsSegment {
+                image: image.as_ptr().expose_provenance(),
+                file_size: image.len(),
+                size: 100,
+                align,
+                skew,
+            };
+            let block = record.make_block(module, &segment).unwrap();
+            assert_eq!(block % align, skew);
+            // SAFETY: it has 100 bytes.
+            let content = unsafe { core::slice::from_raw_parts(block as *const u8, 100) };
+            assert!(content[..3] == image && content[3..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_larger_table_has_what_the_smaller_one_had() {
+        let mut control_block = [0; 2];
+        let mut record = record(&mut control_block);
+        record.set_block(1, 0x1000);
+        record.make_room(100);
+        record.set_block(100, 0x2000);
+        assert_eq!((record.block(1), record.block(100)), (0x1000, 0x2000));
+        assert_eq!(record.block(99), 0);
+    }
+}
