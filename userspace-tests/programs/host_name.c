@@ -1,6 +1,5 @@
 // sethostname(2) and setdomainname(2): what they set is what uname(2) and /proc say; personality(2) keeps what it is given.
 // Not run on Linux: it would be renamed.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <sys/personality.h>
