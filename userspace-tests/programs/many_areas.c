@@ -1,4 +1,5 @@
 // As many areas of memory as there may be, quickly; then what would make more of them fails, and nothing else does.
+// On Linux it prints the same where vm.max_map_count is as it is by default.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 // Real-time scheduling: policies and priorities as set and as inherited, and in which order threads run on one CPU because of them.
-// Natively it needs root. (Lines are in the order in which threads came by.)
+// On Linux it needs root, where it prints the same. (Letters are in the order in which threads came by.)
 // cpus: 1 3
 #include <errno.h>
 #include <pthread.h>
