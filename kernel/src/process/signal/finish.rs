@@ -30,13 +30,18 @@ pub unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
     own.save(&TrapFrame::default());
 
     let mut frame = gate::program_frame();
-    context.restore(&mut frame)?;
     user::write(call.slot, &(gate::call_finished() as u64))?;
-    // SAFETY: the caller's promise; a call returns with its return address taken off the stack.
-    let Some(mut after) = (unsafe { gate::resume(&frame, call.slot + 8) }) else {
-        own.restore(&mut frame)?;
-        user::write(call.slot, &return_to)?;
-        return Err(Errno::ENOMEM);
+    let resumed = context.restore(&mut frame).and_then(|()| {
+        // SAFETY: the caller's promise; a call returns with its return address taken off the stack.
+        unsafe { gate::resume(&frame, call.slot + 8) }.ok_or(Errno::ENOMEM)
+    });
+    let mut after = match resumed {
+        Ok(after) => after,
+        Err(error) => {
+            own.restore(&mut frame)?;
+            user::write(call.slot, &return_to)?;
+            return Err(error);
+        }
     };
     after.rip = return_to;
     user::copy_out(start, &kept)?;
