@@ -13,6 +13,7 @@ use crate::object::Object;
 use crate::registry::{Code, Occupant};
 use crate::signals;
 use crate::tls::Tls;
+use crate::world::World;
 
 /// Returns the index of the symbol that an address lies in, as far as its size says; `dladdr` has it the same way.
 pub(crate) fn symbol_at(object: &Object, at: usize) -> Option<usize> {
@@ -171,11 +172,12 @@ impl Loader {
     ///
     /// As [`Self::iterate_namespace`].
     pub(crate) unsafe fn iterate_phdr(&self, callback: usize, data: usize, caller: usize) -> usize {
-        let world = self.world().get();
-        let calling = world
+        let snapshot = self.registry().snapshot();
+        let calling = snapshot
             .as_ref()
-            .and_then(|world| self.entry_at(world, caller));
-        let namespace = calling.map_or(BASE, |entry| entry.object.namespace());
+            .and_then(|snapshot| snapshot.object_at(caller));
+        let namespace = calling.map_or(BASE, |object| object.namespace());
+        drop(snapshot);
         // SAFETY: forwarded to the caller.
         unsafe { self.iterate_namespace(namespace, callback, data) }
     }
@@ -192,9 +194,22 @@ impl Loader {
         callback: usize,
         data: usize,
     ) -> usize {
-        let Some(world) = self.world().get() else {
-            return 0;
-        };
+        // SAFETY: forwarded to the caller.
+        let visited =
+            self.with_world(|world| unsafe { self.visit(world, namespace, callback, data) });
+        visited.unwrap_or(0)
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::iterate_namespace`].
+    unsafe fn visit(
+        &self,
+        world: &World,
+        namespace: NamespaceId,
+        callback: usize,
+        data: usize,
+    ) -> usize {
         let entries = world
             .space(namespace)
             .map_or(&[][..], |space| &space.entries);

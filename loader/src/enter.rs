@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -16,12 +15,12 @@ use crate::host::{Errno, Gate};
 use crate::image::address;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
-use crate::object::Object;
 use crate::registry::CodeId;
 use crate::signals;
 use crate::stack::c_bytes;
 use crate::thread::{ThreadId, ThreadRef};
 use crate::tls::{self, TlsIndex};
+use crate::unfinished::{Destructor, Hold};
 use crate::world::READERS;
 
 const FAILURE: usize = usize::MAX;
@@ -34,7 +33,7 @@ const LIBGCC: &[u8] = b"libgcc_s.so.1";
 struct ThreadExit {
     function: usize,
     argument: usize,
-    object: Option<Arc<Object>>,
+    object: Option<Destructor>,
 }
 
 impl Loader {
@@ -275,10 +274,7 @@ impl Loader {
     /// As `__cxa_thread_atexit_impl`.
     unsafe fn thread_atexit_register(&self, function: usize, argument: usize, dso: usize) -> usize {
         let snapshot = self.registry().snapshot();
-        let object = snapshot.and_then(|snapshot| snapshot.object_at(dso).cloned());
-        if let Some(object) = &object {
-            object.pending_destructors.fetch_add(1, Ordering::AcqRel);
-        }
+        let object = snapshot.and_then(|snapshot| snapshot.object_at(dso).map(Destructor::of));
         let record = Box::into_raw(Box::new(ThreadExit {
             function,
             argument,
@@ -313,11 +309,9 @@ impl Loader {
             argument,
             object,
         } = *record;
+        let _holding = object.map(|object| self.hold(Hold::Destructor(object)));
         // SAFETY: the program registered this function for this argument.
         unsafe { signals::call(self.host(), function, [argument, 0, 0, 0]) };
-        if let Some(object) = object {
-            object.pending_destructors.fetch_sub(1, Ordering::AcqRel);
-        }
         0
     }
 

@@ -66,7 +66,7 @@ impl Loader {
     pub(crate) fn provide_stacks(
         &self,
         state: &mut State,
-        load: &Load<'_>,
+        load: &Load,
         segments: &[ProgramHeader],
         name: &[u8],
     ) -> Result<(), Error> {

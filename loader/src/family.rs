@@ -6,8 +6,8 @@
 //! runs that code and those started from there. A borrower is a load like any other, one level further up; levels end in
 //! reverse order.
 //!
-//! Code of the program need not come back. If it leaves by `longjmp`, the level stays, as a recursive lock would stay
-//! locked: the thread itself can go on loading, others wait. If its thread ends, the level ends with it.
+//! Code of the program need not come back. If it has left, by `longjmp` or an exception, the thread itself can go on
+//! loading; others wait until the loader learns of it ([`crate::unfinished`]), by the thread's next call or its end.
 
 use alloc::vec::Vec;
 
@@ -33,8 +33,8 @@ struct Level {
     family: Family,
     /// Whether code of the program runs.
     lent: bool,
-    /// Whether the holder has ended.
-    abandoned: bool,
+    /// Whether the holder will not come back to it.
+    left: bool,
 }
 
 impl FamilyLock {
@@ -54,39 +54,58 @@ impl FamilyLock {
                 // Its own: it is in code the level called, or has left that by `longjmp`.
                 top.holder == thread.id() || (top.lent && thread.belongs_to(top.family))
             });
-            free.then(|| {
-                // Here, so that numbers of families say which is inside which.
-                let family = thread.begin_family();
-                levels.push(Level {
-                    holder: thread.id(),
-                    family,
-                    lent: false,
-                    abandoned: false,
-                });
-                Held {
-                    lock: self,
-                    host,
-                    holder: thread.id(),
-                    family,
-                }
-            })
+            free.then(|| self.push(host, levels, thread))
         })
     }
 
-    /// Returns the families of the levels a thread holds.
-    pub(crate) fn held_by(&self, host: &dyn Host, thread: ThreadId) -> Vec<Family> {
-        let levels = self.levels.lock(host);
-        let own = levels.iter().filter(|level| level.holder == thread);
-        own.map(|level| level.family).collect()
+    /// As [`enter`](Self::enter), for a thread that need not be known, if nobody is loading.
+    pub(crate) fn try_enter<'a>(
+        &'a self,
+        host: &'a dyn Host,
+        thread: &Arc<ThreadRef>,
+    ) -> Option<Held<'a>> {
+        let mut levels = self.levels.lock(host);
+        levels
+            .is_empty()
+            .then(|| self.push(host, &mut levels, thread))
     }
 
-    /// Ends the levels of a thread that has ended, as soon as those within have ended.
-    pub(crate) fn abandon(&self, host: &dyn Host, thread: ThreadId) {
-        let mut levels = self.levels.lock(host);
-        for level in levels.iter_mut().filter(|level| level.holder == thread) {
-            level.abandoned = true;
+    /// Opens a level.
+    fn push<'a>(
+        &'a self,
+        host: &'a dyn Host,
+        levels: &mut Vec<Level>,
+        thread: &Arc<ThreadRef>,
+    ) -> Held<'a> {
+        // Under the lock, so that numbers of families say which is inside which.
+        let family = thread.begin_family();
+        levels.push(Level {
+            holder: thread.id(),
+            family,
+            lent: false,
+            left: false,
+        });
+        Held {
+            lock: self,
+            host,
+            holder: thread.id(),
+            family,
         }
-        drop_abandoned(&mut levels);
+    }
+
+    /// Says whether a family's level has not ended.
+    pub(crate) fn lasts(&self, host: &dyn Host, family: Family) -> bool {
+        let levels = self.levels.lock(host);
+        levels.iter().any(|level| level.family == family)
+    }
+
+    /// Ends the level of a family, to which nobody will come back, as soon as those within have ended.
+    pub(crate) fn leave(&self, host: &dyn Host, family: Family) {
+        let mut levels = self.levels.lock(host);
+        for level in levels.iter_mut().filter(|level| level.family == family) {
+            level.left = true;
+        }
+        pop_left(&mut levels);
         drop(levels);
         self.changed(host);
     }
@@ -117,8 +136,8 @@ impl FamilyLock {
     }
 }
 
-fn drop_abandoned(levels: &mut Vec<Level>) {
-    while levels.pop_if(|top| top.abandoned).is_some() {}
+fn pop_left(levels: &mut Vec<Level>) {
+    while levels.pop_if(|top| top.left).is_some() {}
 }
 
 /// Proof that the calling thread may change what is loaded.
@@ -154,11 +173,11 @@ impl Held<'_> {
             // Levels further up that are the thread's own it has left by `longjmp`, or it would not be here.
             while levels.len() > own + 1 && levels.pop_if(|top| top.holder == self.holder).is_some()
             {
-                drop_abandoned(levels);
+                pop_left(levels);
             }
             (levels.len() == own + 1).then(|| {
                 change(levels, own);
-                drop_abandoned(levels);
+                pop_left(levels);
             })
         });
         self.lock.changed(self.host);

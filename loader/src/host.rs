@@ -157,7 +157,7 @@ macro_rules! all {
 ///
 /// The host supplies an address for each (see [`Host::gate`]): a function with the C calling convention that takes up
 /// to four integer arguments, and ends up, on whatever stack the host likes, in [`Loader::enter`](crate::Loader::enter)
-/// with the same gate and the same arguments, and returns its result. A gate may be entered from a signal handler.
+/// or [`Loader::enter_from`](crate::Loader::enter_from) with the same gate and the same arguments, and returns its result. A gate may be entered from a signal handler.
 /// No gate needs to know its caller's address: where one is needed, it is an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -428,7 +428,8 @@ pub unsafe trait Host: Sync {
     ) -> u32;
 
     /// Calls a function of the program (INIT, FINI, IFUNC resolver, callback) with up to four integer arguments, on a
-    /// stack that suits it, and returns what it returns. The function may come back into the loader through any gate.
+    /// stack that suits it, and returns what it returns. The function may come back into the loader through any gate, and
+    /// need not return: see [`Loader::enter_from`](crate::Loader::enter_from).
     ///
     /// # Safety
     ///

@@ -5,7 +5,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::family::Held;
 use crate::gates::address_of;
 use crate::glibc;
 use crate::host::{Errno, Event, Gate};
@@ -16,6 +15,7 @@ use crate::object::{Object, Role, Visibility};
 use crate::signals;
 use crate::statistics;
 use crate::text::Text;
+use crate::unfinished::Loading;
 
 /// The arguments INIT functions get.
 #[derive(Clone, Copy, Default)]
@@ -46,7 +46,7 @@ struct Work {
 
 impl Loader {
     /// Runs the INIT functions of objects in order, with the load lock lent to whoever they start.
-    pub(crate) fn initialise(&self, held: &Held<'_>, order: &[Arc<Object>]) {
+    pub(crate) fn initialise(&self, loading: &Loading<'_>, order: &[Arc<Object>]) {
         for object in order {
             {
                 let mut state = self.state().lock(self.host());
@@ -59,7 +59,7 @@ impl Loader {
             if object.role() != Role::Main {
                 let line = format_args!("\ncalling init: {}\n", Text(object.shown()));
                 ld_debug::say(self.host(), Category::Calls, line);
-                held.lend(|| self.run_init_functions(object));
+                loading.lend(|| self.run_init_functions(object));
             }
         }
     }
@@ -67,7 +67,7 @@ impl Loader {
     /// Does what it takes to initialise new objects, on the thread that shall run their INIT functions: while it does,
     /// that thread and what it starts see them, the load's family, and afterwards everybody.
     pub(crate) fn show<R>(
-        held: &Held<'_>,
+        loading: &Loading<'_>,
         objects: &[Arc<Object>],
         initialise: impl FnOnce() -> R,
     ) -> R {
@@ -76,7 +76,7 @@ impl Loader {
                 object.set_visibility(visibility);
             }
         };
-        set(Visibility::ThreadAndItsChildren(held.family()));
+        set(Visibility::ThreadAndItsChildren(loading.family()));
         let result = initialise();
         set(Visibility::Public);
         result
@@ -89,7 +89,7 @@ impl Loader {
     /// No thread could be started; nothing has been initialised then.
     pub(crate) fn initialise_on_worker(
         &self,
-        held: &Held<'_>,
+        loading: &Loading<'_>,
         objects: &[Arc<Object>],
         order: &[Arc<Object>],
     ) -> Result<(), Error> {
@@ -121,7 +121,7 @@ impl Loader {
             self.host().gate(Gate::Worker),
             work.expose_provenance(),
         ];
-        held.lend(|| {
+        loading.lend(|| {
             // SAFETY: libc's function; the gate takes the record, which it alone frees.
             let result = unsafe { signals::call(self.host(), create, arguments) } & 0xffff_ffff;
             if result != 0 {
@@ -143,11 +143,10 @@ impl Loader {
     pub(crate) unsafe fn work(&self, work: usize) {
         // SAFETY: the caller's promise.
         let work = unsafe { Box::from_raw(work as *mut Work) };
-        let thread = self.current_thread();
-        let held = self.family().enter(self.host(), &thread);
-        Self::show(&held, &work.objects, || {
-            self.initialise(&held, &work.order);
-        });
+        let loading = self.begin(self.current_thread());
+        let Work { objects, order } = *work;
+        let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
+        Self::show(&loading, objects, || self.initialise(&loading, order));
     }
 
     fn run_init_functions(&self, object: &Object) {

@@ -38,7 +38,7 @@ impl Loader {
             missing()
         };
         let name = object.symbol_name(symbol).unwrap_or(b"");
-        let Some(world) = self.world().get() else {
+        let Some(world) = self.world().read() else {
             missing()
         };
         let Some(entry) = world.entry_of(object) else {
@@ -68,7 +68,10 @@ impl Loader {
         if is_dependency(object, found.object) {
             object.bind_to(found.object);
         }
-        let target = match found.value(self.host()) {
+        let value = found.value(self.host());
+        // A resolver need not come back. What it belongs to stays, now that the object is bound to it.
+        drop(world);
+        let target = match value {
             Value::Address(target) => target,
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
             Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },

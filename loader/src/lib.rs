@@ -76,6 +76,7 @@ mod tables;
 mod text;
 mod thread;
 mod tls;
+mod unfinished;
 pub mod unwind;
 mod versions;
 mod visibility;

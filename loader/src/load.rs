@@ -20,12 +20,13 @@ use crate::search::{Found, directory_of};
 use crate::state::{Dependency, DependencyKind, State};
 use crate::tables::dynamic_section;
 use crate::thread::ThreadRef;
+use crate::unfinished::Loading;
 use crate::world::Group;
 
 /// A load under way: what it is to do, and what it has added so far.
-pub(crate) struct Load<'a> {
+pub(crate) struct Load {
     /// The thread its objects are visible to.
-    pub(crate) thread: &'a Arc<ThreadRef>,
+    pub(crate) thread: Arc<ThreadRef>,
     pub(crate) mode: Mode,
     /// Whether the objects are part of the program as started.
     pub(crate) initial: bool,
@@ -35,9 +36,9 @@ pub(crate) struct Load<'a> {
     pub(crate) roots: Vec<Key>,
 }
 
-impl<'a> Load<'a> {
+impl Load {
     /// Begins a load.
-    pub(crate) fn new(thread: &'a Arc<ThreadRef>, mode: Mode, initial: bool) -> Self {
+    pub(crate) fn new(thread: Arc<ThreadRef>, mode: Mode, initial: bool) -> Self {
         Self {
             thread,
             mode,
@@ -70,7 +71,7 @@ impl Loader {
     pub(crate) fn add_object(
         &self,
         state: &mut State,
-        load: &mut Load<'_>,
+        load: &mut Load,
         file: &dyn File,
         path: &[u8],
         arrival: (NamespaceId, Arrival<'_>),
@@ -113,7 +114,7 @@ impl Loader {
             shown: if is_main { program } else { path },
             origin,
         };
-        let object = Object::new(state.new_id(), place, file.id(), image, load.thread)?;
+        let object = Object::new(state.new_id(), place, file.id(), image, &load.thread)?;
         if object.dynamic().program && !is_main {
             return Err(executable(name, true));
         }
@@ -146,7 +147,7 @@ impl Loader {
     pub(crate) fn add_proxy(
         &self,
         state: &mut State,
-        load: &mut Load<'_>,
+        load: &mut Load,
         namespace: NamespaceId,
         object: &Arc<Object>,
         name: &[u8],
@@ -161,7 +162,7 @@ impl Loader {
     pub(crate) fn find_or_add(
         &self,
         state: &mut State,
-        load: &mut Load<'_>,
+        load: &mut Load,
         namespace: NamespaceId,
         name: &[u8],
         wanted_by: Option<Key>,
@@ -252,7 +253,7 @@ impl Loader {
     }
 
     /// Maps whatever the added objects need or are filters for, breadth first.
-    pub(crate) fn add_needed(&self, state: &mut State, load: &mut Load<'_>) -> Result<(), Error> {
+    pub(crate) fn add_needed(&self, state: &mut State, load: &mut Load) -> Result<(), Error> {
         let mut at = 0;
         while let Some(&key) = load.added.get(at) {
             at += 1;
@@ -275,8 +276,8 @@ impl Loader {
     }
 
     /// Takes back everything that was added, as if the load had not been tried. `namespace` is where it was to go.
-    pub(crate) fn roll_back(&self, state: &mut State, load: Load<'_>, namespace: NamespaceId) {
-        self.forget(state, &load.added);
+    pub(crate) fn roll_back(&self, state: &mut State, added: &[Key], namespace: NamespaceId) {
+        self.forget(state, added);
         state.drop_if_empty(namespace);
         state.publish(self.world());
         state.reclaim();
@@ -294,13 +295,13 @@ impl Loader {
     }
 
     /// Relocates the objects of a `dlopen`.
-    pub(crate) fn link(&self, load: &Load<'_>) -> Result<(), Error> {
+    pub(crate) fn link(&self, loading: &Loading<'_>, load: &Load) -> Result<(), Error> {
         if load.added.is_empty() {
             return Ok(());
         }
         let (deferred, objects) = {
             let mut state = self.state().lock(self.host());
-            let objects = load.objects(&state);
+            let objects = loading.keep_objects(load.objects(&state));
             // Only the new objects for now: those that were there before join the groups when the load has succeeded.
             self.add_local_groups(&mut state, load, |key| load.added.contains(&key));
             let bind = if load.mode.contains(Mode::NOW) || state.bind_now {
@@ -310,20 +311,20 @@ impl Loader {
             };
             let order: Vec<Arc<Object>> = objects.iter().rev().cloned().collect();
             self.show_scopes(&mut state, objects.get(..1).unwrap_or(&[]));
-            let deferred = self.relocate(&mut state, &order, load.thread, bind)?;
-            self.show_scopes(&mut state, &objects);
+            let deferred = self.relocate(&mut state, &order, &load.thread, bind)?;
+            self.show_scopes(&mut state, objects);
             (deferred, objects)
         };
-        for word in &deferred {
+        for word in loading.keep(deferred) {
             // SAFETY: all objects are relocated but for the words on this list.
             unsafe { word.finish(self.host()) };
         }
-        self.check_functions(&objects)?;
-        for object in &objects {
+        self.check_functions(objects)?;
+        for object in objects {
             object.protect_relro(self.host())?;
         }
         // The images of blocks that became static before they were relocated.
-        self.tls().lock(self.host()).refill(&objects);
+        self.tls().lock(self.host()).refill(objects);
         Ok(())
     }
 
@@ -341,7 +342,7 @@ impl Loader {
     pub(crate) fn add_local_groups(
         &self,
         state: &mut State,
-        load: &Load<'_>,
+        load: &Load,
         joins: impl Fn(Key) -> bool,
     ) {
         for &root in &load.roots {

@@ -12,8 +12,7 @@ use crate::publish::Published;
 use crate::registry::Registry;
 use crate::state::State;
 use crate::sync::Mutex;
-use crate::thread::ThreadId;
-use crate::tls::Tls;
+use crate::tls::{Ended, Tls};
 use crate::visibility::Visibility;
 use crate::world::{READERS, World};
 
@@ -90,26 +89,21 @@ impl Loader {
     pub fn thread_ended(&self, thread_pointer: usize) {
         let thread = self.tls.lock(self.host).end_thread(thread_pointer);
         if let Some(thread) = thread {
-            self.forget_thread(thread.id());
+            self.forget_thread(thread);
         }
     }
 
-    /// Takes back what a thread that has ended had: its registered code, and loads that it was in the middle of.
-    pub(crate) fn forget_thread(&self, thread: ThreadId) {
-        self.registry.remove_thread(self.host, thread);
-        let families = self.family.held_by(self.host, thread);
-        if families.is_empty() {
+    /// Takes back what a thread that has ended had: its registered code, and what it was in the middle of.
+    pub(crate) fn forget_thread(&self, thread: Ended) {
+        self.registry.remove_thread(self.host, thread.id);
+        if thread.holds.is_empty() {
             return;
         }
-        // An INIT or FINI function has ended the thread. What it was part of is as good as done.
-        let state = self.state.lock(self.host);
-        for node in state.objects().iter().filter_map(|&key| state.node(key)) {
-            for &family in &families {
-                node.object.open_to_all(family);
-            }
+        for hold in thread.holds {
+            self.release(hold);
         }
-        drop(state);
-        self.family.abandon(self.host, thread);
+        self.finish_left_close();
+        self.reclaim();
     }
 
     /// Returns how many threads have TLS (running, or ended with their stack kept for reuse).

@@ -19,7 +19,7 @@ impl Loader {
     pub(crate) fn preload(
         &self,
         state: &mut State,
-        load: &mut Load<'_>,
+        load: &mut Load,
         main: Key,
         variable: &[u8],
     ) -> Vec<Key> {

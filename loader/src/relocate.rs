@@ -72,7 +72,7 @@ impl Deferred {
                 // SAFETY: the address comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
                 //
                 // A handler that ran meanwhile would find a load half done, and no way to wait for its end.
-                let value = signals::undisturbed(host, || unsafe { host.call(resolver, [0; 4]) });
+                let value = unsafe { signals::call_undisturbed(host, resolver, [0; 4]) };
                 // SAFETY: `Relocation::place` checked that the word lies in a writable segment; RELRO is not applied yet.
                 unsafe { (place as *mut usize).write_unaligned(value.wrapping_add(addend)) };
             }

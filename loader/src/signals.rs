@@ -37,15 +37,26 @@ pub(crate) fn undisturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
 
 /// Does something that needs no lock which the thread holds, with signals as the program wants them.
 fn disturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
-    let blocked = tls::current(host.thread_pointer()).map(|record| &record.blocked);
-    let Some((blocked, before)) = blocked.and_then(|blocked| Some((blocked, blocked.take()?)))
-    else {
-        return work();
-    };
-    host.unblock_signals(before);
+    let record = tls::current(host.thread_pointer());
+    let blocked = record.and_then(|record| record.blocked.take());
+    if let Some(before) = blocked {
+        host.unblock_signals(before);
+    }
+    let result = in_the_same_gate(host, work);
+    if let (Some(record), Some(_)) = (record, blocked) {
+        // The program may want others blocked by now.
+        record.blocked.set(Some(host.block_signals()));
+    }
+    result
+}
+
+/// Runs code of the program, which may come into the loader again and leave it in the middle.
+fn in_the_same_gate<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
+    let gate = tls::current(host.thread_pointer()).map(|record| (record, record.gate.get()));
     let result = work();
-    // The program may want others blocked by now.
-    blocked.set(Some(host.block_signals()));
+    if let Some((record, mark)) = gate {
+        record.gate.set(mark);
+    }
     result
 }
 
@@ -57,6 +68,22 @@ fn disturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
 pub(crate) unsafe fn call(host: &dyn Host, function: usize, arguments: [usize; 4]) -> usize {
     // SAFETY: forwarded to the caller.
     disturbed(host, || unsafe { host.call(function, arguments) })
+}
+
+/// Calls a function of the program with all signals blocked.
+///
+/// # Safety
+///
+/// As [`Host::call`].
+pub(crate) unsafe fn call_undisturbed(
+    host: &dyn Host,
+    function: usize,
+    arguments: [usize; 4],
+) -> usize {
+    undisturbed(host, || {
+        // SAFETY: forwarded to the caller.
+        in_the_same_gate(host, || unsafe { host.call(function, arguments) })
+    })
 }
 
 /// Sleeps until another thread's load has come further; see [`Host::wait_with_handlers`].

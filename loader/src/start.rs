@@ -64,19 +64,19 @@ impl Loader {
         let thread = ThreadRef::root();
         let before = self.host().thread_pointer();
         let _held = self.family().enter(self.host(), &thread);
-        let mut load = Load::new(&thread, Mode::LAZY, true);
+        let mut load = Load::new(thread.clone(), Mode::LAZY, true);
         let loaded = self.load_initial(&mut load, path, &stack);
         // SAFETY: the value it had.
         unsafe { self.host().set_thread_pointer(before) };
         if loaded.is_err() {
-            self.roll_back(&mut self.state().lock(self.host()), load, BASE);
+            self.roll_back(&mut self.state().lock(self.host()), &load.added, BASE);
         }
         loaded
     }
 
     fn load_initial(
         &self,
-        load: &mut Load<'_>,
+        load: &mut Load,
         path: &[u8],
         stack: &InitialStack,
     ) -> Result<Program, Error> {
@@ -84,7 +84,7 @@ impl Loader {
         let mut state = self.state().lock(self.host());
         let bind = self.map_initial(&mut state, load, path, stack)?;
         times.loaded();
-        let (objects, thread) = (state.program(), load.thread);
+        let (objects, thread) = (state.program(), &load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
         self.registry().add_linker(self.host(), rtld.clone());
@@ -179,7 +179,7 @@ impl Loader {
     fn map_initial(
         &self,
         state: &mut State,
-        load: &mut Load<'_>,
+        load: &mut Load,
         path: &[u8],
         stack: &InitialStack,
     ) -> Result<Bind, Error> {
@@ -303,7 +303,7 @@ impl Loader {
             let mut tls = self.tls().lock(self.host());
             tls.adopt(program.thread_pointer)
         };
-        let held = self.family().enter(self.host(), &worker);
+        let loading = self.begin(worker);
         let (objects, order) = {
             let mut state = self.state().lock(self.host());
             let closure = state.base().global().to_vec();
@@ -311,19 +311,20 @@ impl Loader {
             let order = main.map(|main| state.uninitialised(main, &closure));
             (state.program(), order.unwrap_or_default())
         };
-        Self::show(&held, &objects, || {
-            self.enter_libc(program, &objects)?;
+        let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
+        Self::show(&loading, objects, || {
+            self.enter_libc(program, objects)?;
             if let Some(main) = objects.iter().find(|object| object.role() == Role::Main) {
                 let array = main.dynamic().preinit_array;
                 let InitArguments { argc, argv, envp } = self.init_arguments();
                 for &function in main.words(array.vaddr, array.size).unwrap_or(&[]) {
                     // SAFETY: DT_PREINIT_ARRAY holds functions that take these arguments.
-                    held.lend(|| unsafe {
+                    loading.lend(|| unsafe {
                         signals::call(self.host(), function, [argc, argv, envp, 0])
                     });
                 }
             }
-            self.initialise(&held, &order);
+            self.initialise(&loading, order);
             // SAFETY: `program_name` gives a C string that stays.
             let name = unsafe { stack::c_bytes(self.program_name()) };
             ld_debug::program_begins(self.host(), name);

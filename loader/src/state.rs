@@ -12,8 +12,19 @@ use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
 use crate::search::{self, Directories, Search, Wanted};
+use crate::thread::Family;
 use crate::tls::Tls;
 use crate::world::{Group, READERS, World};
+
+/// A close: FINI functions run that may close more, or leave it.
+pub(crate) struct Closing {
+    /// Whose it is.
+    pub(crate) family: Family,
+    /// What is to go when its FINI functions have run.
+    pub(crate) garbage: Vec<Key>,
+    /// Namespaces in which there may be more.
+    pub(crate) namespaces: BTreeSet<NamespaceId>,
+}
 
 /// Everything loads know.
 pub(crate) struct State {
@@ -27,8 +38,8 @@ pub(crate) struct State {
     adds: u64,
     subs: u64,
     retired: Retired<World>,
-    /// While `dlclose` runs FINI functions: namespaces in which they have closed something.
-    pub(crate) closed_meanwhile: Option<BTreeSet<NamespaceId>>,
+    /// The close that is under way, or has been left in the middle.
+    pub(crate) closing: Option<Closing>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
     /// The program's stacks, if there is one.
@@ -47,7 +58,7 @@ impl State {
             adds: 0,
             subs: 0,
             retired: Retired::new(),
-            closed_meanwhile: None,
+            closing: None,
             bind_now: false,
             stacks: None,
         }
@@ -301,6 +312,16 @@ impl State {
             order[first..=main].rotate_right(1);
         }
         order
+    }
+
+    /// Returns the objects among the garbage of the close under way whose FINI functions have not been called.
+    pub(crate) fn unfinished_garbage(&self) -> impl Iterator<Item = Key> {
+        let garbage = self.closing.iter().flat_map(|closing| &closing.garbage);
+        let unfinished = |key: &Key| {
+            let node = self.node(*key);
+            node.is_some_and(|node| node.proxy.is_none() && !node.finished)
+        };
+        garbage.copied().filter(unfinished)
     }
 
     /// Returns what references of an object were bound to, beyond what it needs and what was there from the start.

@@ -13,7 +13,7 @@ use crate::text::Text;
 impl Loader {
     /// Checks the versions that added objects need. `dlopen` fails at the first that is missing; at start-up the host
     /// is given a line for each but the last, and for each that may be missing, as `ld.so` prints them.
-    pub(crate) fn check_versions(&self, state: &State, load: &Load<'_>) -> Result<(), Error> {
+    pub(crate) fn check_versions(&self, state: &State, load: &Load) -> Result<(), Error> {
         // SAFETY: `program_name` gives a C string that stays.
         let program = unsafe { crate::stack::c_bytes(self.program_name()) };
         let warn = |line: &str| self.host().trace(&Event::Warning(line));

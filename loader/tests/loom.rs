@@ -519,11 +519,10 @@ mod loads {
             world
                 .library
                 .set(Visibility::ThreadAndItsChildren(held.family()));
+            let family = held.family();
             std::mem::forget(held);
-            for family in world.lock.held_by(world.host, loader.id()) {
-                world.library.open_to_all(family);
-            }
-            world.lock.abandon(world.host, loader.id());
+            world.library.open_to_all(family);
+            world.lock.leave(world.host, family);
             other.join().unwrap();
         });
     }

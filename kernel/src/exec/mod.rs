@@ -152,8 +152,10 @@ fn end(line: &str, status: i32) -> ! {
 
 /// A gate has been entered, and has saved `%rbp` on the program's stack at `frame`.
 pub(crate) fn enter(gate: Gate, arguments: [usize; 4], frame: usize) -> usize {
-    // SAFETY: the program has called the gate with these arguments.
-    unsafe { LOADER.enter(gate, arguments, frame) }
+    let depth = gate::depth();
+    let has_left = |mark| mark >= depth;
+    // SAFETY: the program has called the gate with these arguments; what it has been called from is in the middle still.
+    unsafe { LOADER.enter_from(depth, has_left, gate, arguments, frame) }
 }
 
 /// Ends the program: the loader has followed one of its pointers to where nothing is, as ld.so would have.

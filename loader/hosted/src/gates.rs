@@ -4,12 +4,16 @@ use core::arch::naked_asm;
 
 use loader::Gate;
 
-use crate::LOADER;
+use crate::{LOADER, stack};
 
 /// Comes from the gates; `frame` is where `%rbp` has been saved.
 extern "C" fn enter(a: usize, b: usize, c: usize, d: usize, number: usize, frame: usize) -> usize {
-    // SAFETY: the program called this gate with these arguments.
-    Gate::from_number(number).map_or(0, |gate| unsafe { LOADER.enter(gate, [a, b, c, d], frame) })
+    let Some(gate) = Gate::from_number(number) else {
+        return 0;
+    };
+    let has_left = |mark| stack::has_left(mark, frame);
+    // SAFETY: the program called this gate with these arguments; `has_left` is right about its stacks.
+    unsafe { LOADER.enter_from(frame, has_left, gate, [a, b, c, d], frame) }
 }
 
 macro_rules! gates {

@@ -13,6 +13,7 @@ mod gates;
 mod image;
 mod memory;
 mod process;
+mod stack;
 mod sys;
 
 use alloc::format;
@@ -82,6 +83,7 @@ unsafe extern "C" fn main(stack: usize) -> ! {
     // The program's stack content starts that much further up; it must stay 16-byte aligned, so an odd number of
     // arguments left out moves everything down by one word instead.
     let stack = drop_arguments(stack, argc, skip);
+    stack::set_initial(stack);
     // SAFETY: the kernel's own layout, with fewer arguments.
     let program = match unsafe { LOADER.load_program(&path, stack) } {
         Ok(program) => program,

@@ -10,14 +10,13 @@ use loader::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished,
 };
 
-use crate::{finish, gates, image, sys};
+use crate::{finish, gates, image, stack, sys};
 
 const MAP_PRIVATE: usize = 0x2;
 const MAP_FIXED: usize = 0x10;
 const MAP_ANONYMOUS: usize = 0x20;
 const MAP_NORESERVE: usize = 0x4000;
 const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
-const O_CLOEXEC: usize = 0o2_000_000;
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 
@@ -63,7 +62,14 @@ fn bits(access: Access) -> usize {
 fn open(path: &[u8]) -> Result<OpenFile, Errno> {
     let mut name = path.to_vec();
     name.push(0);
-    let arguments = [name.as_ptr().expose_provenance(), O_CLOEXEC, 0, 0, 0, 0];
+    let arguments = [
+        name.as_ptr().expose_provenance(),
+        sys::O_CLOEXEC,
+        0,
+        0,
+        0,
+        0,
+    ];
     // SAFETY: the kernel reads the name.
     let descriptor = unsafe { sys::result(sys::OPEN, arguments) }.map_err(Errno)?;
     let mut file = OpenFile {
@@ -281,6 +287,7 @@ unsafe impl Host for Process {
 
     unsafe fn set_thread_pointer(&self, address: usize) {
         HAS_THREAD_POINTER.store(address != 0, core::sync::atomic::Ordering::Relaxed);
+        stack::set_main(address);
         // SAFETY: the caller's promise.
         unsafe { sys::call(sys::ARCH_PRCTL, [sys::ARCH_SET_FS, address, 0, 0, 0, 0]) };
     }

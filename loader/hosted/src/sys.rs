@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+pub(crate) const READ: usize = 0;
 pub(crate) const OPEN: usize = 2;
 pub(crate) const CLOSE: usize = 3;
 pub(crate) const FSTAT: usize = 5;
@@ -22,6 +23,7 @@ pub(crate) const GETPID: usize = 39;
 pub(crate) const SIGALTSTACK: usize = 131;
 pub(crate) const PROCESS_VM_READV: usize = 310;
 
+pub(crate) const O_CLOEXEC: usize = 0o2_000_000;
 pub(crate) const ARCH_SET_FS: usize = 0x1002;
 pub(crate) const SIG_SETMASK: usize = 2;
 pub(crate) const FUTEX_WAIT_PRIVATE: usize = 128;

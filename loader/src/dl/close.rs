@@ -5,20 +5,20 @@ use alloc::vec::Vec;
 
 use crate::debug::RState;
 use crate::error::Error;
-use crate::family::Held;
 use crate::ld_debug::{self, Category, In};
 use crate::loader::Loader;
 use crate::namespace::{Key, NamespaceId};
 use crate::object::{ObjectId, Role};
-use crate::state::State;
+use crate::state::{Closing, State};
 use crate::text::Text;
+use crate::thread::ThreadRef;
+use crate::unfinished::Loading;
 
 impl Loader {
     /// Undoes one `dlopen`; unloads what nothing keeps any more. The last one is refused in a handler that has interrupted
     /// what FINI functions might call.
     pub(crate) fn dlclose(&self, handle: usize) -> Result<(), Error> {
-        let thread = self.current_thread();
-        let held = self.family().enter(self.host(), &thread);
+        let loading = self.begin(self.current_thread());
         let namespace = {
             let mut state = self.state().lock(self.host());
             let key = state.by_handle(handle);
@@ -43,7 +43,7 @@ impl Loader {
             key.map(|key| key.namespace)
         };
         if let Some(namespace) = namespace {
-            self.collect(&held, namespace);
+            self.collect(&loading, namespace);
         }
         Ok(())
     }
@@ -77,70 +77,127 @@ impl Loader {
     }
 
     /// Unloads what nothing keeps in a namespace, and what has outlived its session. What FINI functions close meanwhile
-    /// goes when they have returned, as in glibc: they are not interrupted by others.
-    pub(crate) fn collect(&self, held: &Held<'_>, namespace: NamespaceId) {
-        if let Some(closed) = &mut self.state().lock(self.host()).closed_meanwhile {
-            closed.insert(namespace);
-            return;
-        }
-        let mut next = Some(namespace);
-        while let Some(namespace) = next {
-            self.state()
-                .lock(self.host())
-                .closed_meanwhile
-                .get_or_insert_default();
-            self.unload(held, namespace);
+    /// goes when they have returned, as in glibc: they are not interrupted by others. A close whose FINI functions have
+    /// been left is finished first.
+    pub(crate) fn collect(&self, loading: &Loading<'_>, namespace: NamespaceId) {
+        {
             let mut state = self.state().lock(self.host());
-            let closed = state.closed_meanwhile.as_mut();
-            next = closed.and_then(BTreeSet::pop_first);
-            if next.is_none() {
-                state.closed_meanwhile = None;
+            let closing = state.closing.get_or_insert_with(|| Closing {
+                family: loading.family(),
+                garbage: Vec::new(),
+                namespaces: BTreeSet::new(),
+            });
+            closing.namespaces.insert(namespace);
+            if closing.family != loading.family() {
+                if self.family().lasts(self.host(), closing.family) {
+                    return;
+                }
+                closing.family = loading.family();
+            }
+        }
+        self.unload(loading);
+        while let Some(namespace) = self.next_to_collect() {
+            if self.find_garbage(namespace) {
+                self.unload(loading);
             }
         }
     }
 
-    fn unload(&self, held: &Held<'_>, namespace: NamespaceId) {
-        let (garbage, fini) = {
-            let mut state = self.state().lock(self.host());
-            let mut garbage = Vec::new();
-            for namespace in state.ending().chain([namespace]).collect::<Vec<_>>() {
-                let Some(space) = state.space(namespace) else {
-                    continue;
-                };
-                garbage.extend(space.garbage().into_iter().map(|id| Key { namespace, id }));
-            }
-            for &key in &garbage {
-                if let Some(node) = state.node_mut(key) {
-                    (node.going, node.finished) = (true, true);
-                }
-            }
-            if garbage.is_empty() {
-                state.reclaim();
-                self.registry().reclaim(self.host());
-                return;
-            }
-            let real = |key: &&Key| state.node(**key).is_some_and(|node| node.proxy.is_none());
-            let objects: Vec<Key> = garbage.iter().filter(real).copied().collect();
-            let fini = state.fini_order(&objects);
-            (garbage, fini)
-        };
-        for object in &fini {
-            held.lend(|| self.run_fini_functions(object));
-        }
+    /// Takes out the next namespace to look for garbage in; ends the close when there is none.
+    fn next_to_collect(&self) -> Option<NamespaceId> {
         let mut state = self.state().lock(self.host());
+        let next = state.closing.as_mut()?.namespaces.pop_first();
+        if next.is_none() {
+            state.closing = None;
+        }
+        next
+    }
+
+    /// Notes what nothing keeps any more in a namespace, and in those of sessions that have ended; says whether there is
+    /// anything.
+    fn find_garbage(&self, namespace: NamespaceId) -> bool {
+        let mut state = self.state().lock(self.host());
+        let mut garbage = Vec::new();
+        for namespace in state.ending().chain([namespace]).collect::<Vec<_>>() {
+            let Some(space) = state.space(namespace) else {
+                continue;
+            };
+            garbage.extend(space.garbage().into_iter().map(|id| Key { namespace, id }));
+        }
+        for &key in &garbage {
+            if let Some(node) = state.node_mut(key) {
+                node.going = true;
+            }
+        }
+        let found = !garbage.is_empty();
+        if let Some(closing) = state.closing.as_mut().filter(|_| found) {
+            closing.garbage = garbage;
+        } else {
+            state.reclaim();
+            self.registry().reclaim(self.host());
+        }
+        found
+    }
+
+    /// Runs those FINI functions of the close's garbage that have not run, and unloads it.
+    fn unload(&self, loading: &Loading<'_>) {
+        let fini = {
+            let state = self.state().lock(self.host());
+            let objects: Vec<Key> = state.unfinished_garbage().collect();
+            loading.keep_objects(state.fini_order(&objects))
+        };
+        for object in fini {
+            if let Some(node) = self.state().lock(self.host()).node_mut(Key::of(object)) {
+                node.finished = true;
+            }
+            loading.lend(|| self.run_fini_functions(object));
+        }
+        self.forget_garbage();
+    }
+
+    /// Unloads the close's garbage, whose FINI functions have run.
+    fn forget_garbage(&self) {
+        let mut state = self.state().lock(self.host());
+        let Some(closing) = &mut state.closing else {
+            return;
+        };
+        let garbage = core::mem::take(&mut closing.garbage);
+        if garbage.is_empty() {
+            return;
+        }
+        let namespaces: BTreeSet<_> = garbage.iter().map(|key| key.namespace).collect();
+        let namespaces: Vec<_> = namespaces.into_iter().collect();
         let nodes = garbage.iter().filter_map(|&key| state.node(key));
         for node in nodes.filter(|node| node.proxy.is_none()) {
             let line = format_args!("\nfile={};  destroying link map", In::of(&node.object));
             ld_debug::say(self.host(), Category::Files, line);
         }
-        state.mark(&[namespace], RState::Delete);
+        state.mark(&namespaces, RState::Delete);
         self.forget(&mut state, &garbage);
         state.publish(self.world());
-        drop(fini);
         state.reclaim();
-        state.mark(&[namespace], RState::Consistent);
+        state.mark(&namespaces, RState::Consistent);
         drop(state);
         self.stop_debuggers();
+    }
+
+    /// Unloads the garbage of a close that has been left, if all its FINI functions have been called and nobody is
+    /// loading. Else the next close sees to it.
+    pub(crate) fn finish_left_close(&self) {
+        let is_left = |state: &State| {
+            let closing = state.closing.as_ref();
+            closing.is_some_and(|closing| !self.family().lasts(self.host(), closing.family))
+                && state.unfinished_garbage().next().is_none()
+        };
+        if !is_left(&self.state().lock(self.host())) {
+            return;
+        }
+        let Some(_held) = self.family().try_enter(self.host(), &ThreadRef::root()) else {
+            return;
+        };
+        if is_left(&self.state().lock(self.host())) {
+            self.forget_garbage();
+        }
     }
 
     /// Frees what was being read when it should have been freed. If somebody holds the locks, a later gate will.

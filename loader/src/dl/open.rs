@@ -77,30 +77,35 @@ impl Loader {
                 errno: Errno::EINVAL,
             });
         }
-        let thread = self.current_thread();
-        let held = self.family().enter(self.host(), &thread);
-        let world = self.world().get();
-        let caller = world
-            .as_ref()
-            .and_then(|world| self.entry_at(world, opening.caller));
-        let mut load = Load::new(&thread, mode, false);
-        let found = self.map_opening(&mut load, opening, caller);
+        let loading = self.begin(self.current_thread());
+        let mut load = Load::new(loading.thread().clone(), mode, false);
+        let found = {
+            // Nothing that goes may be kept by a snapshot of ours.
+            let world = self.world().get();
+            let caller = world
+                .as_ref()
+                .and_then(|world| self.entry_at(world, opening.caller));
+            self.map_opening(&mut load, opening, caller)
+        };
+        if let Ok((_, Some(root))) = found {
+            load.roots.push(root);
+        }
+        let load = loading.keep(load);
         let found = found.and_then(|(namespace, root)| {
             if let Some(root) = root {
-                load.roots.push(root);
-                self.link(&load)
+                loading.set_added(Some((load.added.clone(), namespace)));
+                self.link(&loading, load)
                     .and_then(|()| self.may_initialise(root))
                     .map_err(|error| (namespace, error))?;
+                loading.set_added(None);
             }
             Ok((namespace, root))
         });
-        // Nothing that goes may be kept by a snapshot of ours.
-        drop(world);
         let (namespace, root) = match found {
             Ok((namespace, Some(root))) => (namespace, root),
             Ok((_, None)) => return Ok(0),
             Err((namespace, error)) => {
-                self.roll_back(&mut self.state().lock(self.host()), load, namespace);
+                self.roll_back(&mut self.state().lock(self.host()), &load.added, namespace);
                 return Err(error);
             }
         };
@@ -109,18 +114,19 @@ impl Loader {
             opened,
             objects,
             order,
-        } = self.commit(&load, namespace, root);
+        } = self.commit(load, namespace, root);
+        let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
+        let opened = opened.map(|(object, opens)| (loading.keep(object), opens));
         if opening.init == InitOn::Worker && !order.is_empty() {
-            if let Err(error) = self.initialise_on_worker(&held, &objects, &order) {
-                drop((objects, order));
-                self.roll_back(&mut self.state().lock(self.host()), load, namespace);
+            if let Err(error) = self.initialise_on_worker(&loading, objects, order) {
+                self.roll_back(&mut self.state().lock(self.host()), &load.added, namespace);
                 return Err(error);
             }
         } else {
-            Self::show(&held, &objects, || self.initialise(&held, &order));
+            Self::show(&loading, objects, || self.initialise(&loading, order));
         }
         if let Some((object, opens)) = opened {
-            let file = In::mapped(&object);
+            let file = In::mapped(object);
             let line = format_args!("opening file={file}; direct_opencount={opens}\n");
             ld_debug::say(self.host(), Category::Files, line);
         }
@@ -130,7 +136,7 @@ impl Loader {
     /// Finds or maps what is asked for, and what it needs. An error tells in which namespace, too.
     fn map_opening(
         &self,
-        load: &mut Load<'_>,
+        load: &mut Load,
         opening: &Opening<'_>,
         caller: Option<&Entry>,
     ) -> Result<(NamespaceId, Option<Key>), (NamespaceId, Error)> {
@@ -207,7 +213,7 @@ impl Loader {
     }
 
     /// Enters a load that can no longer fail into the books.
-    fn commit(&self, load: &Load<'_>, namespace: NamespaceId, root: Key) -> Committed {
+    fn commit(&self, load: &Load, namespace: NamespaceId, root: Key) -> Committed {
         let mut state = self.state().lock(self.host());
         self.add_local_groups(&mut state, load, |_| true);
         let closure = state.closure(&[root]);

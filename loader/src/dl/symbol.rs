@@ -25,7 +25,7 @@ impl Loader {
         caller: usize,
     ) -> Result<usize, Error> {
         let nothing = Error::Invalid("nothing is loaded");
-        let world = self.world().get().ok_or(nothing)?;
+        let world = self.world().read().ok_or(nothing)?;
         let record = tls::current(self.host().thread_pointer());
         let calling = self.entry_at(&world, caller);
         let request = Request {
@@ -57,31 +57,39 @@ impl Loader {
         {
             calling.object.bind_to(found.object);
         }
-        self.address_of(&found)
+        let value = self.value_of(&found)?;
+        // A resolver need not come back.
+        drop(world);
+        Ok(self.address_of(value))
     }
 
-    /// Returns the address of a definition, in the calling thread if it is thread-local.
+    /// Returns the value of a definition, in the calling thread if it is thread-local.
     ///
     /// # Errors
     ///
     /// It is, and the thread is none of the program's: the loader has no thread-local storage for it.
-    pub(crate) fn address_of(&self, found: &Definition<'_>) -> Result<usize, Error> {
+    pub(crate) fn value_of(&self, found: &Definition<'_>) -> Result<Value, Error> {
         if found.is_tls() {
             if tls::current(self.host().thread_pointer()).is_none() {
                 let text =
                     "a thread-local symbol has no address on a thread that is not the program's";
                 return Err(Error::Invalid(text));
             }
-            return Ok(self.tls_address(&TlsIndex {
+            return Ok(Value::Address(self.tls_address(&TlsIndex {
                 module: found.object.tls_module(),
                 offset: crate::image::address(found.symbol.st_value),
-            }));
+            })));
         }
-        Ok(match found.value(self.host()) {
+        Ok(found.value(self.host()))
+    }
+
+    /// Returns the address that a value stands for.
+    pub(crate) fn address_of(&self, value: Value) -> usize {
+        match value {
             Value::Address(address) => address,
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
             Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },
-        })
+        }
     }
 
     /// Searches what the calling code would search; before that, if it is not in a namespace of its own and the thread

@@ -1,5 +1,7 @@
 //! Sessions and lists of symbols as C has them (`include/elfin.h`): from addresses to values and back.
 
+use alloc::sync::Arc;
+
 use goblin::elf::sym;
 
 use crate::elf::Sym;
@@ -121,32 +123,30 @@ impl Loader {
         visit: usize,
         data: usize,
     ) -> usize {
-        let world = self.world().get();
         let id = NamespaceId::from_lmid(namespace);
-        let Some(space) = world.as_ref().and_then(|world| world.space(id)) else {
-            return self.status(Err(Error::Invalid("no such namespace")));
-        };
-        let wanted = |entry: &&&Entry| handle == 0 || entry.handle() == handle;
-        let entries = space.entries.iter().map(|entry| &**entry);
-        let mut entries = entries.collect::<alloc::vec::Vec<_>>();
-        entries.retain(|entry| wanted(&entry));
-        if handle != 0 && entries.is_empty() {
-            return self.status(Err(Error::Invalid("invalid handle")));
-        }
-        for entry in entries {
-            let symbols = entry.object.symbols().iter().enumerate();
-            for (index, symbol) in symbols.filter(|(_, symbol)| lookup::is_exported(symbol)) {
-                let symbol = describe(entry, index, symbol);
-                let symbol = core::ptr::from_ref(&symbol).expose_provenance();
-                // SAFETY: the caller's promise.
-                if unsafe { signals::call(self.host(), visit, [symbol, data, 0, 0]) } & 0xffff_ffff
-                    != 0
-                {
-                    return 0;
+        let listed = self.with_world(|world| {
+            let no_namespace = Error::Invalid("no such namespace");
+            let entries = world.space(id).ok_or(no_namespace)?.entries.iter();
+            let wanted = |entry: &&Arc<Entry>| handle == 0 || entry.handle() == handle;
+            let mut entries = entries.filter(wanted).peekable();
+            if handle != 0 && entries.peek().is_none() {
+                return Err(Error::Invalid("invalid handle"));
+            }
+            for entry in entries {
+                let symbols = entry.object.symbols().iter().enumerate();
+                for (index, symbol) in symbols.filter(|(_, symbol)| lookup::is_exported(symbol)) {
+                    let symbol = describe(entry, index, symbol);
+                    let symbol = core::ptr::from_ref(&symbol).expose_provenance();
+                    // SAFETY: the caller's promise.
+                    let result = unsafe { signals::call(self.host(), visit, [symbol, data, 0, 0]) };
+                    if result & 0xffff_ffff != 0 {
+                        return Ok(());
+                    }
                 }
             }
-        }
-        0
+            Ok(())
+        });
+        self.status(listed.unwrap_or(Ok(())))
     }
 
     /// Returns what a function that returns error numbers does, and keeps the text for `dlerror`.

@@ -136,8 +136,7 @@ impl Loader {
         shared: impl Iterator<Item = &'n [u8]>,
     ) -> Result<NamespaceId, Error> {
         let id = {
-            let thread = self.current_thread();
-            let _held = self.family().enter(self.host(), &thread);
+            let _loading = self.begin(self.current_thread());
             let mut state = self.state().lock(self.host());
             let id = state.new_namespace(Order::NewestFirst);
             state.publish(self.world());
@@ -161,10 +160,9 @@ impl Loader {
 
     /// Gives a session proxies of what is global in the base namespace.
     fn share_program(&self, id: NamespaceId) -> Result<(), Error> {
-        let thread = self.current_thread();
-        let _held = self.family().enter(self.host(), &thread);
+        let loading = self.begin(self.current_thread());
         let mut state = self.state().lock(self.host());
-        let mut load = Load::new(&thread, Mode::LAZY, false);
+        let mut load = Load::new(loading.thread().clone(), Mode::LAZY, false);
         let global: Vec<Arc<Object>> = state.base().global().to_vec();
         for object in &global {
             let space = state.space_mut(id).ok_or(NO_SESSION)?;
@@ -200,7 +198,7 @@ impl Loader {
     /// Finds a symbol in a session.
     pub(crate) fn session_symbol(&self, id: NamespaceId, name: &[u8]) -> Result<usize, Error> {
         self.check_session(id)?;
-        let world = self.world().get().ok_or(NO_SESSION)?;
+        let world = self.world().read().ok_or(NO_SESSION)?;
         let space = world.space(id).ok_or(NO_SESSION)?;
         let record = tls::current(self.host().thread_pointer());
         let request = Request {
@@ -214,7 +212,9 @@ impl Loader {
             symbol: name.to_vec(),
             version: None,
         };
-        self.address_of(&found.ok_or_else(undefined)?)
+        let value = self.value_of(&found.ok_or_else(undefined)?)?;
+        drop(world);
+        Ok(self.address_of(value))
     }
 
     /// Visits the strong definitions that are there more than once in a session, in the order of their names, with the
@@ -224,41 +224,20 @@ impl Loader {
         id: NamespaceId,
         mut visit: impl FnMut(&[u8], &Object, &Object) -> bool,
     ) -> Result<(), Error> {
-        let own: Vec<Arc<Object>> = {
-            let state = self.state().lock(self.host());
-            let space = state.space(id).filter(|space| space.is_session());
-            let global = space.ok_or(NO_SESSION)?.global().iter();
-            let own = global.filter(|object| object.namespace() == id);
-            own.cloned().collect()
-        };
-        let mut by_name: BTreeMap<&[u8], Vec<&Object>> = BTreeMap::new();
-        for object in &own {
-            for symbol in object.symbols().iter().filter(|symbol| is_strong(symbol)) {
-                if let Some(name) = object.symbol_name(symbol) {
-                    let known: &mut Vec<&Object> = by_name.entry(name).or_default();
-                    // Versions of one name in one object are no duplicates.
-                    if known.last().is_none_or(|last| last.id() != object.id()) {
-                        known.push(object);
-                    }
-                }
-            }
-        }
-        for (name, objects) in by_name {
-            let Some((newest, older)) = objects.split_first() else {
-                continue;
-            };
-            if !older.iter().all(|older| visit(name, newest, older)) {
-                break;
-            }
-        }
-        Ok(())
+        self.check_session(id)?;
+        let visited = self.with_world(|world| {
+            let space = world.space(id)?;
+            let own = space.global.iter();
+            each_duplicate(own.filter(|object| object.namespace() == id), &mut visit);
+            Some(())
+        });
+        visited.flatten().ok_or(NO_SESSION)
     }
 
     /// Closes a session: its objects' FINI functions run, and what nothing else keeps goes. Objects that may not go
     /// (RTLD_NODELETE, thread-local destructors that are still to run) stay mapped until they may, out of sight.
     pub(crate) fn close_session(&self, id: NamespaceId) -> Result<(), Error> {
-        let thread = self.current_thread();
-        let held = self.family().enter(self.host(), &thread);
+        let loading = self.begin(self.current_thread());
         {
             let mut state = self.state().lock(self.host());
             let space = state.space_mut(id).filter(|space| space.is_session());
@@ -275,7 +254,7 @@ impl Loader {
             }
             space.close_all();
         }
-        self.collect(&held, id);
+        self.collect(&loading, id);
         let mut state = self.state().lock(self.host());
         state.drop_if_empty(id);
         state.publish(self.world());
@@ -303,5 +282,32 @@ impl Loader {
         let space = state.space(id);
         let open = space.is_some_and(|space| space.is_session() && !space.ended);
         open.then_some(()).ok_or(NO_SESSION)
+    }
+}
+
+/// Visits the strong definitions that several objects have, as [`Loader::each_duplicate`] does.
+fn each_duplicate<'o>(
+    own: impl Iterator<Item = &'o Arc<Object>>,
+    mut visit: impl FnMut(&[u8], &Object, &Object) -> bool,
+) {
+    let mut by_name: BTreeMap<&[u8], Vec<&Object>> = BTreeMap::new();
+    for object in own {
+        for symbol in object.symbols().iter().filter(|symbol| is_strong(symbol)) {
+            if let Some(name) = object.symbol_name(symbol) {
+                let known: &mut Vec<&Object> = by_name.entry(name).or_default();
+                // Versions of one name in one object are no duplicates.
+                if known.last().is_none_or(|last| last.id() != object.id()) {
+                    known.push(object);
+                }
+            }
+        }
+    }
+    for (name, objects) in by_name {
+        let Some((newest, older)) = objects.split_first() else {
+            continue;
+        };
+        if !older.iter().all(|older| visit(name, newest, older)) {
+            break;
+        }
     }
 }

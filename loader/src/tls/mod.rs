@@ -16,11 +16,13 @@ use alloc::vec::Vec;
 
 pub(crate) use self::layout::Area;
 use self::layout::Layout;
+pub(crate) use self::record::Record;
+use self::record::fill;
 pub(crate) use self::record::{DTV_LEN, DTV_RECORD, DTV_SLOTS};
-use self::record::{Record, fill};
 use crate::namespace::NamespaceId;
 use crate::object::{Object, TlsSegment};
 use crate::thread::{ThreadId, ThreadRef};
+use crate::unfinished::Hold;
 
 /// The argument of `__tls_get_addr`.
 #[repr(C)]
@@ -42,6 +44,21 @@ pub(crate) struct Tls {
 struct Module {
     segment: TlsSegment,
     place: Place,
+}
+
+/// What is to be released of a thread that has ended.
+pub(crate) struct Ended {
+    pub(crate) id: ThreadId,
+    pub(crate) holds: Vec<Hold>,
+}
+
+impl Ended {
+    fn of(record: &Record) -> Self {
+        Self {
+            id: record.thread.id(),
+            holds: record.holds.take(),
+        }
+    }
 }
 
 /// Where a module's blocks are.
@@ -218,24 +235,24 @@ impl Tls {
             .map(|&mut record| unsafe { &mut *record })
     }
 
-    /// Frees the dynamic blocks of a thread that has ended, and returns the thread. Its record and its table stay: libc may
+    /// Frees the dynamic blocks of a thread that has ended, and returns what the rest of the loader has to do with. Its record and its table stay: libc may
     /// keep the stack for another thread, and clears the table's start before it asks for a new one.
-    pub(crate) fn end_thread(&mut self, thread_pointer: usize) -> Option<Arc<ThreadRef>> {
+    pub(crate) fn end_thread(&mut self, thread_pointer: usize) -> Option<Ended> {
         let &record = self.records.get(&thread_pointer)?;
         // SAFETY: records in the list are alive, and the lock is held.
         let record = unsafe { &mut *record };
         record.free_blocks();
-        Some(record.thread.clone())
+        Some(Ended::of(record))
     }
 
-    /// Forgets a thread that has ended and frees what it had. Returns the thread.
-    pub(crate) fn remove_thread(&mut self, thread_pointer: usize) -> Option<ThreadId> {
+    /// Forgets a thread that has ended and frees what it had; returns what the rest of the loader has to do with.
+    pub(crate) fn remove_thread(&mut self, thread_pointer: usize) -> Option<Ended> {
         let record = self.records.remove(&thread_pointer)?;
         // SAFETY: it was made by `Box::into_raw`, and has just left the list.
         let record = unsafe { Box::from_raw(record) };
         // SAFETY: the control block is there until libc has heard that it may free it.
         unsafe { record.leave() };
-        Some(record.thread.id())
+        Some(Ended::of(&record))
     }
 
     /// Returns the address of the calling thread's block of a module, making it if need be. `None` when there is no such

@@ -15,6 +15,7 @@ use crate::namespace::NamespaceId;
 use crate::signals;
 use crate::tables::TlsSegment;
 use crate::thread::ThreadRef;
+use crate::unfinished::Holds;
 
 /// Offsets from `tcb->dtv`: the thread's record, how many modules the table has words for, the words.
 pub(crate) const DTV_RECORD: usize = 16;
@@ -42,6 +43,10 @@ pub(crate) struct Record {
     pub(crate) blocked: signals::Blocked,
     /// What it has interrupted, while it loads in a signal handler; only the thread itself touches it.
     pub(crate) interrupted: Cell<Option<&'static str>>,
+    /// The mark of the gate through which it has come into the loader, see `Loader::enter_from`.
+    pub(crate) gate: Cell<usize>,
+    /// What is held for calls of the program's code.
+    pub(crate) holds: Holds,
 }
 
 /// The last error of a thread.
@@ -88,6 +93,8 @@ impl Record {
             error: UnsafeCell::default(),
             blocked: signals::Blocked::default(),
             interrupted: Cell::new(None),
+            gate: Cell::new(0),
+            holds: Holds::new(),
         });
         record.table.set_record(&raw const *record);
         // SAFETY: the caller's promise.

@@ -128,6 +128,11 @@ pub(super) fn drop_left() {
     with(|state| state.calls.truncate(state.live));
 }
 
+/// How many calls are not over, once [`drop_left`] has seen to those that are.
+pub(super) fn depth() -> usize {
+    with(|state| state.calls.len())
+}
+
 /// What the assembly needs for a call of the program.
 pub(super) struct Start {
     /// Where entries from the program put their frames; 0 for below the caller's.

@@ -101,6 +101,11 @@ pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> Option<usize> {
     Some(result)
 }
 
+/// Number of calls of the program by the current thread that have not been left, inside a gate.
+pub fn depth() -> usize {
+    callout::depth()
+}
+
 /// Has the program's handlers run for signals that are pending. As [`call_user`] it may not return.
 ///
 /// # Safety
