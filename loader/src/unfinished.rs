@@ -6,6 +6,7 @@
 //! of the program have been left. What was held for them is released when the program comes in through a gate
 //! ([`Loader::enter_from`]), and when the thread has ended.
 
+use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -27,7 +28,7 @@ pub(crate) enum Hold {
     /// The objects that callbacks are told of.
     World(Arc<World>),
     /// A load or a close.
-    Load(Arc<Undertaking>),
+    Load(Rc<Undertaking>),
     /// An object whose thread-local destructor runs.
     Destructor(Destructor),
 }
@@ -148,7 +149,7 @@ pub(crate) struct Undertaking {
     /// The objects it works on.
     objects: UnsafeCell<Vec<Group>>,
     /// Whatever else it needs.
-    kept: UnsafeCell<Vec<Arc<dyn Any>>>,
+    kept: UnsafeCell<Vec<Rc<dyn Any>>>,
     /// Until a load can no longer fail: what it has added, and for which namespace.
     added: UnsafeCell<Option<(Vec<Key>, NamespaceId)>>,
 }
@@ -181,8 +182,8 @@ impl Loading<'_> {
 
     /// Keeps something else for as long as the load takes.
     pub(crate) fn keep<T: 'static>(&self, value: T) -> &T {
-        let value = Arc::new(value);
-        let at = Arc::as_ptr(&value);
+        let value = Rc::new(value);
+        let at = Rc::as_ptr(&value);
         // SAFETY: this thread alone uses it, and no reference to the list lasts.
         unsafe { (*self.unfinished().kept.get()).push(value) };
         // SAFETY: the list only grows as long as there is `self`.
@@ -238,7 +239,7 @@ impl Loader {
     /// Waits until the calling thread may load, and begins.
     pub(crate) fn begin(&self, thread: Arc<ThreadRef>) -> Loading<'_> {
         let held = self.family().enter(self.host(), &thread);
-        let unfinished = Arc::new(Undertaking {
+        let unfinished = Rc::new(Undertaking {
             thread,
             family: held.family(),
             objects: UnsafeCell::default(),
@@ -247,7 +248,7 @@ impl Loader {
         });
         Loading {
             held,
-            unfinished: Arc::as_ptr(&unfinished),
+            unfinished: Rc::as_ptr(&unfinished),
             holding: self.hold(Hold::Load(unfinished)),
         }
     }
@@ -290,7 +291,9 @@ impl Loader {
         let blocked = record.blocked.get();
         signals::undisturbed(self.host(), || {
             while record.holds.is_left(&has_left) {
-                record.holds.pop_above(0).map(|hold| self.release(hold));
+                if let Some(hold) = record.holds.pop_above(0) {
+                    self.release(hold);
+                }
             }
             self.finish_left_close();
         });
