@@ -193,7 +193,7 @@ mod tests {
             }));
             for link in [&own, &node.below, &node.above] {
                 walk(link, 1, &mut |node, _| {
-                    longest = longest.max(node.end - node.start)
+                    longest = longest.max(node.end - node.start);
                 });
             }
             assert_eq!(node.longest, longest);
