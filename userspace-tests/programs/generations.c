@@ -1,5 +1,6 @@
 // Generations of threads, each started by a thread of the one before that ends meanwhile. However many there are, they take
-// no more memory. Arguments: how many generations, of how many threads each.
+// no more memory: a thread waits for the end of its parent before it starts the next one, so that few live at once.
+// Arguments: how many generations, of how many threads each.
 // hosted: too
 // cpus: 4
 // args: 400 25
@@ -14,6 +15,7 @@
 #include "check.h"
 
 static long generations, size, total, before;
+static pthread_t parent;
 
 static void *live(void *unused)
 {
@@ -38,6 +40,8 @@ static long taken(void)
 static void *generation(void *left)
 {
     pthread_t *threads = malloc((size_t)size * sizeof *threads);
+    if ((long)left < generations)
+        CHECK(pthread_join(parent, 0) == 0);
     for (int i = 0; i < size - 1; i++)
         CHECK(pthread_create(&threads[i], 0, live, 0) == 0);
     for (int i = 0; i < size - 1; i++)
@@ -47,10 +51,9 @@ static void *generation(void *left)
     if ((long)left == generations * 9 / 10)
         before = taken();
     if ((long)left > 1) {
-        // Its parent ends while it runs, or before.
         pthread_t next;
+        parent = pthread_self();
         CHECK(pthread_create(&next, 0, generation, (void *)((long)left - 1)) == 0);
-        pthread_detach(pthread_self());
         return 0;
     }
     // A thread that has ended has its kernel stack, which is kept for others, until another thread runs on its CPU: there
