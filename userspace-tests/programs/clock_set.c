@@ -1,5 +1,6 @@
 // The real-time clock is set: who waits for a time of day follows, who waits for a time span does not. Run in the guest only:
 // the clock of the machine that builds this is left alone.
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -57,6 +58,14 @@ static void wait_for(const char *what, int sleeps, int absolute, long seconds, l
     printf("%s: %s\n", what, took < least ? "early" : took > most ? "late" : "in time");
 }
 
+// Who is not root cannot set it.
+static void refused(void)
+{
+    struct timespec time = now(CLOCK_REALTIME);
+    CHECK(setuid(1000) == 0);
+    CHECK(clock_settime(CLOCK_REALTIME, &time) == -1 && errno == EPERM);
+}
+
 int main(void)
 {
     sigset_t set;
@@ -69,5 +78,6 @@ int main(void)
     wait_for("sleep of a time span, clock set forward", 1, 0, 1000, 299, 5000);
     wait_for("sleep of a time span, clock set back", 1, 0, -1000, 299, 5000);
     wait_for("sleep until a time of day", 1, 1, 1000, 99, 5000);
+    refused();
     return FINISH();
 }

@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
@@ -91,6 +93,21 @@ static void interface(void)
     param.sched_priority = 0;
     for (int policy = SCHED_BATCH; policy != -1; policy = policy == SCHED_BATCH ? SCHED_IDLE : policy == SCHED_IDLE ? SCHED_OTHER : -1)
         CHECK(sched_setscheduler(0, policy, &param) == 0 && sched_getscheduler(getpid()) == policy);
+}
+
+// Who is not root has the priorities of the limit, and cannot undo a reset.
+static void *limited(void *unused)
+{
+    struct sched_param none = {0}, one = {1}, two = {2}, three = {3};
+    CHECK(setrlimit(RLIMIT_RTPRIO, &(struct rlimit){0, 2}) == 0);
+    CHECK(sched_setscheduler(0, SCHED_OTHER, &none) == 0 && syscall(SYS_setresuid, 1000, 1000, 1000) == 0);
+    CHECK(sched_setscheduler(0, SCHED_FIFO, &one) == -1 && errno == EPERM);
+    CHECK(setrlimit(RLIMIT_RTPRIO, &(struct rlimit){2, 2}) == 0);
+    CHECK(sched_setscheduler(0, SCHED_FIFO, &three) == -1 && errno == EPERM);
+    CHECK(sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &two) == 0);
+    CHECK(sched_setparam(0, &three) == -1 && errno == EPERM);
+    CHECK(sched_setscheduler(0, SCHED_RR, &one) == -1 && errno == EPERM && sched_setparam(0, &one) == 0);
+    return unused;
 }
 
 static void *tells_policy(void *unused)
@@ -236,6 +253,8 @@ int main(void)
     interface();
     become(SCHED_FIFO, 50);
     inherited();
+    pthread_t user = start(SCHED_OTHER, 0, limited, 0);
+    join(1, &user);
 
     pthread_t threads[4];
     threads[0] = start(SCHED_FIFO, 10, runs, "a");

@@ -2,7 +2,7 @@
 use super::{Edges, File, Metadata, Poll, tree::next_ino};
 use crate::{
     process::{
-        PID,
+        PID, credentials,
         signal::{self, SigInfo},
     },
     sync::{Mutex, Signals, SpinLock, WaitError, WaitQueue},
@@ -199,7 +199,8 @@ impl MessageQueue {
             Some(state.notification.take_if(|_| first))
         })?;
         if let Some(Notification::Signal { signal, value }) = notification {
-            let mut info = SigInfo::from_program(signal, linux::SI_MESGQ);
+            let mut info =
+                SigInfo::from_program(signal, linux::SI_MESGQ, credentials::current().user.real);
             info.fields[1] = value;
             // Without room in the queue of signals it is lost, as in Linux.
             let _ = signal::send(None, info);

@@ -73,7 +73,7 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     add(
         &target.parent,
         &target.name,
-        Node::new(target.parent.dev, mode, kind),
+        Node::made_in(&target.parent, mode, kind),
     )
 }
 

@@ -7,7 +7,10 @@ use crate::{
     arch::cpu,
     boot::config,
     mm::{PAGE, space},
-    process::{self, PID},
+    process::{
+        self, PID,
+        credentials::{self, Capabilities, Credentials, Ids},
+    },
     sched::{self, Tid},
     sync::SpinLock,
     syscall::Errno,
@@ -181,22 +184,53 @@ fn stat(tid: Tid) -> Vec<u8> {
     text
 }
 
+/// The lines of status with the ids.
+fn ids(who: &Credentials) -> String {
+    let line = |name, ids: &Ids| {
+        let Ids {
+            real,
+            effective,
+            saved,
+            filesystem,
+        } = ids;
+        format!("{name}:\t{real}\t{effective}\t{saved}\t{filesystem}\n")
+    };
+    line("Uid", &who.user) + &line("Gid", &who.group)
+}
+
+/// The lines of status with the capabilities.
+fn capabilities(has: &Capabilities) -> String {
+    format!(
+        "CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\n",
+        has.inheritable,
+        has.permitted,
+        has.effective,
+        Capabilities::BOUNDING,
+        0,
+    )
+}
+
 fn status(tid: Tid) -> Vec<u8> {
     let (mapped, resident) = space::usage();
     let (size, rss) = (mapped / 1024, resident / 1024);
     let cpus = cpu::count();
     let mask = u64::MAX >> (64 - cpus.clamp(1, 64));
+    let who = process::with_thread(tid, credentials::of).unwrap_or_default();
+    let groups: Vec<String> = who.groups.iter().map(|group| format!("{group}")).collect();
     let mut text = b"Name:\t".to_vec();
     text.extend_from_slice(&comm(tid));
     let rest = format!(
         "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{PID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t0\nTracerPid:\t0\n\
-         Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t256\nGroups:\t0 \nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
+         {}FDSize:\t256\nGroups:\t{} \nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
          VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
-         Threads:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\nMems_allowed:\t1\n\
+         Threads:\t{}\n{}Seccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\nMems_allowed:\t1\n\
          Mems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         super::umask(),
         state(tid),
+        ids(&who),
+        groups.join(" "),
         process::thread_ids().len(),
+        capabilities(&who.capabilities),
         cpus - 1,
     );
     text.extend_from_slice(rest.as_bytes());

@@ -13,6 +13,7 @@ use super::{
     pipe::Pipe,
 };
 use crate::{
+    process::credentials,
     sync::{Mutex, SpinLock},
     syscall::Errno,
     time,
@@ -172,6 +173,31 @@ impl Node {
             }),
             kind,
         })
+    }
+
+    /// A new node as the calling thread makes it, owned by its user and group.
+    pub fn made(dev: u64, mode: u32, kind: Kind) -> Arc<Self> {
+        let node = Self::new(dev, mode, kind);
+        let maker = credentials::current();
+        let mut attributes = node.attributes.lock();
+        attributes.uid = maker.user.filesystem;
+        attributes.gid = maker.group.filesystem;
+        drop(attributes);
+        node
+    }
+
+    /// The same for one in `directory`, whose set-group-ID bit hands down its group, and itself to directories.
+    pub(super) fn made_in(directory: &Self, mode: u32, kind: Kind) -> Arc<Self> {
+        let node = Self::made(directory.dev, mode, kind);
+        let Attributes { mode, gid, .. } = *directory.attributes.lock();
+        if mode & linux::S_ISGID != 0 {
+            let mut attributes = node.attributes.lock();
+            attributes.gid = gid;
+            if node.is_directory() {
+                attributes.mode |= linux::S_ISGID;
+            }
+        }
+        node
     }
 
     pub(super) fn of_image(

@@ -4,6 +4,7 @@
 //! dispositions ([`signal`]), the thread table, one thread's signal state.
 pub mod clock;
 pub mod clone;
+pub mod credentials;
 mod exit;
 pub mod futex;
 pub mod signal;
@@ -35,6 +36,8 @@ pub struct ThreadState {
     pub(crate) awaited_futex: AtomicUsize,
     /// The interrupted system call that restart_syscall(2) goes on with.
     pub(crate) restart: SpinLock<Option<Restart>>,
+    /// Who it is to checks of permission.
+    pub(crate) credentials: SpinLock<credentials::Credentials>,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
     pub(crate) name: SpinLock<[u8; NAME_LEN]>,
 }
@@ -47,6 +50,7 @@ impl Default for ThreadState {
             robust_list: AtomicUsize::new(0),
             awaited_futex: AtomicUsize::new(0),
             restart: SpinLock::new(None),
+            credentials: SpinLock::default(),
             name: SpinLock::new([0; NAME_LEN]),
         }
     }

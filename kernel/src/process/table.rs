@@ -79,10 +79,11 @@ pub fn cpu_time_ns() -> u64 {
     live + ENDED_CPU_NS.load(Ordering::Relaxed)
 }
 
-/// What a thread hands on to one that it starts: the signal mask and the name.
+/// What a thread hands on to one that it starts: the signal mask, the credentials and the name.
 pub(super) fn inherited_state() -> ThreadState {
     crate::sched::with_current(|parent| ThreadState {
         signals: super::signal::ThreadSignals::new(parent.state.signals.mask()),
+        credentials: SpinLock::new(super::credentials::of(parent)),
         name: SpinLock::new(*parent.state.name.lock()),
         ..ThreadState::default()
     })

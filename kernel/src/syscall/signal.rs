@@ -12,7 +12,7 @@ use crate::{
     arch::TrapFrame,
     mm::user::{self, Plain},
     process::{
-        PID,
+        PID, credentials,
         signal::{self, Action, AltStack, LAST, SigInfo},
     },
     sched,
@@ -180,6 +180,11 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
     }
 }
 
+/// What a signal that the calling thread sends says.
+fn from_caller(signal: i32, code: i32) -> SigInfo {
+    SigInfo::from_program(signal, code, credentials::current().user.real)
+}
+
 /// kill(2): there is only this process, which any of its threads' ids names. It is its group's leader, so that -1 means the group as well as all processes.
 pub fn kill(pid: usize, signal: usize) -> SysResult {
     let signal = number(signal)?;
@@ -187,14 +192,14 @@ pub fn kill(pid: usize, signal: usize) -> SysResult {
         check_process(pid)?;
     }
     if let Some(signal) = signal {
-        signal::send(None, SigInfo::from_program(signal, linux::SI_USER as i32))?;
+        signal::send(None, from_caller(signal, linux::SI_USER as i32))?;
     }
     Ok(0)
 }
 
 /// tkill(2)
 pub fn tkill(tid: usize, signal: usize) -> SysResult {
-    let info = number(signal)?.map(|signal| SigInfo::from_program(signal, linux::SI_TKILL));
+    let info = number(signal)?.map(|signal| from_caller(signal, linux::SI_TKILL));
     send_thread(tid, info)
 }
 

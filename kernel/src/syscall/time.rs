@@ -2,7 +2,7 @@
 use super::{Errno, SysResult, restart::Restart};
 use crate::{
     mm::user::{self, Plain},
-    process::{self, clock::Clock, signal::timer},
+    process::{self, clock::Clock, credentials, signal::timer},
     sync::{Signals, WaitError, WaitQueue, Waiter},
     time::{Instant, realtime_ns, set_realtime_ns},
 };
@@ -83,7 +83,9 @@ pub fn clock_settime(clock: usize, from: usize) -> SysResult {
     if clock as u32 != linux::CLOCK_REALTIME {
         return Err(Errno::EINVAL);
     }
-    set_realtime_ns(user::read::<Timespec>(from)?.to_ns()?);
+    let time = user::read::<Timespec>(from)?.to_ns()?;
+    credentials::require(linux::CAP_SYS_TIME)?;
+    set_realtime_ns(time);
     timer::clock_was_set();
     CLOCK_SET.wake_all();
     Ok(0)

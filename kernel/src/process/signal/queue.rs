@@ -61,13 +61,13 @@ impl SigInfo {
         fields: [0; 4],
     };
 
-    /// A signal sent by the program itself; `code` is `SI_USER`, `SI_TKILL`, ….
-    pub fn from_program(signal: i32, code: i32) -> Self {
-        // si_pid in the lower half, si_uid (root) in the upper.
+    /// A signal sent by the program itself; `code` is `SI_USER`, `SI_TKILL`, …, `uid` the sender's real user id.
+    pub fn from_program(signal: i32, code: i32, uid: u32) -> Self {
+        // si_pid in the lower half, si_uid in the upper.
         Self {
             signal,
             code,
-            fields: [super::super::PID as u64, 0, 0, 0],
+            fields: [super::super::PID as u64 | u64::from(uid) << 32, 0, 0, 0],
             errno: 0,
         }
     }
@@ -248,8 +248,8 @@ mod tests {
     fn standard_signals_coalesce_and_realtime_ones_queue() {
         let mut queue = Queue::new();
         for code in [1, 2] {
-            queue.push(SigInfo::from_program(10, code)).unwrap();
-            queue.push(SigInfo::from_program(40, code)).unwrap();
+            queue.push(SigInfo::from_program(10, code, 0)).unwrap();
+            queue.push(SigInfo::from_program(40, code, 0)).unwrap();
         }
         let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX))
             .map(|info| (info.signal, info.code))
@@ -266,7 +266,7 @@ mod tests {
             ..SigInfo::from_kernel(10, linux::SI_TIMER, 0)
         };
         queue.push(timer(1)).unwrap();
-        queue.push(SigInfo::from_program(10, 0)).unwrap();
+        queue.push(SigInfo::from_program(10, 0, 0)).unwrap();
         queue.push(timer(2)).unwrap();
         queue.discard_timer(1, 10);
         queue.discard(bit(10));

@@ -2,7 +2,8 @@
 use super::{SECOND, Subject, opened, words};
 use crate::{
     fs::tree::Node,
-    syscall::{Errno, SysResult},
+    process::credentials,
+    syscall::{Errno, SysResult, process::id},
     time,
 };
 use linux_raw_sys::general as linux;
@@ -17,10 +18,15 @@ fn node_flags(flags: usize) -> Result<u32, Errno> {
     Ok(flags)
 }
 
-fn set_mode(node: &Node, mode: usize) {
+fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
+    let caller = credentials::current();
     let mut attributes = node.attributes.lock();
+    if caller.user.filesystem != attributes.uid && !caller.capable(linux::CAP_FOWNER) {
+        return Err(Errno::EPERM);
+    }
     attributes.mode = attributes.mode & linux::S_IFMT | mode as u32 & 0o7777;
     attributes.ctime_ns = time::realtime_ns();
+    Ok(())
 }
 
 /// chmod(2)
@@ -31,26 +37,31 @@ pub fn chmod(path: usize, mode: usize) -> SysResult {
 pub fn fchmod(fd: usize, mode: usize) -> SysResult {
     let open = opened(fd)?;
     if let Some(node) = open.file.node() {
-        set_mode(node, mode);
+        set_mode(node, mode)?;
     }
     Ok(0)
 }
 /// fchmodat(2)
 pub fn fchmodat(dirfd: usize, path: usize, mode: usize) -> SysResult {
-    set_mode(Subject::at(dirfd, path, 0)?.node()?, mode);
+    set_mode(Subject::at(dirfd, path, 0)?.node()?, mode)?;
     Ok(0)
 }
 
-fn set_owner(node: &Node, uid: usize, gid: usize) {
-    let (uid, gid) = (uid as u32, gid as u32);
+fn set_owner(node: &Node, uid: usize, gid: usize) -> Result<(), Errno> {
+    let (uid, gid) = (id(uid), id(gid));
+    let caller = credentials::current();
     let mut attributes = node.attributes.lock();
-    if uid != u32::MAX {
-        attributes.uid = uid;
+    // An owner can give a file to groups it is in.
+    let owns = caller.user.filesystem == attributes.uid;
+    let keeps = uid.is_none_or(|uid| owns && uid == attributes.uid)
+        && gid.is_none_or(|gid| owns && (gid == attributes.gid || caller.is_in_group(gid)));
+    if !keeps && !caller.capable(linux::CAP_CHOWN) {
+        return Err(Errno::EPERM);
     }
-    if gid != u32::MAX {
-        attributes.gid = gid;
-    }
+    attributes.uid = uid.unwrap_or(attributes.uid);
+    attributes.gid = gid.unwrap_or(attributes.gid);
     attributes.ctime_ns = time::realtime_ns();
+    Ok(())
 }
 
 /// chown(2)
@@ -71,14 +82,14 @@ pub fn lchown(path: usize, uid: usize, gid: usize) -> SysResult {
 pub fn fchown(fd: usize, uid: usize, gid: usize) -> SysResult {
     let open = opened(fd)?;
     if let Some(node) = open.file.node() {
-        set_owner(node, uid, gid);
+        set_owner(node, uid, gid)?;
     }
     Ok(0)
 }
 /// fchownat(2)
 pub fn fchownat(dirfd: usize, path: usize, uid: usize, gid: usize, flags: usize) -> SysResult {
     let subject = Subject::at(dirfd, path, node_flags(flags)?)?;
-    set_owner(subject.node()?, uid, gid);
+    set_owner(subject.node()?, uid, gid)?;
     Ok(0)
 }
 

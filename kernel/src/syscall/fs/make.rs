@@ -179,7 +179,7 @@ pub fn memfd_create(name: usize, flags: usize) -> SysResult {
         Errno::ENAMETOOLONG => Errno::EINVAL,
         other => other,
     })?;
-    let node = Node::new(
+    let node = Node::made(
         dev::ANONYMOUS,
         linux::S_IFREG | 0o777,
         Kind::Regular(Content::empty()),

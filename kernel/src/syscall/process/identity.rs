@@ -1,13 +1,11 @@
-//! Who the program is: ids, capabilities, names, `prctl`. It is root in a machine of its own.
+//! Which process this is, and `prctl`. Whose it is, `credentials` has.
 use crate::{
-    mm::{
-        USER_END,
-        user::{self, Plain},
-    },
-    process::{NAME_LEN, PID},
+    mm::{USER_END, user},
+    process::{NAME_LEN, PID, credentials},
     sched,
     syscall::{Errno, SysResult},
 };
+use linux_raw_sys::general::CAP_LAST_CAP;
 
 /// getpid(2)
 pub fn getpid() -> SysResult {
@@ -22,103 +20,6 @@ pub fn getppid() -> SysResult {
 /// gettid(2)
 pub fn gettid() -> SysResult {
     Ok(sched::current_tid() as usize)
-}
-
-/// getuid(2)
-pub fn getuid() -> SysResult {
-    Ok(0)
-}
-
-/// geteuid(2)
-pub fn geteuid() -> SysResult {
-    Ok(0)
-}
-
-/// getgid(2)
-pub fn getgid() -> SysResult {
-    Ok(0)
-}
-
-/// getegid(2)
-pub fn getegid() -> SysResult {
-    Ok(0)
-}
-
-/// getresuid(2)
-pub fn getresuid(real: usize, effective: usize, saved: usize) -> SysResult {
-    for addr in [real, effective, saved] {
-        user::write(addr, &0u32)?;
-    }
-    Ok(0)
-}
-
-/// getresgid(2)
-pub fn getresgid(real: usize, effective: usize, saved: usize) -> SysResult {
-    getresuid(real, effective, saved)
-}
-
-/// Whether each id is root's or the "unchanged" of -1; there are no others to become.
-fn become_only_root(ids: &[usize]) -> SysResult {
-    if ids.iter().all(|&id| matches!(id as u32, 0 | u32::MAX)) {
-        Ok(0)
-    } else {
-        Err(Errno::EPERM)
-    }
-}
-
-/// setuid(2)
-pub fn setuid(id: usize) -> SysResult {
-    become_only_root(&[id])
-}
-
-/// setgid(2)
-pub fn setgid(id: usize) -> SysResult {
-    become_only_root(&[id])
-}
-
-/// setreuid(2)
-pub fn setreuid(real: usize, effective: usize) -> SysResult {
-    become_only_root(&[real, effective])
-}
-
-/// setregid(2)
-pub fn setregid(real: usize, effective: usize) -> SysResult {
-    become_only_root(&[real, effective])
-}
-
-/// setresuid(2)
-pub fn setresuid(real: usize, effective: usize, saved: usize) -> SysResult {
-    become_only_root(&[real, effective, saved])
-}
-
-/// setresgid(2)
-pub fn setresgid(real: usize, effective: usize, saved: usize) -> SysResult {
-    become_only_root(&[real, effective, saved])
-}
-
-/// setfsuid(2): the id before.
-pub fn setfsuid(_id: usize) -> SysResult {
-    Ok(0)
-}
-
-/// setfsgid(2): the id before.
-pub fn setfsgid(_id: usize) -> SysResult {
-    Ok(0)
-}
-
-/// getgroups(2): none beside root's.
-pub fn getgroups(_count: usize, _list: usize) -> SysResult {
-    Ok(0)
-}
-
-/// setgroups(2): accepted, as by root; nothing asks for groups.
-pub fn setgroups(count: usize, _list: usize) -> SysResult {
-    /// `NGROUPS_MAX`.
-    const MOST: usize = 65536;
-    if count > MOST {
-        return Err(Errno::EINVAL);
-    }
-    Ok(0)
 }
 
 /// Whether `pid` is this process, named by its id or by 0.
@@ -174,15 +75,14 @@ pub fn arch_prctl(code: usize, addr: usize) -> SysResult {
     }
 }
 
-/// Highest capability of Linux 6.1.
-const LAST_CAPABILITY: usize = 40;
-
 /// prctl(2): names, and what needs no state.
 pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -> SysResult {
     /// From Linux' prctl.h.
     const PR_SET_PDEATHSIG: u32 = 1;
     const PR_GET_DUMPABLE: u32 = 3;
     const PR_SET_DUMPABLE: u32 = 4;
+    const PR_GET_KEEPCAPS: u32 = 7;
+    const PR_SET_KEEPCAPS: u32 = 8;
     const PR_SET_NAME: u32 = 15;
     const PR_GET_NAME: u32 = 16;
     const PR_CAPBSET_READ: u32 = 23;
@@ -212,62 +112,14 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
         PR_SET_PDEATHSIG if arg <= crate::process::signal::LAST as usize => Ok(0),
         PR_GET_DUMPABLE => Ok(1),
         PR_SET_DUMPABLE if arg <= 1 => Ok(0),
+        PR_GET_KEEPCAPS => Ok(credentials::current().keep_capabilities.into()),
+        PR_SET_KEEPCAPS if arg <= 1 => credentials::change(|one| {
+            one.keep_capabilities = arg == 1;
+            Ok(())
+        })
+        .map(|()| 0),
         PR_SET_NO_NEW_PRIVS if arg == 1 && arg3 | arg4 | arg5 == 0 => Ok(0),
-        PR_CAPBSET_READ if arg <= LAST_CAPABILITY => Ok(1),
+        PR_CAPBSET_READ if arg <= CAP_LAST_CAP as usize => Ok(1),
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3`
-const CAPABILITY_VERSION: u32 = 0x2008_0522;
-
-/// `struct __user_cap_header_struct`: version, pid.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct CapabilityHeader {
-    version: u32,
-    pid: i32,
-}
-
-// SAFETY: two integers of 4 bytes.
-unsafe impl Plain for CapabilityHeader {}
-
-/// Whether the header is of the version known here; if not, writes that version.
-fn check_capability_header(addr: usize) -> Result<(), Errno> {
-    let header: CapabilityHeader = user::read(addr)?;
-    if header.version != CAPABILITY_VERSION {
-        user::write(
-            addr,
-            &CapabilityHeader {
-                version: CAPABILITY_VERSION,
-                ..header
-            },
-        )?;
-        return Err(Errno::EINVAL);
-    }
-    Ok(())
-}
-
-/// capget(2): all of them.
-pub fn capget(header: usize, data: usize) -> SysResult {
-    match (check_capability_header(header), data) {
-        // To ask for the version.
-        (Err(Errno::EINVAL), 0) => return Ok(0),
-        (result, _) => result?,
-    }
-    let all = (1u64 << (LAST_CAPABILITY + 1)) - 1;
-    let mut bytes = [0; 24];
-    for (half, bytes) in bytes.chunks_exact_mut(12).enumerate() {
-        let mask = (all >> (32 * half)) as u32;
-        // Effective and permitted; inheritable stays empty.
-        bytes[..4].copy_from_slice(&mask.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&mask.to_ne_bytes());
-    }
-    user::copy_out(data, &bytes)?;
-    Ok(0)
-}
-
-/// capset(2): accepted; there is nobody to be protected from.
-pub fn capset(header: usize, _data: usize) -> SysResult {
-    check_capability_header(header).map(|()| 0)
 }

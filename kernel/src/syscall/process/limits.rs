@@ -6,7 +6,7 @@ use crate::{
         space,
         user::{self, Plain},
     },
-    process::{self, PID},
+    process::{self, PID, credentials},
     sched::Thread,
     sync::SpinLock,
     syscall::{Errno, SysResult, time::Timespec},
@@ -82,10 +82,15 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
     if resource == linux::RLIMIT_NOFILE && new.hard > descriptor::MAX_LIMIT as u64 {
         return Err(Errno::EPERM);
     }
-    *LIMITS
-        .lock()
-        .get_mut(resource as usize)
-        .ok_or(Errno::EINVAL)? = new;
+    let may_raise = credentials::capable(linux::CAP_SYS_RESOURCE);
+    {
+        let mut limits = LIMITS.lock();
+        let limit = limits.get_mut(resource as usize).ok_or(Errno::EINVAL)?;
+        if new.hard > limit.hard && !may_raise {
+            return Err(Errno::EPERM);
+        }
+        *limit = new;
+    }
     match resource {
         linux::RLIMIT_AS => space::set_limit(new.soft as usize),
         linux::RLIMIT_NOFILE => descriptor::set_limit(new.soft as usize),

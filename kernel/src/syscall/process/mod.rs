@@ -1,11 +1,13 @@
-//! System calls about the process and its threads. [`identity`] has who it is, [`futexes`] what its threads sleep on, [`limits`] what it may use and has used,
+//! System calls about the process and its threads. [`identity`] has which it is, [`credentials`] whose, [`futexes`] what its threads sleep on, [`limits`] what it may use and has used,
 //! [`scheduling`] where and when it runs, [`system`] what it asks about the machine.
+mod credentials;
 mod futexes;
 mod identity;
 mod limits;
 mod scheduling;
 mod system;
 
+pub use credentials::*;
 pub use futexes::*;
 pub use identity::*;
 pub use limits::*;

@@ -2,9 +2,9 @@
 use crate::{
     arch::cpu,
     mm::user,
-    process::{self, PID},
+    process::{self, PID, credentials},
     sched::{self, Level, Policy, Thread},
-    syscall::{Errno, SysResult, time::Timespec},
+    syscall::{Errno, SysResult, process::limit, time::Timespec},
 };
 use core::sync::atomic::{AtomicI32, Ordering, fence};
 use linux_raw_sys::general as linux;
@@ -44,8 +44,14 @@ pub fn sched_setaffinity(tid: usize, len: usize, from: usize) -> SysResult {
     if mask == 0 {
         return Err(Errno::EINVAL);
     }
-    process::with_thread(tid as i32, |thread| thread.set_affinity(mask)).ok_or(Errno::ESRCH)?;
-    Ok(0)
+    process::with_thread(tid as i32, |thread| {
+        if !owns(thread) {
+            credentials::require(linux::CAP_SYS_NICE)?;
+        }
+        thread.set_affinity(mask);
+        Ok(0)
+    })
+    .ok_or(Errno::ESRCH)?
 }
 
 /// getcpu(2): one NUMA node.
@@ -80,6 +86,29 @@ fn check_policy(policy: u32, priority: i32) -> Result<Level, Errno> {
         .ok_or(Errno::EINVAL)
 }
 
+/// Whether the thread is the calling one's user's.
+fn owns(thread: &Thread) -> bool {
+    let caller = credentials::current().user.effective;
+    let user = credentials::of(thread).user;
+    caller == user.effective || caller == user.real
+}
+
+/// Whether `RLIMIT_NICE` allows a nice value.
+fn limit_allows(nice: i32) -> Result<bool, Errno> {
+    Ok((20 - nice) as u64 <= limit(linux::RLIMIT_NICE)?.soft)
+}
+
+/// Whether a change of policy takes `CAP_SYS_NICE`: to more than `RLIMIT_RTPRIO` allows, or past a reset, or out of `SCHED_IDLE`.
+fn needs_privilege(old: Policy, new: Policy) -> Result<bool, Errno> {
+    let most = limit(linux::RLIMIT_RTPRIO)?.soft;
+    let realtime = matches!(new.policy, linux::SCHED_FIFO | linux::SCHED_RR);
+    let rises = new.priority > old.priority && u64::from(new.priority) > most;
+    let leaves_idle = old.policy == linux::SCHED_IDLE && new.policy != linux::SCHED_IDLE;
+    Ok(realtime && (rises || new.policy != old.policy && most == 0)
+        || old.reset_on_fork && !new.reset_on_fork
+        || leaves_idle && !limit_allows(NICE.load(Ordering::Relaxed))?)
+}
+
 /// Sets the policy, or only the priority.
 fn set_policy(tid: usize, policy: Option<u32>, from: usize) -> SysResult {
     if (tid as i32) < 0 || from == 0 {
@@ -99,8 +128,14 @@ fn set_policy(tid: usize, policy: Option<u32>, from: usize) -> SysResult {
         priority: check_policy(policy, priority)?,
         reset_on_fork,
     };
-    process::with_thread(tid as i32, |thread| thread.set_policy(new)).ok_or(Errno::ESRCH)?;
-    Ok(0)
+    process::with_thread(tid as i32, |thread| {
+        if !owns(thread) || needs_privilege(old, new)? {
+            credentials::require(linux::CAP_SYS_NICE)?;
+        }
+        thread.set_policy(new);
+        Ok(0)
+    })
+    .ok_or(Errno::ESRCH)?
 }
 
 /// sched_getparam(2)
@@ -182,7 +217,20 @@ static NICE: AtomicI32 = AtomicI32::new(0);
 /// setpriority(2)
 pub fn setpriority(which: usize, who: usize, nice: usize) -> SysResult {
     getpriority(which, who)?;
-    NICE.store((nice as i32).clamp(-20, 19), Ordering::Relaxed);
+    let nice = (nice as i32).clamp(-20, 19);
+    if !credentials::capable(linux::CAP_SYS_NICE) {
+        let whose = match which as u32 {
+            linux::PRIO_PROCESS => who as i32,
+            _ => PID,
+        };
+        if process::with_thread(whose, owns) == Some(false) {
+            return Err(Errno::EPERM);
+        }
+        if nice < NICE.load(Ordering::Relaxed) && !limit_allows(nice)? {
+            return Err(Errno::EACCES);
+        }
+    }
+    NICE.store(nice, Ordering::Relaxed);
     Ok(0)
 }
 

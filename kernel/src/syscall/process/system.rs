@@ -3,7 +3,8 @@ use crate::{
     boot::config,
     drivers::random,
     mm::{self, user},
-    process, sched,
+    process::{self, credentials},
+    sched,
     sync::Mutex,
     syscall::{Errno, SysResult, time::SECOND},
     time::Instant,
@@ -114,6 +115,7 @@ pub fn hostname() -> Vec<u8> {
 }
 
 fn set_name(name: &Mutex<Option<Vec<u8>>>, from: usize, len: usize) -> SysResult {
+    credentials::require(linux::CAP_SYS_ADMIN)?;
     if len >= UTS_FIELD {
         return Err(Errno::EINVAL);
     }
