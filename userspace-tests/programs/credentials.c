@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -217,6 +218,7 @@ static void *root_only(void *unused)
     FAILS(sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &one), EPERM);
     CHECK(sched_setscheduler(0, SCHED_IDLE | SCHED_RESET_ON_FORK, &none) == 0);
     FAILS(sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none), EPERM);
+    FAILS(mq_open("/long", O_CREAT | O_RDWR, 0600, &(struct mq_attr){.mq_maxmsg = 60000, .mq_msgsize = 1}), EINVAL);
     // The other threads are root's still.
     CHECK(sched_getaffinity(0, sizeof all, &all) == 0 && sched_setaffinity(0, sizeof all, &all) == 0);
     FAILS(sched_setaffinity(getpid(), sizeof all, &all), EPERM);

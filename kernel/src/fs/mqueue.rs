@@ -23,10 +23,15 @@ use linux_raw_sys::general as linux;
 
 /// Priorities are below this (`MQ_PRIO_MAX`).
 pub const PRIORITIES: u32 = 32768;
-/// What `struct mq_attr` may ask for (`HARD_MSGMAX`, `HARD_MSGSIZEMAX`): the program is root.
+/// What `struct mq_attr` may ask for with `CAP_SYS_RESOURCE` (`HARD_MSGMAX`, `HARD_MSGSIZEMAX`).
 const MOST: Size = Size {
     messages: 65536,
     bytes: 16 << 20,
+};
+/// What it may ask for else (`DFLT_MSGMAX`, `DFLT_MSGSIZEMAX`).
+const ORDINARY: Size = Size {
+    messages: 10,
+    bytes: 8192,
 };
 /// What Linux takes for a message besides its text.
 const OVERHEAD: usize = 96;
@@ -133,7 +138,12 @@ pub fn unlink(name: &[u8]) -> Result<(), Errno> {
 impl MessageQueue {
     fn new(mode: u32, size: Size, limit: usize) -> Result<Arc<Self>, Errno> {
         let fits = |asked, most| (1..=most).contains(&asked);
-        if !fits(size.messages, MOST.messages) || !fits(size.bytes, MOST.bytes) {
+        let most = if credentials::capable(linux::CAP_SYS_RESOURCE) {
+            MOST
+        } else {
+            ORDINARY
+        };
+        if !fits(size.messages, most.messages) || !fits(size.bytes, most.bytes) {
             return Err(Errno::EINVAL);
         }
         let mut messages = Vec::new();

@@ -279,7 +279,7 @@ fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>,
     }
     directory.directory()?;
     let mode = linux::S_IFREG | mode & 0o7777;
-    let node = Node::made_in(&directory, mode, Kind::Regular(Content::empty()));
+    let node = Node::made_in(directory, mode, Kind::Regular(Content::empty()));
     node.attributes.lock().nlink = 0;
     let mut path = target.path();
     path.extend_from_slice(alloc::format!("/#{}", node.ino).as_bytes());
