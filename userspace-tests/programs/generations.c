@@ -1,6 +1,6 @@
 // Generations of threads, each started by a thread of the one before that ends meanwhile. However many there are, they take
 // no more memory: a thread waits for the end of its parent before it starts the next one, so that few live at once.
-// Arguments: how many generations, of how many threads each.
+// Its arguments are how many generations, and of how many threads each.
 // hosted: too
 // cpus: 4
 // args: 400 25
