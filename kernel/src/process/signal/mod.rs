@@ -141,15 +141,17 @@ impl Shared {
                 .values()
                 .find(|thread| thread.state.signals.state.lock().mask & lowest == 0);
             if let Some(thread) = taker {
-                thread
-                    .state
-                    .signals
-                    .deliverable
-                    .store(true, Ordering::Release);
-                thread.kick();
+                rouse(thread);
             }
         }
     }
+}
+
+/// A signal that a thread does not block is pending: it is to deliver it soon.
+fn rouse(thread: &Thread) {
+    let signals = &thread.state.signals;
+    signals.deliverable.store(true, Ordering::Release);
+    thread.kick();
 }
 
 /// Whether the current thread has something to deliver, or is to stop, with the program or because that ends (cheap; called at each
@@ -209,12 +211,7 @@ pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
         state.queue.push(info)?;
         if state.mask & wanted == 0 {
             drop(state);
-            thread
-                .state
-                .signals
-                .deliverable
-                .store(true, Ordering::Release);
-            thread.kick();
+            rouse(thread);
         }
     }
     ARRIVALS.announce();
