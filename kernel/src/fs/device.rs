@@ -1,6 +1,6 @@
 //! Character devices: null, zero, full, random, urandom, tty, console.
 use super::{
-    File, Metadata, Poll, console, namespace,
+    File, Metadata, Poll, console, directory,
     open::OpenFile,
     tree::{Kind, Node, dev},
 };
@@ -135,7 +135,7 @@ pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
             0o666
         };
         let node = Node::new(dev::DEV, linux::S_IFCHR | mode, Kind::Device(device));
-        namespace::add(directory, name.as_bytes(), node)?;
+        directory::add(directory, name.as_bytes(), node)?;
     }
     let links = [
         ("stdin", "/proc/self/fd/0"),
@@ -146,10 +146,10 @@ pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
     for (name, target) in links {
         let kind = Kind::Symlink(target.as_bytes().into());
         let node = Node::new(dev::DEV, linux::S_IFLNK | 0o777, kind);
-        namespace::add(directory, name.as_bytes(), node)?;
+        directory::add(directory, name.as_bytes(), node)?;
     }
     let shm = Node::new(dev::SHM, linux::S_IFDIR | 0o1777, Kind::directory());
-    namespace::add(directory, b"shm", shm)?;
+    directory::add(directory, b"shm", shm)?;
     Ok(())
 }
 

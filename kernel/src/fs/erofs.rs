@@ -2,7 +2,7 @@
 //!
 //! Superblock, compact and extended inodes, flat, inline (tail-packed) and chunk-based data, directories, symbolic
 //! links. Everything an image says is checked against the device: a corrupt one gives `EUCLEAN`, never a panic.
-//! Nothing is cached here (see `cache.rs`) and nothing is written. Left out: compression, extra devices, extended
+//! Nothing is cached here (see `block_cache.rs`) and nothing is written. Left out: compression, extra devices, extended
 //! attributes. Field layout: Linux, fs/erofs/erofs_fs.h.
 use crate::{drivers::RootDevice, syscall::Errno};
 use alloc::{vec, vec::Vec};

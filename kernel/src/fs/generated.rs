@@ -1,6 +1,6 @@
 //! Files whose text is made when they are opened (/proc, /sys).
 use super::{
-    File, Metadata, namespace,
+    File, Metadata, directory,
     tree::{Kind, Node},
 };
 use crate::syscall::Errno;
@@ -121,7 +121,7 @@ fn add(directory: &Arc<Node>, name: &str, mode: u32, source: Source) -> Result<(
         linux::S_IFREG | mode,
         Kind::Generated(source),
     );
-    namespace::add(directory, name.as_bytes(), node)?;
+    directory::add(directory, name.as_bytes(), node)?;
     Ok(())
 }
 
@@ -133,7 +133,7 @@ pub fn directory(directory: &Arc<Node>, path: &str) -> Result<Arc<Node>, Errno> 
             Some(node) => node,
             None => {
                 let node = Node::new(at.dev, linux::S_IFDIR | 0o555, Kind::directory());
-                namespace::add(&at, name.as_bytes(), node)?
+                directory::add(&at, name.as_bytes(), node)?
             }
         };
     }
@@ -144,6 +144,6 @@ pub fn directory(directory: &Arc<Node>, path: &str) -> Result<Arc<Node>, Errno> 
 pub fn link(directory: &Arc<Node>, name: &str, target: &str) -> Result<(), Errno> {
     let kind = Kind::Symlink(target.as_bytes().into());
     let node = Node::new(directory.dev, linux::S_IFLNK | 0o777, kind);
-    namespace::add(directory, name.as_bytes(), node)?;
+    directory::add(directory, name.as_bytes(), node)?;
     Ok(())
 }

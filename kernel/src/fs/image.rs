@@ -1,6 +1,6 @@
 //! The root image: finding and mounting it.
 use super::{
-    cache::Cached,
+    block_cache::Cached,
     erofs::Erofs,
     tree::{self, Kind, Node},
 };

@@ -3,39 +3,38 @@
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is a
 //! file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files without
 //! a node. Left out: permissions (the program is root), extended attributes, locks (there is one process), networking.
-pub mod cache;
+pub mod block_cache;
 pub mod console;
-pub mod content;
 pub mod descriptor;
 pub mod device;
+pub mod device_numbers;
+pub mod directory;
 pub mod epoll;
 pub mod erofs;
 pub mod event;
 pub mod generated;
 pub mod image;
 pub mod mqueue;
-pub mod namespace;
-pub mod numbers;
 pub mod open;
+pub mod page_cache;
 pub mod path;
 pub mod pipe;
-pub mod proc;
-pub mod proc_system;
+pub mod procfs;
 pub mod signalfd;
 pub mod socket;
-pub mod system;
+pub mod sysfs;
 pub mod tree;
 
 use crate::{boot::config, drivers, mm::space::PageSource, sync::WaitQueue, syscall::Errno};
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
-pub use content::Content;
 use core::{
     any::Any,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use linux_raw_sys::general as linux;
 pub use open::OpenFile;
-pub use proc::{cmdline, comm, exe, set_auxv, set_cmdline, set_exe};
+pub use page_cache::Content;
+pub use procfs::process::{cmdline, comm, exe, set_auxv, set_cmdline, set_exe};
 
 bitflags::bitflags! {
     /// poll(2) events.
@@ -236,9 +235,8 @@ pub fn init() -> Result<(), String> {
         let proc = mount_point(root, b"proc", tree::dev::PROC, 0o555)?;
         let sys = mount_point(root, b"sys", tree::dev::SYS, 0o555)?;
         device::populate(&dev)?;
-        proc::populate(&proc)?;
-        proc_system::populate(&proc)?;
-        system::populate(&sys)
+        procfs::populate(&proc)?;
+        sysfs::populate(&sys)
     };
     fill().map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
     let cwd = &config::get().cwd;
@@ -265,7 +263,7 @@ fn mount_point(
         return Ok(node);
     }
     let node = tree::Node::new(dev, linux::S_IFDIR | mode, tree::Kind::directory());
-    namespace::add(root, name, node)
+    directory::add(root, name, node)
 }
 
 /// Puts a file in the lowest free descriptor (timerfd, signalfd, …).

@@ -1,9 +1,8 @@
 //! Open file descriptions, and opening nodes.
 use super::{
-    DirEntry, File, Metadata, Poll, console,
-    content::Content,
+    DirEntry, File, Metadata, Poll, console, directory,
     generated::Text,
-    namespace,
+    page_cache::Content,
     path::{self, Last, Target},
     pipe,
     tree::{Kind, Node},
@@ -234,7 +233,7 @@ pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc
         None if target.must_be_directory => return Err(Errno::EISDIR),
         None => {
             let mode = linux::S_IFREG | mode & 0o7777;
-            match namespace::create(&target, mode, Kind::Regular(Content::empty())) {
+            match directory::create(&target, mode, Kind::Regular(Content::empty())) {
                 Ok(node) => {
                     created = true;
                     node

@@ -2,14 +2,14 @@
 //!
 //! Directories of the image are read on first use into a map of names, so that a failed lookup costs one search; their
 //! nodes are made when first looked up and stay. Nodes made by the program live in memory only. Changing the tree is
-//! in `namespace.rs`, walking it in `path.rs`.
+//! in `directory.rs`, walking it in `path.rs`.
 use super::{
     DirEntry, File, Metadata,
-    content::Content,
     device::Device,
     erofs::{Erofs, Inode},
     generated::Source,
     image::filesystem,
+    page_cache::Content,
     pipe::Pipe,
 };
 use crate::{
@@ -27,7 +27,7 @@ use alloc::{
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 
-pub use super::numbers as dev;
+pub use super::device_numbers as dev;
 
 /// A file, directory, link or device.
 pub struct Node {

@@ -2,7 +2,7 @@
 use super::{Subject, path_from, target};
 use crate::{
     fs::{
-        self, Content, namespace,
+        self, Content, directory,
         path::{Last, MAX_PATH},
         pipe::Pipe,
         tree::Kind,
@@ -21,7 +21,7 @@ pub fn mkdir(path: usize, mode: usize) -> SysResult {
 pub fn mkdirat(dirfd: usize, path: usize, mode: usize) -> SysResult {
     let target = target(dirfd, path, Last::Keep)?;
     let mode = mode as u32 & 0o1777 & !fs::umask();
-    namespace::create(&target, linux::S_IFDIR | mode, Kind::directory())?;
+    directory::create(&target, linux::S_IFDIR | mode, Kind::directory())?;
     Ok(0)
 }
 
@@ -40,13 +40,13 @@ pub fn mknodat(dirfd: usize, path: usize, mode: usize, _dev: usize) -> SysResult
         linux::S_IFCHR | linux::S_IFBLK | linux::S_IFSOCK => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
-    namespace::create(&target, kind | permissions, node)?;
+    directory::create(&target, kind | permissions, node)?;
     Ok(0)
 }
 
 /// rmdir(2)
 pub fn rmdir(path: usize) -> SysResult {
-    namespace::rmdir(&target(AT_FDCWD, path, Last::Keep)?)?;
+    directory::rmdir(&target(AT_FDCWD, path, Last::Keep)?)?;
     Ok(0)
 }
 /// unlink(2)
@@ -57,8 +57,8 @@ pub fn unlink(path: usize) -> SysResult {
 pub fn unlinkat(dirfd: usize, path: usize, flags: usize) -> SysResult {
     let target = target(dirfd, path, Last::Keep)?;
     match flags as u32 {
-        0 => namespace::unlink(&target)?,
-        linux::AT_REMOVEDIR => namespace::rmdir(&target)?,
+        0 => directory::unlink(&target)?,
+        linux::AT_REMOVEDIR => directory::rmdir(&target)?,
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
@@ -82,7 +82,7 @@ pub fn renameat2(
 ) -> SysResult {
     let from = target(from_dir, from, Last::Keep)?;
     let to = target(to_dir, to, Last::Keep)?;
-    namespace::rename(&from, &to, flags as u32)?;
+    directory::rename(&from, &to, flags as u32)?;
     Ok(0)
 }
 
@@ -103,7 +103,7 @@ pub fn linkat(from_dir: usize, from: usize, to_dir: usize, to: usize, flags: usi
     };
     let subject = Subject::at(from_dir, from, follow | flags & linux::AT_EMPTY_PATH)?;
     let to = target(to_dir, to, Last::Keep)?;
-    namespace::link(subject.node()?, &to)?;
+    directory::link(subject.node()?, &to)?;
     Ok(0)
 }
 
@@ -122,6 +122,6 @@ pub fn symlinkat(text: usize, dirfd: usize, path: usize) -> SysResult {
     }
     let target = target(dirfd, path, Last::Keep)?;
     let kind = Kind::Symlink(text.into_boxed_slice());
-    namespace::create(&target, linux::S_IFLNK | 0o777, kind)?;
+    directory::create(&target, linux::S_IFLNK | 0o777, kind)?;
     Ok(0)
 }

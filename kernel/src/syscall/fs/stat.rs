@@ -2,8 +2,9 @@
 use super::{Subject, opened, path_from, target};
 use crate::{
     fs::{
-        Metadata, content, descriptor,
+        Metadata, descriptor,
         image::filesystem,
+        page_cache,
         path::{self, Last},
         tree::dev,
     },
@@ -184,7 +185,7 @@ pub fn readlinkat(dirfd: usize, path: usize, buf: usize, size: usize) -> SysResu
 
 fn write_statfs(addr: usize, of: &Metadata) -> SysResult {
     let total = frame::counts().0;
-    let free = content::available();
+    let free = page_cache::available();
     let (blocks, inodes) = filesystem().map_or((0, 0), |fs| fs.totals);
     let (kind, blocks, inodes) = match of.dev {
         dev::PROC => (linux::PROC_SUPER_MAGIC, 0, 0),

@@ -1,11 +1,12 @@
 //! /proc/self: what the program can read about itself.
-use super::{
-    descriptor, device, generated, namespace, path,
-    tree::{self, Jump, Kind, Listing, Node, dev},
-};
+use super::system;
 use crate::{
     arch::cpu,
     boot::config,
+    fs::{
+        self, descriptor, device, directory, generated, path,
+        tree::{self, Jump, Kind, Listing, Node, dev},
+    },
     mm::{PAGE, space},
     process::{
         self, PID,
@@ -225,7 +226,7 @@ fn status(tid: Tid) -> Vec<u8> {
          VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
          Threads:\t{}\n{}Seccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\nMems_allowed:\t1\n\
          Mems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
-        super::umask(),
+        fs::umask(),
         state(tid),
         ids(&who),
         groups.join(" "),
@@ -308,13 +309,13 @@ fn magic(
 ) -> Result<(), Errno> {
     let kind = Kind::Magic(Box::new(jump));
     let node = Node::new(dev::PROC, linux::S_IFLNK | 0o777, kind);
-    namespace::add(directory, name.as_bytes(), node)?;
+    directory::add(directory, name.as_bytes(), node)?;
     Ok(())
 }
 
 fn listing(directory: &Arc<Node>, name: &str, listing: Box<dyn Listing>) -> Result<(), Errno> {
     let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::Listing(listing));
-    namespace::add(directory, name.as_bytes(), node)?;
+    directory::add(directory, name.as_bytes(), node)?;
     Ok(())
 }
 
@@ -361,6 +362,6 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     for name in ["oom_score", "oom_score_adj"] {
         generated::writable(&own, name, || b"0\n".to_vec(), |_| Ok(()))?;
     }
-    generated::file(&own, "mounts", super::proc_system::mounts)?;
-    generated::file(&own, "mountinfo", super::proc_system::mountinfo)
+    generated::file(&own, "mounts", system::mounts)?;
+    generated::file(&own, "mountinfo", system::mountinfo)
 }

@@ -1,5 +1,5 @@
 //! /sys: CPUs, the one memory node, huge pages.
-use super::{generated, proc_system::memory_kib, tree::Node};
+use super::{generated, procfs::system::memory_kib, tree::Node};
 use crate::{arch::cpu, syscall::Errno};
 use alloc::{format, string::String, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! The rest of /proc: the machine and the kernel.
-use super::{generated, pipe, tree::Node};
 use crate::{
     arch::cpu,
     drivers,
+    fs::{descriptor, generated, pipe, tree::Node},
     mm::{PAGE, frame, space},
     process,
     sync::Mutex,
@@ -302,7 +302,5 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;
     let fs = generated::directory(proc, "sys/fs")?;
     generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::CAPACITY))?;
-    generated::file(&fs, "nr_open", || {
-        format!("{}\n", super::descriptor::MAX_LIMIT)
-    })
+    generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))
 }

@@ -1,7 +1,7 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
-    content,
+    page_cache,
     path::Target,
     tree::{Directory, Entry, Kind, Node},
 };
@@ -13,7 +13,7 @@ static CHANGES: Mutex<()> = Mutex::new(());
 
 /// Names and nodes take kernel memory: no more of them when it is nearly gone.
 fn check_space() -> Result<(), Errno> {
-    if content::available() == 0 {
+    if page_cache::available() == 0 {
         return Err(Errno::ENOSPC);
     }
     Ok(())
