@@ -108,7 +108,10 @@ impl Loader {
             match gate {
                 Gate::Bind => self.bind(a, b),
                 Gate::TlsGetAddr => self.tls_address(&*(a as *const TlsIndex)),
-                Gate::AllocateTls => self.allocate_tls(a),
+                Gate::AllocateTls => {
+                    self.before_first_thread();
+                    self.allocate_tls(a)
+                }
                 Gate::AllocateTlsInit => self.allocate_tls(a),
                 Gate::DeallocateTls => self.deallocate_tls(a),
                 Gate::FindDsoForObject => self.link_map_at(a),

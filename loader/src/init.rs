@@ -154,6 +154,7 @@ impl Loader {
         if object.role() == Role::Libc && object.namespace() != BASE {
             // SAFETY: libc is relocated. `false`: there is another, which owns the break.
             unsafe { glibc::call(self.host(), object, b"__libc_early_init", [0; 4]) };
+            self.initialise_allocator(object);
         }
         let dynamic = object.dynamic();
         for function in object.functions(dynamic.init, dynamic.init_array) {

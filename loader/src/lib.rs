@@ -41,6 +41,7 @@ mod enter;
 mod error;
 mod execstack;
 mod family;
+mod first_thread;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod gates;

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::family::FamilyLock;
 use crate::host::Host;
@@ -33,6 +33,8 @@ pub struct Loader {
     envp: AtomicUsize,
     /// libc's own `__cxa_thread_atexit_impl`.
     thread_atexit: AtomicUsize,
+    /// Whether the program's allocator has been called.
+    has_allocated: AtomicBool,
 }
 
 /// A program that has been mapped and relocated, and is ready to be initialised and entered.
@@ -81,6 +83,7 @@ impl Loader {
             argv: AtomicUsize::new(0),
             envp: AtomicUsize::new(0),
             thread_atexit: AtomicUsize::new(0),
+            has_allocated: AtomicBool::new(false),
         }
     }
 
@@ -167,5 +170,10 @@ impl Loader {
     /// Returns where libc's own `__cxa_thread_atexit_impl` is.
     pub(crate) fn thread_atexit(&self) -> &AtomicUsize {
         &self.thread_atexit
+    }
+
+    /// Says whether the program's allocator has been called: see [`crate::first_thread`].
+    pub(crate) fn has_allocated(&self) -> &AtomicBool {
+        &self.has_allocated
     }
 }

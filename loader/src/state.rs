@@ -252,6 +252,14 @@ impl State {
         }
     }
 
+    /// Says whether an object has been opened before, even if that `dlopen` is still running its INIT functions; the
+    /// program always has. Another `dlopen` of it initialises nothing then: it may come from an INIT function, whose
+    /// object is not ready for those that need it (glibc's `l_searchlist.r_list != NULL`).
+    pub(crate) fn is_open(&self, root: Key) -> bool {
+        let opened = |node: &Node| node.object.role() == Role::Main || node.group.is_some();
+        self.node(root).is_some_and(opened) || self.real(root).is_some_and(|(_, node)| opened(node))
+    }
+
     /// Returns the objects whose INIT functions are still to be run of a closure, in the order to run them: whatever an
     /// object needs comes first, as glibc's depth-first sort has it, and the root of the closure last, whatever cycles
     /// there are. DF_1_INITFIRST comes before everything.

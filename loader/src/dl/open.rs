@@ -114,8 +114,10 @@ impl Loader {
             opened,
             objects,
             order,
+            global,
         } = self.commit(load, namespace, root);
         let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
+        let global = loading.keep_objects(global);
         let opened = opened.map(|(object, opens)| (loading.keep(object), opens));
         if opening.init == InitOn::Worker && !order.is_empty() {
             if let Err(error) = self.initialise_on_worker(&loading, objects, order) {
@@ -124,6 +126,11 @@ impl Loader {
             }
         } else {
             Self::show(&loading, objects, || self.initialise(&loading, order));
+        }
+        if !global.is_empty() {
+            let mut state = self.state().lock(self.host());
+            self.add_global(&mut state, namespace, global);
+            state.publish(self.world());
         }
         if let Some((object, opens)) = opened {
             let file = In::mapped(object);
@@ -178,7 +185,11 @@ impl Loader {
             return Ok(());
         };
         let state = self.state().lock(self.host());
-        let order = state.uninitialised(root, &state.closure(&[root]));
+        let order = if state.is_open(root) {
+            Vec::new()
+        } else {
+            state.uninitialised(root, &state.closure(&[root]))
+        };
         let has_functions = |object: &&Arc<Object>| {
             let dynamic = object.dynamic();
             let mut init = object.functions(dynamic.init, dynamic.init_array);
@@ -223,17 +234,17 @@ impl Loader {
             node.object.pin();
         }
         let is_proxy = state.node(root).is_some_and(|node| node.proxy.is_some());
+        let is_open = state.is_open(root);
+        let mut global = Vec::new();
         if let Some(space) = state.space_mut(namespace) {
             // The first object of a namespace is to it what the program is to the base namespace.
             let is_first = namespace != BASE && space.global().is_empty() && !is_proxy;
             if space.is_session() {
                 space.add_to_session(&closure);
-            } else if load.mode.contains(Mode::GLOBAL) || is_first {
-                for object in closure.iter().filter(|object| !space.has_global(object)) {
-                    let line = format_args!("\nadd {} to global scope", In::of(object));
-                    ld_debug::say(self.host(), Category::Scopes, line);
-                }
-                space.add_global(&closure);
+            } else if is_first || load.mode.contains(Mode::GLOBAL) && is_open {
+                self.add_global(&mut state, namespace, &closure);
+            } else if load.mode.contains(Mode::GLOBAL) {
+                global.clone_from(&closure);
             }
         }
         let (mut handle, mut opened) = (0, None);
@@ -249,7 +260,11 @@ impl Loader {
             }
         }
         let objects = load.objects(&state);
-        let order = state.uninitialised(root, &closure);
+        let order = if is_open {
+            Vec::new()
+        } else {
+            state.uninitialised(root, &closure)
+        };
         let announced = [BASE, namespace];
         let announced = if load.added.is_empty() {
             &[][..]
@@ -269,7 +284,20 @@ impl Loader {
             opened,
             objects,
             order,
+            global,
         }
+    }
+
+    /// Adds a closure to the global scope of a namespace.
+    fn add_global(&self, state: &mut State, namespace: NamespaceId, closure: &[Arc<Object>]) {
+        let Some(space) = state.space_mut(namespace) else {
+            return;
+        };
+        for object in closure.iter().filter(|object| !space.has_global(object)) {
+            let line = format_args!("\nadd {} to global scope", In::of(object));
+            ld_debug::say(self.host(), Category::Scopes, line);
+        }
+        space.add_global(closure);
     }
 }
 
@@ -282,6 +310,8 @@ struct Committed {
     objects: Vec<Arc<Object>>,
     /// What is to be initialised, in order.
     order: Vec<Arc<Object>>,
+    /// What becomes global once it is initialised.
+    global: Vec<Arc<Object>>,
 }
 
 /// Returns the node a null name stands for: the program, or the first object of another namespace.
