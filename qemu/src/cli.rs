@@ -1,5 +1,7 @@
 //! The command line. Layers of `build` keep the order in which they were given, across options.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::run::gdb::Meeting;
@@ -45,7 +47,7 @@ pub(crate) struct BuildOptions {
     wheel: Vec<String>,
     /// A directory tree, placed at PATH in the image (default: /)
     #[arg(long, value_name = "DIR[:/PATH]")]
-    root: Vec<String>,
+    root: Vec<OsString>,
     /// Add elfin.h and libelfin.so, for programs that use Elfin's own functions
     #[arg(long)]
     pub(crate) dev: bool,
@@ -88,15 +90,18 @@ pub(crate) struct RunOptions {
     /// How to run the virtual CPUs
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub(crate) accel: Accel,
+    /// QEMU's name of a processor, with features if need be (default: all that the host or the translator can)
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) cpu: Option<String>,
     /// QEMU's machine model
     #[arg(long, value_enum, default_value_t = Machine::Q35)]
     pub(crate) machine: Machine,
     /// Set a variable in the program's environment (K alone passes the host's value on)
     #[arg(long, value_name = "K=V")]
-    pub(crate) env: Vec<String>,
+    pub(crate) env: Vec<OsString>,
     /// The program's working directory
     #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(crate) cwd: String,
+    pub(crate) cwd: PathBuf,
     /// Print each system call, as strace does
     #[arg(long)]
     pub(crate) trace: bool,
@@ -129,7 +134,7 @@ pub(crate) struct RunOptions {
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    pub(crate) command: Vec<std::ffi::OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// How the virtual CPUs run.
@@ -171,7 +176,7 @@ pub(crate) fn parse() -> Command {
 
 fn try_parse<T>(arguments: impl IntoIterator<Item = T>) -> Result<Command, clap::Error>
 where
-    T: Into<std::ffi::OsString> + Clone,
+    T: Into<OsString> + Clone,
 {
     let matches = Cli::command().try_get_matches_from(arguments)?;
     let mut command = Cli::from_arg_matches(&matches)?.command;
@@ -225,14 +230,16 @@ fn layers(options: &BuildOptions, matches: &ArgMatches) -> Result<Vec<Layer>, cl
     Ok(layers)
 }
 
-fn parse_root(value: &str) -> Layer {
-    let (dir, at) = match value.rsplit_once(":/") {
-        Some((dir, at)) if !dir.is_empty() => (dir, format!("/{at}")),
-        _ => (value, "/".to_owned()),
+fn parse_root(value: &OsStr) -> Layer {
+    let bytes = value.as_bytes();
+    let colon = bytes.windows(2).rposition(|pair| pair == b":/");
+    let (dir, at) = match colon {
+        Some(colon) if colon > 0 => (&bytes[..colon], &bytes[colon + 1..]),
+        _ => (bytes, &b"/"[..]),
     };
     Layer::Root {
-        dir: dir.into(),
-        at: at.into(),
+        dir: OsStr::from_bytes(dir).into(),
+        at: OsStr::from_bytes(at).into(),
     }
 }
 
@@ -254,7 +261,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .and_then(|number| number.checked_mul(unit))
         .ok_or("expected a size such as 64M or 1G")?;
     if bytes < 1 << 20 {
-        return Err("a virtual machine needs at least 1M (did you forget the M?)".to_owned());
+        return Err("that is less than 1M (did you forget the M?)".to_owned());
     }
     Ok(bytes)
 }

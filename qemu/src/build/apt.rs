@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
+use super::sources;
 use crate::cache::{self, Cache};
 use crate::progress::Progress;
 use crate::tool;
 
 /// Package lists older than this are fetched anew before something new is resolved.
 const LISTS_LAST: Duration = Duration::from_secs(24 * 60 * 60);
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Debian's archive, as one suite of it.
 pub(super) struct Apt<'a> {
@@ -33,6 +33,8 @@ struct Place {
     debs: PathBuf,
     /// Identifies the sources.
     key: String,
+    /// The suite to prefer.
+    target: Option<String>,
 }
 
 impl<'a> Apt<'a> {
@@ -105,14 +107,19 @@ impl<'a> Apt<'a> {
 
     fn place(&self) -> Result<Place> {
         let sources = match self.suite {
-            Some(suite) => sources_of(suite)?,
-            None => machine_sources()?,
+            Some(suite) => sources::of(suite)?,
+            None => sources::of_machine()?,
         };
-        let key = cache::key([&sources]);
+        let key = cache::key(std::iter::once(&sources.text).chain(&sources.target));
         let dir = self.cache.dir(&format!("apt/{key}"))?;
         let debs = self.cache.dir("debs")?;
-        cache::write_atomically(&dir.join("elfin.sources"), sources.as_bytes())?;
-        Ok(Place { dir, debs, key })
+        cache::write_atomically(&dir.join("elfin.sources"), sources.text.as_bytes())?;
+        Ok(Place {
+            dir,
+            debs,
+            key,
+            target: sources.target,
+        })
     }
 
     /// Lays out apt's directories and its configuration.
@@ -168,6 +175,9 @@ impl<'a> Apt<'a> {
             ("Debug::NoLocking", "true".into()),
         ] {
             writeln!(text, "{option} \"{}\";", value.display())?;
+        }
+        if let Some(suite) = &place.target {
+            writeln!(text, "APT::Default-Release \"{suite}\";")?;
         }
         text.push_str("#clear APT::Architectures;\nAPT::Architectures { \"amd64\"; };\n");
         let config = dir.join("apt.conf");
@@ -281,85 +291,6 @@ fn file_names(printed: &str) -> Vec<String> {
         .collect()
 }
 
-/// Sources of a suite by name.
-fn sources_of(suite: &str) -> Result<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if suite.is_empty() || !suite.chars().all(plain) {
-        bail!("'{suite}' is no name of a Debian suite");
-    }
-    let mut text = format!(
-        "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {suite}{}\nComponents: main\n\
-         Signed-By: {KEYRING}\n",
-        if rolling(suite) {
-            String::new()
-        } else {
-            format!(" {suite}-updates")
-        }
-    );
-    if !rolling(suite) {
-        write!(
-            text,
-            "\nTypes: deb\nURIs: http://deb.debian.org/debian-security\n\
-             Suites: {suite}-security\nComponents: main\nSigned-By: {KEYRING}\n"
-        )?;
-    }
-    Ok(text)
-}
-
-/// Suites without updates and security archives of their own.
-fn rolling(suite: &str) -> bool {
-    matches!(suite, "sid" | "unstable" | "experimental" | "rc-buggy")
-}
-
-/// The machine's own Debian sources, without any third party's.
-fn machine_sources() -> Result<String> {
-    let parts = Path::new("/etc/apt/sources.list.d/debian.sources");
-    if let Ok(text) = fs::read_to_string(parts) {
-        return Ok(text);
-    }
-    let list = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
-    let stanzas: Vec<String> = list.lines().filter_map(stanza).collect();
-    if !stanzas.is_empty() {
-        return Ok(stanzas.join("\n"));
-    }
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let field = |name: &str| {
-        release
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-            .map(|value| value.trim_matches('"'))
-    };
-    match (field("ID"), field("VERSION_CODENAME")) {
-        (Some("debian"), Some(suite)) => sources_of(suite),
-        _ => {
-            bail!("this machine is no Debian: name a suite with --suite, such as --suite bookworm")
-        }
-    }
-}
-
-/// A line of `sources.list` as a stanza, if it names binary packages of Debian.
-fn stanza(line: &str) -> Option<String> {
-    let line = line.split('#').next()?.trim();
-    let rest = line.strip_prefix("deb ")?.trim();
-    let rest = match rest.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.1.trim(),
-        None => rest,
-    };
-    let mut words = rest.split_whitespace();
-    let (uri, suite) = (words.next()?, words.next()?);
-    let components: Vec<&str> = words.collect();
-    let path = uri.trim_end_matches('/');
-    let debian = uri.contains("debian.org/")
-        || path.ends_with("/debian")
-        || path.ends_with("/debian-security");
-    (debian && !components.is_empty()).then(|| {
-        format!(
-            "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {}\nSigned-By: {KEYRING}\n",
-            components.join(" ")
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,25 +300,5 @@ mod tests {
         let printed = "NOTE: x\n'http://d/z/zlib1g_1.2_amd64.deb' zlib1g_1%3a1.2_amd64.deb 86684 \
                        MD5Sum:ec\n'http://d/x' ../evil.deb 1\n";
         assert_eq!(file_names(printed), ["zlib1g_1%3a1.2_amd64.deb"]);
-    }
-
-    #[test]
-    fn only_debian_counts() {
-        let ours =
-            stanza("deb [arch=amd64] http://ftp.de.debian.org/debian/ bookworm main contrib");
-        assert!(
-            ours.unwrap()
-                .contains("Suites: bookworm\nComponents: main contrib")
-        );
-        assert!(stanza("deb https://deb.nodesource.com/node_20.x nodistro main").is_none());
-        assert!(stanza("deb-src http://deb.debian.org/debian bookworm main").is_none());
-        assert!(stanza("# deb http://deb.debian.org/debian bookworm main").is_none());
-    }
-
-    #[test]
-    fn suites() {
-        assert!(sources_of("trixie").unwrap().contains("trixie-security"));
-        assert!(!sources_of("sid").unwrap().contains("security"));
-        assert!(sources_of("a b").is_err());
     }
 }

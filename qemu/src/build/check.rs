@@ -1,87 +1,81 @@
-//! Looking before the leap: every library that a program or library in the tree names must be
-//! where the dynamic linker will look for it.
+//! Looking before the leap: what programs and libraries of the tree need must be where the dynamic linker will look
+//! for it. Of a program that is known. A library may be loaded by anything, after anything; what it needs is found if
+//! it has been loaded before, from wherever: so of libraries only what is nowhere in the tree is missing for sure.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::library::{self, Object};
+use super::library;
+use super::needs::Finder;
 use crate::tree::Tree;
 
 /// One line for each library that is missing.
 pub(super) fn missing_libraries(tree: &Tree) -> Result<Vec<String>> {
     let objects = library::objects(tree)?;
-    let system = library::system_dirs(tree);
-    let mut elsewhere: HashMap<String, PathBuf> = HashMap::new();
+    let mut places: HashMap<String, PathBuf> = HashMap::new();
     for object in &objects {
         let file = object.path.file_name().map(|name| name.to_string_lossy());
         for name in file.map(String::from).iter().chain(&object.soname) {
-            elsewhere.entry(name.clone()).or_insert(object.path.clone());
+            places.entry(name.clone()).or_insert(object.path.clone());
         }
     }
-    let mut found = HashSet::new();
+    let finder = Finder::new(tree, Vec::new());
     let mut problems = Vec::new();
+    let mut said = HashSet::new();
+    let mut add = |object: &Path, name: &str, searched: &[PathBuf]| {
+        if said.insert((object.to_owned(), name.to_owned())) {
+            problems.push(describe(object, name, places.get(name), searched));
+        }
+    };
     for object in &objects {
-        for name in &object.needed {
-            if found.contains(name) {
-                continue;
+        if let Some(interpreter) = &object.interpreter {
+            if tree.resolve(interpreter).is_none() {
+                add(&object.path, &interpreter.to_string_lossy(), &[]);
             }
-            if in_dirs(tree, &system, name) {
-                found.insert(name);
-            } else if !in_dirs(tree, &object.own_dirs(), name)
-                && !loaded_before(tree, &objects, object, name)
-            {
-                problems.push(describe(object, name, elsewhere.get(name)));
+            // Another dynamic linker looks elsewhere.
+            if is_glibcs(interpreter) {
+                for missing in finder.missing(&object.path) {
+                    add(&missing.object, &missing.name, &missing.dirs);
+                }
+            }
+            continue;
+        }
+        let dirs = [&object.rpath, &object.runpath]
+            .map(|list| library::expand(list, &object.path))
+            .concat();
+        for name in &object.needed {
+            if !places.contains_key(name) && !finder.finds(name, &dirs) {
+                add(&object.path, name, &dirs);
             }
         }
     }
     Ok(problems)
 }
 
-fn in_dirs(tree: &Tree, dirs: &[PathBuf], name: &str) -> bool {
-    if name.contains('/') {
-        return tree.resolve(Path::new(name)).is_some();
-    }
-    dirs.iter()
-        .any(|dir| tree.resolve(&dir.join(name)).is_some())
+fn is_glibcs(interpreter: &Path) -> bool {
+    let name = interpreter.file_name().map(|name| name.to_string_lossy());
+    name.is_some_and(|name| name.starts_with("ld-linux"))
 }
 
-/// Whether whoever needs `object` reaches the library `name` itself: it is loaded then, and a
-/// loaded library satisfies a need whatever the search path.
-fn loaded_before(tree: &Tree, objects: &[Object], object: &Object, name: &str) -> bool {
-    let is_object = |other: &&String| {
-        Some(*other) == object.soname.as_ref()
-            || object
-                .path
-                .file_name()
-                .is_some_and(|file| file == other.as_str())
-    };
-    let mut parents = objects
-        .iter()
-        .filter(|parent| parent.needed.iter().any(|needed| is_object(&needed)))
-        .peekable();
-    parents.peek().is_some() && parents.all(|parent| in_dirs(tree, &parent.own_dirs(), name))
-}
-
-fn describe(object: &Object, name: &str, elsewhere: Option<&PathBuf>) -> String {
-    let own = object.own_dirs();
-    let mut text = format!("{} needs {name}, which ", object.path.display());
-    match elsewhere {
+fn describe(object: &Path, name: &str, place: Option<&PathBuf>, searched: &[PathBuf]) -> String {
+    let object = object.display();
+    match place {
         Some(place) => {
-            text += &format!(
-                "is only at {}, where it will not be looked for",
-                place.display()
-            );
+            let dirs: Vec<_> = searched
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect();
+            let dir = place.parent().unwrap_or(Path::new("/"));
+            format!(
+                "{object} needs {name}, which is only at {}, where it will not be looked for (but in {}) \
+                 without `elfin run --env LD_LIBRARY_PATH={}`",
+                place.display(),
+                dirs.join(", "),
+                dir.display()
+            )
         }
-        None => text += "is not in the image",
+        None => format!("{object} needs {name}, which is not in the image"),
     }
-    if !own.is_empty() {
-        let dirs: Vec<_> = own.iter().map(|dir| dir.display().to_string()).collect();
-        text += &format!(
-            " (looked in {} and the system's library directories)",
-            dirs.join(", ")
-        );
-    }
-    text
 }

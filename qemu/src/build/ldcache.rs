@@ -1,10 +1,10 @@
-//! Writing `/etc/ld.so.cache`, in the C library's format. ldconfig itself can do that for a tree
+//! Writing and reading `/etc/ld.so.cache`, in the C library's format. ldconfig itself can do that for a tree
 //! only as root, since it uses chroot.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use filetime::FileTime;
@@ -12,6 +12,7 @@ use filetime::FileTime;
 use super::library;
 use crate::tree::Tree;
 
+const CACHE: &str = "/etc/ld.so.cache";
 const MAGIC: &[u8; 20] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
@@ -54,8 +55,40 @@ pub(super) fn write(tree: &Tree) -> Result<()> {
         .into_iter()
         .map(|(name, path)| (name, path.to_string_lossy().into_owned()))
         .collect();
-    let path = Path::new("/etc/ld.so.cache");
-    tree.add_file(path, &mut &encode(list)[..], 0o644, FileTime::zero())
+    tree.add_file(
+        Path::new(CACHE),
+        &mut &encode(list)[..],
+        0o644,
+        FileTime::zero(),
+    )
+}
+
+/// Names of libraries with their paths, as the tree's own cache has them; empty if there is none.
+pub(super) fn read(tree: &Tree) -> HashMap<String, PathBuf> {
+    let content = tree
+        .resolve(Path::new(CACHE))
+        .and_then(|host| fs::read(host).ok());
+    decode(&content.unwrap_or_default()).unwrap_or_default()
+}
+
+fn decode(cache: &[u8]) -> Option<HashMap<String, PathBuf>> {
+    // An older format may come first, padded.
+    let start = cache.windows(MAGIC.len()).position(|part| part == MAGIC)?;
+    let cache = &cache[start..];
+    let number = |at: usize| {
+        let bytes = cache.get(at..at + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    };
+    let text = |at: usize| {
+        let rest = cache.get(number(at)?..)?;
+        let end = rest.iter().position(|&byte| byte == 0)?;
+        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    };
+    let count = number(MAGIC.len())?.min(cache.len() / ENTRY);
+    let entries = (0..count).map(|index| HEADER + index * ENTRY);
+    let ours = entries.filter(|&at| number(at) == Some(FLAGS as usize));
+    ours.map(|at| Some((text(at + 4)?, text(at + 8)?.into())))
+        .collect()
 }
 
 fn encode(mut list: Vec<(String, String)>) -> Vec<u8> {
@@ -137,6 +170,9 @@ mod tests {
             ("libb.so.1".into(), "/lib/libb.so.1".into()),
         ]);
         assert!(cache.starts_with(MAGIC));
+        let read = decode(&cache).unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read["liba.so.1"], Path::new("/lib/liba.so.1"));
         assert_eq!(cache[20], 2);
         let name = u32::from_le_bytes(cache[HEADER + 4..HEADER + 8].try_into().unwrap());
         assert!(cache[name as usize..].starts_with(b"libb.so.1\0/lib/libb.so.1\0"));

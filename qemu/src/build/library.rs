@@ -10,10 +10,12 @@ use walkdir::WalkDir;
 
 use crate::tree::Tree;
 
-/// The dynamic linker's own directories on Debian's amd64.
-const DEFAULT: [&str; 4] = [
+/// The directories that the kernel's dynamic linker looks into by itself.
+const DEFAULT: [&str; 6] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
     "/lib",
     "/usr/lib",
 ];
@@ -24,8 +26,12 @@ pub(crate) struct Object {
     pub(crate) path: PathBuf,
     pub(crate) soname: Option<String>,
     pub(crate) needed: Vec<String>,
-    /// DT_RUNPATH, or else DT_RPATH: directories with `$ORIGIN` still in them.
-    pub(crate) run_path: Vec<String>,
+    /// PT_INTERP, which makes it a program.
+    pub(crate) interpreter: Option<PathBuf>,
+    /// DT_RPATH, not [expanded](expand).
+    pub(crate) rpath: Vec<String>,
+    /// DT_RUNPATH, not [expanded](expand).
+    pub(crate) runpath: Vec<String>,
 }
 
 /// The directories searched for every object: those of ld.so.conf, then the built-in ones.
@@ -101,10 +107,11 @@ pub(crate) fn read(tree: &Tree, host: &Path) -> Option<Object> {
         return None;
     }
     let elf = Elf::parse(&bytes).ok()?;
-    let dirs = if elf.runpaths.is_empty() {
-        &elf.rpaths
-    } else {
-        &elf.runpaths
+    let split = |lists: &[&str]| {
+        let dirs = lists.iter().flat_map(|list| list.split(':'));
+        dirs.filter(|dir| !dir.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     Some(Object {
         path: tree.guest_name(host),
@@ -114,27 +121,26 @@ pub(crate) fn read(tree: &Tree, host: &Path) -> Option<Object> {
             .iter()
             .map(|name| (*name).to_owned())
             .collect(),
-        run_path: dirs
-            .iter()
-            .flat_map(|list| list.split(':'))
-            .filter(|dir| !dir.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        interpreter: elf.interpreter.map(PathBuf::from),
+        rpath: split(&elf.rpaths),
+        runpath: split(&elf.runpaths),
     })
 }
 
-impl Object {
-    /// The object's own directories, `$ORIGIN` filled in.
-    pub(crate) fn own_dirs(&self) -> Vec<PathBuf> {
-        let origin = self.path.parent().unwrap_or(Path::new("/"));
-        let origin = origin.to_string_lossy();
-        self.run_path
-            .iter()
-            .map(|dir| {
-                dir.replace("${ORIGIN}", &origin)
-                    .replace("$ORIGIN", &origin)
-                    .into()
-            })
-            .collect()
-    }
+/// The directories `list` of the object at `path`, with the dynamic linker's variables filled in.
+pub(super) fn expand(list: &[String], path: &Path) -> Vec<PathBuf> {
+    let origin = path.parent().unwrap_or(Path::new("/")).to_string_lossy();
+    let values = [
+        ("ORIGIN", &*origin),
+        ("LIB", "lib/x86_64-linux-gnu"),
+        ("PLATFORM", "x86_64"),
+    ];
+    let expanded = list.iter().map(|dir| {
+        let fill = |dir: String, (name, value): &(&str, &str)| {
+            dir.replace(&format!("${{{name}}}"), value)
+                .replace(&format!("${name}"), value)
+        };
+        values.iter().fold(dir.clone(), fill).into()
+    });
+    expanded.collect()
 }

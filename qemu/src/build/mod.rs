@@ -8,7 +8,9 @@ mod deb;
 mod finish;
 mod ldcache;
 pub(crate) mod library;
+pub(crate) mod needs;
 mod python;
+mod sources;
 mod wheel;
 
 use std::path::Path;

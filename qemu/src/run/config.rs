@@ -10,29 +10,33 @@ use rustix::termios::{isatty, tcgetwinsize};
 use crate::cli::RunOptions;
 
 /// The program's environment, in the order in which the program sees it.
-pub(super) type Environment = Vec<(String, OsString)>;
+pub(super) type Environment = Vec<(OsString, OsString)>;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The default environment with the settings `wishes` (`K=V`, or `K` for the host's value) on top.
-pub(super) fn environment(wishes: &[String]) -> Result<Environment> {
+pub(super) fn environment(wishes: &[OsString]) -> Result<Environment> {
     let mut environment: Environment = vec![
-        ("PATH".to_owned(), PATH.into()),
-        ("HOME".to_owned(), "/root".into()),
-        ("LANG".to_owned(), "C.UTF-8".into()),
+        ("PATH".into(), PATH.into()),
+        ("HOME".into(), "/root".into()),
+        ("LANG".into(), "C.UTF-8".into()),
     ];
     if isatty(rustix::stdio::stdout())
         && let Some(term) = std::env::var_os("TERM")
     {
-        environment.push(("TERM".to_owned(), term));
+        environment.push(("TERM".into(), term));
     }
     for wish in wishes {
-        let (name, value) = match wish.split_once('=') {
-            Some((name, value)) => (name, Some(value.into())),
-            None => (wish.as_str(), std::env::var_os(wish)),
+        let bytes = wish.as_bytes();
+        let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
+            Some(at) => (
+                OsStr::from_bytes(&bytes[..at]),
+                Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+            ),
+            None => (wish.as_os_str(), std::env::var_os(wish)),
         };
         if name.is_empty() {
-            bail!("--env {wish}: expected NAME=VALUE");
+            bail!("--env {}: expected NAME=VALUE", wish.display());
         }
         environment.retain(|(other, _)| other != name);
         environment.extend(value.map(|value| (name.to_owned(), value)));
@@ -59,12 +63,12 @@ pub(super) fn encode(options: &RunOptions, environment: &Environment) -> Vec<u8>
         record("arg", argument.as_bytes());
     }
     for (name, value) in environment {
-        let mut setting = name.clone().into_bytes();
+        let mut setting = name.as_bytes().to_vec();
         setting.push(b'=');
         setting.extend_from_slice(value.as_bytes());
         record("env", &setting);
     }
-    record("cwd", options.cwd.as_bytes());
+    record("cwd", options.cwd.as_os_str().as_bytes());
     let log = ["warn", "info", "debug", "trace"];
     record("log", log[usize::from(options.verbose).min(3)].as_bytes());
     if options.trace {
@@ -95,12 +99,12 @@ mod tests {
     #[test]
     fn settings_replace_defaults() {
         let wishes = ["HOME=/x", "A=b=c", "EMPTY=", "ELFIN_UNSET_EVERYWHERE"];
-        let environment = environment(&wishes.map(str::to_owned)).unwrap();
+        let environment = environment(&wishes.map(OsString::from)).unwrap();
         assert_eq!(value(&environment, "HOME"), Some(OsStr::new("/x")));
         assert_eq!(value(&environment, "A"), Some(OsStr::new("b=c")));
         assert_eq!(value(&environment, "EMPTY"), Some(OsStr::new("")));
         assert_eq!(value(&environment, "PATH"), Some(OsStr::new(PATH)));
         assert_eq!(value(&environment, "ELFIN_UNSET_EVERYWHERE"), None);
-        assert!(super::environment(&["=x".to_owned()]).is_err());
+        assert!(super::environment(&["=x".into()]).is_err());
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod console;
 pub(crate) mod gdb;
 mod outcome;
+mod processor;
 mod qemu;
 mod root;
 mod signals;
@@ -14,7 +15,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cache::Cache;
 use crate::cli::RunOptions;
@@ -42,11 +43,18 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
             root::image(&cache, dir)?
         }
         // The command line demands one of the two.
-        (None, None) => anyhow::bail!("give --image or --root"),
+        (None, None) => bail!("give --image or --root"),
     };
+    let accel = accel::choose(options.accel)?;
+    let program_of_qemu = qemu.as_deref().ok();
+    let processor = processor::choose(options.cpu.as_deref(), accel, program_of_qemu);
+    if let Some(why) = processor.withheld.filter(|_| options.verbose > 0) {
+        eprintln!("elfin: {why}");
+    }
     let machine = qemu::Machine {
         model: options.machine,
-        accel: accel::choose(options.accel)?,
+        accel,
+        cpu: processor.model,
         cpus: options.cpus.unwrap_or_else(default_cpus),
         memory: options.memory,
         kernel: kernel(&cache)?,
@@ -60,6 +68,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         eprintln!("elfin: waiting for gdb: {command}");
     }
     let config = config::encode(options, &environment);
+    check_memory(&machine, config.len())?;
     if options.dry_run {
         let path = cache.keep("boot", ".config", &config)?;
         let line = machine.shell_line(&path, options.verbose > 0);
@@ -70,7 +79,34 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let config = in_memory(&config)?;
     let command = machine.command(&qemu, &config);
     let ended = console::run(command, config, options.verbose > 0)?;
-    outcome::report(&ended, options.verbose > 0)
+    let image = outcome::Image {
+        path: &machine.image,
+        size: machine.image_size,
+    };
+    outcome::report(&ended, &image, options.verbose > 0)
+}
+
+/// Refuses a machine without room for the kernel and its configuration: nothing in it could say so.
+fn check_memory(machine: &qemu::Machine, config: usize) -> Result<()> {
+    /// Boot page tables, ACPI tables and what QEMU tells the kernel.
+    const BESIDE: u64 = 1 << 20;
+    let kernel = std::fs::read(&machine.kernel).context("cannot read the kernel")?;
+    let elf = goblin::elf::Elf::parse(&kernel)
+        .with_context(|| format!("{} is not a kernel", machine.kernel.display()))?;
+    let end = elf
+        .program_headers
+        .iter()
+        .map(|header| header.p_paddr.saturating_add(header.p_memsz))
+        .max()
+        .unwrap_or(0);
+    let least = (end + config as u64 + BESIDE).next_multiple_of(1 << 20);
+    if machine.memory < least {
+        bail!(
+            "the kernel does not fit into {} KiB of memory; give more with --memory",
+            machine.memory >> 10
+        );
+    }
+    Ok(())
 }
 
 /// The kernel's path: a file of the user's own, or the embedded kernel in the cache.

@@ -1,13 +1,32 @@
 //! What a machine's end means: the program's exit status, or one clear line about a failure.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 
 use anyhow::{Result, bail};
+use rustix::process::Signal;
 
 use super::console::Ended;
 
 /// QEMU's exit status after the kernel wrote 0x10 to isa-debug-exit: the program ended.
 const QEMU_DONE: i32 = 33;
+
+/// The image of a machine, which is mapped as part of its memory: what is cut off the file is cut out of the machine.
+pub(super) struct Image<'a> {
+    pub(super) path: &'a Path,
+    /// Its size when the machine started.
+    pub(super) size: u64,
+}
+
+impl Image<'_> {
+    /// The file's size now, if it is less.
+    fn shrunk(&self) -> Option<u64> {
+        let size = fs::metadata(self.path).ok()?.len();
+        (size < self.size).then_some(size)
+    }
+}
 
 /// The kernel's last word.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +37,7 @@ enum LastWord<'a> {
 }
 
 /// Turns the end of a machine into our exit status, or into the error to print.
-pub(super) fn report(ended: &Ended, log_shown: bool) -> Result<u8> {
+pub(super) fn report(ended: &Ended, image: &Image, log_shown: bool) -> Result<u8> {
     if let Some(signal) = ended.stopped_by {
         return Ok(128u8.wrapping_add(u8::try_from(signal).unwrap_or(0)));
     }
@@ -34,6 +53,19 @@ pub(super) fn report(ended: &Ended, log_shown: bool) -> Result<u8> {
             bail!("{text}");
         }
         _ => {}
+    }
+    if let Some(size) = image.shrunk() {
+        bail!(
+            "the image {} has shrunk from {} to {size} bytes while the machine ran; \
+             replace an image by renaming a new one over it, as `elfin build` does",
+            image.path.display(),
+            image.size
+        );
+    }
+    if ended.status.signal() == Some(Signal::BUS.as_raw()) {
+        bail!(
+            "this host had no memory for the machine, or could not read the image (QEMU: SIGBUS)"
+        );
     }
     show(&ended.log, log_shown);
     let complaints = ended.complaints.trim();
@@ -83,8 +115,13 @@ fn last_word(log: &str) -> Option<LastWord<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
+
+    /// The report of an end, of a machine whose image is as it was.
+    fn report(ended: &Ended) -> Result<u8> {
+        let path = Path::new("/dev/null");
+        super::report(ended, &Image { path, size: 0 }, true)
+    }
 
     fn end(code: i32, log: &str) -> Ended {
         Ended {
@@ -114,31 +151,42 @@ mod tests {
 
     #[test]
     fn statuses() {
-        assert_eq!(report(&end(33, "elfin: exit status=7\n"), true).unwrap(), 7);
-        assert_eq!(
-            report(&end(33, "elfin: exit signal=11\n"), true).unwrap(),
-            139
-        );
+        assert_eq!(report(&end(33, "elfin: exit status=7\n")).unwrap(), 7);
+        assert_eq!(report(&end(33, "elfin: exit signal=11\n")).unwrap(), 139);
         let stopped = Ended {
             stopped_by: Some(2),
             ..end(0, "")
         };
-        assert_eq!(report(&stopped, true).unwrap(), 130);
+        assert_eq!(report(&stopped).unwrap(), 130);
+    }
+
+    #[test]
+    fn a_shrunk_image_is_said() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let bus = Ended {
+            status: ExitStatus::from_raw(Signal::BUS.as_raw()),
+            ..end(0, "")
+        };
+        let path = image.path();
+        for (size, words) in [(7, "has shrunk from 7 to 0 bytes"), (0, "no memory")] {
+            let error = super::report(&bus, &Image { path, size }, true).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
 
     #[test]
     fn failures_are_one_line() {
-        let error = report(&end(65, "x\nelfin: fatal: needs 64 MiB\n"), true).unwrap_err();
+        let error = report(&end(65, "x\nelfin: fatal: needs 64 MiB\n")).unwrap_err();
         assert_eq!(error.to_string(), "needs 64 MiB");
-        let error = report(&end(0, "booting\n"), true).unwrap_err();
+        let error = report(&end(0, "booting\n")).unwrap_err();
         assert!(error.to_string().contains("reset itself"));
         let broken = Ended {
             complaints: "bad option\n".to_owned(),
             ..end(1, "")
         };
-        let error = report(&broken, true).unwrap_err();
+        let error = report(&broken).unwrap_err();
         assert_eq!(error.to_string(), "QEMU failed: bad option");
         // A program's status without QEMU's agreement is not believed.
-        assert!(report(&end(0, "elfin: exit status=0\n"), true).is_err());
+        assert!(report(&end(0, "elfin: exit status=0\n")).is_err());
     }
 }

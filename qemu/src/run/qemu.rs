@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,10 +13,14 @@ use crate::cli;
 
 /// QEMU takes commas in an option's value as separators unless they are doubled.
 pub(super) fn escape(path: &Path) -> OsString {
-    path.to_str().map_or_else(
-        || path.as_os_str().to_owned(),
-        |path| path.replace(',', ",,").into(),
+    let bytes = path.as_os_str().as_bytes();
+    OsStr::from_bytes(
+        &bytes
+            .split(|&byte| byte == b',')
+            .collect::<Vec<_>>()
+            .join(&b",,"[..]),
     )
+    .to_owned()
 }
 
 fn option(start: &str, path: &Path, end: &str) -> OsString {
@@ -29,6 +34,8 @@ fn option(start: &str, path: &Path, end: &str) -> OsString {
 pub(super) struct Machine {
     pub(super) model: cli::Machine,
     pub(super) accel: Chosen,
+    /// QEMU's name of the processor, with its features.
+    pub(super) cpu: String,
     pub(super) cpus: u32,
     pub(super) memory: u64,
     pub(super) kernel: PathBuf,
@@ -67,10 +74,10 @@ impl Machine {
     pub(super) fn shell_line(&self, config: &Path, verbose: bool) -> String {
         let streams = Streams {
             stdin: "null".to_owned(),
-            stdout: "file,path=/dev/stdout".to_owned(),
-            stderr: "file,path=/dev/stderr".to_owned(),
+            stdout: "file,path=/dev/stdout,append=on".to_owned(),
+            stderr: "file,path=/dev/stderr,append=on".to_owned(),
             log: if verbose {
-                "file,path=/dev/stderr".to_owned()
+                "file,path=/dev/stderr,append=on".to_owned()
             } else {
                 "null".to_owned()
             },
@@ -98,9 +105,10 @@ impl Machine {
             }
         }
         match self.accel {
-            Chosen::Kvm => add!("-accel", "kvm", "-cpu", "host"),
-            Chosen::Tcg => add!("-accel", "tcg,thread=multi", "-cpu", "max"),
+            Chosen::Kvm => add!("-accel", "kvm"),
+            Chosen::Tcg => add!("-accel", "tcg,thread=multi"),
         }
+        add!("-cpu", &self.cpu);
         add!(
             "-nodefaults",
             "-no-user-config",
@@ -177,10 +185,12 @@ impl Prepared<'_> {
 
 /// Quotes a word for a shell, if it needs that.
 pub(super) fn quote(word: &OsStr) -> String {
-    let word = word.to_string_lossy();
+    let Some(word) = word.to_str() else {
+        return format!("$'{}'", word.as_bytes().escape_ascii());
+    };
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
-        word.into_owned()
+        word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
@@ -194,6 +204,7 @@ mod tests {
         Machine {
             model,
             accel: Chosen::Tcg,
+            cpu: "max,avx2=off".to_owned(),
             cpus: 2,
             memory: 64 << 20,
             kernel: "/k".into(),
@@ -212,7 +223,9 @@ mod tests {
         ));
         assert!(line.contains("-m 65536k,slots=1,maxmem="));
         assert!(line.contains("-chardev null,id=stdin "));
-        assert!(line.contains("-chardev file,id=stdout,path=/dev/stdout "));
+        // Without `append`, QEMU would cut short a file that the shell's output goes to.
+        assert!(line.contains("-chardev file,id=stdout,path=/dev/stdout,append=on "));
+        assert!(line.contains(" -cpu max,avx2=off "), "{line}");
     }
 
     #[test]
@@ -227,5 +240,10 @@ mod tests {
         assert_eq!(quote(OsStr::new("a/b-c,d=e")), "a/b-c,d=e");
         assert_eq!(quote(OsStr::new("")), "''");
         assert_eq!(quote(OsStr::new("a b")), "'a b'");
+        assert_eq!(quote(OsStr::from_bytes(b"a'\xff")), r"$'a\'\xff'");
+        assert_eq!(
+            escape(Path::new(OsStr::from_bytes(b",\xff"))),
+            OsStr::from_bytes(b",,\xff")
+        );
     }
 }

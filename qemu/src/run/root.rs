@@ -1,7 +1,6 @@
 //! `run --root DIR`: checks before the boot that DIR has the program with all it needs, and packs
 //! DIR into an image that is kept for as long as DIR does not change.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +13,7 @@ use walkdir::WalkDir;
 
 use super::config::{self, Environment};
 use crate::build::library;
+use crate::build::needs::Finder;
 use crate::cache::{self, Cache};
 use crate::cli::RunOptions;
 use crate::progress::Progress;
@@ -41,6 +41,7 @@ pub(super) fn check(
     fs::File::open(&program)
         .and_then(|file| file.take(256).read_to_end(&mut start))
         .with_context(|| format!("cannot read {}", program.display()))?;
+    let mut executed = tree.guest_name(&program);
     if let Some(interpreter) = interpreter(&start) {
         if tree.resolve(&interpreter).is_none() {
             bail!(
@@ -50,10 +51,11 @@ pub(super) fn check(
                 dir.display()
             );
         }
+        executed = interpreter;
     } else if library::read(&tree, &program).is_none() {
         bail!("{} is not a program for x86-64 Linux", program.display());
     }
-    check_libraries(&tree, &program, environment)?;
+    check_libraries(&tree, &executed, environment)?;
     Ok(program)
 }
 
@@ -110,39 +112,30 @@ fn interpreter(start: &[u8]) -> Option<PathBuf> {
     Some(Path::new(std::ffi::OsStr::from_bytes(word)).to_owned())
 }
 
-/// Follows DT_NEEDED from the program on.
+/// Checks that the program at the guest path `program` finds its libraries.
 fn check_libraries(tree: &Tree, program: &Path, environment: &Environment) -> Result<()> {
-    let mut dirs: Vec<PathBuf> = config::value(environment, "LD_LIBRARY_PATH")
+    let library_path = config::value(environment, "LD_LIBRARY_PATH")
         .map(|path| std::env::split_paths(path).collect())
         .unwrap_or_default();
-    dirs.extend(library::system_dirs(tree));
-    let mut queue: Vec<_> = library::read(tree, program).into_iter().collect();
-    let mut seen = HashSet::new();
-    while let Some(object) = queue.pop() {
-        // DT_RPATH goes for all that an object loads, so directories are only ever added.
-        for dir in object.own_dirs() {
-            if !dirs.contains(&dir) {
-                dirs.insert(0, dir);
-            }
-        }
-        for name in &object.needed {
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            let found = dirs.iter().find_map(|dir| tree.resolve(&dir.join(name)));
-            let Some(host) = found else {
-                let places: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-                bail!(
-                    "{} needs {name}, which is not in {} (looked in {})",
-                    object.path.display(),
-                    tree.root().display(),
-                    places.join(", ")
-                );
-            };
-            queue.extend(library::read(tree, &host));
-        }
-    }
-    Ok(())
+    let Some(missing) = Finder::new(tree, library_path)
+        .missing(program)
+        .into_iter()
+        .next()
+    else {
+        return Ok(());
+    };
+    let places: Vec<_> = missing
+        .dirs
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    bail!(
+        "{} needs {}, which is not in {} (looked in {})",
+        missing.object.display(),
+        missing.name,
+        tree.root().display(),
+        places.join(", ")
+    )
 }
 
 /// The image of `dir`: the one packed before if nothing has changed since.
@@ -226,7 +219,7 @@ mod tests {
     fn missing_programs_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::new(dir.path());
-        let environment = vec![("PATH".to_owned(), "/usr/bin:/bin".into())];
+        let environment = vec![("PATH".into(), "/usr/bin:/bin".into())];
         let search = |name| find(&tree, Path::new(name), Path::new("/w"), &environment);
         let error = search("p").unwrap_err().to_string();
         assert!(error.ends_with("there is no /usr/bin/p, /bin/p"), "{error}");

@@ -1,0 +1,64 @@
+//! The processor that a guest gets, as programs see it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Says whether it is told of AVX2.
+const SOURCE: &str = r#"
+#include <stdio.h>
+int main(void) {
+    __builtin_cpu_init();
+    puts(__builtin_cpu_supports("avx2") ? "AVX2" : "no AVX2");
+    return 0;
+}"#;
+
+fn run(root: &Path, options: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_elfin"))
+        .args(["run", "--accel", "tcg", "--cpus", "1"])
+        .args(options)
+        .arg("--root")
+        .arg(root)
+        .arg("/program")
+        .output()
+        .expect("elfin starts")
+}
+
+/// Whether `elfin run` must ask this machine's QEMU for a processor without AVX2.
+fn faulty() -> bool {
+    let output = Command::new("qemu-system-x86_64")
+        .arg("--version")
+        .output()
+        .expect("QEMU starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ["7.2.", "8.0.", "8.1."]
+        .iter()
+        .any(|release| text.contains(&format!("version {release}")))
+}
+
+#[test]
+fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let source = root.path().join("program.c");
+    fs::write(&source, SOURCE).expect("own directory");
+    let built = Command::new("gcc")
+        .args(["-static", "-o"])
+        .arg(root.path().join("program"))
+        .arg(&source)
+        .status()
+        .expect("gcc starts");
+    assert!(built.success());
+    let remark = "the processor has no AVX2, because QEMU ";
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+
+    let own = run(root.path(), &["-v"]);
+    let seen = if faulty() { "no AVX2\n" } else { "AVX2\n" };
+    assert_eq!(text(&own.stdout), seen, "{}", text(&own.stderr));
+    assert_eq!(text(&own.stderr).contains(remark), faulty());
+
+    let asked = run(root.path(), &["--cpu", "max"]);
+    assert_eq!(text(&asked.stdout), "AVX2\n", "{}", text(&asked.stderr));
+    let asked = run(root.path(), &["--cpu", "max,avx2=off"]);
+    assert_eq!(text(&asked.stdout), "no AVX2\n", "{}", text(&asked.stderr));
+    assert_eq!(text(&asked.stderr), "");
+}

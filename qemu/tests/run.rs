@@ -1,0 +1,208 @@
+//! `elfin run` with machines and inputs at the edge: little memory, names that are no UTF-8, a tree made from `ldd`'s
+//! list, an image that shrinks.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+fn elfin() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_elfin"))
+}
+
+/// A directory with a program made of `source`, named `program`.
+fn program(source: &str, options: &[&str]) -> TempDir {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let file = root.path().join("program.c");
+    fs::write(&file, source).expect("own directory");
+    let built = Command::new("gcc")
+        .args(["-xc", "-"])
+        .args(options)
+        .arg("-o")
+        .arg(root.path().join("program"))
+        .stdin(fs::File::open(&file).expect("just written"))
+        .status()
+        .expect("gcc starts");
+    assert!(built.success());
+    fs::remove_file(file).expect("own file");
+    root
+}
+
+fn run(root: &Path, options: &[&OsStr], arguments: &[&OsStr]) -> Output {
+    elfin()
+        .args(["run", "--cpus", "1"])
+        .args(options)
+        .arg("--root")
+        .arg(root)
+        .arg("/program")
+        .args(arguments)
+        .output()
+        .expect("elfin starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn too_little_memory_is_one_clear_line() {
+    let root = program("int main(void) { return 0; }", &["-static"]);
+    for memory in ["1M", "2M", "3M", "4M", "5M", "8M"] {
+        let output = run(root.path(), &["--memory".as_ref(), memory.as_ref()], &[]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{memory}: {error}");
+        assert_eq!(error.lines().count(), 1, "{memory}: {error}");
+        assert!(error.contains("give more with --memory"), "{error}");
+    }
+}
+
+#[test]
+fn strings_need_not_be_utf8() {
+    const SOURCE: &str = r#"
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            char cwd[100];
+            printf("%d %s %s %s", argc, argv[1], getenv("V"), getcwd(cwd, sizeof cwd));
+            return 0;
+        }"#;
+    let bytes = OsStr::from_bytes;
+    let root = program(SOURCE, &["-static"]);
+    let odd = root.path().join(bytes(b"odd,\xff"));
+    fs::create_dir_all(odd.join(bytes(b"d\xfe"))).expect("own directory");
+    fs::copy(root.path().join("program"), odd.join("program")).expect("own directory");
+    let options = [
+        "--env".as_ref(),
+        bytes(b"V=\xfd"),
+        "--cwd".as_ref(),
+        bytes(b"/d\xfe"),
+    ];
+    let output = run(&odd, &options, &[bytes(b"a\xfc")]);
+    assert_eq!(
+        output.stdout,
+        b"2 a\xfc \xfd /d\xfe",
+        "{}",
+        text(&output.stderr)
+    );
+
+    // The same in an image, itself under such a name.
+    let image = root.path().join(bytes(b"image,\xff"));
+    let mut layer = odd.into_os_string();
+    layer.push(bytes(b":/p\xfb"));
+    let built = elfin()
+        .arg("build")
+        .arg("-o")
+        .arg(&image)
+        .arg("--root")
+        .arg(layer)
+        .output()
+        .expect("elfin starts");
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let output = elfin()
+        .args(["run", "--cpus", "1", "--image"])
+        .arg(&image)
+        .args([bytes(b"/p\xfb/program"), bytes(b"a\xfc")])
+        .output()
+        .expect("elfin starts");
+    assert_eq!(
+        output.stdout,
+        b"2 a\xfc (null) /",
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_ldd_lists_is_enough() {
+    let root = program(
+        "#include <stdio.h>\nint main(void) { puts(\"found\"); return 0; }",
+        &["-Wl,--no-as-needed", "-lm"],
+    );
+    let listed = Command::new("ldd")
+        .arg(root.path().join("program"))
+        .output()
+        .expect("ldd starts");
+    let listed = text(&listed.stdout);
+    let paths = listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    for path in paths {
+        let copy = root.path().join(&path[1..]);
+        fs::create_dir_all(copy.parent().expect("below the root")).expect("own directory");
+        fs::copy(path, copy).expect("ldd lists files");
+    }
+    assert!(root.path().join("lib64/ld-linux-x86-64.so.2").exists());
+    assert!(
+        !root
+            .path()
+            .join("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
+            .exists()
+    );
+    let output = run(root.path(), &[], &[]);
+    assert_eq!(text(&output.stdout), "found\n", "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_image_that_shrinks_is_named() {
+    const SOURCE: &str = r#"
+        #include <fcntl.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        int main(void) {
+            static char data[1 << 20];
+            int file = open("/data", O_RDONLY);
+            puts("ready");
+            fflush(stdout);
+            getchar();
+            for (int i = 0; i < 8; i++)
+                if (read(file, data, sizeof data) != sizeof data)
+                    return 1;
+            return 0;
+        }"#;
+    let root = program(SOURCE, &["-static"]);
+    fs::write(root.path().join("data"), vec![7; 8 << 20]).expect("own directory");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let image = dir.path().join("image");
+    let built = elfin()
+        .arg("build")
+        .arg("-o")
+        .arg(&image)
+        .arg("--root")
+        .arg(root.path())
+        .output()
+        .expect("elfin starts");
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let mut guest = elfin()
+        .args(["run", "--cpus", "1", "--image"])
+        .arg(&image)
+        .arg("/program")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("elfin starts");
+    let mut line = String::new();
+    BufReader::new(guest.stdout.take().expect("a pipe"))
+        .read_line(&mut line)
+        .expect("a line");
+    assert_eq!(line, "ready\n");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&image)
+        .expect("own file");
+    file.set_len(1 << 20).expect("own file");
+    let mut stdin = guest.stdin.take().expect("a pipe");
+    stdin.write_all(b"\n").expect("a reader");
+    let output = guest.wait_with_output().expect("a child");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{error}");
+    assert!(
+        error.contains("has shrunk from ") && error.contains("to 1048576 bytes"),
+        "{error}"
+    );
+}
