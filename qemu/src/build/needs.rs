@@ -2,7 +2,7 @@
 //! DT_RPATH of those who load, LD_LIBRARY_PATH, DT_RUNPATH, `ld.so.cache` and the system's directories.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -104,7 +104,7 @@ impl<'a> Finder<'a> {
                     None => missing.push(Missing {
                         object: loaded[next].path.clone(),
                         name,
-                        dirs: dirs.into(),
+                        dirs,
                     }),
                 }
             }
@@ -121,7 +121,7 @@ impl<'a> Finder<'a> {
 
     /// The directories for what `loaded[index]` needs, in their order; the cache comes before the system's.
     fn dirs(&self, loaded: &[Loaded], index: usize) -> Vec<PathBuf> {
-        let mut dirs = VecDeque::new();
+        let mut dirs = Vec::new();
         let own = &loaded[index];
         if own.object.runpath.is_empty() {
             let mut next = Some(index);
@@ -137,7 +137,7 @@ impl<'a> Finder<'a> {
         dirs.extend(self.system.iter().cloned());
         let mut seen = HashSet::new();
         dirs.retain(|dir| seen.insert(dir.clone()));
-        dirs.into()
+        dirs
     }
 
     fn find(&self, name: &str, dirs: &[PathBuf]) -> Option<(PathBuf, Rc<Object>)> {
