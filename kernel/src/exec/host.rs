@@ -105,7 +105,7 @@ impl File for OpenFile {
 // SAFETY: the address space gives out a range once; the gates are the kernel's own; FS is the program's.
 unsafe impl Host for Kernel {
     fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
-        let file = fs::open_read(path).map_err(|error| {
+        let file = super::open(path).map_err(|error| {
             if let (syscall::Errno::ENOENT, Some(tried)) = (error, &mut *TRIED.lock()) {
                 tried.push(path.to_vec());
             }
@@ -126,7 +126,7 @@ unsafe impl Host for Kernel {
     }
 
     fn current_directory(&self) -> Vec<u8> {
-        fs::cwd()
+        process::with_current(|process| process.fs.cwd()).directory_path()
     }
 
     fn reserve(&self, at: Option<usize>, len: usize, align: usize) -> Result<usize, Errno> {
@@ -268,7 +268,8 @@ unsafe impl Host for Kernel {
                 fs::write_stderr(b"\n");
             }
             Event::Debug(lines) => {
-                loader::write_debug(process::PID.unsigned_abs(), lines, fs::write_stderr);
+                let pid = process::with_current(|process| process.pid);
+                loader::write_debug(pid.unsigned_abs(), lines, fs::write_stderr);
             }
             Event::Note(line) => log::info!("{line}"),
             Event::Mapped { object, base } => {

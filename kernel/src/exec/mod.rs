@@ -10,14 +10,17 @@ mod vdso;
 pub use unwind::backtrace;
 
 use crate::arch::gate;
-use crate::boot::config;
+use crate::boot::config::{self, Config};
+use crate::fs::{context::FsContext, path::lookup, tree};
 use crate::mm::space;
+use crate::process::{Process, Program};
 use crate::sched;
 use crate::syscall::Errno;
 use crate::{fs, process, time};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use loader::{Error, Foreign, Gate, Loader, PAGE_SIZE};
 
@@ -40,15 +43,22 @@ const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
 /// program's standard error and ends the machine with the status a shell would give.
 pub fn start() {
     let config = config::get();
+    let process =
+        make_process(config).unwrap_or_else(|line| crate::log::fatal(format_args!("{line}")));
+    process.adopt_current();
     let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
-    fs::set_exe(image.path.clone());
-    fs::set_cmdline(stack::joined(&image.args));
     // Up to 64 GiB below the top.
     space::init((time::entropy() & 0xff_ffff) as usize);
     let stack = match stack::build(&image.args, &config.env, &image.path) {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),
     };
+    process.set_program(Program {
+        exe: image.path.clone(),
+        cmdline: stack::joined(&image.args),
+        environ: stack::joined(&config.env),
+        auxv: stack.auxv.clone(),
+    });
     // IFUNC resolvers run on the program's stack.
     gate::set_user_stack(stack.pointer, stack.range.clone());
     // SAFETY: the stack was just built as Linux lays it out, and stays.
@@ -92,10 +102,35 @@ pub fn start() {
     }
 }
 
+/// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0, 1 and 2.
+fn make_process(config: &Config) -> Result<Arc<Process>, String> {
+    let root = tree::root();
+    let process = Process::start(1, FsContext::new(root.clone()));
+    if !config.cwd.is_empty() {
+        let cwd = lookup(root, &config.cwd).and_then(|node| process.fs.set_cwd(node));
+        cwd.map_err(|error| {
+            let cwd = String::from_utf8_lossy(&config.cwd);
+            format!("working directory {cwd}: {}", error.text())
+        })?;
+    }
+    fs::open::open_standard(&process.files)
+        .map_err(|error| format!("cannot open the console: {}", error.text()))?;
+    fs::procfs::add(&process).map_err(|error| format!("cannot set up /proc: {}", error.text()))?;
+    Ok(process)
+}
+
+/// Opens a file for reading, relative paths from the process' working directory.
+fn open(path: &[u8]) -> Result<Arc<dyn fs::File>, Errno> {
+    fs::open_read(&process::with_current(|process| process.fs.cwd()), path)
+}
+
 /// Starts the worker thread that initialises the program and goes on as its main thread.
 fn start_main(stack: &stack::Stack, prepare: impl FnOnce() -> Entry + Send + 'static) {
     let (pointer, range) = (stack.pointer, stack.range.clone());
+    let process = process::with_current(Arc::clone);
     let main = sched::new_main(Box::new(move || {
+        process.adopt_current();
+        drop(process);
         gate::set_user_stack(pointer, range);
         let entry = prepare();
         // SAFETY: the program is ready; `prepare` has dropped what it had on this stack.

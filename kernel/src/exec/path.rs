@@ -1,9 +1,9 @@
 //! Finding the program: PATH, and `#!` lines as Linux follows them.
 
-use super::{NOT_EXECUTABLE, NOT_FOUND};
+use super::{NOT_EXECUTABLE, NOT_FOUND, open};
 use crate::boot::config::Config;
-use crate::fs;
 use crate::syscall::Errno;
+use crate::{fs, process};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -56,7 +56,7 @@ fn failure(path: &[u8], errno: Errno) -> Failure {
 
 /// The path itself, if a program lies there.
 fn executable(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let metadata = fs::open_read(path)?.metadata()?;
+    let metadata = open(path)?.metadata()?;
     if metadata.mode & S_IFMT != S_IFREG || metadata.mode & 0o111 == 0 {
         return Err(Errno::EACCES);
     }
@@ -96,12 +96,17 @@ fn search(config: &Config, name: &[u8]) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// The absolute path, without symbolic links.
+fn resolve(path: &[u8]) -> Result<Vec<u8>, Errno> {
+    fs::resolve(&process::with_current(|process| process.fs.cwd()), path)
+}
+
 /// Follows `#!` lines.
 fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Failure> {
     let (mut path, mut args) = (path, args);
     for _ in 0..MOST_INTERPRETERS {
         let Some(line) = first_line(&path).map_err(|errno| failure(&path, errno))? else {
-            let path = fs::resolve(&path).map_err(|errno| failure(&path, errno))?;
+            let path = resolve(&path).map_err(|errno| failure(&path, errno))?;
             return Ok(Image { path, args });
         };
         let Some((interpreter, argument)) = split(&line) else {
@@ -123,7 +128,7 @@ fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Failure> {
 /// What stands behind `#!` in the first line, if the file begins so.
 fn first_line(path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     let mut start = [0; 256];
-    let len = fs::open_read(path)?.read(0, &mut start, false)?;
+    let len = open(path)?.read(0, &mut start, false)?;
     let Some(rest) = start[..len].strip_prefix(b"#!") else {
         return Ok(None);
     };

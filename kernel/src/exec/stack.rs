@@ -1,7 +1,6 @@
 //! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process Initialization").
 
 use crate::drivers::random;
-use crate::fs;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::mm::{PAGE, user};
 use crate::process::signal;
@@ -26,6 +25,8 @@ pub(super) struct Stack {
     pub(super) range: Range<usize>,
     auxiliary: usize,
     entries: usize,
+    /// The auxiliary vector as it is on the stack.
+    pub(super) auxv: Vec<u8>,
 }
 
 impl Stack {
@@ -40,7 +41,7 @@ impl Stack {
     }
 }
 
-/// Arguments as /proc/self/cmdline has them.
+/// Arguments, or the environment, as /proc has them: each with a NUL.
 pub(super) fn joined(args: &[Vec<u8>]) -> Vec<u8> {
     args.iter()
         .flat_map(|arg| arg.iter().copied().chain([0]))
@@ -140,11 +141,11 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     let pointer = (writer.at - words.len() * 8) & !15;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     user::copy_out(pointer, &bytes)?;
-    fs::set_auxv(bytes[before * 8..].to_vec());
     Ok(Stack {
         pointer,
         range: base + GUARD..base + GUARD + SIZE,
         auxiliary: pointer + before * 8,
         entries: auxiliary.len(),
+        auxv: bytes[before * 8..].to_vec(),
     })
 }

@@ -181,8 +181,10 @@ impl File for Console {
                 size[2..4].copy_from_slice(&columns.to_le_bytes());
                 user::copy_out(arg, &size)?;
             }
+            // It is the terminal of the caller's session, and that has one group.
             ioctl::TIOCGPGRP | ioctl::TIOCGSID => {
-                user::copy_out(arg, &process::PID.to_le_bytes())?;
+                let sid = process::with_current(|process| process.sid);
+                user::copy_out(arg, &sid.to_le_bytes())?;
             }
             ioctl::FIONREAD => {
                 user::copy_out(arg, &(driver::available() as i32).to_le_bytes())?;

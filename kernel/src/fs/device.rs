@@ -2,7 +2,7 @@
 use super::{
     File, Metadata, Poll, console, directory,
     open::OpenFile,
-    tree::{Kind, Node, dev},
+    tree::{self, Kind, Node, dev},
 };
 use crate::{
     drivers,
@@ -114,7 +114,7 @@ impl PageSource for Zeros {
 
 /// stat(2) of the terminal.
 pub fn terminal_metadata() -> Result<Metadata, Errno> {
-    super::path::resolve_node(b"/dev/console")?.metadata()
+    super::path::lookup(tree::root(), b"/dev/console")?.metadata()
 }
 
 /// Fills /dev.

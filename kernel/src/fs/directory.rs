@@ -27,8 +27,8 @@ fn enter(parent: &Arc<Node>, name: &[u8], node: Arc<Node>) -> Result<Option<Entr
         return Err(Errno::ENOENT);
     }
     entries.load()?;
-    if let Kind::Directory(child) = &node.kind {
-        *child.place.lock() = Some((Arc::downgrade(parent), Arc::from(name)));
+    if let Some(place) = node.place() {
+        *place.lock() = Some((Arc::downgrade(parent), Arc::from(name)));
     }
     let old = entries.names.insert(Box::from(name), Entry::Node(node));
     drop(entries);

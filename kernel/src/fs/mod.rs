@@ -5,6 +5,7 @@
 //! a node. Left out: permissions (the program is root), extended attributes, locks (there is one process), networking.
 pub mod block_cache;
 pub mod console;
+pub mod context;
 pub mod descriptor;
 pub mod device;
 pub mod device_numbers;
@@ -25,16 +26,15 @@ pub mod socket;
 pub mod sysfs;
 pub mod tree;
 
-use crate::{boot::config, drivers, mm::space::PageSource, sync::WaitQueue, syscall::Errno};
+use crate::{drivers, mm::space::PageSource, sync::WaitQueue, syscall::Errno};
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use core::{
     any::Any,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 use linux_raw_sys::general as linux;
 pub use open::OpenFile;
 pub use page_cache::Content;
-pub use procfs::process::{cmdline, comm, exe, set_auxv, set_cmdline, set_exe};
 
 bitflags::bitflags! {
     /// poll(2) events.
@@ -193,20 +193,9 @@ impl Metadata {
     }
 }
 
-static UMASK: AtomicU32 = AtomicU32::new(0o022);
-
-/// umask(2): sets the mask, returns the old one.
-pub fn set_umask(mask: u32) -> u32 {
-    UMASK.swap(mask & 0o777, Ordering::Relaxed)
-}
-/// The mask.
-pub fn umask() -> u32 {
-    UMASK.load(Ordering::Relaxed)
-}
-
-/// Opens a file for reading by path, relative ones from the program's working directory (for exec and the loader).
-pub fn open_read(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
-    let open = open::open(&path::working_directory(), path, linux::O_RDONLY, 0)?;
+/// Opens a file for reading by path, relative ones from `start` (for exec and the loader).
+pub fn open_read(start: &Arc<tree::Node>, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+    let open = open::open(start, path, linux::O_RDONLY, 0)?;
     if open.file.node().is_some_and(|node| node.is_directory()) {
         return Err(Errno::EISDIR);
     }
@@ -225,7 +214,7 @@ pub fn read_exact(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<(), Er
     Ok(())
 }
 
-/// Mounts everything and opens descriptors 0, 1, 2. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
+/// Mounts everything. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
 pub fn init() -> Result<(), String> {
     image::mount_root()?;
     let fill = || {
@@ -238,15 +227,7 @@ pub fn init() -> Result<(), String> {
         procfs::populate(&proc)?;
         sysfs::populate(&sys)
     };
-    fill().map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
-    let cwd = &config::get().cwd;
-    if !cwd.is_empty() {
-        set_cwd(cwd).map_err(|error| {
-            let cwd = String::from_utf8_lossy(cwd);
-            format!("working directory {cwd}: {}", error.text())
-        })?;
-    }
-    open::open_standard().map_err(|error| format!("cannot open the console: {}", error.text()))
+    fill().map_err(|error| format!("cannot set up the file systems: {}", error.text()))
 }
 
 /// A directory of another file system over the root's; /tmp stays what it is if it is there.
@@ -266,12 +247,6 @@ fn mount_point(
     directory::add(root, name, node)
 }
 
-/// Puts a file in the lowest free descriptor (timerfd, signalfd, …).
-pub fn install(file: Arc<dyn File>, cloexec: bool, nonblock: bool) -> Result<usize, Errno> {
-    let nonblock = if nonblock { linux::O_NONBLOCK } else { 0 };
-    descriptor::install(OpenFile::new(file, linux::O_RDWR | nonblock), cloexec)
-}
-
 /// Writes to the program's standard error, past the descriptor table (trace, backtrace, loader messages).
 pub fn write_stderr(text: &[u8]) {
     console::write_stderr(text);
@@ -282,19 +257,9 @@ pub fn flush_console() {
     drivers::console::flush();
 }
 
-/// Absolute path of the working directory.
-pub fn cwd() -> Vec<u8> {
-    path::working_directory().directory_path()
-}
-
-/// Changes the working directory.
-pub fn set_cwd(path: &[u8]) -> Result<(), Errno> {
-    path::set_working_directory(path::resolve_node(path)?)
-}
-
-/// The absolute path of what is at `path`, symbolic links followed.
-pub fn resolve(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let target = path::walk(&path::working_directory(), path, path::Last::Follow)?;
+/// The absolute path of what is at `path`, relative ones from `start`, symbolic links followed.
+pub fn resolve(start: &Arc<tree::Node>, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let target = path::walk(start, path, path::Last::Follow)?;
     target.found()?;
     Ok(target.path())
 }

@@ -2,7 +2,7 @@
 use super::{Edges, File, Metadata, Poll, tree::next_ino};
 use crate::{
     process::{
-        PID, credentials,
+        self, Pid, credentials,
         signal::{self, SigInfo},
     },
     sync::{Mutex, Signals, SpinLock, WaitError, WaitQueue},
@@ -92,7 +92,8 @@ struct State {
     bytes: usize,
     /// Threads that wait for a message: one goes to them, without a notification.
     receivers: usize,
-    notification: Option<Notification>,
+    /// With the process that asked.
+    notification: Option<(Pid, Notification)>,
 }
 
 /// A message queue.
@@ -208,9 +209,10 @@ impl MessageQueue {
             self.edges.readable();
             Some(state.notification.take_if(|_| first))
         })?;
-        if let Some(Notification::Signal { signal, value }) = notification {
-            let mut info =
-                SigInfo::from_program(signal, linux::SI_MESGQ, credentials::current().user.real);
+        if let Some((_, Notification::Signal { signal, value })) = notification {
+            let pid = process::with_current(|process| process.pid);
+            let uid = credentials::current().user.real;
+            let mut info = SigInfo::from_program(signal, linux::SI_MESGQ, pid, uid);
             info.fields[1] = value;
             // Without room in the queue of signals it is lost, as in Linux.
             let _ = signal::send(None, info);
@@ -256,8 +258,10 @@ impl MessageQueue {
         Ok(value)
     }
 
-    /// mq_notify(3): asks for a notification, or no longer; `EBUSY` if that was done.
+    /// mq_notify(3): asks for a notification of the calling process, or no longer; `EBUSY` if that was done.
     pub fn notify(&self, notification: Option<Notification>) -> Result<(), Errno> {
+        let pid = process::with_current(|process| process.pid);
+        let notification = notification.map(|how| (pid, how));
         let mut state = self.state.lock();
         if notification.is_some() && state.notification.is_some() {
             return Err(Errno::EBUSY);
@@ -280,11 +284,11 @@ impl File for MessageQueue {
             (state.bytes, state.notification)
         };
         let (notify, signal) = match notification {
-            Some(Notification::Signal { signal, .. }) => (linux::SIGEV_SIGNAL, signal),
-            Some(Notification::Nothing) => (linux::SIGEV_NONE, 0),
+            Some((_, Notification::Signal { signal, .. })) => (linux::SIGEV_SIGNAL, signal),
+            Some((_, Notification::Nothing)) => (linux::SIGEV_NONE, 0),
             None => (0, 0),
         };
-        let pid = notification.map_or(0, |_| PID);
+        let pid = notification.map_or(0, |(pid, _)| pid);
         let text =
             format!("QSIZE:{bytes:<10} NOTIFY:{notify:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}\n");
         let rest = usize::try_from(offset)

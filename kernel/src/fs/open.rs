@@ -1,6 +1,8 @@
 //! Open file descriptions, and opening nodes.
 use super::{
-    DirEntry, File, Metadata, Poll, console, directory,
+    DirEntry, File, Metadata, Poll, console,
+    descriptor::Files,
+    directory,
     generated::Text,
     page_cache::Content,
     path::{self, Last, Target},
@@ -100,7 +102,7 @@ impl NodeFile {
     fn content(&self) -> Result<&Content, Errno> {
         match &self.node.kind {
             Kind::Regular(content) => Ok(content),
-            Kind::Directory(_) | Kind::Listing(_) => Err(Errno::EISDIR),
+            Kind::Directory(_) | Kind::Listing(..) => Err(Errno::EISDIR),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -289,7 +291,7 @@ fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>,
 fn open_node(node: &Arc<Node>, target: &Target, flags: u32) -> Result<Arc<dyn File>, Errno> {
     Ok(match &node.kind {
         Kind::Directory(_) => NodeFile::new(node.clone(), Vec::new()),
-        Kind::Listing(_) | Kind::Regular(_) => NodeFile::new(node.clone(), target.path()),
+        Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(node.clone(), target.path()),
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
         Kind::Device(device) => device.open(node, target.path())?,
@@ -299,8 +301,8 @@ fn open_node(node: &Arc<Node>, target: &Target, flags: u32) -> Result<Arc<dyn Fi
     })
 }
 
-/// Opens descriptors 0, 1 and 2.
-pub fn open_standard() -> Result<(), Errno> {
+/// Opens descriptors 0, 1 and 2 of a process that has none: the console.
+pub fn open_standard(files: &Files) -> Result<(), Errno> {
     for stream in 0..3 {
         let flags = if stream == 0 {
             linux::O_RDONLY
@@ -313,7 +315,7 @@ pub fn open_standard() -> Result<(), Errno> {
         } else {
             flags
         };
-        super::descriptor::install(OpenFile::new(file, flags), false)?;
+        files.install(OpenFile::new(file, flags), false, stream..stream + 1)?;
     }
     Ok(())
 }

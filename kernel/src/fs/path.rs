@@ -2,7 +2,7 @@
 //!
 //! There are no permission checks: the program is root.
 use super::tree::{self, Kind, Node};
-use crate::{sync::SpinLock, syscall::Errno};
+use crate::syscall::Errno;
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
 const MAX_LINKS: usize = 40;
@@ -51,35 +51,13 @@ impl Target {
                 .as_ref()
                 .map_or_else(Vec::new, Node::directory_path);
         }
-        let mut path = if matches!(self.parent.kind, Kind::Listing(_)) {
-            b"/proc/self/fd".to_vec()
-        } else {
-            self.parent.directory_path()
-        };
+        let mut path = self.parent.directory_path();
         if !path.ends_with(b"/") {
             path.push(b'/');
         }
         path.extend_from_slice(&self.name);
         path
     }
-}
-
-static CWD: SpinLock<Option<Arc<Node>>> = SpinLock::new(None);
-
-/// The working directory.
-pub fn working_directory() -> Arc<Node> {
-    let cwd = CWD.lock().clone();
-    cwd.unwrap_or_else(|| tree::root().clone())
-}
-
-/// Changes the working directory.
-pub fn set_working_directory(node: Arc<Node>) -> Result<(), Errno> {
-    if !node.is_directory() {
-        return Err(Errno::ENOTDIR);
-    }
-    let old = CWD.lock().replace(node);
-    drop(old);
-    Ok(())
 }
 
 /// The first component of a path without leading slashes, and the rest after it.
@@ -222,9 +200,9 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
     }
 }
 
-/// Walks from the working directory to what is there.
-pub fn resolve_node(path: &[u8]) -> Result<Arc<Node>, Errno> {
-    let target = walk(&working_directory(), path, Last::Follow)?;
+/// The node that `path` leads to from `start`, symbolic links followed.
+pub fn lookup(start: &Arc<Node>, path: &[u8]) -> Result<Arc<Node>, Errno> {
+    let target = walk(start, path, Last::Follow)?;
     target.found().cloned()
 }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     mm::user,
+    process::Pid,
     sync::{Signals, SpinLock, WaitQueue},
     syscall::Errno,
     time::Instant,
@@ -32,6 +33,7 @@ pub enum Kind {
 
 struct Pair {
     kind: Kind,
+    maker: Maker,
     state: SpinLock<State>,
     queue: WaitQueue,
     /// Of each side.
@@ -47,6 +49,17 @@ struct State {
     ended: [bool; 2],
     /// Side `n` was closed.
     closed: [bool; 2],
+}
+
+/// Who has made a pair (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug)]
+pub struct Maker {
+    /// The process.
+    pub pid: Pid,
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
 }
 
 /// One of the two sockets.
@@ -66,9 +79,10 @@ const BUFFER: usize = 212_992;
 const LEAST_BUFFERS: [usize; 2] = [2304, 4608];
 
 /// A connected pair.
-pub fn pair(kind: Kind) -> (Arc<Socket>, Arc<Socket>) {
+pub fn pair(kind: Kind, maker: Maker) -> (Arc<Socket>, Arc<Socket>) {
     let pair = Arc::new(Pair {
         kind,
+        maker,
         state: SpinLock::new(State {
             rings: [Ring::new(), Ring::new()],
             messages: [VecDeque::new(), VecDeque::new()],
@@ -154,6 +168,11 @@ impl Socket {
     fn space(&self, state: &State) -> usize {
         let waiting = state.rings[1 - self.side].len();
         self.capacity().saturating_sub(waiting)
+    }
+
+    /// Who has made the peer, too.
+    pub fn maker(&self) -> Maker {
+        self.pair.maker
     }
 
     /// What it keeps of boundaries.

@@ -59,7 +59,7 @@ pub enum Kind {
     /// A directory.
     Directory(Directory),
     /// A directory whose entries are made up when asked for (/proc/self/fd).
-    Listing(Box<dyn Listing>),
+    Listing(Box<dyn Listing>, SpinLock<Option<Place>>),
     /// A file with data.
     Regular(Content),
     /// A symbolic link.
@@ -90,8 +90,8 @@ pub struct Jump {
 pub trait Listing: Send + Sync {
     /// Names and types.
     fn list(&self) -> Vec<(Vec<u8>, u8)>;
-    /// The node of a name.
-    fn child(&self, name: &[u8]) -> Option<Arc<Node>>;
+    /// The node of a name in `directory`, which has this listing.
+    fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>>;
 }
 
 /// A directory's parent and its name there.
@@ -141,6 +141,11 @@ pub fn next_ino() -> u64 {
 }
 
 impl Kind {
+    /// A directory whose entries are made up.
+    pub fn listing(listing: impl Listing + 'static) -> Self {
+        Self::Listing(Box::new(listing), SpinLock::new(None))
+    }
+
     /// An empty directory.
     pub fn directory() -> Self {
         Self::Directory(Directory {
@@ -154,7 +159,7 @@ impl Node {
     /// A new node with full mode (type and permissions), owned by root, dated now.
     pub fn new(dev: u64, mode: u32, kind: Kind) -> Arc<Self> {
         let now = time::realtime_ns();
-        let nlink = if matches!(kind, Kind::Directory(_) | Kind::Listing(_)) {
+        let nlink = if matches!(kind, Kind::Directory(_) | Kind::Listing(..)) {
             2
         } else {
             1
@@ -249,14 +254,14 @@ impl Node {
 
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
-        matches!(self.kind, Kind::Directory(_) | Kind::Listing(_))
+        matches!(self.kind, Kind::Directory(_) | Kind::Listing(..))
     }
 
     /// The directory that can be changed; `EPERM` for one that is made up, `ENOTDIR` for another node.
     pub(super) fn directory(&self) -> Result<&Directory, Errno> {
         match &self.kind {
             Kind::Directory(directory) => Ok(directory),
-            Kind::Listing(_) => Err(Errno::EPERM),
+            Kind::Listing(..) => Err(Errno::EPERM),
             _ => Err(Errno::ENOTDIR),
         }
     }
@@ -265,7 +270,7 @@ impl Node {
     pub fn child(self: &Arc<Self>, name: &[u8]) -> Result<Option<Arc<Self>>, Errno> {
         let directory = match &self.kind {
             Kind::Directory(directory) => directory,
-            Kind::Listing(listing) => return Ok(listing.child(name)),
+            Kind::Listing(listing, _) => return Ok(listing.child(self, name)),
             _ => return Err(Errno::ENOTDIR),
         };
         let mut entries = directory.entries.lock();
@@ -284,15 +289,20 @@ impl Node {
         Ok(Some(node))
     }
 
+    /// Where a directory is.
+    pub(super) fn place(&self) -> Option<&SpinLock<Option<Place>>> {
+        match &self.kind {
+            Kind::Directory(directory) => Some(&directory.place),
+            Kind::Listing(_, place) => Some(place),
+            _ => None,
+        }
+    }
+
     /// The directory that `..` leads to; the node itself for the root.
     pub fn parent(self: &Arc<Self>) -> Result<Arc<Self>, Errno> {
-        match &self.kind {
-            Kind::Directory(directory) => match &*directory.place.lock() {
-                Some((parent, _)) => parent.upgrade().ok_or(Errno::ENOENT),
-                None => Ok(self.clone()),
-            },
-            Kind::Listing(_) => super::path::resolve_node(b"/proc/self"),
-            _ => Err(Errno::ENOTDIR),
+        match &*self.place().ok_or(Errno::ENOTDIR)?.lock() {
+            Some((parent, _)) => parent.upgrade().ok_or(Errno::ENOENT),
+            None => Ok(self.clone()),
         }
     }
 
@@ -301,9 +311,11 @@ impl Node {
         let mut parts = Vec::new();
         let mut deleted = false;
         let mut node = self.clone();
-        while let Kind::Directory(directory) = &node.kind {
-            deleted |= directory.entries.lock().removed;
-            let Some((parent, name)) = directory.place.lock().clone() else {
+        while let Some(place) = node.place() {
+            if let Kind::Directory(directory) = &node.kind {
+                deleted |= directory.entries.lock().removed;
+            }
+            let Some((parent, name)) = place.lock().clone() else {
                 break;
             };
             parts.push(name);
@@ -329,7 +341,7 @@ impl Node {
     /// The entries, without `.` and `..`.
     pub fn list(&self) -> Result<Vec<DirEntry>, Errno> {
         match &self.kind {
-            Kind::Listing(listing) => Ok(listing
+            Kind::Listing(listing, _) => Ok(listing
                 .list()
                 .into_iter()
                 .map(|(name, kind)| DirEntry {

@@ -1,5 +1,5 @@
 //! Clocks that programs can name, and when to look at them: timers run on the monotonic clock, whatever clock they are set on.
-use super::{PID, table};
+use super::{Pid, table};
 use crate::{
     arch::cpu,
     sched::{self, Tid},
@@ -15,8 +15,8 @@ pub enum Clock {
     Real,
     /// Time since boot: the machine never sleeps.
     Monotonic,
-    /// The process's CPU time.
-    Process,
+    /// A process' CPU time; 0 for the caller's.
+    Process(Pid),
     /// A thread's CPU time; 0 for the caller's.
     Thread(Tid),
 }
@@ -40,7 +40,7 @@ impl Clock {
             | linux::CLOCK_MONOTONIC_COARSE
             | linux::CLOCK_BOOTTIME
             | linux::CLOCK_BOOTTIME_ALARM => Self::Monotonic,
-            linux::CLOCK_PROCESS_CPUTIME_ID => Self::Process,
+            linux::CLOCK_PROCESS_CPUTIME_ID => Self::Process(0),
             linux::CLOCK_THREAD_CPUTIME_ID => Self::Thread(0),
             _ => return Err(Errno::EINVAL),
         })
@@ -53,7 +53,7 @@ impl Clock {
         match (id & 3, id & 4 != 0) {
             (3, _) => Err(Errno::EINVAL),
             (_, true) => Ok(Self::Thread(owner)),
-            (_, false) if owner == 0 || owner == PID => Ok(Self::Process),
+            (_, false) if owner == 0 || table::find(owner).is_some() => Ok(Self::Process(owner)),
             (_, false) => Err(Errno::EINVAL),
         }
     }
@@ -62,16 +62,17 @@ impl Clock {
     pub fn resolved(self) -> Self {
         match self {
             Self::Thread(0) => Self::Thread(sched::current_tid()),
+            Self::Process(0) => Self::Process(super::with_current(|process| process.pid)),
             other => other,
         }
     }
 
-    /// What it shows. `EINVAL` when it was a thread's that has ended. May be called in interrupt context once it is resolved.
+    /// What it shows. `EINVAL` when it was a thread's or a process' that has ended. May be called in interrupt context once it is resolved.
     pub fn now_ns(self) -> Result<u64, Errno> {
         Ok(match self.resolved() {
             Self::Real => realtime_ns(),
             Self::Monotonic => Instant::now().0,
-            Self::Process => table::cpu_time_ns(),
+            Self::Process(pid) => table::process_cpu_time_ns(pid).ok_or(Errno::EINVAL)?,
             Self::Thread(tid) => table::thread_cpu_time_ns(tid).ok_or(Errno::EINVAL)?,
         })
     }
@@ -82,7 +83,7 @@ impl Clock {
         let wait = match self {
             Self::Real => left,
             Self::Monotonic => return Instant(at),
-            Self::Process => (left / cpu::count().max(1) as u64).max(TICK),
+            Self::Process(_) => (left / cpu::count().max(1) as u64).max(TICK),
             Self::Thread(_) => left.max(TICK),
         };
         Instant(Instant::now().0.saturating_add(wait))
@@ -106,7 +107,7 @@ mod tests {
     fn cpu_clocks_are_decoded_as_glibc_makes_them() {
         let thread_clock = (!7 << 3) | 6;
         assert_eq!(Clock::from_id(thread_clock), Ok(Clock::Thread(7)));
-        assert_eq!(Clock::from_id((!PID << 3) | 2), Ok(Clock::Process));
+        assert_eq!(Clock::from_id((!0 << 3) | 2), Ok(Clock::Process(0)));
         assert_eq!(Clock::from_id((!9 << 3) | 2), Err(Errno::EINVAL));
     }
 

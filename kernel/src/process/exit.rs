@@ -1,5 +1,5 @@
 //! The end of threads and of the program.
-use super::{futex, signal, table};
+use super::{futex, signal};
 use crate::{
     arch, exec, fs,
     mm::user,
@@ -24,7 +24,7 @@ pub(crate) fn claim_exit() {
     let me = sched::current_tid();
     match EXITING.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire) {
         // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
-        Ok(_) => table::kick_others(me),
+        Ok(_) => super::with_current(|process| process.kick_others(me)),
         Err(owner) if owner == me => {}
         Err(_) => {
             let waiter = Waiter::new();
@@ -86,7 +86,7 @@ pub fn exit_thread(status: i32) -> ! {
         // The list is the program's; a broken one only ends the walk.
         let _ = release_robust_list(robust, tid);
     }
-    if table::remove(tid) {
+    if super::with_current(|process| process.remove(tid)) {
         exit_group(status);
     }
     // After that: who wants such a futex now finds that its owner is gone.

@@ -2,7 +2,6 @@
 
 use super::{Errno, SysResult};
 use crate::exec;
-use crate::fs::descriptor;
 use crate::mm::space::{self, Backing, Options, Place, Prot};
 use crate::mm::{PAGE, user};
 use linux_raw_sys::general as linux;
@@ -60,7 +59,7 @@ pub fn mmap(
         };
         return map(place, len, prot, backing, options);
     }
-    let open = descriptor::get(fd as i32)?;
+    let open = super::fs::descriptor(fd)?;
     if !open.readable() || (shared && prot.contains(Prot::WRITE) && !open.writable()) {
         return Err(Errno::EACCES);
     }

@@ -4,15 +4,19 @@
 //! with `ERESTART_RESTARTBLOCK`, which delivery turns into this call.
 
 use super::{Errno, SysResult, fs, time};
-use crate::{sched, time::Instant};
+use crate::{process::clock::Clock, sched, time::Instant};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Restart {
     /// Sleep until a time; the address for what is left when a handler ends it, or 0.
     Sleep { deadline: Instant, remaining: usize },
-    /// As `Sleep`, on the process's clock of CPU time.
-    CpuSleep { until: u64, remaining: usize },
+    /// As `Sleep`, on a process' clock of CPU time.
+    CpuSleep {
+        clock: Clock,
+        until: u64,
+        remaining: usize,
+    },
     /// Sleep while a word has a value.
     Futex {
         addr: usize,
@@ -49,7 +53,11 @@ pub(crate) fn restart_syscall() -> SysResult {
             deadline,
             remaining,
         } => time::sleep(deadline, remaining),
-        Restart::CpuSleep { until, remaining } => time::sleep_cpu(until, remaining),
+        Restart::CpuSleep {
+            clock,
+            until,
+            remaining,
+        } => time::sleep_cpu(clock, until, remaining),
         Restart::Futex {
             addr,
             value,

@@ -12,7 +12,7 @@ use crate::{
     arch::TrapFrame,
     mm::user::{self, Plain},
     process::{
-        PID, credentials,
+        self, credentials,
         signal::{self, Action, AltStack, LAST, SigInfo},
     },
     sched,
@@ -133,13 +133,20 @@ fn check_code(info: &SigInfo, to: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `ESRCH` unless `pid` names the process, which any of its threads' ids does.
+/// `ESRCH` unless `pid` names a process, which any of its threads' ids does.
 fn check_process(pid: usize) -> Result<(), Errno> {
-    let pid = pid as i32;
-    if pid > 0 && (pid == PID || crate::process::with_thread(pid, |_| ()).is_some()) {
-        return Ok(());
+    match pid as i32 {
+        1.. => process::with_process(pid as i32, |_| ()),
+        _ => Err(Errno::ESRCH),
     }
-    Err(Errno::ESRCH)
+}
+
+/// `ESRCH` unless the thread `tid` is one of the process `pid`.
+fn check_thread(pid: usize, tid: usize) -> Result<(), Errno> {
+    let owner = process::with_thread(tid as i32, |thread| thread.state.process().pid);
+    (owner == Some(pid as i32))
+        .then_some(())
+        .ok_or(Errno::ESRCH)
 }
 
 /// rt_sigqueueinfo(2)
@@ -158,13 +165,11 @@ pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
 pub fn rt_tgsigqueueinfo(pid: usize, tid: usize, signal: usize, info: usize) -> SysResult {
     let signal = number(signal)?;
     let info = read_info(signal.unwrap_or(0), info)?;
-    if pid as i32 <= 0 {
+    if pid as i32 <= 0 || tid as i32 <= 0 {
         return Err(Errno::EINVAL);
     }
     check_code(&info, tid)?;
-    if pid as i32 != PID {
-        return Err(Errno::ESRCH);
-    }
+    check_thread(pid, tid)?;
     send_thread(tid, signal.map(|_| info))
 }
 
@@ -176,13 +181,14 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
     }
     match info {
         Some(info) => signal::send(Some(tid), info).map(|_| 0),
-        None => crate::process::with_thread(tid, |_| 0).ok_or(Errno::ESRCH),
+        None => process::with_thread(tid, |_| 0).ok_or(Errno::ESRCH),
     }
 }
 
 /// What a signal that the calling thread sends says.
 fn from_caller(signal: i32, code: i32) -> SigInfo {
-    SigInfo::from_program(signal, code, credentials::current().user.real)
+    let pid = process::with_current(|process| process.pid);
+    SigInfo::from_program(signal, code, pid, credentials::current().user.real)
 }
 
 /// kill(2): there is only this process, which any of its threads' ids names. It is its group's leader, so that -1 means the group as well as all processes.
@@ -205,12 +211,10 @@ pub fn tkill(tid: usize, signal: usize) -> SysResult {
 
 /// tgkill(2)
 pub fn tgkill(pid: usize, tid: usize, signal: usize) -> SysResult {
-    if pid as i32 <= 0 {
+    if pid as i32 <= 0 || tid as i32 <= 0 {
         return Err(Errno::EINVAL);
     }
-    if pid as i32 != PID {
-        return Err(Errno::ESRCH);
-    }
+    check_thread(pid, tid)?;
     tkill(tid, signal)
 }
 

@@ -110,8 +110,10 @@ pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: us
         (Clock::Monotonic, true) => sleep(Instant(ns), 0),
         (Clock::Real | Clock::Monotonic, false) => sleep(deadline_after(ns), remaining),
         (Clock::Thread(0), _) => Err(Errno::EINVAL),
-        (Clock::Process, true) => sleep_cpu(ns, 0),
-        (Clock::Process, false) => sleep_cpu(process::cpu_time_ns().saturating_add(ns), remaining),
+        (Clock::Process(_), true) => sleep_cpu(clock, ns, 0),
+        (Clock::Process(_), false) => {
+            sleep_cpu(clock, clock.now_ns()?.saturating_add(ns), remaining)
+        }
         (Clock::Thread(_), _) => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -129,24 +131,29 @@ fn sleep_until(until: u64) -> SysResult {
     Ok(0)
 }
 
-/// Sleeps until the process has used `until` nanoseconds of CPU time; `remaining` as in [`sleep`].
-pub(super) fn sleep_cpu(until: u64, remaining: usize) -> SysResult {
+/// Sleeps until `clock`, a process', shows `until`; `remaining` as in [`sleep`].
+pub(super) fn sleep_cpu(clock: Clock, until: u64, remaining: usize) -> SysResult {
     let waiter = Waiter::new();
     loop {
-        let now = process::cpu_time_ns();
+        let now = clock.now_ns()?;
         if now >= until {
             return Ok(0);
         }
-        let look = Clock::Process.look_at(until, now);
+        let look = clock.look_at(until, now);
         if waiter.wait(Some(look), Signals::Interrupt) == Err(WaitError::Interrupted) {
             break;
         }
     }
     if remaining != 0 {
-        let left = until.saturating_sub(process::cpu_time_ns());
+        let left = until.saturating_sub(clock.now_ns()?);
         user::write(remaining, &Timespec::from_ns(left))?;
     }
-    Err(Restart::CpuSleep { until, remaining }.arrange())
+    let restart = Restart::CpuSleep {
+        clock,
+        until,
+        remaining,
+    };
+    Err(restart.arrange())
 }
 
 /// nanosleep(2)
@@ -206,7 +213,8 @@ pub fn times(to: usize) -> SysResult {
     const TICK: u64 = SECOND / 100;
     if to != 0 {
         user::zero(to, 4 * size_of::<i64>())?;
-        user::write(to, &((process::cpu_time_ns() / TICK) as i64))?;
+        let used = process::with_current(|process| process.cpu_time_ns());
+        user::write(to, &((used / TICK) as i64))?;
     }
     Ok((Instant::now().0 / TICK) as usize)
 }

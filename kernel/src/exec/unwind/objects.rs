@@ -3,7 +3,7 @@
 
 use super::{Frame, Program, kernel, symbols};
 use crate::exec::LOADER;
-use crate::fs::{self, File};
+use crate::fs::File;
 use crate::mm::PAGE;
 use crate::mm::space::{self, MapsLine, Prot};
 use alloc::format;
@@ -218,7 +218,7 @@ fn name_by_file(frames: &[Frame], places: &mut [Place]) {
 }
 
 fn open(path: &[u8]) -> Option<Arc<dyn File>> {
-    let file = fs::open_read(path).ok()?;
+    let file = crate::exec::open(path).ok()?;
     let size = file.metadata().ok()?.size;
     (file.seekable() && size < LARGEST_FILE).then_some(file)
 }

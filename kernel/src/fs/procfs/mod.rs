@@ -1,12 +1,16 @@
-//! /proc, proc(5): [`process`] has what a program reads about itself, [`system`] what it reads about the machine and the kernel.
-pub mod process;
+//! /proc, proc(5): [`process`] has the directories of processes, [`status`] what files there say, [`system`] what is to be read about
+//! the machine and the kernel.
+mod process;
+mod status;
 pub mod system;
+
+pub use process::add;
 
 use super::tree::Node;
 use crate::syscall::Errno;
 use alloc::sync::Arc;
 
-/// Fills the directory.
+/// Fills the directory, but for processes.
 pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     process::populate(proc)?;
     system::populate(proc)

@@ -217,7 +217,10 @@ fn meminfo() -> String {
 }
 
 fn stat() -> String {
-    let busy = process::cpu_time_ns() / 10_000_000;
+    let processes = process::processes();
+    let used: u64 = processes.iter().map(|one| one.cpu_time_ns()).sum();
+    let processes = processes.len();
+    let busy = used / 10_000_000;
     let cpus = cpu::count() as u64;
     let up = Instant::now().0 / 10_000_000;
     let idle = (up * cpus).saturating_sub(busy);
@@ -229,7 +232,7 @@ fn stat() -> String {
     let boot = (time::realtime_ns().saturating_sub(Instant::now().0)) / 1_000_000_000;
     let _ = write!(
         text,
-        "intr 0\nctxt 0\nbtime {boot}\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n"
+        "intr 0\nctxt 0\nbtime {boot}\nprocesses {processes}\nprocs_running 1\nprocs_blocked 0\n"
     );
     text
 }
@@ -270,8 +273,9 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
         format!("Linux version {RELEASE} (elfin) {VERSION}\n")
     })?;
     generated::file(proc, "loadavg", || {
-        let threads = process::thread_ids().len();
-        format!("0.00 0.00 0.00 1/{threads} {}\n", process::PID)
+        let threads = process::thread_ids();
+        let newest = threads.last().unwrap_or(&0);
+        format!("0.00 0.00 0.00 1/{} {newest}\n", threads.len())
     })?;
     generated::file(proc, "filesystems", || {
         "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n\terofs\n".into()

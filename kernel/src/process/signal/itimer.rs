@@ -4,7 +4,10 @@
 //! As in Linux the real timer's next interval is armed when the signal is taken: a program that blocks SIGALRM gets one, not a pile.
 use super::SigInfo;
 use crate::{
-    process::clock::{Clock, next_expiry},
+    process::{
+        self, Pid,
+        clock::{Clock, next_expiry},
+    },
     sync::SpinLock,
     time::{Instant, Timer},
 };
@@ -100,6 +103,7 @@ pub(super) fn taken(info: &SigInfo) {
 /// A timer of CPU time.
 struct CpuTimer {
     signal: u32,
+    pid: Pid,
     /// On the process's CPU clock; 0 when it is not armed.
     expires: u64,
     interval_ns: u64,
@@ -127,6 +131,7 @@ impl CpuTimer {
     const fn new(signal: u32) -> Self {
         Self {
             signal,
+            pid: 0,
             expires: 0,
             interval_ns: 0,
             generation: 0,
@@ -146,7 +151,7 @@ impl CpuTimer {
         self.generation = self.generation.wrapping_add(1);
         let arg = self.generation << 1 | which;
         self.alarm = Some(Timer::arm(
-            Clock::Process.look_at(self.expires, now),
+            Clock::Process(self.pid).look_at(self.expires, now),
             look,
             arg,
         ));
@@ -156,14 +161,15 @@ impl CpuTimer {
 /// As [`get`], for a timer of CPU time.
 pub fn get_cpu(which: CpuTime) -> (u64, u64) {
     let timer = CPU_TIMERS[which as usize].lock();
-    timer.setting(crate::process::cpu_time_ns())
+    timer.setting(process::with_current(|process| process.cpu_time_ns()))
 }
 
 /// As [`set`], for a timer of CPU time.
 pub fn set_cpu(which: CpuTime, value_ns: u64, interval_ns: u64) -> (u64, u64) {
     let which = which as usize;
     let mut timer = CPU_TIMERS[which].lock();
-    let now = crate::process::cpu_time_ns();
+    let (pid, now) = process::with_current(|process| (process.pid, process.cpu_time_ns()));
+    timer.pid = pid;
     let old = timer.setting(now);
     let alarm = timer.alarm.take();
     timer.generation = timer.generation.wrapping_add(1);
@@ -185,7 +191,9 @@ fn look(arg: usize) {
     if timer.generation << 1 != arg & !1 {
         return;
     }
-    let now = crate::process::cpu_time_ns();
+    let Ok(now) = Clock::Process(timer.pid).now_ns() else {
+        return;
+    };
     if now >= timer.expires {
         super::send_process(timer.signal as i32);
         timer.expires = match timer.interval_ns {

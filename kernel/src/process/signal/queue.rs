@@ -1,5 +1,5 @@
 //! Pending signals with what `siginfo_t` says about them.
-use crate::syscall::Errno;
+use crate::{process::Pid, syscall::Errno};
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use linux_raw_sys::general as linux;
@@ -61,13 +61,13 @@ impl SigInfo {
         fields: [0; 4],
     };
 
-    /// A signal sent by the program itself; `code` is `SI_USER`, `SI_TKILL`, …, `uid` the sender's real user id.
-    pub fn from_program(signal: i32, code: i32, uid: u32) -> Self {
+    /// A signal sent by a program; `code` is `SI_USER`, `SI_TKILL`, …, `pid` and `uid` the sender's process and real user id.
+    pub fn from_program(signal: i32, code: i32, pid: Pid, uid: u32) -> Self {
         // si_pid in the lower half, si_uid in the upper.
         Self {
             signal,
             code,
-            fields: [super::super::PID as u64 | u64::from(uid) << 32, 0, 0, 0],
+            fields: [pid as u64 | u64::from(uid) << 32, 0, 0, 0],
             errno: 0,
         }
     }
@@ -248,8 +248,8 @@ mod tests {
     fn standard_signals_coalesce_and_realtime_ones_queue() {
         let mut queue = Queue::new();
         for code in [1, 2] {
-            queue.push(SigInfo::from_program(10, code, 0)).unwrap();
-            queue.push(SigInfo::from_program(40, code, 0)).unwrap();
+            queue.push(SigInfo::from_program(10, code, 1, 0)).unwrap();
+            queue.push(SigInfo::from_program(40, code, 1, 0)).unwrap();
         }
         let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX))
             .map(|info| (info.signal, info.code))
@@ -266,7 +266,7 @@ mod tests {
             ..SigInfo::from_kernel(10, linux::SI_TIMER, 0)
         };
         queue.push(timer(1)).unwrap();
-        queue.push(SigInfo::from_program(10, 0, 0)).unwrap();
+        queue.push(SigInfo::from_program(10, 0, 1, 0)).unwrap();
         queue.push(timer(2)).unwrap();
         queue.discard_timer(1, 10);
         queue.discard(bit(10));

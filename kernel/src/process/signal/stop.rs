@@ -5,7 +5,7 @@
 //! stopped, as on Linux, until the machine ends.
 use super::{bit, pending_set};
 use crate::{
-    process::{exit, table},
+    process::{self, exit},
     sched,
     sync::{Signals, WaitQueue},
 };
@@ -31,7 +31,7 @@ pub(super) fn begin() {
 /// Has the other threads come here, and holds this one.
 pub(super) fn stop() {
     log::info!("the program is stopped, until SIGCONT");
-    table::kick_others(sched::current_tid());
+    process::with_current(|process| process.kick_others(sched::current_tid()));
     hold();
 }
 

@@ -1,28 +1,33 @@
 //! fcntl, ioctl, locks, synchronisation, advice.
-use super::opened;
+use super::{descriptor, install_from, opened, with_files};
 use crate::{
-    fs::{descriptor, pipe, tree::Kind},
+    fs::{pipe, tree::Kind},
     mm::user,
+    process,
     syscall::{Errno, SysResult},
 };
 use linux_raw_sys::{general as linux, ioctl as requests};
 
 /// fcntl(2). Locks are granted: there is no other process.
 pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
-    let open = descriptor::get(fd as i32)?;
+    let open = descriptor(fd)?;
     let command = command as u32;
     match command {
         linux::F_DUPFD | linux::F_DUPFD_CLOEXEC => {
             let from = arg as i32;
-            if from < 0 || from as usize >= descriptor::limit() {
+            let limit = process::with_current(|process| process.limits.descriptors());
+            if from < 0 || from as usize >= limit {
                 return Err(Errno::EINVAL);
             }
             let cloexec = command == linux::F_DUPFD_CLOEXEC;
-            return descriptor::install_from(open, cloexec, from as usize);
+            return install_from(open, cloexec, from as usize);
         }
-        linux::F_GETFD => return Ok(usize::from(descriptor::cloexec(fd as i32)?)),
+        linux::F_GETFD => {
+            return with_files(|files| files.cloexec(fd as i32)).map(usize::from);
+        }
         linux::F_SETFD => {
-            descriptor::set_cloexec(fd as i32, arg as u32 & linux::FD_CLOEXEC != 0)?;
+            let cloexec = arg as u32 & linux::FD_CLOEXEC != 0;
+            with_files(|files| files.set_cloexec(fd as i32, cloexec))?;
             return Ok(0);
         }
         linux::F_GETFL => return Ok(open.flags() as usize),
@@ -65,8 +70,8 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
     let open = opened(fd)?;
     let request = request as u32;
     match request {
-        requests::FIOCLEX => descriptor::set_cloexec(fd as i32, true)?,
-        requests::FIONCLEX => descriptor::set_cloexec(fd as i32, false)?,
+        requests::FIOCLEX => with_files(|files| files.set_cloexec(fd as i32, true))?,
+        requests::FIONCLEX => with_files(|files| files.set_cloexec(fd as i32, false))?,
         requests::FIONBIO => {
             let mut on = [0; 4];
             user::copy_in(arg, &mut on)?;

@@ -1,10 +1,10 @@
 //! epoll.
 use super::{
-    opened,
+    descriptor, install_anonymous, opened,
     wait::{after, deadline, mask},
 };
 use crate::{
-    fs::{self, descriptor, downcast, epoll::Epoll},
+    fs::{downcast, epoll::Epoll},
     mm::user,
     process,
     syscall::{Errno, SysResult},
@@ -30,7 +30,7 @@ pub fn epoll_create1(flags: usize) -> SysResult {
     if flags & !linux::EPOLL_CLOEXEC != 0 {
         return Err(Errno::EINVAL);
     }
-    fs::install(Epoll::new(), flags != 0, false)
+    install_anonymous(Epoll::new(), flags != 0, false)
 }
 
 /// epoll_ctl(2)
@@ -58,7 +58,7 @@ fn wait(epfd: usize, events: usize, max: usize, until: Option<Instant>) -> SysRe
     if max == 0 || max > i32::MAX as usize / EVENT {
         return Err(Errno::EINVAL);
     }
-    let epoll = descriptor::get(epfd as i32)?;
+    let epoll = descriptor(epfd)?;
     let epoll = downcast::<Epoll>(&*epoll.file).ok_or(Errno::EINVAL)?;
     let ready = epoll.wait(max, until)?;
     let mut raw = Vec::with_capacity(ready.len() * EVENT);

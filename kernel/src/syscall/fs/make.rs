@@ -1,8 +1,8 @@
 //! Files without a name: pipe, eventfd, timerfd, memfd.
-use super::{opened, put_words, words};
+use super::{descriptor, install, install_anonymous, opened, put_words, with_files, words};
 use crate::{
     fs::{
-        self, Content, OpenFile, descriptor, downcast,
+        Content, OpenFile, downcast,
         event::{EventFd, TimerFd},
         open::NodeFile,
         pipe,
@@ -22,18 +22,18 @@ pub(super) fn install_pair(
     second: Arc<OpenFile>,
     cloexec: bool,
 ) -> SysResult {
-    let one = descriptor::install(first, cloexec)? as i32;
-    let both = descriptor::install(second, cloexec).and_then(|two| {
+    let one = install(first, cloexec)? as i32;
+    let both = install(second, cloexec).and_then(|two| {
         let two = two as i32;
         let bytes = [one.to_le_bytes(), two.to_le_bytes()];
         user::copy_out(addr, bytes.as_flattened()).inspect_err(|_| {
             // It was installed just now.
-            let _ = descriptor::close(two);
+            let _ = with_files(|files| files.close(two));
         })
     });
     if both.is_err() {
         // As above.
-        let _ = descriptor::close(one);
+        let _ = with_files(|files| files.close(one));
     }
     both.map(|()| 0)
 }
@@ -72,7 +72,7 @@ pub fn eventfd2(count: usize, flags: usize) -> SysResult {
         count as u64 & 0xffff_ffff,
         flags & linux::EFD_SEMAPHORE != 0,
     );
-    fs::install(
+    install_anonymous(
         file,
         flags & linux::EFD_CLOEXEC != 0,
         flags & linux::EFD_NONBLOCK != 0,
@@ -92,12 +92,12 @@ pub fn signalfd4(fd: usize, mask: usize, size: usize, flags: usize) -> SysResult
     }
     let set: u64 = user::read(mask)?;
     if fd as i32 != -1 {
-        let open = descriptor::get(fd as i32)?;
+        let open = descriptor(fd)?;
         let file = downcast::<SignalFd>(&*open.file).ok_or(Errno::EINVAL)?;
         file.set(set);
         return Ok(fd);
     }
-    fs::install(
+    install_anonymous(
         SignalFd::new(set),
         flags & linux::EFD_CLOEXEC != 0,
         flags & linux::EFD_NONBLOCK != 0,
@@ -115,7 +115,7 @@ pub fn timerfd_create(clock: usize, flags: usize) -> SysResult {
         linux::CLOCK_MONOTONIC | linux::CLOCK_BOOTTIME => false,
         _ => return Err(Errno::EINVAL),
     };
-    fs::install(
+    install_anonymous(
         TimerFd::new(realtime),
         flags & linux::TFD_CLOEXEC != 0,
         flags & linux::TFD_NONBLOCK != 0,
@@ -188,5 +188,5 @@ pub fn memfd_create(name: usize, flags: usize) -> SysResult {
     let path = [&b"/memfd:"[..], &name].concat();
     let flags_of_file = linux::O_RDWR | linux::O_LARGEFILE;
     let open = OpenFile::new(NodeFile::new(node, path), flags_of_file);
-    descriptor::install(open, flags & linux::MFD_CLOEXEC != 0)
+    install(open, flags & linux::MFD_CLOEXEC != 0)
 }

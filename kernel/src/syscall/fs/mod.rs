@@ -28,21 +28,58 @@ pub use wait::*;
 
 use crate::{
     fs::{
-        OpenFile, descriptor,
+        File, OpenFile,
+        context::FsContext,
+        descriptor::Files,
         path::{self, Last, MAX_PATH, Target},
         tree::Node,
     },
     mm::user,
-    syscall::Errno,
+    process,
+    syscall::{Errno, SysResult},
 };
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// Calls `f` with the caller's descriptor table.
+fn with_files<R>(f: impl FnOnce(&Files) -> R) -> R {
+    process::with_current(|process| f(&process.files))
+}
+
+/// Calls `f` with the caller's working directory and umask.
+fn with_context<R>(f: impl FnOnce(&FsContext) -> R) -> R {
+    process::with_current(|process| f(&process.fs))
+}
+
+/// What a descriptor refers to, be it opened with `O_PATH`.
+pub(super) fn descriptor(fd: usize) -> Result<Arc<OpenFile>, Errno> {
+    with_files(|files| files.get(fd as i32))
+}
+
+/// The lowest free descriptor gets `open`.
+fn install(open: Arc<OpenFile>, cloexec: bool) -> SysResult {
+    install_from(open, cloexec, 0)
+}
+
+/// The lowest free descriptor from `from` on gets `open`.
+fn install_from(open: Arc<OpenFile>, cloexec: bool, from: usize) -> SysResult {
+    process::with_current(|process| {
+        let fds = from..process.limits.descriptors();
+        process.files.install(open, cloexec, fds)
+    })
+}
+
+/// The same for a file without a name (timerfd, signalfd, …).
+fn install_anonymous(file: Arc<dyn File>, cloexec: bool, nonblock: bool) -> SysResult {
+    let nonblock = if nonblock { linux::O_NONBLOCK } else { 0 };
+    install(OpenFile::new(file, linux::O_RDWR | nonblock), cloexec)
+}
+
 /// A descriptor that was not opened with `O_PATH`.
 fn opened(fd: usize) -> Result<Arc<OpenFile>, Errno> {
-    let open = descriptor::get(fd as i32)?;
+    let open = descriptor(fd)?;
     if open.flags() & linux::O_PATH != 0 {
         return Err(Errno::EBADF);
     }
@@ -56,9 +93,9 @@ fn path_from(addr: usize) -> Result<Vec<u8>, Errno> {
 /// The directory that a relative `path` starts from.
 fn start(dirfd: usize, path: &[u8]) -> Result<Arc<Node>, Errno> {
     if dirfd as i32 == linux::AT_FDCWD || path.first() == Some(&b'/') {
-        return Ok(path::working_directory());
+        return Ok(with_context(FsContext::cwd));
     }
-    let open = descriptor::get(dirfd as i32)?;
+    let open = descriptor(dirfd)?;
     let node = open.file.node().ok_or(Errno::ENOTDIR)?;
     if !node.is_directory() && !path.is_empty() {
         return Err(Errno::ENOTDIR);
@@ -70,6 +107,11 @@ fn start(dirfd: usize, path: &[u8]) -> Result<Arc<Node>, Errno> {
 fn target(dirfd: usize, addr: usize, last: Last) -> Result<Target, Errno> {
     let path = path_from(addr)?;
     path::walk(&start(dirfd, &path)?, &path, last)
+}
+
+/// The node that a path of the program's leads to, symbolic links followed.
+fn node_at(addr: usize) -> Result<Arc<Node>, Errno> {
+    path::lookup(&with_context(FsContext::cwd), &path_from(addr)?)
 }
 
 /// What an `*at` call with flags is about.
@@ -84,9 +126,9 @@ impl Subject {
         let path = path_from(addr)?;
         if path.is_empty() && flags & linux::AT_EMPTY_PATH != 0 {
             return if dirfd as i32 == linux::AT_FDCWD {
-                Ok(Self::Node(path::working_directory()))
+                Ok(Self::Node(with_context(FsContext::cwd)))
             } else {
-                Ok(Self::Open(descriptor::get(dirfd as i32)?))
+                Ok(Self::Open(descriptor(dirfd)?))
             };
         }
         let last = if flags & linux::AT_SYMLINK_NOFOLLOW != 0 {

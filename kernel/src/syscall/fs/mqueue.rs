@@ -1,15 +1,16 @@
 //! Message queues.
-use super::{opened, put_words, words};
+use super::{install, opened, put_words, with_context, words};
 use crate::{
     fs::{
-        OpenFile, descriptor, downcast,
+        OpenFile,
+        context::FsContext,
+        downcast,
         mqueue::{self, MessageQueue, Notification, PRIORITIES, Size},
-        umask,
     },
     mm::user,
-    process::signal::LAST,
+    process::{self, signal::LAST},
     syscall::{
-        Errno, SysResult, process,
+        Errno, SysResult,
         signal::Event,
         time::{Timespec, deadline_at_realtime},
     },
@@ -49,12 +50,12 @@ pub fn mq_open(from: usize, flags: usize, mode: usize, attributes: usize) -> Sys
     if flags & linux::O_ACCMODE == linux::O_ACCMODE {
         return Err(Errno::EINVAL);
     }
-    let mode = mode as u32 & 0o777 & !umask();
+    let mode = mode as u32 & 0o777 & !with_context(FsContext::umask);
     let create = (flags & linux::O_CREAT != 0).then_some((mode, size, flags & linux::O_EXCL != 0));
-    let limit = process::limit(linux::RLIMIT_MSGQUEUE)?.soft as usize;
-    let queue = mqueue::open(&name, create, limit)?;
+    let limit = process::with_current(|process| process.limits.soft(linux::RLIMIT_MSGQUEUE));
+    let queue = mqueue::open(&name, create, limit as usize)?;
     let flags = flags & (linux::O_ACCMODE | linux::O_NONBLOCK);
-    descriptor::install(OpenFile::new(queue, flags), true)
+    install(OpenFile::new(queue, flags), true)
 }
 
 /// mq_unlink(2)

@@ -1,8 +1,10 @@
 //! Making, removing and moving names.
-use super::{Subject, path_from, target};
+use super::{Subject, path_from, target, with_context};
 use crate::{
     fs::{
-        self, Content, directory,
+        Content,
+        context::FsContext,
+        directory,
         path::{Last, MAX_PATH},
         pipe::Pipe,
         tree::Kind,
@@ -20,7 +22,7 @@ pub fn mkdir(path: usize, mode: usize) -> SysResult {
 /// mkdirat(2)
 pub fn mkdirat(dirfd: usize, path: usize, mode: usize) -> SysResult {
     let target = target(dirfd, path, Last::Keep)?;
-    let mode = mode as u32 & 0o1777 & !fs::umask();
+    let mode = mode as u32 & 0o1777 & !with_context(FsContext::umask);
     directory::create(&target, linux::S_IFDIR | mode, Kind::directory())?;
     Ok(0)
 }
@@ -33,7 +35,7 @@ pub fn mknod(path: usize, mode: usize, dev: usize) -> SysResult {
 pub fn mknodat(dirfd: usize, path: usize, mode: usize, _dev: usize) -> SysResult {
     let target = target(dirfd, path, Last::Keep)?;
     let mode = mode as u32;
-    let permissions = mode & 0o7777 & !fs::umask();
+    let permissions = mode & 0o7777 & !with_context(FsContext::umask);
     let (kind, node) = match mode & linux::S_IFMT {
         0 | linux::S_IFREG => (linux::S_IFREG, Kind::Regular(Content::empty())),
         linux::S_IFIFO => (linux::S_IFIFO, Kind::Fifo(Pipe::new())),

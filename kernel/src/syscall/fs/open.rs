@@ -1,9 +1,11 @@
 //! Opening, closing and duplicating descriptors.
-use super::{path_from, start, words};
+use super::{descriptor, install, path_from, start, with_context, with_files, words};
 use crate::{
-    fs::{self, descriptor},
+    fs::{self, OpenFile, context::FsContext},
+    process,
     syscall::{Errno, SysResult},
 };
+use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
 
 const AT_FDCWD: usize = linux::AT_FDCWD as usize;
@@ -42,9 +44,9 @@ pub fn openat(dirfd: usize, path: usize, flags: usize, mode: usize) -> SysResult
     if flags & linux::O_PATH == 0 {
         flags |= linux::O_LARGEFILE;
     }
-    let mode = mode as u32 & !fs::umask();
+    let mode = mode as u32 & !with_context(FsContext::umask);
     let open = fs::open::open(&start(dirfd, &path)?, &path, flags, mode)?;
-    descriptor::install(open, flags & linux::O_CLOEXEC != 0)
+    install(open, flags & linux::O_CLOEXEC != 0)
 }
 
 /// openat2(2), without `resolve` restrictions.
@@ -73,7 +75,7 @@ pub fn creat(path: usize, mode: usize) -> SysResult {
 
 /// close(2)
 pub fn close(fd: usize) -> SysResult {
-    descriptor::close(fd as i32)?;
+    with_files(|files| files.close(fd as i32))?;
     Ok(0)
 }
 
@@ -84,26 +86,31 @@ pub fn close_range(first: usize, last: usize, flags: usize) -> SysResult {
     if flags & !(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE) != 0 || first > last {
         return Err(Errno::EINVAL);
     }
-    descriptor::close_range(
-        first as usize,
-        last as usize,
-        flags & CLOSE_RANGE_CLOEXEC != 0,
-    );
+    let mark = flags & CLOSE_RANGE_CLOEXEC != 0;
+    with_files(|files| files.close_range(first as usize, last as usize, mark));
     Ok(0)
 }
 
 /// dup(2)
 pub fn dup(fd: usize) -> SysResult {
-    descriptor::install(descriptor::get(fd as i32)?, false)
+    install(descriptor(fd)?, false)
+}
+
+/// The descriptor `fd` gets `open`.
+fn replace(open: Arc<OpenFile>, cloexec: bool, fd: usize) -> SysResult {
+    process::with_current(|process| {
+        let limit = process.limits.descriptors();
+        process.files.replace(open, cloexec, fd as i32, limit)
+    })
 }
 
 /// dup2(2)
 pub fn dup2(old: usize, new: usize) -> SysResult {
-    let open = descriptor::get(old as i32)?;
+    let open = descriptor(old)?;
     if old as i32 == new as i32 {
         return Ok(new as u32 as usize);
     }
-    descriptor::replace(open, false, new as i32)
+    replace(open, false, new)
 }
 
 /// dup3(2)
@@ -112,11 +119,11 @@ pub fn dup3(old: usize, new: usize, flags: usize) -> SysResult {
     if flags & !linux::O_CLOEXEC != 0 || old as i32 == new as i32 {
         return Err(Errno::EINVAL);
     }
-    let open = descriptor::get(old as i32)?;
-    descriptor::replace(open, flags != 0, new as i32)
+    let open = descriptor(old)?;
+    replace(open, flags != 0, new)
 }
 
 /// umask(2)
 pub fn umask(mask: usize) -> SysResult {
-    Ok(fs::set_umask(mask as u32) as usize)
+    Ok(with_context(|context| context.set_umask(mask as u32)) as usize)
 }

@@ -1,10 +1,7 @@
 //! lseek, truncate, directory reading.
-use super::{opened, path_from};
+use super::{node_at, opened};
 use crate::{
-    fs::{
-        path,
-        tree::{Kind, Node},
-    },
+    fs::tree::{Kind, Node},
     mm::user,
     syscall::{Errno, SysResult},
 };
@@ -45,7 +42,7 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
     }
     match &node.kind {
         Kind::Regular(content) => content.resize(len as u64)?,
-        Kind::Directory(_) | Kind::Listing(_) => return Err(Errno::EISDIR),
+        Kind::Directory(_) | Kind::Listing(..) => return Err(Errno::EISDIR),
         Kind::Generated(_) => (),
         _ => return Err(Errno::EINVAL),
     }
@@ -55,7 +52,7 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
 
 /// truncate(2)
 pub fn truncate(path: usize, len: usize) -> SysResult {
-    resize(&path::resolve_node(&path_from(path)?)?, len)
+    resize(&node_at(path)?, len)
 }
 
 /// ftruncate(2)

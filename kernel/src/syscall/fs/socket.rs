@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     fs::{
-        OpenFile, downcast, socket,
-        socket::{Kind, Socket},
+        OpenFile, downcast,
+        socket::{self, Kind, Maker, Socket},
     },
     mm::user,
-    process::PID,
+    process::{self, credentials},
     syscall::{Errno, SysResult},
 };
 use core::sync::atomic::Ordering;
@@ -58,7 +58,13 @@ pub fn socketpair(domain: usize, kind: usize, protocol: usize, fds: usize) -> Sy
         return Err(Errno::EPROTONOSUPPORT);
     }
     let status = linux::O_RDWR | flags & linux::O_NONBLOCK;
-    let (one, two) = socket::pair(kind);
+    let credentials = credentials::current();
+    let maker = Maker {
+        pid: process::with_current(|process| process.pid),
+        uid: credentials.user.effective,
+        gid: credentials.group.effective,
+    };
+    let (one, two) = socket::pair(kind, maker);
     install_pair(
         fds,
         OpenFile::new(one, status),
@@ -266,7 +272,10 @@ pub fn getsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize
         let mut option = [0; 16];
         let size = match name as u32 {
             SO_PEERCRED => {
-                option[..4].copy_from_slice(&PID.to_le_bytes());
+                let Maker { pid, uid, gid } = socket.maker();
+                option[..4].copy_from_slice(&pid.to_le_bytes());
+                option[4..8].copy_from_slice(&uid.to_le_bytes());
+                option[8..12].copy_from_slice(&gid.to_le_bytes());
                 12
             }
             which @ (SO_RCVTIMEO | SO_SNDTIMEO) => {

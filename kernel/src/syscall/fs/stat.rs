@@ -1,13 +1,7 @@
 //! stat and its family, access, statfs.
-use super::{Subject, opened, path_from, target};
+use super::{Subject, descriptor, node_at, opened, target, with_context};
 use crate::{
-    fs::{
-        Metadata, descriptor,
-        image::filesystem,
-        page_cache,
-        path::{self, Last},
-        tree::dev,
-    },
+    fs::{Metadata, context::FsContext, image::filesystem, page_cache, path::Last, tree::dev},
     mm::{PAGE, frame, user},
     syscall::{Errno, SysResult},
 };
@@ -79,7 +73,7 @@ pub fn lstat(path: usize, buf: usize) -> SysResult {
 }
 /// fstat(2)
 pub fn fstat(fd: usize, buf: usize) -> SysResult {
-    write_stat(buf, &descriptor::get(fd as i32)?.file.metadata()?)
+    write_stat(buf, &descriptor(fd)?.file.metadata()?)
 }
 /// fstatat(2)
 pub fn newfstatat(dirfd: usize, path: usize, buf: usize, flags: usize) -> SysResult {
@@ -220,12 +214,12 @@ pub fn statfs(path: usize, buf: usize) -> SysResult {
 }
 /// fstatfs(2)
 pub fn fstatfs(fd: usize, buf: usize) -> SysResult {
-    write_statfs(buf, &descriptor::get(fd as i32)?.file.metadata()?)
+    write_statfs(buf, &descriptor(fd)?.file.metadata()?)
 }
 
 /// getcwd(2)
 pub fn getcwd(buf: usize, size: usize) -> SysResult {
-    let mut path = path::working_directory().directory_path();
+    let mut path = with_context(FsContext::cwd).directory_path();
     if path.ends_with(b" (deleted)") {
         return Err(Errno::ENOENT);
     }
@@ -238,14 +232,15 @@ pub fn getcwd(buf: usize, size: usize) -> SysResult {
 }
 /// chdir(2)
 pub fn chdir(path: usize) -> SysResult {
-    path::set_working_directory(path::resolve_node(&path_from(path)?)?)?;
+    let node = node_at(path)?;
+    with_context(|context| context.set_cwd(node))?;
     Ok(0)
 }
 /// fchdir(2)
 pub fn fchdir(fd: usize) -> SysResult {
-    let open = descriptor::get(fd as i32)?;
+    let open = descriptor(fd)?;
     let node = open.file.node().ok_or(Errno::ENOTDIR)?;
-    path::set_working_directory(node.clone())?;
+    with_context(|context| context.set_cwd(node.clone()))?;
     Ok(0)
 }
 

@@ -1,7 +1,7 @@
 //! poll and select.
-use super::{SECOND, put_words, timespec, vectors::zeroed, words};
+use super::{SECOND, descriptor, put_words, timespec, vectors::zeroed, words};
 use crate::{
-    fs::{File, Poll, descriptor, epoll},
+    fs::{File, Poll, descriptor::MAX_LIMIT, epoll},
     mm::user,
     process,
     sync::{Signals, WaitError, Waiter},
@@ -84,7 +84,7 @@ impl Asked {
 }
 
 fn do_poll(fds: usize, count: usize, deadline: Option<Instant>) -> SysResult {
-    if count > descriptor::limit() {
+    if count > process::with_current(|process| process.limits.descriptors()) {
         return Err(Errno::EINVAL);
     }
     let mut raw = zeroed(count * 8)?;
@@ -93,7 +93,7 @@ fn do_poll(fds: usize, count: usize, deadline: Option<Instant>) -> SysResult {
         .chunks_exact(8)
         .map(|entry| {
             let fd = i32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
-            let file = descriptor::get(fd).ok();
+            let file = descriptor(fd as usize).ok();
             Asked {
                 file: file
                     .filter(|open| open.flags() & linux::O_PATH == 0)
@@ -197,14 +197,14 @@ impl Set {
 fn do_select(count: usize, sets: [usize; 3], deadline: Option<Instant>) -> SysResult {
     let count = count as i32;
     let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-    let count = count.min(descriptor::MAX_LIMIT);
+    let count = count.min(MAX_LIMIT);
     let [read, write, except] = sets.map(|addr| Set::read(addr, count));
     let sets = [(read?, READ_SET), (write?, WRITE_SET), (except?, Poll::PRI)];
     let mut files = Vec::new();
     let mut asked = Vec::new();
     for fd in 0..count {
         if sets.iter().any(|(set, _)| set.has(fd)) {
-            let file = descriptor::get(fd as i32)?.file.clone();
+            let file = descriptor(fd)?.file.clone();
             files.push(file.clone());
             asked.push((fd, file));
         }

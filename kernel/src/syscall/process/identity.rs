@@ -1,7 +1,7 @@
 //! Which process this is, and `prctl`. Whose it is, `credentials` has.
 use crate::{
     mm::{USER_END, user},
-    process::{NAME_LEN, PID, credentials},
+    process::{self, NAME_LEN, credentials},
     sched,
     syscall::{Errno, SysResult},
 };
@@ -9,12 +9,12 @@ use linux_raw_sys::general::CAP_LAST_CAP;
 
 /// getpid(2)
 pub fn getpid() -> SysResult {
-    Ok(PID as usize)
+    Ok(process::with_current(|process| process.pid as usize))
 }
 
-/// getppid(2): there is no parent.
+/// getppid(2)
 pub fn getppid() -> SysResult {
-    Ok(0)
+    Ok(process::with_current(|process| process.ppid as usize))
 }
 
 /// gettid(2)
@@ -22,36 +22,27 @@ pub fn gettid() -> SysResult {
     Ok(sched::current_tid() as usize)
 }
 
-/// Whether `pid` is this process, named by its id or by 0.
-fn check_pid(pid: usize) -> Result<(), Errno> {
-    if matches!(pid as i32, 0 | PID) {
-        Ok(())
-    } else {
-        Err(Errno::ESRCH)
-    }
-}
-
 /// getpgid(2)
 pub fn getpgid(pid: usize) -> SysResult {
-    check_pid(pid).map(|()| PID as usize)
+    process::with_process(pid as i32, |process| process.pgid as usize)
 }
 
 /// getpgrp(2)
 pub fn getpgrp() -> SysResult {
-    Ok(PID as usize)
+    getpgid(0)
 }
 
-/// setpgid(2): the process leads its session, which may not change its group.
+/// setpgid(2): every process leads its session, and may not change its group.
 pub fn setpgid(pid: usize, _group: usize) -> SysResult {
-    check_pid(pid).and(Err(Errno::EPERM))
+    process::with_process(pid as i32, |_| Err(Errno::EPERM))?
 }
 
 /// getsid(2)
 pub fn getsid(pid: usize) -> SysResult {
-    check_pid(pid).map(|()| PID as usize)
+    process::with_process(pid as i32, |process| process.sid as usize)
 }
 
-/// setsid(2): the process leads a group already.
+/// setsid(2): every process leads a group already.
 pub fn setsid() -> SysResult {
     Err(Errno::EPERM)
 }
@@ -109,7 +100,7 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
             user::copy_out(arg, &name)?;
             Ok(0)
         }
-        PR_SET_PDEATHSIG if arg <= crate::process::signal::LAST as usize => Ok(0),
+        PR_SET_PDEATHSIG if arg <= process::signal::LAST as usize => Ok(0),
         PR_GET_DUMPABLE => Ok(1),
         PR_SET_DUMPABLE if arg <= 1 => Ok(0),
         PR_GET_KEEPCAPS => Ok(credentials::current().keep_capabilities.into()),

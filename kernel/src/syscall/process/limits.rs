@@ -1,114 +1,54 @@
-//! Resource limits and usage. Limits on the address space, descriptors and signals hold; the others are kept for the
-//! program to see.
+//! Resource limits and usage.
 use crate::{
-    fs::descriptor,
     mm::{
         space,
         user::{self, Plain},
     },
-    process::{self, PID, credentials},
+    process::{self, Process, credentials, limits::Limit},
     sched::Thread,
-    sync::SpinLock,
     syscall::{Errno, SysResult, time::Timespec},
 };
 use linux_raw_sys::general as linux;
 
-/// `struct rlimit`
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// What holds now.
-    pub soft: u64,
-    /// What `soft` can be raised to.
-    pub hard: u64,
-}
-
 // SAFETY: two integers of 8 bytes.
 unsafe impl Plain for Limit {}
 
-/// Number of resources.
-const RESOURCES: usize = 16;
-const UNLIMITED: u64 = u64::MAX;
-
-static LIMITS: SpinLock<[Limit; RESOURCES]> = SpinLock::new(initial());
-
-const fn initial() -> [Limit; RESOURCES] {
-    let mut limits = [Limit {
-        soft: UNLIMITED,
-        hard: UNLIMITED,
-    }; RESOURCES];
-    limits[linux::RLIMIT_STACK as usize].soft = 8 << 20;
-    limits[linux::RLIMIT_CORE as usize].soft = 0;
-    limits[linux::RLIMIT_NOFILE as usize] = Limit {
-        soft: 1024,
-        hard: descriptor::MAX_LIMIT as u64,
-    };
-    let queue = process::signal::QUEUE_LIMIT as u64;
-    limits[linux::RLIMIT_SIGPENDING as usize] = Limit {
-        soft: queue,
-        hard: queue,
-    };
-    limits[linux::RLIMIT_MSGQUEUE as usize] = Limit {
-        soft: 819_200,
-        hard: 819_200,
-    };
-    limits[linux::RLIMIT_NICE as usize] = Limit { soft: 0, hard: 0 };
-    limits[linux::RLIMIT_RTPRIO as usize] = Limit { soft: 0, hard: 0 };
-    limits
-}
-
-/// The limit on `resource`, a `RLIMIT_` number.
-pub fn limit(resource: u32) -> Result<Limit, Errno> {
-    LIMITS
-        .lock()
-        .get(resource as usize)
-        .copied()
-        .ok_or(Errno::EINVAL)
-}
-
 /// getrlimit(2)
 pub fn getrlimit(resource: usize, to: usize) -> SysResult {
-    user::write(to, &limit(resource as u32)?)?;
+    let limit = process::with_current(|process| process.limits.get(resource as u32))?;
+    user::write(to, &limit)?;
     Ok(0)
 }
 
 /// setrlimit(2)
 pub fn setrlimit(resource: usize, from: usize) -> SysResult {
     let new: Limit = user::read(from)?;
-    if new.soft > new.hard {
-        return Err(Errno::EINVAL);
-    }
-    let resource = resource as u32;
-    if resource == linux::RLIMIT_NOFILE && new.hard > descriptor::MAX_LIMIT as u64 {
-        return Err(Errno::EPERM);
-    }
+    process::with_current(|process| set(process, resource as u32, new))?;
+    Ok(0)
+}
+
+/// Changes a limit; the old one.
+fn set(process: &Process, resource: u32, new: Limit) -> Result<Limit, Errno> {
     let may_raise = credentials::capable(linux::CAP_SYS_RESOURCE);
-    {
-        let mut limits = LIMITS.lock();
-        let limit = limits.get_mut(resource as usize).ok_or(Errno::EINVAL)?;
-        if new.hard > limit.hard && !may_raise {
-            return Err(Errno::EPERM);
-        }
-        *limit = new;
-    }
+    let old = process.limits.set(resource, new, may_raise)?;
     match resource {
         linux::RLIMIT_AS => space::set_limit(new.soft as usize),
-        linux::RLIMIT_NOFILE => descriptor::set_limit(new.soft as usize),
         linux::RLIMIT_SIGPENDING => process::signal::set_limit(new.soft as usize),
         _ => {}
     }
-    Ok(0)
+    Ok(old)
 }
 
 /// prlimit64(2)
 pub fn prlimit64(pid: usize, resource: usize, new: usize, old: usize) -> SysResult {
-    if !matches!(pid as i32, 0 | PID) {
-        return Err(Errno::ESRCH);
-    }
-    let before = limit(resource as u32)?;
-    if new != 0 {
-        setrlimit(resource, new)?;
-    }
+    let new: Option<Limit> = match new {
+        0 => None,
+        addr => Some(user::read(addr)?),
+    };
+    let before = process::with_process(pid as i32, |process| match new {
+        Some(new) => set(process, resource as u32, new),
+        None => process.limits.get(resource as u32),
+    })??;
     if old != 0 {
         user::write(old, &before)?;
     }
@@ -135,7 +75,9 @@ pub fn getrusage(who: usize, to: usize) -> SysResult {
             user::write(to, &Usage::default())?;
             return Ok(0);
         }
-        who if who == linux::RUSAGE_SELF as i32 => process::cpu_time_ns(),
+        who if who == linux::RUSAGE_SELF as i32 => {
+            process::with_current(|process| process.cpu_time_ns())
+        }
         who if who == linux::RUSAGE_THREAD as i32 => {
             crate::sched::with_current(Thread::cpu_time_ns)
         }

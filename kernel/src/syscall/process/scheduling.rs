@@ -2,11 +2,11 @@
 use crate::{
     arch::cpu,
     mm::user,
-    process::{self, PID, credentials},
+    process::{self, Process, credentials},
     sched::{self, Level, Policy, Thread},
-    syscall::{Errno, SysResult, process::limit, time::Timespec},
+    syscall::{Errno, SysResult, time::Timespec},
 };
-use core::sync::atomic::{AtomicI32, Ordering, fence};
+use core::sync::atomic::{Ordering, fence};
 use linux_raw_sys::general as linux;
 
 /// Bytes of an affinity mask.
@@ -15,14 +15,6 @@ const MASK_LEN: usize = 8;
 /// The CPUs that are there.
 fn online() -> u64 {
     u64::MAX >> (64 - cpu::count().clamp(1, 64))
-}
-
-/// `ESRCH` unless `tid` is a thread, or 0; `EINVAL` if it can be none.
-fn check_thread(tid: usize) -> Result<(), Errno> {
-    if (tid as i32) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    process::with_thread(tid as i32, |_| ()).ok_or(Errno::ESRCH)
 }
 
 /// sched_getaffinity(2); the result is the number of bytes written.
@@ -94,19 +86,20 @@ fn owns(thread: &Thread) -> bool {
 }
 
 /// Whether `RLIMIT_NICE` allows a nice value.
-fn limit_allows(nice: i32) -> Result<bool, Errno> {
-    Ok((20 - nice) as u64 <= limit(linux::RLIMIT_NICE)?.soft)
+fn limit_allows(process: &Process, nice: i32) -> bool {
+    (20 - nice) as u64 <= process.limits.soft(linux::RLIMIT_NICE)
 }
 
 /// Whether a change of policy takes `CAP_SYS_NICE`: to more than `RLIMIT_RTPRIO` allows, or past a reset, or out of `SCHED_IDLE`.
-fn needs_privilege(old: Policy, new: Policy) -> Result<bool, Errno> {
-    let most = limit(linux::RLIMIT_RTPRIO)?.soft;
+fn needs_privilege(thread: &Thread, old: Policy, new: Policy) -> bool {
+    let process = thread.state.process();
+    let most = process.limits.soft(linux::RLIMIT_RTPRIO);
     let realtime = matches!(new.policy, linux::SCHED_FIFO | linux::SCHED_RR);
     let rises = new.priority > old.priority && u64::from(new.priority) > most;
     let leaves_idle = old.policy == linux::SCHED_IDLE && new.policy != linux::SCHED_IDLE;
-    Ok(realtime && (rises || new.policy != old.policy && most == 0)
+    realtime && (rises || new.policy != old.policy && most == 0)
         || old.reset_on_fork && !new.reset_on_fork
-        || leaves_idle && !limit_allows(NICE.load(Ordering::Relaxed))?)
+        || leaves_idle && !limit_allows(process, process.nice.load(Ordering::Relaxed))
 }
 
 /// Sets the policy, or only the priority.
@@ -129,7 +122,7 @@ fn set_policy(tid: usize, policy: Option<u32>, from: usize) -> SysResult {
         reset_on_fork,
     };
     process::with_thread(tid as i32, |thread| {
-        if !owns(thread) || needs_privilege(old, new)? {
+        if !owns(thread) || needs_privilege(thread, old, new) {
             credentials::require(linux::CAP_SYS_NICE)?;
         }
         thread.set_policy(new);
@@ -200,38 +193,44 @@ fn priority_bound(policy: usize, realtime: usize) -> SysResult {
 
 /// getpriority(2): nice value 0, which the system call returns as 20.
 pub fn getpriority(which: usize, who: usize) -> SysResult {
-    match which as u32 {
-        linux::PRIO_PROCESS if who as i32 == PID => {}
-        linux::PRIO_PROCESS if who as i32 >= 0 => check_thread(who)?,
-        linux::PRIO_PROCESS => return Err(Errno::ESRCH),
-        linux::PRIO_PGRP | linux::PRIO_USER => {}
-        _ => return Err(Errno::EINVAL),
-    }
     // The system call gives 20 minus the nice value, which is never negative.
-    Ok((20 - NICE.load(Ordering::Relaxed)) as usize)
+    with_prioritised(which, who, |process| {
+        (20 - process.nice.load(Ordering::Relaxed)) as usize
+    })
 }
 
-/// The nice value, one for all threads: it is remembered and changes nothing.
-static NICE: AtomicI32 = AtomicI32::new(0);
+/// Calls `f` with the process that getpriority(2) and setpriority(2) mean; a group, and a user, has only the caller's.
+fn with_prioritised<R>(
+    which: usize,
+    who: usize,
+    f: impl FnOnce(&Process) -> R,
+) -> Result<R, Errno> {
+    match which as u32 {
+        linux::PRIO_PROCESS => process::with_process(who as i32, f),
+        linux::PRIO_PGRP | linux::PRIO_USER => Ok(process::with_current(|process| f(process))),
+        _ => Err(Errno::EINVAL),
+    }
+}
 
 /// setpriority(2)
 pub fn setpriority(which: usize, who: usize, nice: usize) -> SysResult {
-    getpriority(which, who)?;
     let nice = (nice as i32).clamp(-20, 19);
-    if !credentials::capable(linux::CAP_SYS_NICE) {
-        let whose = match which as u32 {
-            linux::PRIO_PROCESS => who as i32,
-            _ => PID,
-        };
-        if process::with_thread(whose, owns) == Some(false) {
-            return Err(Errno::EPERM);
+    with_prioritised(which, who, |process| {
+        if !credentials::capable(linux::CAP_SYS_NICE) {
+            let whose = match which as u32 {
+                linux::PRIO_PROCESS => who as i32,
+                _ => process.pid,
+            };
+            if process::with_thread(whose, owns) == Some(false) {
+                return Err(Errno::EPERM);
+            }
+            if nice < process.nice.load(Ordering::Relaxed) && !limit_allows(process, nice) {
+                return Err(Errno::EACCES);
+            }
         }
-        if nice < NICE.load(Ordering::Relaxed) && !limit_allows(nice)? {
-            return Err(Errno::EACCES);
-        }
-    }
-    NICE.store(nice, Ordering::Relaxed);
-    Ok(0)
+        process.nice.store(nice, Ordering::Relaxed);
+        Ok(0)
+    })?
 }
 
 /// ioprio_get(2): no priority set.

@@ -10,7 +10,7 @@ use crate::{
     time::Instant,
 };
 use alloc::{vec, vec::Vec};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 
 /// Length of a field of `struct utsname`, with its NUL.
@@ -88,13 +88,14 @@ pub fn getrandom(to: usize, len: usize, flags: usize) -> SysResult {
 
 /// personality(2): it is kept, for the program to see; new programs, which it is for, there are none.
 pub fn personality(persona: usize) -> SysResult {
-    static PERSONA: AtomicU32 = AtomicU32::new(0);
     let persona = persona as u32;
-    let before = if persona == u32::MAX {
-        PERSONA.load(Ordering::Relaxed)
-    } else {
-        PERSONA.swap(persona, Ordering::Relaxed)
-    };
+    let before = process::with_current(|process| {
+        if persona == u32::MAX {
+            process.personality.load(Ordering::Relaxed)
+        } else {
+            process.personality.swap(persona, Ordering::Relaxed)
+        }
+    });
     Ok(before as usize)
 }
 
