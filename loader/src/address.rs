@@ -153,7 +153,13 @@ impl Loader {
             Occupant::Code(_, code) => match code.unwind.address() {
                 // Who asks wants to unwind, and would read what is there.
                 0 => return None,
-                header => (code.handle(), header),
+                header => {
+                    let own = self.host().code();
+                    if own.is_some_and(|code| code.range.contains(&at)) {
+                        self.unwinds();
+                    }
+                    (code.handle(), header)
+                }
             },
         };
         Some(DlFindObject {
@@ -195,8 +201,9 @@ impl Loader {
         data: usize,
     ) -> usize {
         // SAFETY: forwarded to the caller.
-        let visited =
-            self.with_world(|world| unsafe { self.visit(world, namespace, callback, data) });
+        let visited = self.with_world(Some(callback), |world| unsafe {
+            self.visit(world, namespace, callback, data)
+        });
         visited.unwrap_or(0)
     }
 

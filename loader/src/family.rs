@@ -12,19 +12,14 @@
 use alloc::vec::Vec;
 
 use crate::host::Host;
-use crate::primitive::{Arc, AtomicU32, Ordering, fence};
-use crate::signals;
-use crate::sync::Mutex;
+use crate::primitive::Arc;
+use crate::sync::Monitor;
 use crate::thread::{Family, ThreadId, ThreadRef};
 
 /// The lock.
 pub(crate) struct FamilyLock {
     /// The innermost is last.
-    levels: Mutex<Vec<Level>>,
-    /// Changes whenever somebody waiting might go on.
-    changes: AtomicU32,
-    /// How many threads sleep, or are about to.
-    waiting: AtomicU32,
+    levels: Monitor<Vec<Level>>,
 }
 
 struct Level {
@@ -41,15 +36,13 @@ impl FamilyLock {
     /// Makes a free lock.
     pub(crate) const fn new() -> Self {
         Self {
-            levels: Mutex::new(Vec::new()),
-            changes: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
+            levels: Monitor::new(Vec::new()),
         }
     }
 
     /// Waits until `thread`, the calling one, may load, and opens a level for it.
     pub(crate) fn enter<'a>(&'a self, host: &'a dyn Host, thread: &Arc<ThreadRef>) -> Held<'a> {
-        self.when(host, |levels| {
+        self.levels.when(host, |levels| {
             let free = levels.last().is_none_or(|top| {
                 // Its own: it is in code the level called, or has left that by `longjmp`.
                 top.holder == thread.id() || (top.lent && thread.belongs_to(top.family))
@@ -107,32 +100,7 @@ impl FamilyLock {
         }
         pop_left(&mut levels);
         drop(levels);
-        self.changed(host);
-    }
-
-    /// Tries until the levels are as wanted: until `attempt` gives something.
-    fn when<R>(&self, host: &dyn Host, mut attempt: impl FnMut(&mut Vec<Level>) -> Option<R>) -> R {
-        loop {
-            let changes = self.changes.load(Ordering::Acquire);
-            let mut levels = self.levels.lock(host);
-            if let Some(result) = attempt(&mut levels) {
-                return result;
-            }
-            drop(levels);
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            // The counterpart is in `changed`: either the change is seen in `wait`, or the sleeper there.
-            fence(Ordering::SeqCst);
-            signals::wait(host, &self.changes, changes);
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn changed(&self, host: &dyn Host) {
-        self.changes.fetch_add(1, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) != 0 {
-            host.wake(&self.changes);
-        }
+        self.levels.changed(host);
     }
 }
 
@@ -164,7 +132,7 @@ impl Held<'_> {
 
     /// Waits until the level is the innermost, and changes it then.
     fn when_innermost(&self, change: impl Fn(&mut Vec<Level>, usize)) {
-        self.lock.when(self.host, |levels| {
+        self.lock.levels.when(self.host, |levels| {
             let own = levels.iter().position(|level| level.family == self.family);
             let Some(own) = own else {
                 // A load further out on this thread came back before this one: the program switches stacks.
@@ -180,7 +148,7 @@ impl Held<'_> {
                 pop_left(levels);
             })
         });
-        self.lock.changed(self.host);
+        self.lock.levels.changed(self.host);
     }
 }
 

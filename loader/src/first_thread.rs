@@ -1,8 +1,8 @@
 //! What libc and the program's allocator may take for granted when the first thread starts.
 //!
-//! `ld.so` takes a new thread's table of TLS blocks from the program's `calloc`. So by the time there is a second thread,
-//! the allocator has been called, by the first: glibc's, before 2.43, is initialised by its first call without a lock
-//! (`ptmalloc_init`), and others rely on it as well. Here tables come from the loader's own heap.
+//! `ld.so` takes a new thread's table of TLS blocks from the program's `calloc`. So by the time there is a second
+//! thread, the allocator has been called, by the first: glibc's, before 2.43, is initialised by its first call
+//! without a lock (`ptmalloc_init`), and others rely on it as well. Here tables come from the loader's own heap.
 
 use core::sync::atomic::Ordering;
 
@@ -33,7 +33,8 @@ impl Loader {
         }
     }
 
-    /// Has a further libc's allocator called once: threads may come through either libc, and `ld.so` does not know this one's.
+    /// Has a further libc's allocator called once: threads may come through either libc, and `ld.so` does not know
+    /// this one's.
     pub(crate) fn initialise_allocator(&self, libc: &Object) {
         if let (Some(malloc), Some(free)) = (address_of(libc, b"malloc"), address_of(libc, b"free"))
         {

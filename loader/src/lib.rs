@@ -34,6 +34,7 @@ extern crate alloc;
 
 mod address;
 mod arch;
+mod callbacks;
 mod debug;
 mod dl;
 mod elf;

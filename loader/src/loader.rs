@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::callbacks::CallbackLock;
 use crate::family::FamilyLock;
 use crate::host::Host;
 use crate::init::InitArguments;
@@ -24,6 +25,7 @@ use crate::world::{READERS, World};
 pub struct Loader {
     host: &'static dyn Host,
     family: FamilyLock,
+    callbacks: CallbackLock,
     state: Mutex<State>,
     world: Published<World>,
     registry: Registry<Arc<Object>>,
@@ -75,6 +77,7 @@ impl Loader {
         Self {
             host,
             family: FamilyLock::new(),
+            callbacks: CallbackLock::new(),
             state: Mutex::new(State::new()),
             world: Published::empty(&READERS),
             registry: Registry::new(),
@@ -135,6 +138,10 @@ impl Loader {
 
     pub(crate) fn family(&self) -> &FamilyLock {
         &self.family
+    }
+
+    pub(crate) fn callbacks(&self) -> &CallbackLock {
+        &self.callbacks
     }
 
     pub(crate) fn state(&self) -> &Mutex<State> {

@@ -1,4 +1,4 @@
-//! A mutex that sleeps through its host.
+//! A mutex that sleeps through its host, and a monitor: a mutex with a way to wait for what it guards.
 //!
 //! Two kinds of state are kept under such locks: the records of loads (never touched by look-ups) and the list of
 //! threads with their TLS blocks, a leaf: nothing else is locked while it is held.
@@ -7,7 +7,8 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
 use crate::host::Host;
-use crate::primitive::{AtomicU32, Ordering};
+use crate::primitive::{AtomicU32, Ordering, fence};
+use crate::signals;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -80,6 +81,61 @@ impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         if self.mutex.word.swap(FREE, Ordering::Release) == CONTENDED {
             self.host.wake(&self.mutex.word);
+        }
+    }
+}
+
+/// A value under a lock, and a way to wait until others have made it as one wants it.
+pub(crate) struct Monitor<T> {
+    value: Mutex<T>,
+    /// Changes whenever somebody waiting might go on.
+    changes: AtomicU32,
+    /// How many threads sleep, or are about to.
+    waiting: AtomicU32,
+}
+
+impl<T> Monitor<T> {
+    /// Makes one that nobody waits for.
+    pub(crate) const fn new(value: T) -> Self {
+        Self {
+            value: Mutex::new(value),
+            changes: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes the lock. Who changes what others may wait for calls [`changed`](Self::changed) afterwards.
+    pub(crate) fn lock<'a>(&'a self, host: &'a dyn Host) -> Guard<'a, T> {
+        self.value.lock(host)
+    }
+
+    /// Tries until the value is as wanted: until `attempt` gives something. Signal handlers run meanwhile.
+    pub(crate) fn when<R>(
+        &self,
+        host: &dyn Host,
+        mut attempt: impl FnMut(&mut T) -> Option<R>,
+    ) -> R {
+        loop {
+            let changes = self.changes.load(Ordering::Acquire);
+            let mut value = self.value.lock(host);
+            if let Some(result) = attempt(&mut value) {
+                return result;
+            }
+            drop(value);
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // The counterpart is in `changed`: either the change is seen in `wait`, or the sleeper there.
+            fence(Ordering::SeqCst);
+            signals::wait(host, &self.changes, changes);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets those who wait try again.
+    pub(crate) fn changed(&self, host: &dyn Host) {
+        self.changes.fetch_add(1, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) != 0 {
+            host.wake(&self.changes);
         }
     }
 }

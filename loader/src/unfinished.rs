@@ -13,6 +13,7 @@ use core::any::Any;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::callbacks::{NoTurns, Turn};
 use crate::family::Held;
 use crate::host::Gate;
 use crate::loader::Loader;
@@ -25,8 +26,8 @@ use crate::world::{Group, World};
 
 /// Something held for calls of the program's code.
 pub(crate) enum Hold {
-    /// The objects that callbacks are told of.
-    World(Arc<World>),
+    /// The objects that callbacks are told of, and whose turn it is to be called back.
+    World(Arc<World>, Option<Turn>),
     /// A load or a close.
     Load(Rc<Undertaking>),
     /// An object whose thread-local destructor runs.
@@ -92,8 +93,14 @@ impl Holds {
             .map(|(_, hold)| hold)
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn are_empty(&self) -> bool {
         self.innermost.load(Ordering::Relaxed) == NO_MARK
+    }
+
+    /// Says whether there is a callback among them.
+    pub(crate) fn have_turn(&self) -> bool {
+        let is_turn = |hold: &(usize, Hold)| matches!(hold.1, Hold::World(_, Some(_)));
+        self.change(|held| held.iter().any(is_turn))
     }
 
     /// Says whether the last one was for a call that has been left.
@@ -129,7 +136,10 @@ impl Drop for Holding<'_> {
         };
         signals::undisturbed(self.loader.host(), || {
             self.loader.release_above(record, rest + 1);
-            drop(record.holds.pop_above(rest));
+            match record.holds.pop_above(rest) {
+                Some(Hold::World(_, Some(turn))) => self.loader.end_turn(&turn),
+                hold => drop(hold),
+            }
         });
     }
 }
@@ -140,6 +150,7 @@ pub(crate) struct Loading<'a> {
     unfinished: *const Undertaking,
     // Last: what it holds lasts as long as the load lock is held.
     holding: Holding<'a>,
+    _turns: NoTurns<'a>,
 }
 
 /// What a load or a close has in hand.
@@ -226,11 +237,19 @@ impl Loader {
         }
     }
 
-    /// Shows the current world to code that calls the program's. Takes no lock, and memory only in deep nests.
-    pub(crate) fn with_world<R>(&self, code: impl FnOnce(&World) -> R) -> Option<R> {
+    /// Shows the current world to code that calls the program's: a function that has a turn of its own, or others.
+    pub(crate) fn with_world<R>(
+        &self,
+        callback: Option<usize>,
+        code: impl FnOnce(&World) -> R,
+    ) -> Option<R> {
         let (world, _holding) = signals::undisturbed(self.host(), || {
-            let world = self.world().get()?;
-            Some((Arc::as_ptr(&world), self.hold(Hold::World(world))))
+            let turn = callback.and_then(|callback| self.begin_turn(callback));
+            let Some(world) = self.world().get() else {
+                turn.iter().for_each(|turn| self.end_turn(turn));
+                return None;
+            };
+            Some((Arc::as_ptr(&world), self.hold(Hold::World(world, turn))))
         })?;
         // SAFETY: it is being held.
         Some(code(unsafe { &*world }))
@@ -238,6 +257,7 @@ impl Loader {
 
     /// Waits until the calling thread may load, and begins.
     pub(crate) fn begin(&self, thread: Arc<ThreadRef>) -> Loading<'_> {
+        let turns = self.give_up_turns(thread.id());
         let held = self.family().enter(self.host(), &thread);
         let unfinished = Rc::new(Undertaking {
             thread,
@@ -250,6 +270,7 @@ impl Loader {
             held,
             unfinished: Rc::as_ptr(&unfinished),
             holding: self.hold(Hold::Load(unfinished)),
+            _turns: turns,
         }
     }
 
@@ -297,7 +318,7 @@ impl Loader {
             }
             self.finish_left_close();
         });
-        if !record.holds.is_empty() {
+        if !record.holds.are_empty() {
             return;
         }
         record.interrupted.set(None);
@@ -318,7 +339,10 @@ impl Loader {
     /// Releases what a thread held that will not come back to it.
     pub(crate) fn release(&self, hold: Hold) {
         let unfinished = match hold {
-            Hold::World(world) => return drop(world),
+            Hold::World(world, turn) => {
+                drop(world);
+                return turn.iter().for_each(|turn| self.end_turn(turn));
+            }
             Hold::Destructor(object) => return drop(object),
             Hold::Load(unfinished) => unfinished,
         };
@@ -335,5 +359,7 @@ impl Loader {
             object.open_to_all(unfinished.family);
         }
         self.family().leave(self.host(), unfinished.family);
+        self.callbacks()
+            .end_load(self.host(), unfinished.thread.id());
     }
 }

@@ -124,7 +124,7 @@ impl Loader {
         data: usize,
     ) -> usize {
         let id = NamespaceId::from_lmid(namespace);
-        let listed = self.with_world(|world| {
+        let listed = self.with_world(None, |world| {
             let no_namespace = Error::Invalid("no such namespace");
             let entries = world.space(id).ok_or(no_namespace)?.entries.iter();
             let wanted = |entry: &&Arc<Entry>| handle == 0 || entry.handle() == handle;

@@ -225,7 +225,7 @@ impl Loader {
         mut visit: impl FnMut(&[u8], &Object, &Object) -> bool,
     ) -> Result<(), Error> {
         self.check_session(id)?;
-        let visited = self.with_world(|world| {
+        let visited = self.with_world(None, |world| {
             let space = world.space(id)?;
             let own = space.global.iter();
             each_duplicate(own.filter(|object| object.namespace() == id), &mut visit);

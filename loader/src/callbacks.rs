@@ -1,0 +1,193 @@
+//! Whose turn it is to be called back by `dl_iterate_phdr`.
+//!
+//! `ld.so` calls back with a lock held (`dl_load_write_lock`), and what is called relies on it: the unwinders of gcc
+//! before version 12 and of LLVM keep a cache there that nothing else guards. The loader itself needs no such lock.
+//! It keeps apart the threads that iterate with *one* function, which has the state; it may be entered again by its
+//! own thread. Threads that iterate with different functions do not wait for each other: a function that waits for
+//! the GIL of Python would hang if the thread that has the GIL threw an exception, as it does under `ld.so`.
+//!
+//! Nor does a thread wait if that could take for ever: for one that waits, in here, for itself, or that loads
+//! meanwhile.
+
+use alloc::vec::Vec;
+
+use crate::host::Host;
+use crate::loader::Loader;
+use crate::signals;
+use crate::sync::Monitor;
+use crate::thread::ThreadId;
+use crate::tls;
+
+/// A call of `dl_iterate_phdr`, of which it is the turn, or which waits for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    thread: ThreadId,
+    /// The function's address.
+    callback: usize,
+}
+
+struct Turns {
+    /// What runs, in the order it began.
+    running: Vec<Turn>,
+    /// Who waits, and for which function.
+    waiting: Vec<Turn>,
+    /// Who loads or waits for it, once for each load.
+    loading: Vec<ThreadId>,
+}
+
+/// The lock.
+pub(crate) struct CallbackLock {
+    turns: Monitor<Turns>,
+}
+
+impl Turns {
+    /// Says whether a thread must wait for its turn.
+    fn must_wait(&self, turn: &Turn) -> bool {
+        let mut behind = self.holders(turn.callback);
+        if behind.contains(&turn.thread) {
+            return false;
+        }
+        let must_wait = !behind.is_empty();
+        // Whom the calling thread would wait for, directly or not.
+        let mut at = 0;
+        while let Some(&holder) = behind.get(at) {
+            at += 1;
+            for wait in self.waiting.iter().filter(|wait| wait.thread == holder) {
+                for further in self.holders(wait.callback) {
+                    if further == turn.thread {
+                        return false;
+                    }
+                    if !behind.contains(&further) {
+                        behind.push(further);
+                    }
+                }
+            }
+        }
+        must_wait
+    }
+
+    /// Returns the threads whose turn it is with a function.
+    fn holders(&self, callback: usize) -> Vec<ThreadId> {
+        let turns = self
+            .running
+            .iter()
+            .filter(|turn| turn.callback == callback && !self.loading.contains(&turn.thread));
+        turns.map(|turn| turn.thread).collect()
+    }
+}
+
+impl CallbackLock {
+    /// Makes a free lock.
+    pub(crate) const fn new() -> Self {
+        Self {
+            turns: Monitor::new(Turns {
+                running: Vec::new(),
+                waiting: Vec::new(),
+                loading: Vec::new(),
+            }),
+        }
+    }
+
+    /// Waits until it is a thread's turn, the calling one's, to iterate with a function.
+    pub(crate) fn enter(&self, host: &dyn Host, thread: ThreadId, callback: usize) -> Turn {
+        let turn = Turn { thread, callback };
+        self.turns.when(host, |turns| {
+            // What a signal handler has interrupted tries again when that returns; what it has left does not.
+            turns.waiting.retain(|wait| wait.thread != thread);
+            if turns.must_wait(&turn) {
+                turns.waiting.push(turn);
+                return None;
+            }
+            turns.running.push(turn);
+            Some(turn)
+        })
+    }
+
+    /// Ends a turn, if it has not been ended.
+    pub(crate) fn leave(&self, host: &dyn Host, turn: &Turn) {
+        self.change(host, |turns| {
+            if let Some(last) = turns.running.iter().rposition(|known| known == turn) {
+                turns.running.remove(last);
+            }
+        });
+    }
+
+    /// Ends all turns of a thread.
+    pub(crate) fn leave_all(&self, host: &dyn Host, thread: ThreadId) {
+        self.change(host, |turns| {
+            turns.running.retain(|turn| turn.thread != thread);
+        });
+    }
+
+    /// Notes that a thread loads, or waits for it.
+    fn begin_load(&self, host: &dyn Host, thread: ThreadId) {
+        self.change(host, |turns| turns.loading.push(thread));
+    }
+
+    /// Notes that a load of a thread has ended.
+    pub(crate) fn end_load(&self, host: &dyn Host, thread: ThreadId) {
+        let mut turns = self.turns.lock(host);
+        if let Some(last) = turns.loading.iter().rposition(|&known| known == thread) {
+            turns.loading.swap_remove(last);
+        }
+    }
+
+    fn change(&self, host: &dyn Host, change: impl FnOnce(&mut Turns)) {
+        change(&mut self.turns.lock(host));
+        self.turns.changed(host);
+    }
+}
+
+/// While this lasts, nobody waits for the turns of a thread.
+pub(crate) struct NoTurns<'a> {
+    loader: &'a Loader,
+    thread: ThreadId,
+}
+
+impl Drop for NoTurns<'_> {
+    fn drop(&mut self) {
+        self.loader
+            .callbacks()
+            .end_load(self.loader.host(), self.thread);
+    }
+}
+
+impl Loader {
+    /// Waits until it is the calling thread's turn to iterate with a function. Threads that are none of the program's
+    /// do not take turns.
+    pub(crate) fn begin_turn(&self, callback: usize) -> Option<Turn> {
+        let record = tls::current(self.host().thread_pointer())?;
+        Some(
+            self.callbacks()
+                .enter(self.host(), record.thread.id(), callback),
+        )
+    }
+
+    /// Ends a turn.
+    pub(crate) fn end_turn(&self, turn: &Turn) {
+        self.callbacks().leave(self.host(), turn);
+    }
+
+    /// Gives up the turns of a thread that begins a load: whomever that waits for may want to iterate.
+    pub(crate) fn give_up_turns(&self, thread: ThreadId) -> NoTurns<'_> {
+        self.callbacks().begin_load(self.host(), thread);
+        NoTurns {
+            loader: self,
+            thread,
+        }
+    }
+
+    /// Takes notice that the calling thread unwinds through the loader. If that is an exception, the function it is
+    /// called back by does not return, and there may be nothing else that tells.
+    pub(crate) fn unwinds(&self) {
+        let record = tls::current(self.host().thread_pointer());
+        let Some(record) = record.filter(|record| !record.holds.are_empty()) else {
+            return;
+        };
+        signals::undisturbed(self.host(), || {
+            if record.holds.have_turn() {
+                self.callbacks().leave_all(self.host(), record.thread.id());
+            }
+        });
+    }
+}
