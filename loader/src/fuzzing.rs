@@ -13,6 +13,7 @@ use crate::elf::version::{HIDDEN, Version};
 use crate::elf::{ProgramHeader, string_at};
 use crate::error::Error;
 use crate::host::{File, PAGE_SIZE};
+use crate::hwcaps::Hwcaps;
 use crate::loader::Loader;
 use crate::lookup::{Request, UniqueTables, find};
 use crate::tables::{Memory, Tables};
@@ -30,11 +31,12 @@ pub fn headers(file: &dyn File, path: &[u8]) -> Result<(), Error> {
 
 /// Looks a name up in the content of an `ld.so.cache`.
 pub fn cache<'a>(content: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let levels: [&[u8]; 2] = [b"x86-64-v3", b"x86-64-v2"];
-    Cache::new(content)?.find(name, |level| {
-        let from_best = levels.iter().position(|&known| known == level)?;
-        u32::try_from(levels.len() - from_best).ok()
-    })
+    let hwcaps = Hwcaps::new(&[b"x86-64-v3", b"x86-64-v2"], b"haswell", Some(6));
+    let (rank, admits) = (
+        |level: &[u8]| hwcaps.rank(level),
+        |bits| hwcaps.admits(bits),
+    );
+    Cache::new(content)?.find(name, rank, admits)
 }
 
 /// Takes a piece of memory for an object's only segment, finds the tables that the dynamic section at `dynamic` names,

@@ -30,6 +30,8 @@ pub(crate) struct Load {
     pub(crate) mode: Mode,
     /// Whether the objects are part of the program as started.
     pub(crate) initial: bool,
+    /// The program's interpreter, until something needs it.
+    pub(crate) interpreter: Option<Arc<Object>>,
     /// Nodes it has added, in the order they came.
     pub(crate) added: Vec<Key>,
     /// Those whose closures form the local scopes: what was asked for, and objects loaded for the sake of a proxy.
@@ -43,6 +45,7 @@ impl Load {
             thread,
             mode,
             initial,
+            interpreter: None,
             added: Vec::new(),
             roots: Vec::new(),
         }
@@ -74,15 +77,31 @@ impl Loader {
         load: &mut Load,
         file: &dyn File,
         path: &[u8],
-        arrival: (NamespaceId, Arrival<'_>),
+        (namespace, arrival): (NamespaceId, Arrival<'_>),
     ) -> Result<Key, Error> {
-        let (namespace, mut arrival) = arrival;
-        let headers = Headers::read(file).map_err(|problem| problem.about(path, arrival.name))?;
+        let is_main = load.is_program();
+        let object = self.map_object(state, load, file, path, (namespace, arrival.name))?;
+        if !is_main {
+            ld_debug::mapped(self.host(), arrival.name, &object);
+        }
+        self.add_mapped(state, load, &object, (namespace, arrival))
+    }
+
+    /// Maps a file that is asked for by a name in a namespace.
+    pub(crate) fn map_object(
+        &self,
+        state: &mut State,
+        load: &Load,
+        file: &dyn File,
+        path: &[u8],
+        (namespace, asked_for): (NamespaceId, &[u8]),
+    ) -> Result<Arc<Object>, Error> {
+        let headers = Headers::read(file).map_err(|problem| problem.about(path, asked_for))?;
         let is_main = load.is_program();
         // SAFETY: `program_name` gives a C string that stays.
         let program = unsafe { crate::stack::c_bytes(self.program_name()) };
         // From here on ld.so says what was asked for, not what was found.
-        let name = if is_main { program } else { arrival.name };
+        let name = if is_main { program } else { asked_for };
         let malformed = |what| Error::Malformed {
             object: name.to_vec(),
             what,
@@ -122,14 +141,22 @@ impl Loader {
             return Err(malformed("shared object cannot be dlopen()ed"));
         }
         self.provide_stacks(state, load, object.segments(), name)?;
-        if !is_main {
-            ld_debug::mapped(self.host(), arrival.name, &object);
-        }
         self.host().trace(&Event::Mapped {
             object: path,
             base: object.bias(),
         });
-        self.tls().lock(self.host()).add_module(&object);
+        Ok(object)
+    }
+
+    /// Adds an object that has been mapped.
+    fn add_mapped(
+        &self,
+        state: &mut State,
+        load: &mut Load,
+        object: &Arc<Object>,
+        (namespace, mut arrival): (NamespaceId, Arrival<'_>),
+    ) -> Result<Key, Error> {
+        self.tls().lock(self.host()).add_module(object);
         arrival.deep &= object.namespace() == namespace;
         let node = Node::new(object.clone(), &arrival);
         let added = state.add(object.namespace(), node).ok_or(GONE)?;
@@ -140,7 +167,7 @@ impl Loader {
             return Ok(added);
         }
         load.roots.push(added);
-        self.add_proxy(state, load, namespace, &object, arrival.name)
+        self.add_proxy(state, load, namespace, object, arrival.name)
     }
 
     /// Gives a namespace the proxy of an object of the base namespace.
@@ -205,6 +232,15 @@ impl Loader {
                 return self.add_proxy(state, load, namespace, &object, name);
             }
         }
+        let arrival = Arrival {
+            name,
+            loaded_by: wanted_by,
+            initial: load.initial,
+            deep: load.mode.contains(Mode::DEEPBIND) || state.is_session(namespace),
+        };
+        if let Some(rtld) = load.take_interpreter(state, namespace, name, None) {
+            return self.add_mapped(state, load, &rtld, (namespace, arrival));
+        }
         if let Some(node) = wanted_by.and_then(|key| state.node(key)) {
             let (name, by) = (In(name, namespace), In::of(&node.object));
             let asked = load.is_asked_for();
@@ -225,12 +261,9 @@ impl Loader {
         if let Some(object) = known.and_then(|node| proxied(node, load.mode)) {
             return self.add_proxy(state, load, namespace, &object, name);
         }
-        let arrival = Arrival {
-            name,
-            loaded_by: wanted_by,
-            initial: load.initial,
-            deep: load.mode.contains(Mode::DEEPBIND) || state.is_session(namespace),
-        };
+        if let Some(rtld) = load.take_interpreter(state, namespace, name, Some(file.id())) {
+            return self.add_mapped(state, load, &rtld, (namespace, arrival));
+        }
         if !shared {
             return self.add_object(state, load, &*file, &path, (namespace, arrival));
         }

@@ -127,7 +127,7 @@ impl<'a> Relocation<'a> {
 
     fn everything(&mut self, entry: &'a Entry) -> Result<(), Error> {
         let object = &*entry.object;
-        self.relr(object)?;
+        apply_relr(object)?;
         let mut last = None;
         for rela in object.rela() {
             self.apply(entry, rela, &mut last)?;
@@ -173,40 +173,6 @@ impl<'a> Relocation<'a> {
         unsafe { *((got + 8) as *mut usize) = object.handle() };
         // SAFETY: just checked.
         unsafe { *((got + 16) as *mut usize) = arch::plt_entry() };
-        Ok(())
-    }
-
-    /// DT_RELR: an even word is the address of a word to relocate, an odd one a bitmap of the 63 that follow (gABI,
-    /// "Relative relocation table").
-    fn relr(&self, object: &Object) -> Result<(), Error> {
-        let bias = object.bias();
-        let add = |place: usize| {
-            if !object.is_writable(place, 8) {
-                return Err(malformed(
-                    object,
-                    "DT_RELR entry outside the writable segments",
-                ));
-            }
-            RELATIVE.bump();
-            // SAFETY: just checked.
-            unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
-            Ok(())
-        };
-        let mut next = 0usize;
-        for &word in object.relr() {
-            let word = address(word);
-            if word & 1 == 0 {
-                add(object.real(word))?;
-                next = object.real(word).wrapping_add(8);
-                continue;
-            }
-            for bit in 0..63 {
-                if word >> (bit + 1) & 1 != 0 {
-                    add(next.wrapping_add(bit * 8))?;
-                }
-            }
-            next = next.wrapping_add(63 * 8);
-        }
         Ok(())
     }
 
@@ -521,7 +487,44 @@ fn binds_locally(symbol: &Sym) -> bool {
         )
 }
 
-fn r_type(rela: &Rela) -> u32 {
+/// Does the relocations of DT_RELR, once: an even word is the address of a word to relocate, an odd one a bitmap of the 63
+/// that follow (gABI, "Relative relocation table").
+pub(crate) fn apply_relr(object: &Object) -> Result<(), Error> {
+    if !object.begin_relr() {
+        return Ok(());
+    }
+    let bias = object.bias();
+    let add = |place: usize| {
+        if !object.is_writable(place, 8) {
+            return Err(malformed(
+                object,
+                "DT_RELR entry outside the writable segments",
+            ));
+        }
+        RELATIVE.bump();
+        // SAFETY: just checked.
+        unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
+        Ok(())
+    };
+    let mut next = 0usize;
+    for &word in object.relr() {
+        let word = address(word);
+        if word & 1 == 0 {
+            add(object.real(word))?;
+            next = object.real(word).wrapping_add(8);
+            continue;
+        }
+        for bit in 0..63 {
+            if word >> (bit + 1) & 1 != 0 {
+                add(next.wrapping_add(bit * 8))?;
+            }
+        }
+        next = next.wrapping_add(63 * 8);
+    }
+    Ok(())
+}
+
+pub(crate) fn r_type(rela: &Rela) -> u32 {
     goblin::elf64::reloc::r_type(rela.r_info)
 }
 

@@ -2,19 +2,19 @@
 //!
 //! A name with a slash is a path. Otherwise, in this order: DT_RPATH of the object that needs it and of those that
 //! brought it in (unless it has DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH of the object, the cache, the default
-//! directories; the last two not for an object with DF_1_NODEFLIB. In every directory the glibc-hwcaps subdirectories
-//! for this CPU come first (the `tls` and platform subdirectories of glibc before 2.37 are not looked for). `$ORIGIN`, `$LIB` and `$PLATFORM` are expanded.
+//! directories; the last two not for an object with DF_1_NODEFLIB. In every directory the subdirectories
+//! for this CPU come first ([`crate::hwcaps`]); those that are not there are asked for once. `$ORIGIN`, `$LIB` and
+//! `$PLATFORM` are expanded.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 
-use crate::arch;
 use crate::elf::cache::Cache;
-use crate::elf::header::{OtherMachine, other_machine};
 use crate::error::Error;
 use crate::host::{Errno, File, Host};
+use crate::hunt::{Hunt, Known};
+use crate::hwcaps::Hwcaps;
 use crate::ld_debug::Category::Libs;
 use crate::ld_debug::{In, say};
 use crate::namespace::NamespaceId;
@@ -45,6 +45,8 @@ pub(crate) struct Search {
     library_path: Vec<Vec<u8>>,
     /// `/etc/ld.so.cache`, read at the first need; empty when there is none.
     cache: Option<Vec<u8>>,
+    hwcaps: Hwcaps,
+    known: Known,
 }
 
 /// The directories an object names, expanded.
@@ -70,13 +72,19 @@ pub(crate) struct Wanted {
 }
 
 impl Search {
-    /// Makes the search of a process with this LD_LIBRARY_PATH.
-    pub(crate) fn new(library_path: Option<&[u8]>, origin: &[u8]) -> Self {
-        let library_path = library_path.map_or_else(Vec::new, |list| split(list, b":;", origin));
+    /// Makes the search of a process with this LD_LIBRARY_PATH, on a CPU with these subdirectories.
+    pub(crate) fn new(library_path: Option<&[u8]>, origin: &[u8], hwcaps: Hwcaps) -> Self {
+        let split = |list| split(list, b":;", origin, hwcaps.platform());
         Self {
-            library_path,
-            cache: None,
+            library_path: library_path.map_or_else(Vec::new, split),
+            hwcaps,
+            ..Self::default()
         }
+    }
+
+    /// Returns what `$PLATFORM` stands for.
+    pub(crate) fn platform(&self) -> &[u8] {
+        self.hwcaps.platform()
     }
 
     /// Returns the directories a name is looked for in, in order; the cache, which comes before the last, is none.
@@ -101,7 +109,7 @@ impl Search {
         wanted: &Wanted,
     ) -> Result<Found, Error> {
         if name.contains(&b'/') {
-            let path = expand(name, &wanted.origin);
+            let path = expand(name, &wanted.origin, self.platform());
             let file = host.open(&path).map_err(|errno| cannot_open(name, errno))?;
             return Ok(Found { path, file });
         }
@@ -110,13 +118,14 @@ impl Search {
             Libs,
             format_args!("find library={}; searching", In(name, namespace)),
         );
-        let found = self.hunt(&mut Hunt::new(host, name), wanted);
+        let found = self.hunt(host, name, wanted);
         say(host, Libs, format_args!(""));
         found
     }
 
     /// Looks for a name without a slash.
-    fn hunt(&mut self, hunt: &mut Hunt<'_>, wanted: &Wanted) -> Result<Found, Error> {
+    fn hunt(&mut self, host: &dyn Host, name: &[u8], wanted: &Wanted) -> Result<Found, Error> {
+        let mut hunt = Hunt::new(host, name, self.hwcaps.subdirectories(), &mut self.known);
         for list in &wanted.rpath {
             if let Some(found) = hunt.in_directories(list)? {
                 return Ok(found);
@@ -130,7 +139,8 @@ impl Search {
         {
             return Ok(found);
         }
-        if let Some(found) = self.in_cache(hunt.host, hunt.name)
+        let cache = &mut self.cache;
+        if let Some(found) = in_cache(cache, host, name, &self.hwcaps)
             && !(wanted.nodeflib && DEFAULT.iter().any(|dir| is_below(&found.path, dir)))
         {
             return Ok(found);
@@ -142,24 +152,28 @@ impl Search {
         }
         Err(hunt.failed())
     }
+}
 
-    fn in_cache(&mut self, host: &dyn Host, name: &[u8]) -> Option<Found> {
-        say(host, Libs, format_args!(" search cache={CACHE}"));
-        let bytes = self
-            .cache
-            .get_or_insert_with(|| read_file(host, CACHE.as_bytes()).unwrap_or_default());
-        let levels = arch::hwcaps();
-        let path = Cache::new(bytes)?.find(name, |level| {
-            let from_best = levels.iter().position(|&known| known == level)?;
-            u32::try_from(levels.len() - from_best).ok()
-        })?;
-        say(host, Libs, format_args!("  trying file={}", Text(path)));
-        let file = host.open(path).ok()?;
-        Some(Found {
-            path: path.to_vec(),
-            file,
-        })
-    }
+/// Looks into the cache, which is read at the first need.
+fn in_cache(
+    cache: &mut Option<Vec<u8>>,
+    host: &dyn Host,
+    name: &[u8],
+    hwcaps: &Hwcaps,
+) -> Option<Found> {
+    say(host, Libs, format_args!(" search cache={CACHE}"));
+    let read = || read_file(host, CACHE.as_bytes()).unwrap_or_default();
+    let (rank, admits) = (
+        |level: &[u8]| hwcaps.rank(level),
+        |bits| hwcaps.admits(bits),
+    );
+    let path = Cache::new(cache.get_or_insert_with(read))?.find(name, rank, admits)?;
+    say(host, Libs, format_args!("  trying file={}", Text(path)));
+    let file = host.open(path).ok()?;
+    Some(Found {
+        path: path.to_vec(),
+        file,
+    })
 }
 
 /// Reads a file of the system's configuration; `None` if there is none, or it is absurdly large.
@@ -179,115 +193,8 @@ fn is_below(path: &[u8], dir: &[u8]) -> bool {
         .is_some_and(|rest| rest.starts_with(b"/"))
 }
 
-/// The search for one name.
-struct Hunt<'a> {
-    host: &'a dyn Host,
-    name: &'a [u8],
-    /// Why the last file could not be opened.
-    errno: Errno,
-    /// A 32-bit object of that name was met.
-    other_class: bool,
-}
-
-impl<'a> Hunt<'a> {
-    fn new(host: &'a dyn Host, name: &'a [u8]) -> Self {
-        Self {
-            host,
-            name,
-            errno: Errno::ENOENT,
-            other_class: false,
-        }
-    }
-
-    /// Looks into directories. A directory in the place of the file ends the search. A file that cannot be had for
-    /// other reasons than that it is not there, or that it is not for us, ends the list, as in ld.so.
-    fn in_list(
-        &mut self,
-        dirs: &[impl AsRef<[u8]>],
-        origin: fmt::Arguments<'_>,
-    ) -> Result<Option<Found>, Error> {
-        if !dirs.is_empty() {
-            let line = format_args!(" search path={}\t\t({origin})", Searched(dirs));
-            say(self.host, Libs, line);
-        }
-        for dir in dirs {
-            for level in arch::hwcaps().iter().map(Some).chain([None]) {
-                let path = match level {
-                    Some(level) => self.path(&[dir.as_ref(), b"glibc-hwcaps", level]),
-                    None => self.path(&[dir.as_ref()]),
-                };
-                say(
-                    self.host,
-                    Libs,
-                    format_args!("  trying file={}", Text(&path)),
-                );
-                match self.host.open(&path) {
-                    Ok(file) => match other_machine(&*file) {
-                        None => return Ok(Some(Found { path, file })),
-                        Some(OtherMachine::Class) => self.other_class = true,
-                        Some(OtherMachine::Kind) => {}
-                    },
-                    Err(errno @ Errno::EISDIR) => return Err(cannot_open(&path, errno)),
-                    Err(errno) => {
-                        self.errno = errno;
-                        if !matches!(errno, Errno::ENOENT | Errno::EACCES) {
-                            return Ok(None);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Looks into directories that an object names.
-    fn in_directories(&mut self, list: &Directories) -> Result<Option<Found>, Error> {
-        let (tag, from) = (list.tag, Text(&list.from));
-        self.in_list(&list.dirs, format_args!("{tag} from file {from}"))
-    }
-
-    /// Joins directories and the name; an empty directory is the current one.
-    fn path(&self, dirs: &[&[u8]]) -> Vec<u8> {
-        let mut path = Vec::new();
-        for dir in dirs.iter().filter(|dir| !dir.is_empty()) {
-            path.extend_from_slice(dir);
-            if !dir.ends_with(b"/") {
-                path.push(b'/');
-            }
-        }
-        path.extend_from_slice(self.name);
-        path
-    }
-
-    fn failed(&self) -> Error {
-        if self.other_class {
-            let (object, what) = (self.name.to_vec(), "wrong ELF class: ELFCLASS32");
-            return Error::Malformed { object, what };
-        }
-        cannot_open(self.name, self.errno)
-    }
-}
-
-/// Displays directories, with the subdirectories of each that are searched before it.
-struct Searched<'a, D>(&'a [D]);
-
-impl<D: AsRef<[u8]>> fmt::Display for Searched<'_, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for dir in self.0 {
-            let dir = Text(dir.as_ref());
-            for level in arch::hwcaps() {
-                write!(f, "{separator}{dir}/glibc-hwcaps/{}", Text(level))?;
-                separator = ":";
-            }
-            write!(f, "{separator}{dir}")?;
-            separator = ":";
-        }
-        Ok(())
-    }
-}
-
-fn cannot_open(name: &[u8], errno: Errno) -> Error {
+/// Makes the error for a file that is not there, or cannot be had.
+pub(crate) fn cannot_open(name: &[u8], errno: Errno) -> Error {
     Error::CannotOpen {
         name: name.to_vec(),
         errno,
@@ -295,19 +202,19 @@ fn cannot_open(name: &[u8], errno: Errno) -> Error {
 }
 
 /// Splits a DT_RPATH or DT_RUNPATH and expands its entries.
-pub(crate) fn directories(list: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
-    split(list, b":", origin)
+pub(crate) fn directories(list: &[u8], origin: &[u8], platform: &[u8]) -> Vec<Vec<u8>> {
+    split(list, b":", origin, platform)
 }
 
 /// Splits a list of directories. An empty entry is the current directory, but an empty list is no list. What has been
 /// listed already is left out.
-fn split(list: &[u8], separators: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
+fn split(list: &[u8], separators: &[u8], origin: &[u8], platform: &[u8]) -> Vec<Vec<u8>> {
     let mut dirs = Vec::new();
     if list.is_empty() {
         return dirs;
     }
     for dir in list.split(|byte| separators.contains(byte)) {
-        let mut dir = expand(dir, origin);
+        let mut dir = expand(dir, origin, platform);
         while dir.len() > 1 && dir.ends_with(b"/") {
             dir.pop();
         }
@@ -319,11 +226,11 @@ fn split(list: &[u8], separators: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Replaces the dynamic string tokens in a path. A token is a whole word: `$ORIGINAL` is none, `${ORIGIN}AL` has one.
-pub(crate) fn expand(path: &[u8], origin: &[u8]) -> Vec<u8> {
+pub(crate) fn expand(path: &[u8], origin: &[u8], platform: &[u8]) -> Vec<u8> {
     let tokens: [(&[u8], &[u8]); 3] = [
         (b"ORIGIN", origin),
         (b"LIB", b"lib/x86_64-linux-gnu"),
-        (b"PLATFORM", b"x86_64"),
+        (b"PLATFORM", platform),
     ];
     let mut expanded = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -366,10 +273,19 @@ pub(crate) fn directory_of(path: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    fn expand(path: &[u8], origin: &[u8]) -> Vec<u8> {
+        super::expand(path, origin, b"haswell")
+    }
+
+    fn directories(list: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
+        super::directories(list, origin, b"haswell")
+    }
+
     #[test]
     fn tokens_are_expanded() {
         assert_eq!(expand(b"$ORIGIN/../lib", b"/opt/x"), b"/opt/x/../lib");
         assert_eq!(expand(b"/a/${LIB}/b", b""), b"/a/lib/x86_64-linux-gnu/b");
+        assert_eq!(expand(b"/a/$PLATFORM", b""), b"/a/haswell");
         assert_eq!(expand(b"$ORIGIN$ORIGIN-x", b"/a"), b"/a/a-x");
     }
 

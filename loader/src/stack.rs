@@ -5,6 +5,7 @@ pub(crate) const AT_PHNUM: usize = 5;
 pub(crate) const AT_PAGESZ: usize = 6;
 pub(crate) const AT_BASE: usize = 7;
 pub(crate) const AT_ENTRY: usize = 9;
+pub(crate) const AT_PLATFORM: usize = 15;
 pub(crate) const AT_CLKTCK: usize = 17;
 pub(crate) const AT_SECURE: usize = 23;
 pub(crate) const AT_RANDOM: usize = 25;

@@ -14,6 +14,7 @@ use crate::glibc::tunables::Tunables;
 use crate::glibc::{self, Fields, probe};
 use crate::host::{Access, Gate, PAGE_SIZE};
 use crate::init::InitArguments;
+use crate::interpreter::Interpreter;
 use crate::ld_debug::{self, Category};
 use crate::load::Load;
 use crate::loader::{Loader, Program};
@@ -82,17 +83,12 @@ impl Loader {
     ) -> Result<Program, Error> {
         let mut times = Times::start();
         let mut state = self.state().lock(self.host());
-        let bind = self.map_initial(&mut state, load, path, stack)?;
+        let (bind, tunables) = self.map_initial(&mut state, load, path, stack)?;
         times.loaded();
         let (objects, thread) = (state.program(), &load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
         self.registry().add_linker(self.host(), rtld.clone());
-        // Before ld.so's resolver, and libc, look at them.
-        let tunables = Tunables::find(&rtld, fields.minor);
-        if let Some(tunables) = &tunables {
-            tunables.set_from(stack);
-        }
         let surplus = glibc::static_tls_surplus(tunables.as_ref());
         if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {
             self.thread_atexit()
@@ -175,25 +171,24 @@ impl Loader {
         Ok(program)
     }
 
-    /// Maps the program, LD_PRELOAD's objects, and what they need.
+    /// Maps the program, its interpreter, LD_PRELOAD's objects, and what they need.
     fn map_initial(
         &self,
         state: &mut State,
         load: &mut Load,
         path: &[u8],
         stack: &InitialStack,
-    ) -> Result<Bind, Error> {
+    ) -> Result<(Bind, Option<Tunables>), Error> {
         let file = self.host().open(path).map_err(|errno| Error::CannotOpen {
             name: path.to_vec(),
             errno,
         })?;
         let headers = Headers::read(&*file).map_err(|problem| problem.about(path, path))?;
-        match interpreter(&*file, &headers).map_err(|problem| problem.about(path, path))? {
-            None => return Err(Error::Foreign(Foreign::Static)),
-            Some(interpreter) if !INTERPRETERS.contains(&interpreter.as_slice()) => {
-                return Err(Error::Foreign(Foreign::Interpreter(interpreter)));
-            }
-            Some(_) => {}
+        let interpreter =
+            interpreter(&*file, &headers).map_err(|problem| problem.about(path, path))?;
+        let interpreter = interpreter.ok_or(Error::Foreign(Foreign::Static))?;
+        if !INTERPRETERS.contains(&interpreter.as_slice()) {
+            return Err(Error::Foreign(Foreign::Interpreter(interpreter)));
         }
         let secure = stack.auxiliary(stack::AT_SECURE).unwrap_or(0) != 0;
         let variable = |name: &[u8]| {
@@ -202,10 +197,6 @@ impl Loader {
                 .filter(|value| !secure && !value.is_empty())
         };
         ld_debug::switch_on(self.host(), variable(b"LD_DEBUG").unwrap_or(b""))?;
-        state.search = Some(Search::new(
-            variable(b"LD_LIBRARY_PATH"),
-            directory_of(path),
-        ));
         state.bind_now = variable(b"LD_BIND_NOW").is_some() || ld_debug::binds_now();
         let arrival = Arrival {
             name: path,
@@ -215,6 +206,13 @@ impl Loader {
         };
         state.stacks = Some(Stacks::new(stack.address()));
         let main = self.add_object(state, load, &*file, path, (BASE, arrival))?;
+        let Interpreter { tunables, hwcaps } =
+            self.map_interpreter(state, load, &interpreter, stack)?;
+        state.search = Some(Search::new(
+            variable(b"LD_LIBRARY_PATH"),
+            directory_of(path),
+            hwcaps,
+        ));
         // The program searches what is preloaded before what it needs itself.
         let mut roots = alloc::vec![main];
         let preload = variable(b"LD_PRELOAD").unwrap_or(b"");
@@ -225,11 +223,12 @@ impl Loader {
         if let Some(node) = state.node_mut(main) {
             node.set_opens(1);
         }
-        Ok(if state.bind_now {
+        let bind = if state.bind_now {
             Bind::Now
         } else {
             Bind::Lazy
-        })
+        };
+        Ok((bind, tunables))
     }
 
     /// Allocates the main thread's TLS and descriptor, and gives the calling thread its thread pointer: IFUNC

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::debug::RState;
 use crate::elf::version::Needed;
 use crate::execstack::Stacks;
+use crate::hwcaps::PLATFORM;
 use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
@@ -155,6 +156,11 @@ impl State {
         Some(self.space_mut(namespace)?.add(node))
     }
 
+    /// Returns what `$PLATFORM` stands for.
+    fn platform(&self) -> &[u8] {
+        self.search.as_ref().map_or(PLATFORM, Search::platform)
+    }
+
     /// Returns the directories to search for what a node needs.
     pub(crate) fn wanted(&self, key: Option<Key>) -> Wanted {
         let mut wanted = Wanted::default();
@@ -167,7 +173,7 @@ impl State {
         wanted.nodeflib = node.object.dynamic().nodeflib;
         let list = |object: &Object, tag, offset: Option<usize>| {
             let list = offset.and_then(|offset| object.string(offset))?;
-            let dirs = search::directories(list, object.origin());
+            let dirs = search::directories(list, object.origin(), self.platform());
             let from = object.shown().to_vec();
             (!dirs.is_empty()).then_some(Directories { dirs, tag, from })
         };
@@ -498,7 +504,8 @@ impl State {
         let needed = dynamic.needed.iter();
         let needed = needed.map(|&name| (name, DependencyKind::Needed));
         let dependency = |(offset, kind)| {
-            let name = search::expand(node.object.string(offset)?, node.object.origin());
+            let (name, origin) = (node.object.string(offset)?, node.object.origin());
+            let name = search::expand(name, origin, self.platform());
             Some(Dependency { name, kind })
         };
         filters.chain(needed).filter_map(dependency).collect()

@@ -5,6 +5,6 @@
 mod x86_64;
 
 pub(crate) use x86_64::{
-    Kind, cycles, debug_state, hwcaps, install, isa_levels, iterate_phdr, kind, plt_entry, probe,
-    tls_get_addr, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined,
+    Features, Kind, cycles, debug_state, hwcaps, install, isa_levels, iterate_phdr, kind, level,
+    level_of, plt_entry, probe, tls_get_addr, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined,
 };

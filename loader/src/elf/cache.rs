@@ -35,12 +35,14 @@ impl<'a> Cache<'a> {
         })
     }
 
-    /// Returns the path for a soname. `rank` says how good a glibc-hwcaps directory is for this machine (`None`: the
-    /// machine cannot run it); the best wins, any is better than none.
+    /// Returns the path for a soname. `rank` says how good a glibc-hwcaps directory is for this machine, from 1 (`None`: the
+    /// machine cannot run it); the best wins, any is better than none. Of the others the first wins whose legacy hardware
+    /// capabilities `admits` admits.
     pub(crate) fn find(
         &self,
         soname: &[u8],
         rank: impl Fn(&[u8]) -> Option<u32>,
+        admits: impl Fn(u64) -> bool,
     ) -> Option<&'a [u8]> {
         let mut best: Option<(u32, &[u8])> = None;
         for index in 0..self.count {
@@ -56,7 +58,7 @@ impl<'a> Cache<'a> {
                 let name = self.hwcap_name(hwcap as u32 as usize);
                 name.and_then(&rank)
             } else {
-                (hwcap == 0).then_some(0)
+                admits(hwcap).then_some(0)
             };
             let path = string_at(self.bytes, u32_at(self.bytes, at + 8)? as usize);
             if let (Some(rank), Some(path)) = (rank, path)

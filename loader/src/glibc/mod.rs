@@ -1,11 +1,12 @@
 //! What glibc's `libc.so.6` wants of its `ld.so`, provided from outside.
 //!
-//! The image's own `ld-linux-x86-64.so.2` is mapped as an ordinary needed object. None of its loader code runs; it
+//! The image's own `ld-linux-x86-64.so.2` is mapped first of all. None of its loader code runs; it
 //! *donates its data*: `_rtld_global` and `_rtld_global_ro`, which libc reads, and the CPU features, which its one
-//! IRELATIVE relocation computes. What the real `ld.so` would have written there is written from here, at places that
+//! IRELATIVE relocation computes ([`cpu`]). What the real `ld.so` would have written there is written from here, at places that
 //! are found at run time: glibc describes some of them itself, for libthread_db ([`fields`]), and others show
 //! themselves when libc is called with marked memory ([`probe`]).
 
+pub(crate) mod cpu;
 pub(crate) mod fields;
 pub(crate) mod probe;
 pub(crate) mod thread;
@@ -65,10 +66,19 @@ pub(crate) fn minor_version(libc: &Object) -> Result<u32, Error> {
     }
 }
 
-/// Returns the release number in libc's banner: "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.".
-fn find_release(libc: &Object) -> Option<&[u8]> {
+/// Returns the version of a mapped `ld.so`. Works before relocation.
+pub(crate) fn release_of(rtld: &Object) -> Result<u32, Error> {
+    let text = find_release(rtld);
+    text.and_then(is_reviewed).ok_or_else(|| {
+        let version = text.unwrap_or(b"of unknown version").to_vec();
+        Error::Foreign(Foreign::Glibc(version))
+    })
+}
+
+/// Returns the release number in libc's banner, or `ld.so`'s: "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.".
+fn find_release(object: &Object) -> Option<&[u8]> {
     const BANNER: &[u8] = b"release version ";
-    let data = libc.read_only_bytes();
+    let data = object.read_only_bytes();
     data.iter().find_map(|bytes| {
         let at = bytes
             .windows(BANNER.len())

@@ -9,9 +9,9 @@ impl Object {
     /// Allocates nothing: when the slots are full, the target lasts as long as its namespace.
     pub(crate) fn bind_to(&self, target: &Self) {
         for slot in &self.bound_to {
-            match slot.compare_exchange(0, target.id, Ordering::AcqRel, Ordering::Acquire) {
+            match slot.compare_exchange(0, target.id(), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return,
-                Err(id) if id == target.id => return,
+                Err(id) if id == target.id() => return,
                 Err(_) => {}
             }
         }

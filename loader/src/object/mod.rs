@@ -70,7 +70,7 @@ pub(crate) struct Place<'a> {
 #[repr(C)]
 pub(crate) struct Object {
     link_map: LinkMap<FULL>,
-    id: ObjectId,
+    id: AtomicU64,
     namespace: NamespaceId,
     /// The path it was loaded by, with a terminating NUL.
     path: Vec<u8>,
@@ -94,6 +94,8 @@ pub(crate) struct Object {
     visibility: VisibilityCell,
     /// Objects that lazy binding has tied this one to; 0 ends the list.
     bound_to: [AtomicU64; 16],
+    /// The relocations of DT_RELR, which add, have been done.
+    relr_done: AtomicBool,
     /// Stays loaded for ever.
     pinned: AtomicBool,
     /// Stays loaded for as long as its namespace has anything else.
@@ -167,7 +169,7 @@ impl Object {
         let headers_at = headers_address(&headers.segments, headers.phoff, bias);
         let mut object = Self {
             link_map: LinkMap::new(),
-            id,
+            id: AtomicU64::new(id),
             namespace,
             path: nul_path,
             shown: shown.to_vec(),
@@ -185,6 +187,7 @@ impl Object {
             tls_offset: AtomicUsize::new(0),
             visibility: VisibilityCell::new(Visibility::ThreadOnly(owner.id())),
             bound_to: [const { AtomicU64::new(0) }; 16],
+            relr_done: AtomicBool::new(false),
             pinned: AtomicBool::new(false),
             kept: AtomicBool::new(false),
             pending_destructors: AtomicUsize::new(0),
@@ -273,7 +276,12 @@ impl Object {
     }
 
     pub(crate) fn id(&self) -> ObjectId {
-        self.id
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// Gives the object a new id, before it becomes known: ids are in the order of loading.
+    pub(crate) fn set_id(&self, id: ObjectId) {
+        self.id.store(id, Ordering::Relaxed);
     }
 
     /// Returns the path the object was loaded by.
@@ -388,6 +396,11 @@ impl Object {
 
     pub(crate) fn plt_rela(&self) -> &[Rela] {
         self.tables.plt_rela
+    }
+
+    /// Says whether the relocations of DT_RELR are still to be done, and notes that they are.
+    pub(crate) fn begin_relr(&self) -> bool {
+        !self.relr_done.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn relr(&self) -> &[u64] {

@@ -132,10 +132,10 @@ fn enabled_components() -> u32 {
 /// The CPU's micro-architecture level; 0: not asked yet. CPUID traps in virtual machines.
 static LEVEL: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns the glibc-hwcaps directories this CPU may use, best first (psABI, "Micro-architecture levels").
-pub(crate) fn hwcaps() -> &'static [&'static [u8]] {
+/// Returns the names of the glibc-hwcaps directories that a CPU of a micro-architecture level may use, best first.
+pub(crate) fn hwcaps(level: usize) -> &'static [&'static [u8]] {
     const LEVELS: [&[u8]; 3] = [b"x86-64-v4", b"x86-64-v3", b"x86-64-v2"];
-    LEVELS.get(4 - level()..).unwrap_or(&[])
+    LEVELS.get(4 - level..).unwrap_or(&[])
 }
 
 /// Returns the micro-architecture levels this CPU has, as GNU_PROPERTY_X86_ISA_1_NEEDED has them: a bit for each.
@@ -143,45 +143,84 @@ pub(crate) fn isa_levels() -> u32 {
     (1 << level()) - 1
 }
 
-fn level() -> usize {
+/// Returns the number of the highest micro-architecture level this CPU and system support.
+pub(crate) fn level() -> usize {
     let mut level = LEVEL.load(Ordering::Relaxed);
     if level == 0 {
-        level = micro_architecture_level();
+        level = level_of(&Features::of_cpu());
         LEVEL.store(level, Ordering::Relaxed);
     }
     level
 }
 
-/// Returns the number of the highest micro-architecture level this CPU and system support, from 1.
-fn micro_architecture_level() -> usize {
-    let (one, ext) = (__cpuid(1), __cpuid(0x8000_0001));
-    let all = |word: u32, bits: &[u32]| bits.iter().all(|bit| word & (1 << bit) != 0);
+/// Registers that CPUID returns, without the features that cannot be used.
+pub(crate) struct Features {
+    pub(crate) ecx_1: u32,
+    pub(crate) edx_1: u32,
+    pub(crate) ebx_7: u32,
+    pub(crate) ecx_80000001: u32,
+}
+
+impl Features {
+    /// AVX, FMA, F16C; AVX2; AVX512 F, DQ, CD, BW, VL: features that need their registers' state kept.
+    const YMM_1: u32 = 1 << 28 | 1 << 12 | 1 << 29;
+    const YMM_7: u32 = 1 << 5;
+    const ZMM_7: u32 = 1 << 16 | 1 << 17 | 1 << 28 | 1 << 30 | 1 << 31;
+
+    /// Asks the CPU, and which state the system keeps.
+    fn of_cpu() -> Self {
+        let one = __cpuid(1);
+        let mut features = Self {
+            ecx_1: one.ecx,
+            edx_1: one.edx,
+            ebx_7: if __cpuid(0).eax >= 7 {
+                __cpuid_count(7, 0).ebx
+            } else {
+                0
+            },
+            ecx_80000001: __cpuid(0x8000_0001).ecx,
+        };
+        let kept = if all(one.ecx, &[27]) {
+            // SAFETY: OSXSAVE is set.
+            unsafe { enabled_components() }
+        } else {
+            0
+        };
+        let ymm = all(kept, &[1, 2]);
+        if !ymm {
+            features.ecx_1 &= !Self::YMM_1;
+            features.ebx_7 &= !Self::YMM_7;
+        }
+        if !(ymm && all(kept, &[5, 6, 7])) {
+            features.ebx_7 &= !Self::ZMM_7;
+        }
+        features
+    }
+}
+
+/// Says whether a word has all of these bits.
+fn all(word: u32, bits: &[u32]) -> bool {
+    bits.iter().all(|bit| word & (1 << bit) != 0)
+}
+
+/// Returns the number of the highest micro-architecture level with these features (psABI, "Micro-architecture levels"), or
+/// 0 if not even what every x86-64 CPU has may be used.
+pub(crate) fn level_of(features: &Features) -> usize {
+    let Features {
+        ecx_1,
+        edx_1,
+        ebx_7,
+        ecx_80000001,
+    } = *features;
+    // CX8 CMOV MMX FXSR SSE SSE2; glibc does not say of the FPU whether it may be used.
+    let v1 = all(edx_1, &[8, 15, 23, 24, 25, 26]);
     // SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT; LAHF.
-    if !all(one.ecx, &[0, 9, 13, 19, 20, 23]) || !all(ext.ecx, &[0]) {
-        return 1;
-    }
-    let seven = if __cpuid(0).eax >= 7 {
-        __cpuid_count(7, 0).ebx
-    } else {
-        0
-    };
-    let enabled = if all(one.ecx, &[27]) {
-        // SAFETY: OSXSAVE is set.
-        unsafe { enabled_components() }
-    } else {
-        0
-    };
-    // FMA MOVBE OSXSAVE AVX F16C; LZCNT; BMI1 AVX2 BMI2; ymm state enabled.
-    let v3 = all(one.ecx, &[12, 22, 27, 28, 29])
-        && all(ext.ecx, &[5])
-        && all(seven, &[3, 5, 8])
-        && all(enabled, &[1, 2]);
-    if !v3 {
-        return 2;
-    }
-    // AVX512 F DQ CD BW VL; zmm state enabled.
-    let v4 = all(seven, &[16, 17, 28, 30, 31]) && all(enabled, &[5, 6, 7]);
-    if v4 { 4 } else { 3 }
+    let v2 = all(ecx_1, &[0, 9, 13, 19, 20, 23]) && all(ecx_80000001, &[0]);
+    // FMA MOVBE AVX F16C; LZCNT; BMI1 AVX2 BMI2.
+    let v3 = all(ecx_1, &[12, 22, 28, 29]) && all(ecx_80000001, &[5]) && all(ebx_7, &[3, 5, 8]);
+    // AVX512 F DQ CD BW VL.
+    let v4 = all(ebx_7, &[16, 17, 28, 30, 31]);
+    [v1, v2, v3, v4].iter().take_while(|&&has| has).count()
 }
 
 // The code PLT slots and TLS descriptors point at. It exists once, is never written, and belongs to no thread.

@@ -1,0 +1,165 @@
+//! The search for one name in lists of directories: which files are tried, and what ends the search.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::elf::header::{OtherMachine, other_machine};
+use crate::error::Error;
+use crate::host::{Errno, File, Host};
+use crate::ld_debug::Category::Libs;
+use crate::ld_debug::say;
+use crate::search::{Directories, Found, cannot_open};
+use crate::text::Text;
+
+/// Which subdirectories of absolute directories exist, by number, as far as that has been asked. As with ld.so, one that
+/// is made later is not noticed, and one that has two numbers is asked for twice.
+pub(crate) type Known = BTreeMap<(Vec<u8>, usize), bool>;
+
+/// The search for one name.
+pub(crate) struct Hunt<'a> {
+    host: &'a dyn Host,
+    name: &'a [u8],
+    /// What is tried in each directory.
+    subdirectories: &'a [Vec<u8>],
+    known: &'a mut Known,
+    /// Why the last file could not be opened.
+    errno: Errno,
+    /// A 32-bit object of that name was met.
+    other_class: bool,
+}
+
+impl<'a> Hunt<'a> {
+    /// Begins.
+    pub(crate) fn new(
+        host: &'a dyn Host,
+        name: &'a [u8],
+        subdirectories: &'a [Vec<u8>],
+        known: &'a mut Known,
+    ) -> Self {
+        Self {
+            host,
+            name,
+            subdirectories,
+            known,
+            errno: Errno::ENOENT,
+            other_class: false,
+        }
+    }
+
+    /// Looks into directories. A directory in the place of the file ends the search. A file that cannot be had for
+    /// other reasons than that it is not there, or that it is not for us, ends the list, as in ld.so.
+    pub(crate) fn in_list(
+        &mut self,
+        dirs: &[impl AsRef<[u8]>],
+        origin: fmt::Arguments<'_>,
+    ) -> Result<Option<Found>, Error> {
+        if !dirs.is_empty() {
+            let searched = Searched {
+                dirs,
+                subdirectories: self.subdirectories,
+                known: self.known,
+            };
+            let line = format_args!(" search path={searched}\t\t({origin})");
+            say(self.host, Libs, line);
+        }
+        for dir in dirs {
+            let mut any_exists = false;
+            for (number, subdirectory) in self.subdirectories.iter().enumerate() {
+                let key = (dir.as_ref().to_vec(), number);
+                if self.known.get(&key) == Some(&false) {
+                    continue;
+                }
+                let dir = join(dir.as_ref(), subdirectory);
+                let path = join(&dir, self.name);
+                if let Some(file) = self.open(&path)? {
+                    return Ok(Some(Found { path, file }));
+                }
+                // Where a relative path leads may change.
+                let host = self.host;
+                any_exists |= !dir.starts_with(b"/")
+                    || *self
+                        .known
+                        .entry(key)
+                        .or_insert_with(|| is_directory(host, &dir));
+            }
+            if any_exists && !matches!(self.errno, Errno::ENOENT | Errno::EACCES) {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks into directories that an object names.
+    pub(crate) fn in_directories(&mut self, list: &Directories) -> Result<Option<Found>, Error> {
+        let (tag, from) = (list.tag, Text(&list.from));
+        self.in_list(&list.dirs, format_args!("{tag} from file {from}"))
+    }
+
+    /// Opens a file, if it is there and for us.
+    fn open(&mut self, path: &[u8]) -> Result<Option<Box<dyn File>>, Error> {
+        let line = format_args!("  trying file={}", Text(path));
+        say(self.host, Libs, line);
+        self.errno = match self.host.open(path) {
+            Ok(file) => match other_machine(&*file) {
+                None => return Ok(Some(file)),
+                Some(other) => {
+                    self.other_class |= matches!(other, OtherMachine::Class);
+                    Errno::ENOENT
+                }
+            },
+            Err(errno @ Errno::EISDIR) => return Err(cannot_open(path, errno)),
+            Err(errno) => errno,
+        };
+        Ok(None)
+    }
+
+    /// Makes the error for a name that has not been found.
+    pub(crate) fn failed(&self) -> Error {
+        if self.other_class {
+            let (object, what) = (self.name.to_vec(), "wrong ELF class: ELFCLASS32");
+            return Error::Malformed { object, what };
+        }
+        cannot_open(self.name, self.errno)
+    }
+}
+
+/// Says whether a directory is there.
+fn is_directory(host: &dyn Host, path: &[u8]) -> bool {
+    let opened = host.open(path).map(|_| ());
+    matches!(opened, Err(Errno::EISDIR | Errno::EACCES))
+}
+
+/// Joins a directory and what is in it; an empty directory is the current one, and an empty name the directory itself.
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() || name.is_empty() {
+        return [dir, name].concat();
+    }
+    let separator: &[u8] = if dir.ends_with(b"/") { b"" } else { b"/" };
+    [dir, separator, name].concat()
+}
+
+/// Displays directories, with the subdirectories of each that are searched before it; without those that do not exist.
+struct Searched<'a, D> {
+    dirs: &'a [D],
+    subdirectories: &'a [Vec<u8>],
+    known: &'a Known,
+}
+
+impl<D: AsRef<[u8]>> fmt::Display for Searched<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for dir in self.dirs {
+            let mut key = (dir.as_ref().to_vec(), 0);
+            for (number, subdirectory) in self.subdirectories.iter().enumerate() {
+                key.1 = number;
+                if self.known.get(&key) != Some(&false) {
+                    write!(f, "{separator}{}", Text(&join(dir.as_ref(), subdirectory)))?;
+                    separator = ":";
+                }
+            }
+        }
+        Ok(())
+    }
+}
