@@ -28,14 +28,14 @@ $(IMAGE): | build
 	$(ELFIN) build -o $@ --deb python3,python3-numpy,libopenblas0-pthread
 
 test: build ## run all tests
-	cargo test --release -p kernel --lib --target-dir target/kernel-test
+	RUSTFLAGS='--cfg hosted' cargo test --release -p abi -p machine -p linux -p kernel --lib --target-dir target/kernel-test
 	RUSTFLAGS='--cfg loom' cargo test --release -p loader --test loom --target-dir target/loom
 	cargo test --release
 
 check: setup ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --release --all-targets -- -D warnings
-	cargo clippy --release -p kernel --target $(TARGET) --target-dir target/kernel -- -D warnings
+	cargo clippy --release -p abi -p machine -p linux -p kernel --target $(TARGET) --target-dir target/kernel -- -D warnings
 	cargo clippy --release -p loader-hosted --target $(TARGET) --target-dir target/hosted -- -D warnings
 
 fmt: ## format the sources

@@ -1,0 +1,92 @@
+//! The boot configuration: NUL-terminated `key=value` records in the PVH module (see docs/architecture.md).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use log::LevelFilter;
+use spin::Once;
+
+/// What `elfin run` asks for.
+#[derive(Debug, Default, Clone)]
+pub struct Config {
+    /// Program and arguments, program first.
+    pub args: Vec<Vec<u8>>,
+    /// `K=V` strings.
+    pub env: Vec<Vec<u8>>,
+    /// Initial working directory.
+    pub cwd: Vec<u8>,
+    /// Log level.
+    pub log: Option<LevelFilter>,
+    /// Trace system calls.
+    pub trace: bool,
+    /// Which of descriptors 0, 1, 2 are terminals.
+    pub tty: [bool; 3],
+    /// Rows and columns of the terminal.
+    pub winsize: Option<(u16, u16)>,
+    /// uname's node name.
+    pub hostname: String,
+}
+
+static CONFIG: Once<Config> = Once::new();
+
+/// The configuration of this boot.
+pub fn get() -> &'static Config {
+    CONFIG.call_once(|| parse(&[]))
+}
+
+/// Takes the records. Once, before the first [`get`].
+pub fn set(records: &[u8]) {
+    CONFIG.call_once(|| parse(records));
+}
+
+/// Unknown keys are left alone: a newer `elfin` may know more.
+fn parse(records: &[u8]) -> Config {
+    let mut config = Config::default();
+    for record in records.split(|&byte| byte == 0) {
+        let Some(equals) = record.iter().position(|&byte| byte == b'=') else {
+            continue;
+        };
+        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        let text = core::str::from_utf8(value).unwrap_or("");
+        match key {
+            b"arg" => config.args.push(value.to_vec()),
+            b"env" => config.env.push(value.to_vec()),
+            b"cwd" => config.cwd = value.to_vec(),
+            b"log" => config.log = text.parse().ok(),
+            b"trace" => config.trace = text == "1",
+            b"tty" => {
+                for stream in text.split(',').filter_map(|stream| stream.parse().ok()) {
+                    if let Some(tty) = config.tty.get_mut::<usize>(stream) {
+                        *tty = true;
+                    }
+                }
+            }
+            b"winsize" => {
+                config.winsize = text
+                    .split_once('x')
+                    .and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
+            }
+            b"hostname" => config.hostname = text.into(),
+            _ => {}
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records() {
+        let config = parse(
+            b"arg=/bin/a\0arg=x=y\0arg=\0env=K=V\0cwd=/tmp\0log=debug\0trace=1\0tty=1,2,9\0winsize=24x80\0later=1\0",
+        );
+        assert_eq!(config.args, [&b"/bin/a"[..], b"x=y", b""]);
+        assert_eq!(config.env, [b"K=V"]);
+        assert_eq!(config.cwd, b"/tmp");
+        assert_eq!(config.log, Some(LevelFilter::Debug));
+        assert!(config.trace);
+        assert_eq!(config.tty, [false, true, true]);
+        assert_eq!(config.winsize, Some((24, 80)));
+    }
+}

@@ -1,0 +1,229 @@
+//! The program's standard streams over the console device.
+//!
+//! A stream is a terminal or a pipe, as the boot configuration says. Line editing and echo are the host terminal's
+//! work: the terminal settings are kept and told, and change nothing.
+use super::{File, Metadata, Poll, device, tree::dev};
+use crate::{config, process};
+use abi::Errno;
+use alloc::{sync::Arc, vec::Vec};
+use linux_raw_sys::{general as linux, ioctl};
+use machine::{
+    drivers::console::{self as driver, Output},
+    mm::user,
+    sched,
+    sync::{Mutex, Signals, WaitQueue},
+};
+
+/// `struct termios` of the kernel.
+const TERMIOS: usize = 36;
+static SETTINGS: Mutex<[u8; TERMIOS]> = Mutex::new(initial_settings());
+
+/// What a fresh Linux terminal has: ICRNL|IXON, OPOST|ONLCR, B38400|CS8|CREAD|HUPCL, ISIG|ICANON|ECHO….
+const fn initial_settings() -> [u8; TERMIOS] {
+    let mut settings = [0; TERMIOS];
+    let words: [u32; 4] = [0x500, 0x5, 0xbf, 0x8a3b];
+    let mut at = 0;
+    while at < 16 {
+        settings[at] = words[at / 4].to_le_bytes()[at % 4];
+        at += 1;
+    }
+    let control = [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22];
+    // The byte at 16 is the line discipline.
+    let mut key = 0;
+    while key < control.len() {
+        settings[17 + key] = control[key];
+        key += 1;
+    }
+    settings
+}
+
+/// One of the streams, or the terminal as a whole (/dev/tty).
+pub struct Console {
+    stream: usize,
+    terminal: bool,
+}
+
+/// The file of stream 0, 1 or 2.
+pub fn stream(stream: usize) -> Arc<Console> {
+    Arc::new(Console {
+        stream,
+        terminal: config::get().tty[stream],
+    })
+}
+
+/// /dev/tty and /dev/console: `ENXIO` when no stream is a terminal.
+pub fn terminal() -> Result<Arc<dyn File>, Errno> {
+    let tty = &config::get().tty;
+    let stream = [1, 2, 0]
+        .into_iter()
+        .find(|&stream| tty[stream])
+        .ok_or(Errno::ENXIO)?;
+    Ok(Arc::new(Console {
+        stream,
+        terminal: true,
+    }))
+}
+
+impl Console {
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+    fn output(&self) -> Output {
+        if self.stream == 2 {
+            Output::Stderr
+        } else {
+            Output::Stdout
+        }
+    }
+}
+
+impl File for Console {
+    fn read(&self, _offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let mut attempt = || match driver::read(buf) {
+            0 if driver::at_end() => Some(0),
+            0 => None,
+            len => Some(len),
+        };
+        if nonblock {
+            return attempt().ok_or(Errno::EAGAIN);
+        }
+        driver::input_queue()
+            .wait_until(None, Signals::Interrupt, attempt)
+            .map_err(|_| Errno::ERESTARTSYS)
+    }
+
+    fn write(&self, _offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
+        let output = self.output();
+        let mut done = 0;
+        while done < buf.len() {
+            if driver::closed(output) {
+                return if done == 0 {
+                    Err(Errno::EPIPE)
+                } else {
+                    Ok(done)
+                };
+            }
+            let len = driver::write(output, &buf[done..]);
+            done += len;
+            if machine::sched::signal_pending() && done < buf.len() {
+                return if done == 0 {
+                    Err(Errno::ERESTARTSYS)
+                } else {
+                    Ok(done)
+                };
+            }
+        }
+        Ok(done)
+    }
+
+    fn poll(&self) -> Poll {
+        let mut events = Poll::empty();
+        if self.stream != 0 || self.terminal {
+            events |= if driver::closed(self.output()) {
+                Poll::ERR | Poll::OUT
+            } else {
+                Poll::OUT
+            };
+        }
+        if self.stream == 0 || self.terminal {
+            if driver::available() > 0 {
+                events |= Poll::IN;
+            }
+            if driver::at_end() {
+                events |= if self.terminal { Poll::IN } else { Poll::HUP };
+            }
+        }
+        events
+    }
+
+    fn poll_queue(&self) -> Option<&WaitQueue> {
+        Some(driver::input_queue())
+    }
+
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        if self.terminal {
+            return device::terminal_metadata();
+        }
+        Ok(Metadata {
+            dev: dev::ANONYMOUS,
+            ino: 1 + self.stream as u64,
+            mode: linux::S_IFIFO | 0o600,
+            nlink: 1,
+            ..Metadata::default()
+        })
+    }
+
+    fn ioctl(&self, request: u32, arg: usize) -> Result<usize, Errno> {
+        if !self.terminal {
+            return match request {
+                ioctl::FIONREAD => Err(Errno::EINVAL),
+                _ => Err(Errno::ENOTTY),
+            };
+        }
+        match request {
+            ioctl::TCGETS => {
+                let settings = *SETTINGS.lock();
+                user::copy_out(arg, &settings)?;
+            }
+            ioctl::TCSETS | ioctl::TCSETSW | ioctl::TCSETSF => {
+                let mut settings = [0; TERMIOS];
+                user::copy_in(arg, &mut settings)?;
+                *SETTINGS.lock() = settings;
+            }
+            ioctl::TIOCGWINSZ => {
+                let (rows, columns) = config::get().winsize.unwrap_or((0, 0));
+                let mut size = [0; 8];
+                size[..2].copy_from_slice(&rows.to_le_bytes());
+                size[2..4].copy_from_slice(&columns.to_le_bytes());
+                user::copy_out(arg, &size)?;
+            }
+            // It is the terminal of the caller's session, and that has one group.
+            ioctl::TIOCGPGRP | ioctl::TIOCGSID => {
+                let sid = process::with_current(|process| process.sid);
+                user::copy_out(arg, &sid.to_le_bytes())?;
+            }
+            ioctl::FIONREAD => {
+                user::copy_out(arg, &(driver::available() as i32).to_le_bytes())?;
+            }
+            ioctl::TIOCSPGRP
+            | ioctl::TIOCSCTTY
+            | ioctl::TIOCSWINSZ
+            | ioctl::TCFLSH
+            | ioctl::TCSBRK
+            | ioctl::TCXONC => (),
+            _ => return Err(Errno::ENOTTY),
+        }
+        Ok(0)
+    }
+
+    fn reopen(&self, _flags: u32) -> Result<Arc<dyn File>, Errno> {
+        Ok(Arc::new(Self {
+            stream: self.stream,
+            terminal: self.terminal,
+        }))
+    }
+
+    fn link_text(&self) -> Vec<u8> {
+        if self.terminal {
+            b"/dev/console".to_vec()
+        } else {
+            alloc::format!("pipe:[{}]", 1 + self.stream).into_bytes()
+        }
+    }
+}
+
+/// Writes all of `text` to standard error.
+pub fn write_stderr(mut text: &[u8]) {
+    while !text.is_empty() && !driver::closed(Output::Stderr) {
+        let len = driver::write(Output::Stderr, text);
+        if len == 0 {
+            // A signal is pending; this text comes first.
+            sched::yield_now();
+        }
+        text = &text[len..];
+    }
+}

@@ -1,0 +1,75 @@
+//! What a process' paths and new files go by: the working directory and the mask of modes.
+use super::tree::Node;
+use abi::Errno;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+use machine::sync::SpinLock;
+
+/// Working directory and umask.
+#[doc(alias = "fs_struct")]
+pub struct FsContext {
+    cwd: SpinLock<Arc<Node>>,
+    umask: AtomicU32,
+}
+
+impl FsContext {
+    /// Starts in `cwd`, with the usual mask.
+    pub fn new(cwd: Arc<Node>) -> Self {
+        Self {
+            cwd: SpinLock::new(cwd),
+            umask: AtomicU32::new(0o022),
+        }
+    }
+
+    /// The working directory.
+    pub fn cwd(&self) -> Arc<Node> {
+        self.cwd.lock().clone()
+    }
+
+    /// Changes the working directory; `ENOTDIR`.
+    pub fn set_cwd(&self, node: Arc<Node>) -> Result<(), Errno> {
+        if !node.is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        let old = core::mem::replace(&mut *self.cwd.lock(), node);
+        // Not under the lock: it may be the last reference.
+        drop(old);
+        Ok(())
+    }
+
+    /// Bits that new files do not get.
+    pub fn umask(&self) -> u32 {
+        self.umask.load(Ordering::Relaxed)
+    }
+
+    /// umask(2): sets the mask, returns the old one.
+    pub fn set_umask(&self, mask: u32) -> u32 {
+        self.umask.swap(mask & 0o777, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::tree::{Kind, dev};
+
+    #[test]
+    fn only_a_directory_can_be_worked_in() {
+        let node = |kind| Node::new(dev::ROOT, 0, kind);
+        let (first, second) = (node(Kind::directory()), node(Kind::directory()));
+        let context = FsContext::new(first.clone());
+        let link = node(Kind::Symlink(b"x".as_slice().into()));
+        assert_eq!(context.set_cwd(link), Err(Errno::ENOTDIR));
+        assert!(Arc::ptr_eq(&context.cwd(), &first));
+        context.set_cwd(second.clone()).unwrap();
+        assert!(Arc::ptr_eq(&context.cwd(), &second));
+        assert_eq!(Arc::strong_count(&first), 1);
+    }
+
+    #[test]
+    fn umask_has_permissions_only() {
+        let context = FsContext::new(Node::new(dev::ROOT, 0, Kind::directory()));
+        assert_eq!(context.set_umask(0o7077), 0o022);
+        assert_eq!(context.umask(), 0o077);
+    }
+}

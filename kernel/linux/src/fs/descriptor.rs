@@ -1,0 +1,210 @@
+//! The descriptor table of a process.
+use super::open::OpenFile;
+use abi::Errno;
+use alloc::{sync::Arc, vec::Vec};
+use core::ops::Range;
+use machine::sync::SpinLock;
+
+/// Highest value of `RLIMIT_NOFILE`.
+pub const MAX_LIMIT: usize = 1 << 20;
+
+#[derive(Clone)]
+struct Slot {
+    file: Arc<OpenFile>,
+    cloexec: bool,
+}
+
+/// What descriptors refer to.
+#[doc(alias = "files_struct")]
+#[derive(Default)]
+pub struct Files {
+    table: SpinLock<Vec<Option<Slot>>>,
+}
+
+impl Files {
+    /// Makes the table at least `len` long; memory is allocated and freed outside the lock.
+    fn grow(&self, len: usize) -> Result<(), Errno> {
+        if self.table.lock().len() >= len {
+            return Ok(());
+        }
+        let mut longer = Vec::new();
+        longer
+            .try_reserve_exact(len.next_power_of_two().max(256))
+            .map_err(|_| Errno::ENOMEM)?;
+        let mut table = self.table.lock();
+        if table.len() < len && longer.capacity() >= table.len() {
+            longer.append(&mut table);
+            longer.resize(longer.capacity(), None);
+            core::mem::swap(&mut *table, &mut longer);
+        }
+        drop(table);
+        Ok(())
+    }
+
+    /// The description behind a descriptor; `EBADF`.
+    pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        let table = self.table.lock();
+        match table.get(index) {
+            Some(Some(slot)) => Ok(slot.file.clone()),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// The lowest free descriptor among `fds` gets `file`; `EMFILE`.
+    pub fn install(
+        &self,
+        file: Arc<OpenFile>,
+        cloexec: bool,
+        fds: Range<usize>,
+    ) -> Result<usize, Errno> {
+        loop {
+            let mut table = self.table.lock();
+            let len = table.len();
+            let free = (fds.start..len).find(|&fd| table[fd].is_none());
+            let fd = free.unwrap_or(len.max(fds.start));
+            if fd >= fds.end {
+                return Err(Errno::EMFILE);
+            }
+            if let Some(slot) = table.get_mut(fd) {
+                *slot = Some(Slot { file, cloexec });
+                return Ok(fd);
+            }
+            drop(table);
+            self.grow(fd + 1)?;
+        }
+    }
+
+    /// dup3(2) without its checks: `fd` gets `file`, what was there is closed. `EBADF` from `limit` on.
+    pub fn replace(
+        &self,
+        file: Arc<OpenFile>,
+        cloexec: bool,
+        fd: i32,
+        limit: usize,
+    ) -> Result<usize, Errno> {
+        let fd = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        if fd >= limit {
+            return Err(Errno::EBADF);
+        }
+        self.grow(fd + 1)?;
+        let old = self.table.lock()[fd].replace(Slot { file, cloexec });
+        drop(old);
+        Ok(fd)
+    }
+
+    /// close(2).
+    pub fn close(&self, fd: i32) -> Result<(), Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        let old = self.table.lock().get_mut(index).and_then(Option::take);
+        // The description may end here: not under the lock.
+        old.map(drop).ok_or(Errno::EBADF)
+    }
+
+    /// close_range(2), or its `CLOSE_RANGE_CLOEXEC`.
+    pub fn close_range(&self, first: usize, last: usize, mark: bool) {
+        let end = self.table.lock().len().min(last.saturating_add(1));
+        for fd in first..end {
+            let old = match &mut self.table.lock()[fd] {
+                Some(slot) if mark => {
+                    slot.cloexec = true;
+                    None
+                }
+                slot => slot.take(),
+            };
+            drop(old);
+        }
+    }
+
+    /// `FD_CLOEXEC` of a descriptor.
+    pub fn cloexec(&self, fd: i32) -> Result<bool, Errno> {
+        self.with_slot(fd, |slot| slot.cloexec)
+    }
+
+    /// Sets `FD_CLOEXEC`.
+    pub fn set_cloexec(&self, fd: i32, cloexec: bool) -> Result<(), Errno> {
+        self.with_slot(fd, |slot| slot.cloexec = cloexec)
+    }
+
+    fn with_slot<R>(&self, fd: i32, f: impl FnOnce(&mut Slot) -> R) -> Result<R, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        match self.table.lock().get_mut(index) {
+            Some(Some(slot)) => Ok(f(slot)),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// The descriptors that are open.
+    pub fn descriptors(&self) -> Vec<i32> {
+        let len = self.table.lock().len();
+        let mut open = Vec::with_capacity(len);
+        let table = self.table.lock();
+        for (fd, slot) in table.iter().enumerate().take(len) {
+            if slot.is_some() {
+                open.push(fd as i32);
+            }
+        }
+        open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{File, Metadata};
+    use linux_raw_sys::general::O_RDWR;
+
+    struct Nothing;
+
+    impl File for Nothing {
+        fn metadata(&self) -> Result<Metadata, Errno> {
+            Ok(Metadata::default())
+        }
+    }
+
+    fn file() -> Arc<OpenFile> {
+        OpenFile::new(Arc::new(Nothing), O_RDWR)
+    }
+
+    #[test]
+    fn the_lowest_free_descriptor_is_taken() {
+        let files = Files::default();
+        for fd in 0..3 {
+            assert_eq!(files.install(file(), false, 0..1024), Ok(fd));
+        }
+        files.close(1).unwrap();
+        assert_eq!(files.get(1).err(), Some(Errno::EBADF));
+        assert_eq!(files.install(file(), false, 2..1024), Ok(3));
+        assert_eq!(files.install(file(), false, 0..1024), Ok(1));
+        assert_eq!(files.descriptors(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn limits_hold_for_new_descriptors_only() {
+        let files = Files::default();
+        assert_eq!(files.install(file(), false, 700..1024), Ok(700));
+        assert_eq!(files.install(file(), false, 700..701), Err(Errno::EMFILE));
+        assert_eq!(files.replace(file(), false, 5, 5), Err(Errno::EBADF));
+        assert!(files.get(700).is_ok());
+    }
+
+    #[test]
+    fn what_is_replaced_or_closed_is_let_go_of() {
+        let files = Files::default();
+        let (old, new) = (file(), file());
+        files.install(old.clone(), true, 0..10).unwrap();
+        assert_eq!(files.replace(new.clone(), false, 0, 10), Ok(0));
+        assert_eq!((Arc::strong_count(&old), files.cloexec(0)), (1, Ok(false)));
+        files.close_range(0, usize::MAX, true);
+        assert_eq!(files.cloexec(0), Ok(true));
+        files.close_range(0, usize::MAX, false);
+        assert_eq!(Arc::strong_count(&new), 1);
+    }
+
+    #[test]
+    fn tables_are_independent() {
+        let (one, other) = (Files::default(), Files::default());
+        one.install(file(), false, 0..10).unwrap();
+        assert_eq!(other.close(0), Err(Errno::EBADF));
+    }
+}

@@ -1,0 +1,166 @@
+//! Character devices: null, zero, full, random, urandom, tty, console.
+use super::{
+    File, Metadata, Poll, console, directory,
+    open::OpenFile,
+    tree::{self, Kind, Node, dev},
+};
+use abi::Errno;
+use alloc::{string::String, sync::Arc, vec::Vec};
+use linux_raw_sys::general as linux;
+use machine::{
+    drivers,
+    mm::{
+        frame::Frame,
+        space::{Page, PageSource},
+    },
+};
+
+/// Which device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "named as in /dev")]
+pub enum Device {
+    Null,
+    Zero,
+    Full,
+    Random,
+    Urandom,
+    Tty,
+    Console,
+}
+
+impl Device {
+    /// Device number as stat(2) tells it.
+    pub fn rdev(self) -> u64 {
+        match self {
+            Self::Null => 0x103,
+            Self::Zero => 0x105,
+            Self::Full => 0x107,
+            Self::Random => 0x108,
+            Self::Urandom => 0x109,
+            Self::Tty => 0x500,
+            Self::Console => 0x501,
+        }
+    }
+
+    /// Opens the device that `node` stands for.
+    pub fn open(self, node: &Arc<Node>, path: Vec<u8>) -> Result<Arc<dyn File>, Errno> {
+        match self {
+            Self::Tty | Self::Console => console::terminal(),
+            _ => Ok(Arc::new(DeviceFile {
+                device: self,
+                node: node.clone(),
+                path,
+            })),
+        }
+    }
+}
+
+struct DeviceFile {
+    device: Device,
+    node: Arc<Node>,
+    path: Vec<u8>,
+}
+
+impl File for DeviceFile {
+    fn read(&self, _offset: u64, buf: &mut [u8], _nonblock: bool) -> Result<usize, Errno> {
+        match self.device {
+            Device::Null => return Ok(0),
+            Device::Random | Device::Urandom => drivers::random::fill(buf),
+            _ => buf.fill(0),
+        }
+        Ok(buf.len())
+    }
+    fn write(&self, _offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
+        match self.device {
+            Device::Full => Err(Errno::ENOSPC),
+            _ => Ok(buf.len()),
+        }
+    }
+    fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        Ok((self.write(0, buf, false)?, 0))
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn poll(&self) -> Poll {
+        Poll::IN | Poll::OUT
+    }
+    fn page_source(&self, _writable: bool) -> Option<Arc<dyn PageSource>> {
+        (self.device == Device::Zero).then(|| Arc::new(Zeros) as Arc<dyn PageSource>)
+    }
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        self.node.metadata()
+    }
+    fn node(&self) -> Option<&Arc<Node>> {
+        Some(&self.node)
+    }
+    fn link_text(&self) -> Vec<u8> {
+        self.path.clone()
+    }
+}
+
+/// Mappings of /dev/zero: a fresh page each time, so shared ones are not shared between two mmap calls, as in Linux.
+struct Zeros;
+
+impl PageSource for Zeros {
+    fn page(&self, _index: u64, _write: bool) -> Result<Page, Errno> {
+        let frame = Frame::zeroed().ok_or(Errno::ENOMEM)?;
+        Ok(Page::Cached(Arc::new(frame)))
+    }
+    fn identity(&self) -> (String, u64, u64) {
+        ("/dev/zero".into(), dev::DEV, Device::Zero.rdev())
+    }
+}
+
+/// stat(2) of the terminal.
+pub fn terminal_metadata() -> Result<Metadata, Errno> {
+    super::path::lookup(tree::root(), b"/dev/console")?.metadata()
+}
+
+/// Fills /dev.
+pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
+    let devices = [
+        ("null", Device::Null),
+        ("zero", Device::Zero),
+        ("full", Device::Full),
+        ("random", Device::Random),
+        ("urandom", Device::Urandom),
+        ("tty", Device::Tty),
+        ("console", Device::Console),
+    ];
+    for (name, device) in devices {
+        let mode = if device == Device::Console {
+            0o620
+        } else {
+            0o666
+        };
+        let node = Node::new(dev::DEV, linux::S_IFCHR | mode, Kind::Device(device));
+        directory::add(directory, name.as_bytes(), node)?;
+    }
+    let links = [
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("fd", "/proc/self/fd"),
+    ];
+    for (name, target) in links {
+        let kind = Kind::Symlink(target.as_bytes().into());
+        let node = Node::new(dev::DEV, linux::S_IFLNK | 0o777, kind);
+        directory::add(directory, name.as_bytes(), node)?;
+    }
+    let shm = Node::new(dev::SHM, linux::S_IFDIR | 0o1777, Kind::directory());
+    directory::add(directory, b"shm", shm)?;
+    Ok(())
+}
+
+/// A node for an open file that has none, for the links in /proc/self/fd.
+pub fn node_of(open: &OpenFile) -> Arc<Node> {
+    match open.file.node() {
+        Some(node) => node.clone(),
+        None => Node::new(
+            dev::PROC,
+            linux::S_IFCHR | 0o600,
+            Kind::Anonymous(open.file.clone()),
+        ),
+    }
+}

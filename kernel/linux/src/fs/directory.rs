@@ -1,0 +1,262 @@
+//! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
+//! directory they look into, and see either the old or the new entry.
+use super::{
+    page_cache,
+    path::Target,
+    tree::{Directory, Entry, Kind, Node},
+};
+use abi::Errno;
+use alloc::{boxed::Box, sync::Arc};
+use linux_raw_sys::general as linux;
+use machine::sync::Mutex;
+
+static CHANGES: Mutex<()> = Mutex::new(());
+
+/// Names and nodes take kernel memory: no more of them when it is nearly gone.
+fn check_space() -> Result<(), Errno> {
+    if page_cache::available() == 0 {
+        return Err(Errno::ENOSPC);
+    }
+    Ok(())
+}
+
+/// Puts `node` into a directory under `name`; whatever was there is returned.
+fn enter(parent: &Arc<Node>, name: &[u8], node: Arc<Node>) -> Result<Option<Entry>, Errno> {
+    let directory = parent.directory()?;
+    let mut entries = directory.entries.lock();
+    if entries.removed {
+        return Err(Errno::ENOENT);
+    }
+    entries.load()?;
+    if let Some(place) = node.place() {
+        *place.lock() = Some((Arc::downgrade(parent), Arc::from(name)));
+    }
+    let old = entries.names.insert(Box::from(name), Entry::Node(node));
+    drop(entries);
+    parent.touch(true);
+    Ok(old)
+}
+
+fn take_out(parent: &Arc<Node>, name: &[u8]) -> Result<(), Errno> {
+    let old = parent.directory()?.entries.lock().names.remove(name);
+    drop(old);
+    parent.touch(true);
+    Ok(())
+}
+
+/// Creates a node of full mode `mode` in a directory, without a path (boot).
+pub fn add(parent: &Arc<Node>, name: &[u8], node: Arc<Node>) -> Result<Arc<Node>, Errno> {
+    if node.is_directory() {
+        parent.attributes.lock().nlink += 1;
+    }
+    enter(parent, name, node.clone())?;
+    Ok(node)
+}
+
+/// Creates a node where `target` points; `EEXIST` if there is one by now.
+pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno> {
+    if target.node.is_some() || target.name.is_empty() {
+        return Err(Errno::EEXIST);
+    }
+    let directory = mode & linux::S_IFMT == linux::S_IFDIR;
+    if target.must_be_directory && !directory {
+        return Err(Errno::ENOENT);
+    }
+    check_space()?;
+    let _changes = CHANGES.lock();
+    // A directory that was removed has no children, so this check comes before the look for one.
+    if target.parent.directory()?.entries.lock().removed {
+        return Err(Errno::ENOENT);
+    }
+    if target.parent.child(&target.name)?.is_some() {
+        return Err(Errno::EEXIST);
+    }
+    add(
+        &target.parent,
+        &target.name,
+        Node::made_in(&target.parent, mode, kind),
+    )
+}
+
+/// link(2).
+pub fn link(node: &Arc<Node>, target: &Target) -> Result<(), Errno> {
+    if target.node.is_some() || target.name.is_empty() {
+        return Err(Errno::EEXIST);
+    }
+    if node.is_directory() {
+        return Err(Errno::EPERM);
+    }
+    if target.must_be_directory {
+        return Err(Errno::ENOENT);
+    }
+    if node.dev != target.parent.dev {
+        return Err(Errno::EXDEV);
+    }
+    check_space()?;
+    let _changes = CHANGES.lock();
+    if target.parent.child(&target.name)?.is_some() {
+        return Err(Errno::EEXIST);
+    }
+    enter(&target.parent, &target.name, node.clone())?;
+    node.attributes.lock().nlink += 1;
+    node.touch(false);
+    Ok(())
+}
+
+/// What `target` leads to now, under the lock.
+fn present(target: &Target) -> Result<Arc<Node>, Errno> {
+    target.parent.child(&target.name)?.ok_or(Errno::ENOENT)
+}
+
+fn is_mount_point(node: &Node, parent: &Node) -> bool {
+    node.dev != parent.dev
+}
+
+/// Marks an empty directory as removed; `ENOTEMPTY`.
+fn retire(directory: &Directory) -> Result<(), Errno> {
+    let mut entries = directory.entries.lock();
+    entries.load()?;
+    if !entries.names.is_empty() {
+        return Err(Errno::ENOTEMPTY);
+    }
+    entries.removed = true;
+    Ok(())
+}
+
+/// A directory has lost a subdirectory.
+fn lower_links(directory: &Node) {
+    let mut attributes = directory.attributes.lock();
+    attributes.nlink = attributes.nlink.saturating_sub(1);
+}
+
+fn lose_name(node: &Node) {
+    let mut attributes = node.attributes.lock();
+    attributes.nlink = if node.is_directory() {
+        0
+    } else {
+        attributes.nlink.saturating_sub(1)
+    };
+    drop(attributes);
+    node.touch(false);
+}
+
+/// unlink(2).
+pub fn unlink(target: &Target) -> Result<(), Errno> {
+    if target.name.is_empty() {
+        return Err(Errno::EISDIR);
+    }
+    let _changes = CHANGES.lock();
+    let node = present(target)?;
+    if node.is_directory() {
+        return Err(Errno::EISDIR);
+    }
+    if target.must_be_directory {
+        return Err(Errno::ENOTDIR);
+    }
+    target.parent.directory()?;
+    take_out(&target.parent, &target.name)?;
+    lose_name(&node);
+    Ok(())
+}
+
+/// rmdir(2).
+pub fn rmdir(target: &Target) -> Result<(), Errno> {
+    if target.name.is_empty() {
+        return Err(target.nameless);
+    }
+    let _changes = CHANGES.lock();
+    let node = present(target)?;
+    if !node.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    if is_mount_point(&node, &target.parent) {
+        return Err(Errno::EBUSY);
+    }
+    retire(node.directory()?)?;
+    take_out(&target.parent, &target.name)?;
+    lower_links(&target.parent);
+    lose_name(&node);
+    Ok(())
+}
+
+/// renameat2(2) with `flags` (`RENAME_NOREPLACE`, `RENAME_EXCHANGE`).
+pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
+    if flags & !(linux::RENAME_NOREPLACE | linux::RENAME_EXCHANGE) != 0 || flags == 3 {
+        return Err(Errno::EINVAL);
+    }
+    if from.name.is_empty() || to.name.is_empty() {
+        return Err(Errno::EBUSY);
+    }
+    let _changes = CHANGES.lock();
+    let node = present(from)?;
+    let old = to.parent.child(&to.name)?;
+    if old.is_some() && flags & linux::RENAME_NOREPLACE != 0 {
+        return Err(Errno::EEXIST);
+    }
+    if (from.must_be_directory || to.must_be_directory) && !node.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    if from.parent.dev != to.parent.dev {
+        return Err(Errno::EXDEV);
+    }
+    if is_mount_point(&node, &from.parent) {
+        return Err(Errno::EBUSY);
+    }
+    from.parent.directory()?;
+    if to.parent.directory()?.entries.lock().removed {
+        return Err(Errno::ENOENT);
+    }
+    check_cycle(&node, &to.parent)?;
+    if flags & linux::RENAME_EXCHANGE != 0 {
+        let old = old.ok_or(Errno::ENOENT)?;
+        if is_mount_point(&old, &to.parent) {
+            return Err(Errno::EBUSY);
+        }
+        check_cycle(&old, &from.parent)?;
+        enter(&to.parent, &to.name, node)?;
+        enter(&from.parent, &from.name, old)?;
+        return Ok(());
+    }
+    if let Some(old) = &old {
+        if Arc::ptr_eq(old, &node) {
+            return Ok(());
+        }
+        match (node.is_directory(), old.is_directory()) {
+            (true, false) => return Err(Errno::ENOTDIR),
+            (false, true) => return Err(Errno::EISDIR),
+            (true, true) if is_mount_point(old, &to.parent) => return Err(Errno::EBUSY),
+            (true, true) => {
+                retire(old.directory()?)?;
+                lower_links(&to.parent);
+            }
+            (false, false) => (),
+        }
+    }
+    let directory = node.is_directory();
+    enter(&to.parent, &to.name, node.clone())?;
+    take_out(&from.parent, &from.name)?;
+    if directory && !Arc::ptr_eq(&from.parent, &to.parent) {
+        lower_links(&from.parent);
+        to.parent.attributes.lock().nlink += 1;
+    }
+    node.touch(false);
+    if let Some(old) = old {
+        lose_name(&old);
+    }
+    Ok(())
+}
+
+/// `EINVAL` when `node` is `directory` or above it.
+fn check_cycle(node: &Arc<Node>, directory: &Arc<Node>) -> Result<(), Errno> {
+    let mut at = directory.clone();
+    loop {
+        if Arc::ptr_eq(&at, node) {
+            return Err(Errno::EINVAL);
+        }
+        let parent = at.parent()?;
+        if Arc::ptr_eq(&parent, &at) {
+            return Ok(());
+        }
+        at = parent;
+    }
+}

@@ -1,0 +1,149 @@
+//! Files whose text is made when they are opened (/proc, /sys).
+use super::{
+    File, Metadata, directory,
+    tree::{Kind, Node},
+};
+use abi::Errno;
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use linux_raw_sys::general as linux;
+
+type Read = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+type Write = Box<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
+
+/// How the text is made, and what a write does.
+pub struct Source {
+    read: Read,
+    write: Option<Write>,
+}
+
+impl Source {
+    /// The text now.
+    pub fn text(&self) -> Vec<u8> {
+        (self.read)()
+    }
+}
+
+/// A generated file, opened.
+pub struct Text {
+    node: Arc<Node>,
+    path: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl Text {
+    /// A file that reads as `text`.
+    pub fn new(node: Arc<Node>, path: Vec<u8>, text: Vec<u8>) -> Self {
+        Self { node, path, text }
+    }
+}
+
+impl File for Text {
+    fn read(&self, offset: u64, buf: &mut [u8], _nonblock: bool) -> Result<usize, Errno> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.text.get(start..).unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+    fn write(&self, _offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
+        match &self.node.kind {
+            Kind::Generated(Source {
+                write: Some(write), ..
+            }) => write(buf)?,
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(buf.len())
+    }
+    fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        Ok((self.write(0, buf, false)?, 0))
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        self.node.metadata()
+    }
+    fn node(&self) -> Option<&Arc<Node>> {
+        Some(&self.node)
+    }
+    fn link_text(&self) -> Vec<u8> {
+        self.path.clone()
+    }
+}
+
+/// A read-only generated file that is in no directory.
+pub fn source(read: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Kind {
+    Kind::Generated(Source {
+        read: Box::new(read),
+        write: None,
+    })
+}
+
+/// Puts a read-only generated file into a directory.
+pub fn file(
+    directory: &Arc<Node>,
+    name: &str,
+    read: impl Fn() -> String + Send + Sync + 'static,
+) -> Result<(), Errno> {
+    bytes(directory, name, move || read().into_bytes())
+}
+
+/// The same for text that need not be UTF-8.
+pub fn bytes(
+    directory: &Arc<Node>,
+    name: &str,
+    read: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+) -> Result<(), Errno> {
+    let source = Source {
+        read: Box::new(read),
+        write: None,
+    };
+    add(directory, name, 0o444, source)
+}
+
+/// A generated file that may be written.
+pub fn writable(
+    directory: &Arc<Node>,
+    name: &str,
+    read: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    write: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
+) -> Result<(), Errno> {
+    let source = Source {
+        read: Box::new(read),
+        write: Some(Box::new(write)),
+    };
+    add(directory, name, 0o644, source)
+}
+
+fn add(directory: &Arc<Node>, name: &str, mode: u32, source: Source) -> Result<(), Errno> {
+    let node = Node::new(
+        directory.dev,
+        linux::S_IFREG | mode,
+        Kind::Generated(source),
+    );
+    directory::add(directory, name.as_bytes(), node)?;
+    Ok(())
+}
+
+/// A directory below `directory`, by a relative path whose parts are made as needed.
+pub fn directory(directory: &Arc<Node>, path: &str) -> Result<Arc<Node>, Errno> {
+    let mut at = directory.clone();
+    for name in path.split('/') {
+        at = match at.child(name.as_bytes())? {
+            Some(node) => node,
+            None => {
+                let node = Node::new(at.dev, linux::S_IFDIR | 0o555, Kind::directory());
+                directory::add(&at, name.as_bytes(), node)?
+            }
+        };
+    }
+    Ok(at)
+}
+
+/// A symbolic link.
+pub fn link(directory: &Arc<Node>, name: &str, target: &str) -> Result<(), Errno> {
+    let kind = Kind::Symlink(target.as_bytes().into());
+    let node = Node::new(directory.dev, linux::S_IFLNK | 0o777, kind);
+    directory::add(directory, name.as_bytes(), node)?;
+    Ok(())
+}

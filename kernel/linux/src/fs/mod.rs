@@ -1,0 +1,266 @@
+//! Files: the VFS, EROFS root with a writable in-memory layer, special file systems, descriptors.
+//!
+//! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is a
+//! file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files without
+//! a node. Left out: permissions (the program is root), extended attributes, locks (there is one process), networking.
+pub mod block_cache;
+pub mod console;
+pub mod context;
+pub mod descriptor;
+pub mod device;
+pub mod device_numbers;
+pub mod directory;
+pub mod epoll;
+pub mod erofs;
+pub mod event;
+pub mod generated;
+pub mod image;
+pub mod mqueue;
+pub mod open;
+pub mod page_cache;
+pub mod path;
+pub mod pipe;
+pub mod procfs;
+pub mod signalfd;
+pub mod socket;
+pub mod sysfs;
+pub mod tree;
+
+use abi::Errno;
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use linux_raw_sys::general as linux;
+use machine::{drivers, mm::space::PageSource, sync::WaitQueue};
+pub use open::OpenFile;
+pub use page_cache::Content;
+
+bitflags::bitflags! {
+    /// poll(2) events.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Poll: u32 {
+        /// POLLIN
+        const IN = 1;
+        /// POLLPRI
+        const PRI = 2;
+        /// POLLOUT
+        const OUT = 4;
+        /// POLLERR
+        const ERR = 8;
+        /// POLLHUP
+        const HUP = 0x10;
+        /// POLLRDHUP
+        const RDHUP = 0x2000;
+    }
+}
+
+/// What an open file can do. Offsets, flags and the lock on the offset live in the open file description.
+pub trait File: Any + Send + Sync {
+    /// Reads at `offset` (ignored by streams); blocks unless `nonblock`. 0 at the end.
+    fn read(&self, offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
+        let _ = (offset, buf, nonblock);
+        Err(Errno::EINVAL)
+    }
+    /// Writes.
+    fn write(&self, offset: u64, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
+        let _ = (offset, buf, nonblock);
+        Err(Errno::EINVAL)
+    }
+    /// Writes at the end (`O_APPEND`, seekable files): bytes written and the position after them.
+    fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        let _ = buf;
+        Err(Errno::EINVAL)
+    }
+    /// Whether it has positions.
+    fn seekable(&self) -> bool {
+        false
+    }
+    /// Events ready now.
+    fn poll(&self) -> Poll {
+        Poll::IN | Poll::OUT
+    }
+    /// The queue that is woken when [`File::poll`] may have changed; `None`: always ready.
+    fn poll_queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+    /// How often it has become readable and writable, for edge-triggered epoll; constant if only changes of [`File::poll`]
+    /// count.
+    fn edges(&self) -> [u64; 2] {
+        [0; 2]
+    }
+    /// For mmap, of a file opened for writing or not.
+    fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {
+        let _ = writable;
+        None
+    }
+    /// What stat(2) tells.
+    fn metadata(&self) -> Result<Metadata, Errno>;
+    /// ioctl(2).
+    fn ioctl(&self, request: u32, arg: usize) -> Result<usize, Errno> {
+        let _ = (request, arg);
+        Err(Errno::ENOTTY)
+    }
+    /// The open file description is gone (others may still wait on the file's queue).
+    fn release(&self) {}
+    /// Opened again through /proc/self/fd.
+    fn reopen(&self, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        let _ = flags;
+        Err(Errno::ENXIO)
+    }
+    /// The node that was opened.
+    fn node(&self) -> Option<&Arc<tree::Node>> {
+        None
+    }
+    /// What the link in /proc/self/fd says.
+    fn link_text(&self) -> Vec<u8> {
+        b"anon_inode:[file]".to_vec()
+    }
+    /// The entries of a directory, taken anew if `restart`.
+    fn listing(&self, restart: bool) -> Result<Arc<[DirEntry]>, Errno> {
+        let _ = restart;
+        Err(Errno::ENOTDIR)
+    }
+}
+
+/// How often a file has become readable and writable, be it so already: what [`File::edges`] tells.
+#[derive(Default)]
+pub struct Edges([AtomicU64; 2]);
+
+impl Edges {
+    /// None so far.
+    pub const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; 2])
+    }
+    /// There is more to read.
+    pub fn readable(&self) {
+        self.0[0].fetch_add(1, Ordering::Relaxed);
+    }
+    /// There is more room to write.
+    pub fn writable(&self) {
+        self.0[1].fetch_add(1, Ordering::Relaxed);
+    }
+    /// As [`File::edges`].
+    pub fn counts(&self) -> [u64; 2] {
+        [0, 1].map(|which: usize| self.0[which].load(Ordering::Relaxed))
+    }
+}
+
+/// The file as a concrete type.
+pub fn downcast<T: File>(file: &dyn File) -> Option<&T> {
+    (file as &dyn Any).downcast_ref()
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug)]
+pub struct DirEntry {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// Inode number.
+    pub ino: u64,
+    /// `DT_*`.
+    pub kind: u8,
+}
+
+/// What stat(2) tells.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are stat(2)'s")]
+pub struct Metadata {
+    pub dev: u64,
+    pub ino: u64,
+    pub mode: u32,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u64,
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub mtime_ns: u64,
+    pub ctime_ns: u64,
+    pub atime_ns: u64,
+}
+
+impl Metadata {
+    /// What stat(2) tells of a file without a node.
+    pub fn anonymous(ino: u64, mode: u32) -> Self {
+        Self {
+            dev: tree::dev::ANONYMOUS,
+            ino,
+            mode,
+            nlink: 1,
+            ..Self::default()
+        }
+    }
+}
+
+/// Opens a file for reading by path, relative ones from `start` (for exec and the loader).
+pub fn open_read(start: &Arc<tree::Node>, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+    let open = open::open(start, path, linux::O_RDONLY, 0)?;
+    if open.file.node().is_some_and(|node| node.is_directory()) {
+        return Err(Errno::EISDIR);
+    }
+    Ok(open.file.clone())
+}
+
+/// Fills `buf` from `offset` on; `EINVAL` when the file ends before.
+pub fn read_exact(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read(offset + done as u64, &mut buf[done..], false)? {
+            0 => return Err(Errno::EINVAL),
+            read => done += read,
+        }
+    }
+    Ok(())
+}
+
+/// Mounts everything. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
+pub fn init() -> Result<(), String> {
+    image::mount_root()?;
+    let fill = || {
+        let root = tree::root();
+        mount_point(root, b"tmp", tree::dev::ROOT, 0o1777)?;
+        let dev = mount_point(root, b"dev", tree::dev::DEV, 0o755)?;
+        let proc = mount_point(root, b"proc", tree::dev::PROC, 0o555)?;
+        let sys = mount_point(root, b"sys", tree::dev::SYS, 0o555)?;
+        device::populate(&dev)?;
+        procfs::populate(&proc)?;
+        sysfs::populate(&sys)
+    };
+    fill().map_err(|error| format!("cannot set up the file systems: {}", error.text()))
+}
+
+/// A directory of another file system over the root's; /tmp stays what it is if it is there.
+fn mount_point(
+    root: &Arc<tree::Node>,
+    name: &[u8],
+    dev: u64,
+    mode: u32,
+) -> Result<Arc<tree::Node>, Errno> {
+    if dev == tree::dev::ROOT
+        && let Some(node) = root.child(name)?
+        && node.is_directory()
+    {
+        return Ok(node);
+    }
+    let node = tree::Node::new(dev, linux::S_IFDIR | mode, tree::Kind::directory());
+    directory::add(root, name, node)
+}
+
+/// Writes to the program's standard error, past the descriptor table (trace, backtrace, loader messages).
+pub fn write_stderr(text: &[u8]) {
+    console::write_stderr(text);
+}
+
+/// Waits until console output has been consumed by the host. Called before the machine ends.
+pub fn flush_console() {
+    drivers::console::flush();
+}
+
+/// The absolute path of what is at `path`, relative ones from `start`, symbolic links followed.
+pub fn resolve(start: &Arc<tree::Node>, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let target = path::walk(start, path, path::Last::Follow)?;
+    target.found()?;
+    Ok(target.path())
+}

@@ -1,0 +1,322 @@
+//! Open file descriptions, and opening nodes.
+use super::{
+    DirEntry, File, Metadata, Poll, console,
+    descriptor::Files,
+    directory,
+    generated::Text,
+    page_cache::Content,
+    path::{self, Last, Target},
+    pipe,
+    tree::{Kind, Node},
+};
+use crate::process;
+use abi::Errno;
+use alloc::{string::String, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicU32, Ordering};
+use linux_raw_sys::general as linux;
+use machine::{
+    mm::space::{Page, PageSource},
+    sched,
+    sync::Mutex,
+};
+
+const SIGPIPE: i32 = linux::SIGPIPE as i32;
+/// Flags that fcntl(F_SETFL) changes.
+const SETTABLE: u32 =
+    linux::O_APPEND | linux::O_NONBLOCK | linux::O_DIRECT | linux::O_NOATIME | linux::FASYNC;
+
+/// An open file description: what descriptors made by dup(2) share.
+pub struct OpenFile {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// File position; held over a read or write at it.
+    pub offset: Mutex<u64>,
+    flags: AtomicU32,
+}
+
+impl OpenFile {
+    /// A description with open(2)'s flags.
+    pub fn new(file: Arc<dyn File>, flags: u32) -> Arc<Self> {
+        let flags = flags & !(linux::O_CREAT | linux::O_EXCL | linux::O_NOCTTY | linux::O_TRUNC);
+        Arc::new(Self {
+            file,
+            offset: Mutex::new(0),
+            flags: AtomicU32::new(flags & !linux::O_CLOEXEC),
+        })
+    }
+    /// Access mode and status flags.
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+    /// fcntl(F_SETFL).
+    pub fn set_flags(&self, flags: u32) {
+        let kept = self.flags() & !SETTABLE;
+        self.flags.store(kept | flags & SETTABLE, Ordering::Relaxed);
+    }
+    /// Whether it may be read.
+    pub fn readable(&self) -> bool {
+        let flags = self.flags();
+        flags & linux::O_ACCMODE != linux::O_WRONLY && flags & linux::O_PATH == 0
+    }
+    /// Whether it may be written.
+    pub fn writable(&self) -> bool {
+        let flags = self.flags();
+        flags & linux::O_ACCMODE != linux::O_RDONLY && flags & linux::O_PATH == 0
+    }
+    /// Whether it does not block.
+    pub fn nonblocking(&self) -> bool {
+        self.flags() & linux::O_NONBLOCK != 0
+    }
+
+    /// Sends `SIGPIPE` for an `EPIPE`.
+    pub fn raise(error: Errno) -> Errno {
+        if error == Errno::EPIPE {
+            process::signal::send_thread(sched::current_tid(), SIGPIPE);
+        }
+        error
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.file.release();
+    }
+}
+
+/// A regular file, directory or link (`O_PATH`) opened.
+pub struct NodeFile {
+    node: Arc<Node>,
+    path: Vec<u8>,
+    /// What getdents(2) goes through, taken when it starts.
+    listing: Mutex<Option<Arc<[DirEntry]>>>,
+}
+
+impl NodeFile {
+    /// The file behind a node; `path` is what /proc/self/fd shows.
+    pub fn new(node: Arc<Node>, path: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            path,
+            listing: Mutex::new(None),
+        })
+    }
+    fn content(&self) -> Result<&Content, Errno> {
+        match &self.node.kind {
+            Kind::Regular(content) => Ok(content),
+            Kind::Directory(_) | Kind::Listing(..) => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+impl File for NodeFile {
+    fn read(&self, offset: u64, buf: &mut [u8], _nonblock: bool) -> Result<usize, Errno> {
+        self.content()?.read(offset, buf)
+    }
+    fn write(&self, offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
+        let len = self.content()?.write(offset, buf)?;
+        self.node.touch(true);
+        Ok(len)
+    }
+    fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        let end = self.content()?.append(buf)?;
+        self.node.touch(true);
+        Ok(end)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn poll(&self) -> Poll {
+        Poll::IN | Poll::OUT
+    }
+    fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {
+        self.content().ok()?;
+        Some(Arc::new(Pages {
+            node: self.node.clone(),
+            path: self.path.clone(),
+            writable,
+        }))
+    }
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        self.node.metadata()
+    }
+    fn node(&self) -> Option<&Arc<Node>> {
+        Some(&self.node)
+    }
+    fn link_text(&self) -> Vec<u8> {
+        if self.node.is_directory() && self.path.is_empty() {
+            self.node.directory_path()
+        } else if self.node.attributes.lock().nlink == 0 {
+            [&self.path, &b" (deleted)"[..]].concat()
+        } else {
+            self.path.clone()
+        }
+    }
+    fn listing(&self, restart: bool) -> Result<Arc<[DirEntry]>, Errno> {
+        if !self.node.is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        let mut listing = self.listing.lock();
+        match &*listing {
+            Some(entries) if !restart => Ok(entries.clone()),
+            _ => {
+                let dots = [
+                    (&b"."[..], self.node.ino),
+                    (b"..", self.node.parent().map_or(self.node.ino, |p| p.ino)),
+                ];
+                let entries: Arc<[DirEntry]> = dots
+                    .iter()
+                    .map(|&(name, ino)| DirEntry {
+                        name: name.into(),
+                        ino,
+                        kind: linux::DT_DIR as u8,
+                    })
+                    .chain(self.node.list()?)
+                    .collect();
+                *listing = Some(entries.clone());
+                Ok(entries)
+            }
+        }
+    }
+}
+
+/// The pages of a node's data, kept alive by mappings.
+struct Pages {
+    node: Arc<Node>,
+    path: Vec<u8>,
+    writable: bool,
+}
+
+impl PageSource for Pages {
+    fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
+        match &self.node.kind {
+            Kind::Regular(content) => {
+                let page = content.page(index, write)?;
+                if write {
+                    self.node.touch(true);
+                }
+                Ok(page)
+            }
+            _ => Err(Errno::EFAULT),
+        }
+    }
+    fn key(&self) -> Option<usize> {
+        match &self.node.kind {
+            Kind::Regular(content) => Some(content.key()),
+            _ => None,
+        }
+    }
+    fn identity(&self) -> (String, u64, u64) {
+        let path = String::from_utf8_lossy(&self.path).into_owned();
+        (path, self.node.dev, self.node.ino)
+    }
+    fn writable(&self) -> bool {
+        self.writable
+    }
+}
+
+/// open(2) from `start` with `mode` already masked.
+pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
+    let path_only = flags & linux::O_PATH != 0;
+    let create = flags & linux::O_CREAT != 0 && !path_only;
+    let last = if flags & linux::O_NOFOLLOW != 0 || create && flags & linux::O_EXCL != 0 {
+        Last::Keep
+    } else {
+        Last::Follow
+    };
+    let target = path::walk(start, path, last)?;
+    if flags & linux::O_TMPFILE == linux::O_TMPFILE {
+        return open_unnamed(&target, flags, mode);
+    }
+    let mut created = false;
+    let node = match &target.node {
+        Some(_) if create && flags & linux::O_EXCL != 0 => return Err(Errno::EEXIST),
+        Some(_) => target.found()?.clone(),
+        None if !create => return Err(Errno::ENOENT),
+        None if target.must_be_directory => return Err(Errno::EISDIR),
+        None => {
+            let mode = linux::S_IFREG | mode & 0o7777;
+            match directory::create(&target, mode, Kind::Regular(Content::empty())) {
+                Ok(node) => {
+                    created = true;
+                    node
+                }
+                // Another thread was faster.
+                Err(Errno::EEXIST) if flags & linux::O_EXCL == 0 => {
+                    target.parent.child(&target.name)?.ok_or(Errno::ENOENT)?
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let directory = node.is_directory();
+    if flags & linux::O_DIRECTORY != 0 && !directory {
+        return Err(Errno::ENOTDIR);
+    }
+    if path_only {
+        let flags = flags & (linux::O_PATH | linux::O_DIRECTORY | linux::O_NOFOLLOW);
+        return Ok(OpenFile::new(NodeFile::new(node, target.path()), flags));
+    }
+    let writes = flags & linux::O_ACCMODE != linux::O_RDONLY;
+    if directory && (writes || create) {
+        return Err(Errno::EISDIR);
+    }
+    let file = open_node(&node, &target, flags)?;
+    if flags & linux::O_TRUNC != 0
+        && !created
+        && writes
+        && let Kind::Regular(content) = &node.kind
+    {
+        content.resize(0)?;
+        node.touch(true);
+    }
+    Ok(OpenFile::new(file, flags))
+}
+
+/// `O_TMPFILE`.
+fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
+    let directory = target.found()?;
+    if flags & linux::O_ACCMODE == linux::O_RDONLY {
+        return Err(Errno::EINVAL);
+    }
+    directory.directory()?;
+    let mode = linux::S_IFREG | mode & 0o7777;
+    let node = Node::made_in(directory, mode, Kind::Regular(Content::empty()));
+    node.attributes.lock().nlink = 0;
+    let mut path = target.path();
+    path.extend_from_slice(alloc::format!("/#{}", node.ino).as_bytes());
+    let flags = flags & !linux::O_TMPFILE;
+    Ok(OpenFile::new(NodeFile::new(node, path), flags))
+}
+
+fn open_node(node: &Arc<Node>, target: &Target, flags: u32) -> Result<Arc<dyn File>, Errno> {
+    Ok(match &node.kind {
+        Kind::Directory(_) => NodeFile::new(node.clone(), Vec::new()),
+        Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(node.clone(), target.path()),
+        Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
+        Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
+        Kind::Device(device) => device.open(node, target.path())?,
+        Kind::Fifo(fifo) => pipe::open_fifo(fifo, node, target.path(), flags)?,
+        Kind::Anonymous(file) => file.reopen(flags)?,
+        Kind::Special(_) => return Err(Errno::ENXIO),
+    })
+}
+
+/// Opens descriptors 0, 1 and 2 of a process that has none: the console.
+pub fn open_standard(files: &Files) -> Result<(), Errno> {
+    for stream in 0..3 {
+        let flags = if stream == 0 {
+            linux::O_RDONLY
+        } else {
+            linux::O_WRONLY
+        };
+        let file = console::stream(stream);
+        let flags = if file.is_terminal() {
+            linux::O_RDWR
+        } else {
+            flags
+        };
+        files.install(OpenFile::new(file, flags), false, stream..stream + 1)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Data of regular files: pages in memory over an optional EROFS source.
+//!
+//! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
+//! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers, before
+//! the program runs out.
+mod frames;
+
+use super::{erofs::Inode, image::filesystem};
+use abi::Errno;
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicBool, Ordering};
+pub use frames::available;
+use frames::{Purpose, may_cache, new_frame};
+use machine::{
+    mm::{
+        PAGE,
+        frame::Frame,
+        space::{self, Page},
+    },
+    sync::Mutex,
+};
+
+const MAX_SIZE: u64 = i64::MAX as u64;
+/// Pages read from a device at a time.
+const READ_AHEAD: u64 = 32;
+
+/// The data of one file.
+pub struct Content {
+    inner: Mutex<Inner>,
+    /// Whether pages have been given out to be mapped.
+    mapped: AtomicBool,
+}
+
+struct Inner {
+    size: u64,
+    source: Option<Inode>,
+    /// Bytes of the source that still show; cut by truncation.
+    source_len: u64,
+    pages: BTreeMap<u64, Arc<Frame>>,
+}
+
+impl Content {
+    /// An empty file.
+    pub fn empty() -> Self {
+        Self::from_parts(0, None)
+    }
+    /// A file of the image.
+    pub fn on(source: Inode) -> Self {
+        Self::from_parts(source.size, Some(source))
+    }
+    fn from_parts(size: u64, source: Option<Inode>) -> Self {
+        let inner = Inner {
+            size,
+            source,
+            source_len: size,
+            pages: BTreeMap::new(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            mapped: AtomicBool::new(false),
+        }
+    }
+
+    /// For [`space::PageSource::key`].
+    pub fn key(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Makes mappings look again for the pages that hold the bytes `start..end`. The content's lock is not held: a page fault
+    /// takes the address space's lock first.
+    fn forget_mapped(&self, start: u64, end: u64, even_private: bool) {
+        if self.mapped.load(Ordering::Relaxed) {
+            let (from, to) = (start / PAGE as u64, end.div_ceil(PAGE as u64));
+            space::forget_file(self.key(), from, to, even_private);
+        }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.inner.lock().size
+    }
+
+    /// Reads at `offset`.
+    pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let mut inner = self.inner.lock();
+        let left = inner.size.saturating_sub(offset);
+        let total = (buf.len() as u64).min(left) as usize;
+        let mut done = 0;
+        while done < total {
+            let at = offset + done as u64;
+            let within = at as usize % PAGE;
+            let rest = &mut buf[done..total];
+            let len = inner.uncached(at, rest.len());
+            if len > 0 {
+                inner.read_source(at, &mut rest[..len])?;
+                done += len;
+                continue;
+            }
+            let len = (PAGE - within).min(rest.len());
+            inner.read_page(at / PAGE as u64, within, &mut rest[..len])?;
+            done += len;
+        }
+        Ok(total)
+    }
+
+    /// Writes at `offset`; fewer bytes when memory runs out.
+    pub fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
+        let mut inner = self.inner.lock();
+        let before = inner.pages.len();
+        let written = inner.write(offset, buf);
+        let copied = inner.pages.len() != before;
+        drop(inner);
+        if copied {
+            self.forget_mapped(offset, offset + buf.len() as u64, false);
+        }
+        written
+    }
+
+    /// Writes at the end; bytes written and the new end.
+    pub fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
+        let mut inner = self.inner.lock();
+        let end = inner.size;
+        let len = inner.write(end, buf)?;
+        drop(inner);
+        // The page the file ended in may have been copied up.
+        self.forget_mapped(end, end + 1, false);
+        Ok((len, end + len as u64))
+    }
+
+    /// ftruncate(2).
+    pub fn resize(&self, size: u64) -> Result<(), Errno> {
+        if size > MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let mut inner = self.inner.lock();
+        let before = inner.size;
+        if size < before {
+            inner.cut(size)?;
+        }
+        inner.size = size;
+        drop(inner);
+        if size < before {
+            self.forget_mapped(size, size + 1, false);
+            self.forget_mapped(size.next_multiple_of(PAGE as u64), u64::MAX, true);
+        }
+        Ok(())
+    }
+
+    /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
+    pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        let end = offset.saturating_add(len).min(inner.size);
+        let zeros = [0; PAGE];
+        let mut at = offset;
+        while at < end {
+            let part = (PAGE as u64 - at % PAGE as u64).min(end - at);
+            let index = at / PAGE as u64;
+            let in_source = index * (PAGE as u64) < inner.source_len;
+            if part == PAGE as u64 && !in_source {
+                // From here on there are whole pages, up to the last one.
+                inner
+                    .pages
+                    .extract_if(index..end / PAGE as u64, |_, _| true)
+                    .for_each(drop);
+                at = end / PAGE as u64 * PAGE as u64;
+                continue;
+            }
+            if in_source || inner.pages.contains_key(&index) {
+                inner.write(at, &zeros[..part as usize])?;
+            }
+            at += part;
+        }
+        drop(inner);
+        self.forget_mapped(offset, end, false);
+        Ok(())
+    }
+
+    /// Grows to `size` with memory reserved for the range (`fallocate`).
+    pub fn reserve(&self, offset: u64, len: u64, grow: bool) -> Result<(), Errno> {
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        if end > MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let mut inner = self.inner.lock();
+        let source_end = inner.source_len.div_ceil(PAGE as u64);
+        let indices = (offset / PAGE as u64).max(source_end)..end.div_ceil(PAGE as u64);
+        let there = match indices.is_empty() {
+            true => 0,
+            false => inner.pages.range(indices.clone()).count(),
+        };
+        let missing = indices.end.saturating_sub(indices.start) - there as u64;
+        if missing > available() as u64 {
+            return Err(Errno::ENOSPC);
+        }
+        for index in indices {
+            inner.writable(index, Purpose::Growth)?;
+        }
+        if grow {
+            inner.size = inner.size.max(end);
+        }
+        Ok(())
+    }
+
+    /// The next offset from `offset` with data (or in a hole); `ENXIO` past the end.
+    pub fn seek(&self, offset: u64, data: bool) -> Result<u64, Errno> {
+        let inner = self.inner.lock();
+        if offset >= inner.size {
+            return Err(Errno::ENXIO);
+        }
+        let mut at = offset;
+        while at < inner.size {
+            let index = at / PAGE as u64;
+            if (at < inner.source_len || inner.pages.contains_key(&index)) == data {
+                return Ok(at);
+            }
+            at = if data {
+                let next = inner.pages.range(index..).next().ok_or(Errno::ENXIO)?;
+                next.0 * PAGE as u64
+            } else {
+                (index + 1) * PAGE as u64
+            };
+        }
+        if data {
+            Err(Errno::ENXIO)
+        } else {
+            Ok(inner.size)
+        }
+    }
+
+    /// A page to map.
+    pub fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
+        self.mapped.store(true, Ordering::Relaxed);
+        let mut inner = self.inner.lock();
+        if index >= inner.size.div_ceil(PAGE as u64) {
+            return Err(Errno::EFAULT);
+        }
+        if !write
+            && !inner.pages.contains_key(&index)
+            && (index + 1).saturating_mul(PAGE as u64) <= inner.source_page_end()
+            && let (Some(fs), Some(source)) = (filesystem(), &inner.source)
+            && let Some(phys) = fs.direct_page(source, index)?
+        {
+            return Ok(Page::Static(phys));
+        }
+        let frame = inner
+            .writable(index, Purpose::Need)
+            .map_err(|error| match error {
+                Errno::ENOSPC => Errno::ENOMEM,
+                other => other,
+            })?;
+        Ok(Page::Cached(frame))
+    }
+}
+
+impl Inner {
+    fn is_direct(&self) -> bool {
+        filesystem().is_some_and(|fs| fs.is_direct())
+    }
+
+    /// How many of `len` bytes at `offset` are read from the source past any page in memory; 0 if the page is to be there.
+    fn uncached(&self, offset: u64, len: usize) -> usize {
+        if offset >= self.source_len || (!self.is_direct() && may_cache()) {
+            return 0;
+        }
+        let next = self.pages.range(offset / PAGE as u64..).next();
+        let end = next.map_or(self.source_len, |(index, _)| {
+            self.source_len.min(index * PAGE as u64)
+        });
+        end.saturating_sub(offset).min(len as u64) as usize
+    }
+
+    /// End of the pages that may be mapped from the source as they are.
+    fn source_page_end(&self) -> u64 {
+        match &self.source {
+            // Uncut: the last page, too.
+            Some(source) if source.size == self.source_len => {
+                self.source_len.next_multiple_of(PAGE as u64)
+            }
+            _ => self.source_len,
+        }
+    }
+
+    /// Source bytes; zeros past the part that shows.
+    fn read_source(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+        let len = (buf.len() as u64).min(self.source_len.saturating_sub(offset)) as usize;
+        let mut done = 0;
+        if let (Some(fs), Some(source)) = (filesystem(), &self.source) {
+            done = fs.read(source, offset, &mut buf[..len])?;
+        }
+        buf[done..].fill(0);
+        Ok(())
+    }
+
+    fn read_page(&mut self, index: u64, within: usize, buf: &mut [u8]) -> Result<(), Errno> {
+        if let Some(frame) = self.pages.get(&index) {
+            frame.read(within, buf);
+            return Ok(());
+        }
+        let start = index * PAGE as u64;
+        if start >= self.source_len {
+            buf.fill(0);
+            return Ok(());
+        }
+        if !self.is_direct()
+            && self.load(index, Purpose::Reading).is_ok()
+            && let Some(frame) = self.pages.get(&index)
+        {
+            frame.read(within, buf);
+            return Ok(());
+        }
+        self.read_source(start + within as u64, buf)
+    }
+
+    /// Reads pages from the device into memory: `index` and those after it that are not there.
+    fn load(&mut self, index: u64, purpose: Purpose) -> Result<(), Errno> {
+        let end = self.source_len.div_ceil(PAGE as u64);
+        let ahead = if self.is_direct() { 1 } else { READ_AHEAD };
+        let count = (index..end.min(index.saturating_add(ahead)))
+            .take_while(|at| !self.pages.contains_key(at))
+            .count();
+        let mut data = Vec::new();
+        // Fewer at a time where memory is scarce.
+        let count = if data.try_reserve_exact(count * PAGE).is_ok() {
+            count
+        } else {
+            1
+        };
+        data.resize(count * PAGE, 0);
+        self.read_source(index * PAGE as u64, &mut data)?;
+        for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
+            let frame = match new_frame(if at == index {
+                purpose
+            } else {
+                Purpose::Reading
+            }) {
+                Err(_) if at > index => break,
+                frame => frame?,
+            };
+            frame.write(0, bytes);
+            self.pages.insert(at, Arc::new(frame));
+        }
+        Ok(())
+    }
+
+    /// The page in memory, made or copied up if need be.
+    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
+        if let Some(frame) = self.pages.get(&index) {
+            return Ok(frame.clone());
+        }
+        if index * (PAGE as u64) < self.source_len {
+            self.load(index, purpose)?;
+        } else {
+            self.pages.insert(index, Arc::new(new_frame(purpose)?));
+        }
+        self.pages.get(&index).cloned().ok_or(Errno::EIO)
+    }
+
+    fn write(&mut self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if offset >= MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let total = (buf.len() as u64).min(MAX_SIZE - offset) as usize;
+        let mut done = 0;
+        while done < total {
+            let at = offset + done as u64;
+            let within = at as usize % PAGE;
+            let len = (PAGE - within).min(total - done);
+            match self.writable(at / PAGE as u64, Purpose::Growth) {
+                Ok(frame) => frame.write(within, &buf[done..done + len]),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            done += len;
+            self.size = self.size.max(at + len as u64);
+        }
+        Ok(done)
+    }
+
+    /// Drops what lies past `size`; what is left of its page reads as zeros if the file grows again.
+    fn cut(&mut self, size: u64) -> Result<(), Errno> {
+        let within = size as usize % PAGE;
+        if within != 0 {
+            let index = size / PAGE as u64;
+            if self.pages.contains_key(&index) || index * (PAGE as u64) < self.source_len {
+                self.writable(index, Purpose::Need)?.zero(within);
+            }
+        }
+        drop(self.pages.split_off(&size.div_ceil(PAGE as u64)));
+        self.source_len = self.source_len.min(size);
+        Ok(())
+    }
+}

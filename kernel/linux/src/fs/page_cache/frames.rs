@@ -1,0 +1,41 @@
+//! Frames for the data of files: how many there may be, and copying to and from them.
+use abi::Errno;
+use machine::mm::frame::{self, Frame};
+
+/// Frames that files leave to the program, at most.
+const LEFT_TO_PROGRAM: usize = 8192;
+
+/// What pages are made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It may be read again: half of memory is left to other uses, as nothing of it is given back.
+    Reading,
+    /// Files may do without: some memory is left to the program.
+    Growth,
+    /// A mapping needs it, or what is cut.
+    Need,
+}
+
+/// Frames by which files may still grow.
+pub fn available() -> usize {
+    let left = (frame::counts().0 / 16).min(LEFT_TO_PROGRAM);
+    frame::available().saturating_sub(left)
+}
+
+/// Whether there is memory for what is read.
+pub(super) fn may_cache() -> bool {
+    frame::available() > frame::counts().0 / 2
+}
+
+/// A zeroed frame for file data; `ENOSPC`.
+pub(super) fn new_frame(purpose: Purpose) -> Result<Frame, Errno> {
+    let refused = match purpose {
+        Purpose::Reading => !may_cache(),
+        Purpose::Growth => available() == 0,
+        Purpose::Need => false,
+    };
+    if refused {
+        return Err(Errno::ENOSPC);
+    }
+    Frame::zeroed().ok_or(Errno::ENOSPC)
+}

@@ -1,0 +1,182 @@
+//! What /proc tells of a process and its threads: stat, status, maps, limits.
+use crate::process::LinuxThread;
+use crate::process::{
+    self, Process,
+    credentials::{self, Capabilities, Credentials, Ids},
+};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt::Write;
+use linux_raw_sys::general as linux;
+use machine::{
+    arch::cpu,
+    mm::{PAGE, space},
+    sched::{self, Tid},
+};
+
+/// Clock ticks per second that times in /proc are counted in.
+const HZ: u64 = 100;
+
+/// A thread's name.
+pub(super) fn comm(tid: Tid) -> Vec<u8> {
+    process::with_thread(tid, |thread| thread.linux().name()).unwrap_or_default()
+}
+
+/// Whether a thread runs or sleeps; the process does what its main thread does.
+fn state(tid: Tid) -> &'static str {
+    match process::with_thread(tid, sched::Thread::is_waiting) {
+        Some(true) => "S (sleeping)",
+        _ => "R (running)",
+    }
+}
+
+/// The line of stat of a thread, or of the process when it is the main thread.
+pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
+    let ns = if tid == process.pid {
+        process.cpu_time_ns()
+    } else {
+        process::with_thread(tid, sched::Thread::cpu_time_ns).unwrap_or(0)
+    };
+    let ticks = ns / (1_000_000_000 / HZ);
+    let (mapped, resident) = space::usage();
+    let threads = process.thread_ids().len();
+    let Process {
+        ppid, pgid, sid, ..
+    } = *process;
+    let name = comm(tid);
+    let mut text = format!("{tid} (").into_bytes();
+    text.extend_from_slice(&name);
+    let rest = format!(
+        ") {} {ppid} {pgid} {sid} 0 -1 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 1 {mapped} {} 18446744073709551615 \
+         0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+        &state(tid)[..1],
+        resident / PAGE
+    );
+    text.extend_from_slice(rest.as_bytes());
+    text
+}
+
+/// The lines of status with the ids.
+fn ids(who: &Credentials) -> String {
+    let line = |name, ids: &Ids| {
+        let Ids {
+            real,
+            effective,
+            saved,
+            filesystem,
+        } = ids;
+        format!("{name}:\t{real}\t{effective}\t{saved}\t{filesystem}\n")
+    };
+    line("Uid", &who.user) + &line("Gid", &who.group)
+}
+
+/// The lines of status with the capabilities.
+fn capabilities(has: &Capabilities) -> String {
+    format!(
+        "CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\n",
+        has.inheritable,
+        has.permitted,
+        has.effective,
+        Capabilities::BOUNDING,
+        0,
+    )
+}
+
+/// The lines of status.
+pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
+    let Process { pid, ppid, .. } = *process;
+    let (mapped, resident) = space::usage();
+    let (size, rss) = (mapped / 1024, resident / 1024);
+    let cpus = cpu::count();
+    let mask = u64::MAX >> (64 - cpus.clamp(1, 64));
+    let who = process::with_thread(tid, credentials::of).unwrap_or_default();
+    let groups: Vec<String> = who.groups.iter().map(|group| format!("{group}")).collect();
+    let mut text = b"Name:\t".to_vec();
+    text.extend_from_slice(&comm(tid));
+    let rest = format!(
+        "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t{ppid}\nTracerPid:\t0\n\
+         {}FDSize:\t256\nGroups:\t{} \nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
+         VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
+         Threads:\t{}\n{}Seccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\nMems_allowed:\t1\n\
+         Mems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+        process.fs.umask(),
+        state(tid),
+        ids(&who),
+        groups.join(" "),
+        process.thread_ids().len(),
+        capabilities(&who.capabilities),
+        cpus - 1,
+    );
+    text.extend_from_slice(rest.as_bytes());
+    text
+}
+
+/// The lines of maps.
+pub(super) fn maps() -> String {
+    let mut text = String::new();
+    for area in space::maps() {
+        let flag = |prot, letter| {
+            if area.prot.contains(prot) {
+                letter
+            } else {
+                '-'
+            }
+        };
+        let line = format!(
+            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
+            area.start,
+            area.end,
+            flag(space::Prot::READ, 'r'),
+            flag(space::Prot::WRITE, 'w'),
+            flag(space::Prot::EXEC, 'x'),
+            if area.shared { 's' } else { 'p' },
+            area.offset,
+            area.dev >> 8 & 0xfff,
+            area.dev & 0xff,
+            area.ino,
+        );
+        // Writing to a string cannot fail.
+        let _ = if area.name.is_empty() {
+            writeln!(text, "{line}")
+        } else {
+            writeln!(text, "{line:<73}{}", area.name)
+        };
+    }
+    text
+}
+
+/// The table of limits.
+pub(super) fn limits(process: &Process) -> String {
+    let mut text = format!(
+        "{:<26}{:<21}{:<21}{:<10}\n",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
+    for (resource, name, unit) in [
+        (linux::RLIMIT_CPU, "Max cpu time", "seconds"),
+        (linux::RLIMIT_FSIZE, "Max file size", "bytes"),
+        (linux::RLIMIT_DATA, "Max data size", "bytes"),
+        (linux::RLIMIT_STACK, "Max stack size", "bytes"),
+        (linux::RLIMIT_CORE, "Max core file size", "bytes"),
+        (linux::RLIMIT_RSS, "Max resident set", "bytes"),
+        (linux::RLIMIT_NPROC, "Max processes", "processes"),
+        (linux::RLIMIT_NOFILE, "Max open files", "files"),
+        (linux::RLIMIT_MEMLOCK, "Max locked memory", "bytes"),
+        (linux::RLIMIT_AS, "Max address space", "bytes"),
+        (linux::RLIMIT_LOCKS, "Max file locks", "locks"),
+        (linux::RLIMIT_SIGPENDING, "Max pending signals", "signals"),
+        (linux::RLIMIT_MSGQUEUE, "Max msgqueue size", "bytes"),
+        (linux::RLIMIT_NICE, "Max nice priority", ""),
+        (linux::RLIMIT_RTPRIO, "Max realtime priority", ""),
+        (linux::RLIMIT_RTTIME, "Max realtime timeout", "us"),
+    ] {
+        let limit = process.limits.get(resource);
+        let value = |value: Option<u64>| match value {
+            Some(u64::MAX) | None => String::from("unlimited"),
+            Some(value) => format!("{value}"),
+        };
+        let soft = value(limit.ok().map(|limit| limit.soft));
+        let hard = value(limit.ok().map(|limit| limit.hard));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<26}{soft:<21}{hard:<21}{unit:<10}");
+    }
+    text
+}

@@ -1,0 +1,183 @@
+//! The rest of /proc: the machine and the kernel.
+use crate::{
+    fs::{descriptor, generated, pipe, tree::Node},
+    process,
+    syscall::process::{RELEASE, VERSION, hostname},
+};
+use abi::Errno;
+use alloc::{format, string::String, sync::Arc};
+use core::fmt::Write;
+use machine::{
+    arch::{self, cpu},
+    drivers,
+    mm::{PAGE, frame, space},
+    sync::Mutex,
+    time::{self, Instant},
+};
+
+const MOUNTS: [(&str, &str, &str, &str); 5] = [
+    ("/dev/root", "/", "erofs", "8:1"),
+    ("udev", "/dev", "devtmpfs", "0:5"),
+    ("tmpfs", "/dev/shm", "tmpfs", "0:23"),
+    ("proc", "/proc", "proc", "0:21"),
+    ("sysfs", "/sys", "sysfs", "0:22"),
+];
+
+/// /proc/mounts
+pub fn mounts() -> String {
+    let mut text = String::new();
+    for (source, place, kind, _) in MOUNTS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{source} {place} {kind} rw,relatime 0 0");
+    }
+    text
+}
+
+/// /proc/self/mountinfo
+pub fn mountinfo() -> String {
+    let mut text = String::new();
+    for (id, (source, place, kind, device)) in MOUNTS.into_iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "{} 1 {device} / {place} rw,relatime - {kind} {source} rw",
+            id + 1
+        );
+    }
+    text
+}
+
+/// Total and free memory in KiB.
+pub fn memory_kib() -> (usize, usize) {
+    let (total, free) = frame::counts();
+    (total * (PAGE / 1024), free * (PAGE / 1024))
+}
+
+fn meminfo() -> String {
+    let (total, free) = memory_kib();
+    let used = total - free.min(total);
+    let mut text = String::new();
+    for (name, value) in [
+        ("MemTotal", total),
+        ("MemFree", free),
+        ("MemAvailable", free),
+        ("Buffers", 0),
+        ("Cached", 0),
+        ("SwapCached", 0),
+        ("Active", used),
+        ("Inactive", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("AnonPages", used),
+        ("Mapped", 0),
+        ("Shmem", 0),
+        ("Slab", 0),
+        ("CommitLimit", total),
+        ("Committed_AS", used),
+        ("HugePages_Total", 0),
+        ("HugePages_Free", 0),
+        ("Hugepagesize", 2048),
+    ] {
+        let unit = if name.starts_with("HugePages") {
+            ""
+        } else {
+            " kB"
+        };
+        let _ = writeln!(text, "{:<15} {value:>8}{unit}", format!("{name}:"));
+    }
+    text
+}
+
+fn stat() -> String {
+    let processes = process::processes();
+    let used: u64 = processes.iter().map(|one| one.cpu_time_ns()).sum();
+    let processes = processes.len();
+    let busy = used / 10_000_000;
+    let cpus = cpu::count() as u64;
+    let up = Instant::now().0 / 10_000_000;
+    let idle = (up * cpus).saturating_sub(busy);
+    let mut text = format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n");
+    for index in 0..cpus {
+        let (busy, idle) = (busy / cpus, idle / cpus);
+        let _ = writeln!(text, "cpu{index} {busy} 0 0 {idle} 0 0 0 0 0 0");
+    }
+    let boot = (time::realtime_ns().saturating_sub(Instant::now().0)) / 1_000_000_000;
+    let _ = write!(
+        text,
+        "intr 0\nctxt 0\nbtime {boot}\nprocesses {processes}\nprocs_running 1\nprocs_blocked 0\n"
+    );
+    text
+}
+
+fn uptime() -> String {
+    let centis = Instant::now().0 / 10_000_000;
+    let (whole, part) = (centis / 100, centis % 100);
+    format!("{whole}.{part:02} 0.00\n")
+}
+
+/// A random UUID.
+fn uuid() -> String {
+    let mut bytes = [0; 16];
+    drivers::random::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('\n');
+    text
+}
+
+static BOOT_ID: Mutex<Option<String>> = Mutex::new(None);
+
+/// Fills /proc but for the program's own directory.
+pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
+    generated::file(proc, "cpuinfo", arch::cpuinfo::text)?;
+    generated::file(proc, "meminfo", meminfo)?;
+    generated::file(proc, "stat", stat)?;
+    generated::file(proc, "uptime", uptime)?;
+    generated::link(proc, "mounts", "self/mounts")?;
+    generated::file(proc, "version", || {
+        format!("Linux version {RELEASE} (elfin) {VERSION}\n")
+    })?;
+    generated::file(proc, "loadavg", || {
+        let threads = process::thread_ids();
+        let newest = threads.last().unwrap_or(&0);
+        format!("0.00 0.00 0.00 1/{} {newest}\n", threads.len())
+    })?;
+    generated::file(proc, "filesystems", || {
+        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n\terofs\n".into()
+    })?;
+    let kernel = generated::directory(proc, "sys/kernel")?;
+    for (name, text) in [
+        ("osrelease", RELEASE),
+        ("ostype", "Linux"),
+        ("version", VERSION),
+        ("pid_max", "4194304"),
+        ("threads-max", "65536"),
+        ("cap_last_cap", "40"),
+        ("ngroups_max", "65536"),
+        ("randomize_va_space", "2"),
+    ] {
+        generated::file(&kernel, name, move || format!("{text}\n"))?;
+    }
+    generated::file(&kernel, "hostname", || {
+        format!("{}\n", String::from_utf8_lossy(&hostname()))
+    })?;
+    let random = generated::directory(proc, "sys/kernel/random")?;
+    generated::file(&random, "uuid", uuid)?;
+    generated::file(&random, "boot_id", || {
+        BOOT_ID.lock().get_or_insert_with(uuid).clone()
+    })?;
+    let vm = generated::directory(proc, "sys/vm")?;
+    generated::file(&vm, "overcommit_memory", || "0\n".into())?;
+    generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;
+    let fs = generated::directory(proc, "sys/fs")?;
+    generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::CAPACITY))?;
+    generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))
+}

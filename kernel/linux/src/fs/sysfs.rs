@@ -1,0 +1,58 @@
+//! /sys: CPUs, the one memory node, huge pages.
+use super::{generated, procfs::system::memory_kib, tree::Node};
+use abi::Errno;
+use alloc::{format, string::String, sync::Arc};
+use machine::arch::cpu;
+
+fn cpu_list() -> String {
+    match cpu::count() {
+        1 => "0\n".into(),
+        count => format!("0-{}\n", count - 1),
+    }
+}
+
+fn mask(bits: u64) -> String {
+    format!("{bits:x}\n")
+}
+
+/// Fills /sys.
+pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
+    let cpus = generated::directory(sys, "devices/system/cpu")?;
+    for name in ["online", "possible", "present"] {
+        generated::file(&cpus, name, cpu_list)?;
+    }
+    generated::file(&cpus, "kernel_max", || "63\n".into())?;
+    for index in 0..cpu::count() {
+        let topology = generated::directory(&cpus, &format!("cpu{index}/topology"))?;
+        generated::file(&topology, "core_id", move || format!("{index}\n"))?;
+        generated::file(&topology, "physical_package_id", || "0\n".into())?;
+        let own = move || mask(1 << (index % 64));
+        generated::file(&topology, "thread_siblings", own)?;
+        generated::file(&topology, "core_cpus", own)?;
+        let all = || mask(u64::MAX >> (64 - cpu::count().clamp(1, 64)));
+        generated::file(&topology, "core_siblings", all)?;
+        let list = move || format!("{index}\n");
+        generated::file(&topology, "thread_siblings_list", list)?;
+        generated::file(&topology, "core_cpus_list", list)?;
+        generated::file(&topology, "core_siblings_list", cpu_list)?;
+    }
+    let nodes = generated::directory(sys, "devices/system/node")?;
+    for name in ["online", "possible", "has_cpu", "has_memory"] {
+        generated::file(&nodes, name, || "0\n".into())?;
+    }
+    let node = generated::directory(&nodes, "node0")?;
+    generated::file(&node, "cpulist", cpu_list)?;
+    generated::file(&node, "distance", || "10\n".into())?;
+    generated::file(&node, "meminfo", || {
+        let (total, free) = memory_kib();
+        let used = total - free.min(total);
+        format!(
+            "Node 0 MemTotal: {total:>8} kB\nNode 0 MemFree: {free:>8} kB\nNode 0 MemUsed: {used:>8} kB\n"
+        )
+    })?;
+    let pages = generated::directory(sys, "kernel/mm/transparent_hugepage")?;
+    for name in ["enabled", "defrag"] {
+        generated::file(&pages, name, || "always madvise [never]\n".into())?;
+    }
+    generated::file(&pages, "hpage_pmd_size", || "2097152\n".into())
+}

@@ -1,0 +1,438 @@
+//! The nodes of the namespace: what a name leads to, its attributes, and the lookup of one name in a directory.
+//!
+//! Directories of the image are read on first use into a map of names, so that a failed lookup costs one search; their
+//! nodes are made when first looked up and stay. Nodes made by the program live in memory only. Changing the tree is
+//! in `directory.rs`, walking it in `path.rs`.
+use super::{
+    DirEntry, File, Metadata,
+    device::Device,
+    erofs::{Erofs, Inode},
+    generated::Source,
+    image::filesystem,
+    page_cache::Content,
+    pipe::Pipe,
+};
+use crate::process::credentials;
+use abi::Errno;
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+use linux_raw_sys::general as linux;
+use machine::{
+    sync::{Mutex, SpinLock},
+    time,
+};
+
+pub use super::device_numbers as dev;
+
+/// A file, directory, link or device.
+pub struct Node {
+    /// Inode number.
+    pub ino: u64,
+    /// Device number of its file system.
+    pub dev: u64,
+    /// What chmod, chown, utimensat and link change.
+    pub attributes: SpinLock<Attributes>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What can change about a node besides its data.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the fields are stat(2)'s")]
+pub struct Attributes {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub nlink: u32,
+    pub mtime_ns: u64,
+    pub ctime_ns: u64,
+    pub atime_ns: u64,
+}
+
+/// What a node is.
+pub enum Kind {
+    /// A directory.
+    Directory(Directory),
+    /// A directory whose entries are made up when asked for (/proc/self/fd).
+    Listing(Box<dyn Listing>, SpinLock<Option<Place>>),
+    /// A file with data.
+    Regular(Content),
+    /// A symbolic link.
+    Symlink(Box<[u8]>),
+    /// A symbolic link whose target is made up when asked for (/proc/self/exe).
+    Magic(Box<dyn Fn() -> Result<Jump, Errno> + Send + Sync>),
+    /// A file whose text is made when it is opened.
+    Generated(Source),
+    /// A character device.
+    Device(Device),
+    /// A named pipe.
+    Fifo(Arc<Pipe>),
+    /// An open file without a name, reached through /proc/self/fd.
+    Anonymous(Arc<dyn File>),
+    /// A device or socket that cannot be opened.
+    Special(u64),
+}
+
+/// Where a magic link leads.
+pub struct Jump {
+    /// What readlink(2) tells.
+    pub text: Vec<u8>,
+    /// The node, if not that of the text.
+    pub node: Option<Arc<Node>>,
+}
+
+/// A directory made up of what there is now.
+pub trait Listing: Send + Sync {
+    /// Names and types.
+    fn list(&self) -> Vec<(Vec<u8>, u8)>;
+    /// The node of a name in `directory`, which has this listing.
+    fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>>;
+}
+
+/// A directory's parent and its name there.
+pub(super) type Place = (Weak<Node>, Arc<[u8]>);
+
+/// A directory with its entries.
+pub struct Directory {
+    pub(super) entries: Mutex<Entries>,
+    /// Parent and name there; `None` for the root.
+    pub(super) place: SpinLock<Option<Place>>,
+}
+
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) names: BTreeMap<Box<[u8]>, Entry>,
+    /// Of the image and not read yet.
+    source: Option<Inode>,
+    /// Removed: nothing can be made in it.
+    pub(super) removed: bool,
+}
+
+pub(super) enum Entry {
+    /// Of the image, not looked up yet.
+    Lazy { nid: u64, kind: u8 },
+    /// A node.
+    Node(Arc<Node>),
+}
+
+static ROOT: spin::Once<Arc<Node>> = spin::Once::new();
+/// Nodes of the image with several names.
+static LINKED: Mutex<BTreeMap<u64, Weak<Node>>> = Mutex::new(BTreeMap::new());
+static NEXT_INO: AtomicU64 = AtomicU64::new(1 << 40);
+
+/// The root directory; an empty one if nothing was mounted.
+pub fn root() -> &'static Arc<Node> {
+    ROOT.call_once(|| Node::new(dev::ROOT, linux::S_IFDIR | 0o755, Kind::directory()))
+}
+
+/// Makes `node` the root directory, once.
+pub(super) fn set_root(node: Arc<Node>) {
+    ROOT.call_once(|| node);
+}
+
+/// A fresh inode number.
+pub fn next_ino() -> u64 {
+    NEXT_INO.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Kind {
+    /// A directory whose entries are made up.
+    pub fn listing(listing: impl Listing + 'static) -> Self {
+        Self::Listing(Box::new(listing), SpinLock::new(None))
+    }
+
+    /// An empty directory.
+    pub fn directory() -> Self {
+        Self::Directory(Directory {
+            entries: Mutex::new(Entries::default()),
+            place: SpinLock::new(None),
+        })
+    }
+}
+
+impl Node {
+    /// A new node with full mode (type and permissions), owned by root, dated now.
+    pub fn new(dev: u64, mode: u32, kind: Kind) -> Arc<Self> {
+        let now = time::realtime_ns();
+        let nlink = if matches!(kind, Kind::Directory(_) | Kind::Listing(..)) {
+            2
+        } else {
+            1
+        };
+        Arc::new(Self {
+            ino: next_ino(),
+            dev,
+            attributes: SpinLock::new(Attributes {
+                mode,
+                uid: 0,
+                gid: 0,
+                nlink,
+                mtime_ns: now,
+                ctime_ns: now,
+                atime_ns: now,
+            }),
+            kind,
+        })
+    }
+
+    /// A new node as the calling thread makes it, owned by its user and group.
+    pub fn made(dev: u64, mode: u32, kind: Kind) -> Arc<Self> {
+        let node = Self::new(dev, mode, kind);
+        let maker = credentials::current();
+        let mut attributes = node.attributes.lock();
+        attributes.uid = maker.user.filesystem;
+        attributes.gid = maker.group.filesystem;
+        drop(attributes);
+        node
+    }
+
+    /// The same for one in `directory`, whose set-group-ID bit hands down its group, and itself to directories.
+    pub(super) fn made_in(directory: &Self, mode: u32, kind: Kind) -> Arc<Self> {
+        let node = Self::made(directory.dev, mode, kind);
+        let Attributes { mode, gid, .. } = *directory.attributes.lock();
+        if mode & linux::S_ISGID != 0 {
+            let mut attributes = node.attributes.lock();
+            attributes.gid = gid;
+            if node.is_directory() {
+                attributes.mode |= linux::S_ISGID;
+            }
+        }
+        node
+    }
+
+    pub(super) fn of_image(
+        image: &Erofs<'_>,
+        nid: u64,
+        place: Option<Place>,
+    ) -> Result<Arc<Self>, Errno> {
+        let inode = image.inode(nid)?;
+        let several = inode.nlink > 1 && inode.mode & linux::S_IFMT != linux::S_IFDIR;
+        let mut linked = LINKED.lock();
+        if several && let Some(node) = linked.get(&nid).and_then(Weak::upgrade) {
+            return Ok(node);
+        }
+        let attributes = Attributes {
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            nlink: inode.nlink,
+            mtime_ns: inode.mtime_ns,
+            ctime_ns: inode.mtime_ns,
+            atime_ns: inode.mtime_ns,
+        };
+        let kind = match inode.mode & linux::S_IFMT {
+            linux::S_IFDIR => Kind::Directory(Directory {
+                entries: Mutex::new(Entries {
+                    source: Some(inode),
+                    ..Entries::default()
+                }),
+                place: SpinLock::new(place),
+            }),
+            linux::S_IFREG => Kind::Regular(Content::on(inode)),
+            linux::S_IFLNK => Kind::Symlink(image.link(&inode)?.into_boxed_slice()),
+            linux::S_IFIFO => Kind::Fifo(Pipe::new()),
+            linux::S_IFCHR | linux::S_IFBLK => Kind::Special(u64::from(inode.rdev)),
+            linux::S_IFSOCK => Kind::Special(0),
+            _ => return Err(Errno::EUCLEAN),
+        };
+        let node = Arc::new(Self {
+            ino: nid,
+            dev: dev::ROOT,
+            attributes: SpinLock::new(attributes),
+            kind,
+        });
+        if several {
+            linked.insert(nid, Arc::downgrade(&node));
+        }
+        Ok(node)
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_) | Kind::Listing(..))
+    }
+
+    /// The directory that can be changed; `EPERM` for one that is made up, `ENOTDIR` for another node.
+    pub(super) fn directory(&self) -> Result<&Directory, Errno> {
+        match &self.kind {
+            Kind::Directory(directory) => Ok(directory),
+            Kind::Listing(..) => Err(Errno::EPERM),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// The node that `name` (neither `.` nor `..`) leads to.
+    pub fn child(self: &Arc<Self>, name: &[u8]) -> Result<Option<Arc<Self>>, Errno> {
+        let directory = match &self.kind {
+            Kind::Directory(directory) => directory,
+            Kind::Listing(listing, _) => return Ok(listing.child(self, name)),
+            _ => return Err(Errno::ENOTDIR),
+        };
+        let mut entries = directory.entries.lock();
+        entries.load()?;
+        let Some(entry) = entries.names.get_mut(name) else {
+            return Ok(None);
+        };
+        let nid = match entry {
+            Entry::Node(node) => return Ok(Some(node.clone())),
+            Entry::Lazy { nid, .. } => *nid,
+        };
+        let image = filesystem().ok_or(Errno::EIO)?;
+        let place = (Arc::downgrade(self), Arc::from(name));
+        let node = Self::of_image(image, nid, Some(place))?;
+        *entry = Entry::Node(node.clone());
+        Ok(Some(node))
+    }
+
+    /// Where a directory is.
+    pub(super) fn place(&self) -> Option<&SpinLock<Option<Place>>> {
+        match &self.kind {
+            Kind::Directory(directory) => Some(&directory.place),
+            Kind::Listing(_, place) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// The directory that `..` leads to; the node itself for the root.
+    pub fn parent(self: &Arc<Self>) -> Result<Arc<Self>, Errno> {
+        match &*self.place().ok_or(Errno::ENOTDIR)?.lock() {
+            Some((parent, _)) => parent.upgrade().ok_or(Errno::ENOENT),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// Absolute path of a directory, with ` (deleted)` after that of a removed one.
+    pub fn directory_path(self: &Arc<Self>) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut deleted = false;
+        let mut node = self.clone();
+        while let Some(place) = node.place() {
+            if let Kind::Directory(directory) = &node.kind {
+                deleted |= directory.entries.lock().removed;
+            }
+            let Some((parent, name)) = place.lock().clone() else {
+                break;
+            };
+            parts.push(name);
+            match parent.upgrade() {
+                Some(parent) => node = parent,
+                None => break,
+            }
+        }
+        let mut path = Vec::new();
+        for part in parts.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(part);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        if deleted {
+            path.extend_from_slice(b" (deleted)");
+        }
+        path
+    }
+
+    /// The entries, without `.` and `..`.
+    pub fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+        match &self.kind {
+            Kind::Listing(listing, _) => Ok(listing
+                .list()
+                .into_iter()
+                .map(|(name, kind)| DirEntry {
+                    name: name.into_boxed_slice(),
+                    ino: 1,
+                    kind,
+                })
+                .collect()),
+            _ => {
+                let mut entries = self.directory()?.entries.lock();
+                entries.load()?;
+                Ok(entries
+                    .names
+                    .iter()
+                    .map(|(name, entry)| {
+                        let (ino, kind) = match entry {
+                            Entry::Lazy { nid, kind } => (*nid, *kind),
+                            Entry::Node(node) => (node.ino, node.directory_type()),
+                        };
+                        DirEntry {
+                            name: name.clone(),
+                            ino,
+                            kind,
+                        }
+                    })
+                    .collect())
+            }
+        }
+    }
+
+    /// `DT_*` of the node.
+    fn directory_type(&self) -> u8 {
+        ((self.attributes.lock().mode & linux::S_IFMT) >> 12) as u8
+    }
+
+    /// What stat(2) tells.
+    pub fn metadata(&self) -> Result<Metadata, Errno> {
+        if let Kind::Anonymous(file) = &self.kind {
+            return file.metadata();
+        }
+        let size = match &self.kind {
+            Kind::Regular(content) => content.size(),
+            Kind::Symlink(target) => target.len() as u64,
+            Kind::Directory(directory) => directory.entries.lock().names.len() as u64 * 32,
+            _ => 0,
+        };
+        let rdev = match &self.kind {
+            Kind::Device(device) => device.rdev(),
+            Kind::Special(rdev) => *rdev,
+            _ => 0,
+        };
+        let attributes = *self.attributes.lock();
+        Ok(Metadata {
+            dev: self.dev,
+            ino: self.ino,
+            mode: attributes.mode,
+            nlink: attributes.nlink,
+            uid: attributes.uid,
+            gid: attributes.gid,
+            rdev,
+            size,
+            mtime_ns: attributes.mtime_ns,
+            ctime_ns: attributes.ctime_ns,
+            atime_ns: attributes.atime_ns,
+        })
+    }
+
+    /// Dates the node: its status, and its data if `modified`.
+    pub fn touch(&self, modified: bool) {
+        let now = time::realtime_ns();
+        let mut attributes = self.attributes.lock();
+        attributes.ctime_ns = now;
+        if modified {
+            attributes.mtime_ns = now;
+        }
+    }
+}
+
+impl Entries {
+    /// Reads the names from the image if that has not been done.
+    pub(super) fn load(&mut self) -> Result<(), Errno> {
+        let Some(inode) = &self.source else {
+            return Ok(());
+        };
+        let image = filesystem().ok_or(Errno::EIO)?;
+        let mut names = BTreeMap::new();
+        image.entries(inode, |name, nid, kind| {
+            names.insert(Box::from(name), Entry::Lazy { nid, kind });
+        })?;
+        self.names = names;
+        self.source = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! Processes: threads as Linux sees them, signals, futexes, exit.
+//!
+//! A [`Process`] has everything that its threads share, in parts that another may share or copy. A thread knows its process, and so
+//! every system call finds what is meant ([`with_current`]). Who starts the program makes the only one there is: fork, exec and
+//! children are missing. Lock order, outermost first: signal dispositions ([`signal`]), the thread table, one thread's signal
+//! state.
+pub mod clock;
+pub mod clone;
+pub mod credentials;
+mod exit;
+pub mod futex;
+pub mod limits;
+pub mod signal;
+mod table;
+
+pub(crate) use exit::{claim_exit, stop_if_over};
+pub use exit::{exit_by_signal, exit_group, exit_thread};
+pub use table::{adopt_main, find, processes, thread_ids, with_process, with_thread};
+
+use crate::fs::{context::FsContext, descriptor::Files};
+use crate::syscall::restart::Restart;
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use limits::Limits;
+use machine::sched::{self, Thread, Tid};
+use machine::sync::SpinLock;
+use spin::Once;
+
+/// A process id, which is also the main thread's id.
+pub type Pid = Tid;
+
+/// What threads of a program share.
+#[doc(alias = "task_struct")]
+#[doc(alias = "signal_struct")]
+pub struct Process {
+    /// Its id.
+    pub pid: Pid,
+    /// Its parent's; 0 for none.
+    pub ppid: Pid,
+    /// Its group's: who leads that has the same id.
+    pub pgid: Pid,
+    /// Its session's.
+    pub sid: Pid,
+    /// The descriptor table.
+    pub files: Arc<Files>,
+    /// Working directory and umask.
+    pub fs: Arc<FsContext>,
+    /// Resource limits.
+    pub limits: Limits,
+    /// The nice value, one for all threads: it is remembered and changes nothing.
+    pub nice: AtomicI32,
+    /// personality(2)'s: it is remembered and changes nothing.
+    pub personality: AtomicU32,
+    program: SpinLock<Arc<Program>>,
+    threads: table::Threads,
+}
+
+/// What a process runs, as /proc shows it.
+#[derive(Default)]
+pub struct Program {
+    /// Absolute path of the executable.
+    pub exe: Vec<u8>,
+    /// The arguments, each with a NUL.
+    pub cmdline: Vec<u8>,
+    /// The environment, each setting with a NUL.
+    pub environ: Vec<u8>,
+    /// The auxiliary vector.
+    pub auxv: Vec<u8>,
+}
+
+impl Process {
+    /// Makes a process of a session of its own, without threads and open files.
+    pub fn start(pid: Pid, fs: FsContext) -> Arc<Self> {
+        let process = Arc::new(Self::new(pid, fs));
+        table::insert_process(&process);
+        process
+    }
+
+    fn new(pid: Pid, fs: FsContext) -> Self {
+        Self {
+            pid,
+            ppid: 0,
+            pgid: pid,
+            sid: pid,
+            files: Arc::default(),
+            fs: Arc::new(fs),
+            limits: Limits::default(),
+            nice: AtomicI32::new(0),
+            personality: AtomicU32::new(0),
+            program: SpinLock::default(),
+            threads: table::Threads::default(),
+        }
+    }
+
+    /// What it runs.
+    pub fn program(&self) -> Arc<Program> {
+        self.program.lock().clone()
+    }
+
+    /// It runs another program from now on.
+    pub fn set_program(&self, program: Program) {
+        let old = core::mem::replace(&mut *self.program.lock(), Arc::new(program));
+        // Not under the lock: it may be the last reference.
+        drop(old);
+    }
+
+    /// Makes the calling thread, which has none, a thread of this process.
+    pub fn adopt_current(self: &Arc<Self>) {
+        sched::with_current(|thread| {
+            thread.linux().process.call_once(|| self.clone());
+        });
+    }
+}
+
+/// Calls `f` with the calling thread's process. Idle threads have none and must not ask.
+pub fn with_current<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
+    sched::with_current(|thread| f(thread.linux().process()))
+}
+
+/// Longest thread name, with its NUL.
+pub const NAME_LEN: usize = 16;
+
+/// What a user thread carries beside the scheduler's state.
+pub struct ThreadState {
+    process: Once<Arc<Process>>,
+    /// Mask, pending signals, alternate stack.
+    pub(crate) signals: signal::ThreadSignals,
+    /// Address that is zeroed and woken when the thread ends; 0 for none.
+    pub(crate) clear_child_tid: AtomicUsize,
+    /// Head of the robust futex list; 0 for none.
+    pub(crate) robust_list: AtomicUsize,
+    /// The priority-inheritance futex it waits for; 0 for none.
+    pub(crate) awaited_futex: AtomicUsize,
+    /// The interrupted system call that restart_syscall(2) goes on with.
+    pub(crate) restart: SpinLock<Option<Restart>>,
+    /// Who it is to checks of permission.
+    pub(crate) credentials: SpinLock<credentials::Credentials>,
+    /// Name as `PR_SET_NAME` sets it, NUL padded.
+    pub(crate) name: SpinLock<[u8; NAME_LEN]>,
+}
+
+impl sched::ThreadState for ThreadState {
+    fn signal_pending(&self, thread: &Thread) -> bool {
+        signal::pending(thread)
+    }
+}
+
+/// A thread's part that is Linux'.
+pub trait LinuxThread {
+    /// That part.
+    ///
+    /// # Panics
+    /// If the thread never enters the program and has none.
+    fn linux(&self) -> &ThreadState;
+}
+
+impl LinuxThread for Thread {
+    #[inline]
+    fn linux(&self) -> &ThreadState {
+        self.state_as().expect("whoever asks runs for the program")
+    }
+}
+
+impl Default for ThreadState {
+    fn default() -> Self {
+        Self {
+            process: Once::new(),
+            signals: signal::ThreadSignals::new(0),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            awaited_futex: AtomicUsize::new(0),
+            restart: SpinLock::new(None),
+            credentials: SpinLock::default(),
+            name: SpinLock::new([0; NAME_LEN]),
+        }
+    }
+}
+
+impl ThreadState {
+    /// What a thread of `process` starts with.
+    pub(crate) fn of(process: Arc<Process>) -> Self {
+        Self {
+            process: Once::initialized(process),
+            ..Self::default()
+        }
+    }
+
+    /// What set_tid_address(2) and set_robust_list(2) would set, for the main thread, whose C library does not call them.
+    pub fn register(&self, clear_child_tid: usize, robust_list: usize) {
+        self.clear_child_tid
+            .store(clear_child_tid, Ordering::Relaxed);
+        self.robust_list.store(robust_list, Ordering::Relaxed);
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Arc<Process> {
+        self.process
+            .get()
+            .expect("only idle threads are of no process, and they do nothing for one")
+    }
+
+    /// The thread's name without padding, as `/proc/self/comm` shows it.
+    pub fn name(&self) -> Vec<u8> {
+        let name = *self.name.lock();
+        name.iter().copied().take_while(|&byte| byte != 0).collect()
+    }
+
+    /// Sets the name, cut to what fits.
+    pub fn set_name(&self, name: &[u8]) {
+        let mut padded = [0; NAME_LEN];
+        let len = name.len().min(NAME_LEN - 1);
+        padded[..len].copy_from_slice(&name[..len]);
+        *self.name.lock() = padded;
+    }
+}

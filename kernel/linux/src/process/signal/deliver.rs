@@ -1,0 +1,309 @@
+//! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
+//! system calls are restarted.
+use super::{Action, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
+use crate::{
+    config, fs, linker,
+    process::{claim_exit, exit_by_signal, stop_if_over},
+};
+use abi::Errno;
+use alloc::{borrow::Cow, format, string::String};
+use linux_raw_sys::general as linux;
+use machine::{
+    arch::TrapFrame,
+    mm::{self, USER_END, fault::Fault},
+    sched,
+    upcall::Exception,
+};
+
+/// Signals that an instruction causes: delivered before others, so that the frame shows that instruction.
+const SYNCHRONOUS: u64 = bit(linux::SIGSEGV as i32)
+    | bit(linux::SIGBUS as i32)
+    | bit(linux::SIGILL as i32)
+    | bit(linux::SIGTRAP as i32)
+    | bit(linux::SIGFPE as i32)
+    | bit(linux::SIGSYS as i32);
+
+/// Signals whose default action is a core dump; here a report with a backtrace.
+const REPORTED: u64 = SYNCHRONOUS
+    | bit(linux::SIGQUIT as i32)
+    | bit(linux::SIGABRT as i32)
+    | bit(linux::SIGXCPU as i32)
+    | bit(linux::SIGXFSZ as i32);
+
+/// Called by the trap entry for an exception in the program: forces the signal; without a handler, prints the crash report and
+/// ends the program.
+pub fn exception(frame: &mut TrapFrame, exception: Exception) {
+    if let Exception::Page {
+        fault: Fault::OutOfMemory,
+        ..
+    } = exception
+    {
+        out_of_memory();
+    }
+    /// Bits of a page fault's error code: the page is there; the program did it.
+    const PRESENT: u64 = 1;
+    const BY_PROGRAM: u64 = 4;
+    let info = describe(frame, exception);
+    with_state(|_, state| {
+        state.trap = match exception {
+            Exception::Page { addr, error, .. } => Trap {
+                vector: frame.vector,
+                // As on a machine whose programs run in ring 3, and cannot tell whether something is in the upper half.
+                error: error | BY_PROGRAM | if addr < USER_END { 0 } else { PRESENT },
+                addr: addr as u64,
+            },
+            Exception::Other { vector, error } => Trap {
+                vector: u64::from(vector),
+                error,
+                ..state.trap
+            },
+        };
+    });
+    force(frame, info);
+}
+
+/// The signal for an exception.
+fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
+    let rip = frame.rip as usize;
+    let (signal, code, addr) = match exception {
+        Exception::Page { addr, fault, .. } => {
+            let (signal, code) = match fault {
+                Fault::NotMapped => (linux::SIGSEGV, linux::SEGV_MAPERR),
+                Fault::Protection => (linux::SIGSEGV, linux::SEGV_ACCERR),
+                Fault::Bus | Fault::OutOfMemory => (linux::SIGBUS, linux::BUS_ADRERR),
+            };
+            (signal, code, addr)
+        }
+        Exception::Other { vector, .. } => match vector {
+            0 => (linux::SIGFPE, linux::FPE_INTDIV, rip),
+            1 => (linux::SIGTRAP, linux::TRAP_TRACE, rip),
+            3 => (linux::SIGTRAP, linux::SI_KERNEL, 0),
+            6 => (linux::SIGILL, linux::ILL_ILLOPN, rip),
+            16 | 19 => (
+                linux::SIGFPE,
+                fpstate::exception_code(frame, vector == 19),
+                rip,
+            ),
+            17 => (linux::SIGBUS, linux::BUS_ADRALN, 0),
+            11 | 12 => (linux::SIGBUS, linux::SI_KERNEL, 0),
+            _ => (linux::SIGSEGV, linux::SI_KERNEL, 0),
+        },
+    };
+    SigInfo::from_kernel(signal as i32, code as i32, addr)
+}
+
+/// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the program.
+pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
+    let caught = with_state(|shared, state| {
+        let caught = shared.action(info.signal).is_handler() && state.mask & bit(info.signal) == 0;
+        if caught {
+            state.queue.force(info);
+        }
+        caught
+    });
+    if !caught {
+        crash(frame, &info);
+    }
+}
+
+/// Delivers pending signals by changing `frame`; also restarts interrupted system calls. Called on the kernel stack with interrupts
+/// on, before each return to the program when [`super::pending`], and after a system call that failed with one of the `ERESTART`s.
+pub fn deliver(frame: &mut TrapFrame) {
+    stop_if_over();
+    stop::hold();
+    while let Some((mut info, action)) = next() {
+        super::taken(&mut info);
+        if action.is_handler() {
+            restart(frame, Some(&action));
+            if action.handler >= USER_END as u64 || frame::push(frame, &info, &action).is_err() {
+                let fault = SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0);
+                // The handler of this one may have a better stack.
+                if info.signal == fault.signal {
+                    crash(frame, &fault);
+                }
+                force(frame, fault);
+            }
+        } else if action.stops(info.signal) {
+            stop::stop();
+        } else if !action.ignores(info.signal) {
+            crash(frame, &info);
+        }
+    }
+    restart(frame, None);
+    with_state(|_, state| {
+        if let Some(mask) = state.saved_mask.take() {
+            state.mask = mask;
+        }
+    });
+}
+
+/// Takes the signal to deliver next, with its action. A one-shot handler is reset.
+fn next() -> Option<(SigInfo, Action)> {
+    with_state(|shared, state| {
+        let wanted = !state.mask;
+        let info = state
+            .queue
+            .pop(wanted & SYNCHRONOUS)
+            .or_else(|| state.queue.pop(wanted))
+            .or_else(|| shared.queue.pop(wanted))?;
+        let action = shared.action(info.signal);
+        let taken = *action;
+        if taken.stops(info.signal) {
+            // At once: SIGCONT, when it is sent, finds the signal pending or the program stopped.
+            stop::begin();
+        }
+        if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
+            action.handler = 0;
+        }
+        Some((info, taken))
+    })
+}
+
+/// Decides once what becomes of an interrupted system call: done again, or `EINTR`.
+fn restart(frame: &mut TrapFrame, action: Option<&Action>) {
+    /// Length of the `syscall` instruction.
+    const SYSCALL_LEN: u64 = 2;
+    if frame.vector != TrapFrame::SYSCALL || frame.error == NO_RESTART {
+        return;
+    }
+    let Ok(code) = i32::try_from((frame.rax as i64).wrapping_neg()) else {
+        return;
+    };
+    let again = match Errno(code) {
+        Errno::ERESTART_RESTARTBLOCK if action.is_none() => {
+            frame.error = linux::__NR_restart_syscall.into();
+            true
+        }
+        Errno::ERESTARTNOINTR => true,
+        Errno::ERESTARTSYS => action.is_none_or(|action| action.has(linux::SA_RESTART)),
+        Errno::ERESTARTNOHAND | Errno::ERESTART_RESTARTBLOCK => action.is_none(),
+        _ => return,
+    };
+    if again {
+        frame.rax = frame.error;
+        frame.rip -= SYSCALL_LEN;
+    } else {
+        frame.rax = i64::from(-Errno::EINTR.0) as u64;
+    }
+    frame.error = NO_RESTART;
+}
+
+/// Ends the program by a signal, with a report if it is one that dumps core elsewhere.
+pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
+    claim_exit();
+    if bit(info.signal) & REPORTED != 0 {
+        let report = report(info);
+        fs::write_stderr(report.as_bytes());
+        fs::write_stderr(linker::backtrace(frame).as_bytes());
+    }
+    exit_by_signal(info.signal)
+}
+
+/// The first line of the crash report.
+fn report(info: &SigInfo) -> String {
+    let program = config::get()
+        .args
+        .first()
+        .map_or(Cow::Borrowed("program"), |name| {
+            String::from_utf8_lossy(name)
+        });
+    let tid = sched::current_tid();
+    let name = signal_name(info.signal);
+    let addr = info.fields[0];
+    match reason(info) {
+        Some(reason) => {
+            format!("elfin: {program} killed by {name} ({reason}) at {addr:#x}, thread {tid}\n")
+        }
+        None => format!("elfin: {program} killed by {name}, thread {tid}\n"),
+    }
+}
+
+/// What `si_code` means, for signals with an address.
+fn reason(info: &SigInfo) -> Option<&'static str> {
+    let code = u32::try_from(info.code).ok()?;
+    Some(match (info.signal as u32, code) {
+        (linux::SIGSEGV, linux::SEGV_MAPERR) => "address not mapped",
+        (linux::SIGSEGV, linux::SEGV_ACCERR) => "access not permitted",
+        (linux::SIGBUS, linux::BUS_ADRERR) => "past the end of a mapped file",
+        (linux::SIGFPE, linux::FPE_INTDIV) => "integer division by zero",
+        (linux::SIGFPE, _) if code != linux::SI_KERNEL => "floating-point exception",
+        (linux::SIGILL, linux::ILL_ILLOPN) => "illegal instruction",
+        (linux::SIGTRAP, linux::TRAP_TRACE) => "trace trap",
+        _ => return None,
+    })
+}
+
+fn signal_name(signal: i32) -> Cow<'static, str> {
+    Cow::Borrowed(match signal as u32 {
+        linux::SIGQUIT => "SIGQUIT",
+        linux::SIGILL => "SIGILL",
+        linux::SIGTRAP => "SIGTRAP",
+        linux::SIGABRT => "SIGABRT",
+        linux::SIGBUS => "SIGBUS",
+        linux::SIGFPE => "SIGFPE",
+        linux::SIGSEGV => "SIGSEGV",
+        linux::SIGXCPU => "SIGXCPU",
+        linux::SIGXFSZ => "SIGXFSZ",
+        linux::SIGSYS => "SIGSYS",
+        _ => return Cow::Owned(format!("signal {signal}")),
+    })
+}
+
+/// Ends the program when a page it touched cannot be had.
+fn out_of_memory() -> ! {
+    claim_exit();
+    let (frames, _) = mm::frame::counts();
+    let mib = (frames * mm::PAGE) >> 20;
+    fs::write_stderr(
+        format!("elfin: out of memory: all {mib} MiB are in use, give more with --memory\n")
+            .as_bytes(),
+    );
+    exit_by_signal(linux::SIGKILL as i32)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A frame in a system call that returns `rax`, with number 35.
+    pub(in crate::process::signal) fn frame(rax: u64) -> TrapFrame {
+        TrapFrame {
+            vector: TrapFrame::SYSCALL,
+            error: 35,
+            rip: 0x1002,
+            rax,
+            ..TrapFrame::default()
+        }
+    }
+
+    fn outcome(errno: Errno, flags: Option<u32>) -> (u64, u64) {
+        let mut frame = frame(i64::from(-errno.0) as u64);
+        let action = flags.map(|flags| Action {
+            flags: u64::from(flags),
+            ..Action::default()
+        });
+        restart(&mut frame, action.as_ref());
+        restart(&mut frame, None);
+        (frame.rax, frame.rip)
+    }
+
+    #[test]
+    fn interrupted_calls_restart_as_linux_has_it() {
+        const AGAIN: (u64, u64) = (35, 0x1000);
+        const INTERRUPTED: (u64, u64) = (-4i64 as u64, 0x1002);
+        assert_eq!(outcome(Errno::ERESTARTSYS, None), AGAIN);
+        assert_eq!(outcome(Errno::ERESTARTSYS, Some(linux::SA_RESTART)), AGAIN);
+        assert_eq!(outcome(Errno::ERESTARTSYS, Some(0)), INTERRUPTED);
+        assert_eq!(
+            outcome(Errno::ERESTARTNOHAND, Some(linux::SA_RESTART)),
+            INTERRUPTED
+        );
+        assert_eq!(outcome(Errno::ERESTARTNOINTR, Some(0)), AGAIN);
+        assert_eq!(outcome(Errno::ERESTART_RESTARTBLOCK, None), (219, 0x1000));
+        assert_eq!(
+            outcome(Errno::ERESTART_RESTARTBLOCK, Some(linux::SA_RESTART)),
+            INTERRUPTED
+        );
+        assert_eq!(outcome(Errno::EAGAIN, None), (-11i64 as u64, 0x1002));
+    }
+}

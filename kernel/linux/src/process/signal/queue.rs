@@ -1,0 +1,288 @@
+//! Pending signals with what `siginfo_t` says about them.
+use crate::process::Pid;
+use abi::Errno;
+use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use linux_raw_sys::general as linux;
+
+/// Signals that queue up and timers that there are at most, unless the program sets another limit (`RLIMIT_SIGPENDING`).
+pub(crate) const QUEUE_LIMIT: usize = 4096;
+
+static LIMIT: AtomicUsize = AtomicUsize::new(QUEUE_LIMIT);
+/// How many there are: each timer counts, and each pending signal that queues up and is not a timer's.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets the limit.
+pub fn set_limit(limit: usize) {
+    LIMIT.store(limit, Ordering::Relaxed);
+}
+
+/// Counts one more; false if the limit does not allow it.
+pub(super) fn charge() -> bool {
+    let more = |count| (count < LIMIT.load(Ordering::Relaxed)).then_some(count + 1);
+    COUNT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+        .is_ok()
+}
+
+/// Counts `count` less.
+pub(super) fn uncharge(count: usize) {
+    COUNT.fetch_sub(count, Ordering::Relaxed);
+}
+
+/// Signals 1 to 31 are standard ones: pending once, whatever the number sent.
+const STANDARD: usize = 31;
+
+/// The bit of a signal in a mask.
+pub(crate) const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// A `siginfo_t`; what lies beyond the first 48 bytes is always zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SigInfo {
+    /// `si_signo`, 1 to 64.
+    pub signal: i32,
+    /// `si_errno`
+    pub errno: i32,
+    /// `si_code`
+    pub code: i32,
+    /// The union, from offset 16 on.
+    pub fields: [u64; 4],
+}
+
+impl SigInfo {
+    /// Size of `siginfo_t`.
+    pub const SIZE: usize = 128;
+
+    const NONE: Self = Self {
+        signal: 0,
+        errno: 0,
+        code: 0,
+        fields: [0; 4],
+    };
+
+    /// A signal sent by a program; `code` is `SI_USER`, `SI_TKILL`, …, `pid` and `uid` the sender's process and real user id.
+    pub fn from_program(signal: i32, code: i32, pid: Pid, uid: u32) -> Self {
+        // si_pid in the lower half, si_uid in the upper.
+        Self {
+            signal,
+            code,
+            fields: [pid as u64 | u64::from(uid) << 32, 0, 0, 0],
+            errno: 0,
+        }
+    }
+
+    /// A signal of the kernel's; `addr` is `si_addr`.
+    pub fn from_kernel(signal: i32, code: i32, addr: usize) -> Self {
+        Self {
+            signal,
+            code,
+            fields: [addr as u64, 0, 0, 0],
+            errno: 0,
+        }
+    }
+
+    /// As the program sees it.
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[0..4].copy_from_slice(&self.signal.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.errno.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.code.to_ne_bytes());
+        for (to, field) in bytes[16..].chunks_exact_mut(8).zip(self.fields) {
+            to.copy_from_slice(&field.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// The POSIX timer that sent it.
+    pub(super) fn timer(&self) -> Option<i32> {
+        (self.code == linux::SI_TIMER).then_some(self.fields[0] as i32)
+    }
+
+    /// From what the program passes to `rt_sigqueueinfo`, which also names the signal.
+    pub fn from_bytes(signal: i32, bytes: &[u8; Self::SIZE]) -> Self {
+        let word = |at: usize| i32::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]));
+        Self {
+            signal,
+            errno: word(4),
+            code: word(8),
+            fields: core::array::from_fn(|field| {
+                u64::from_ne_bytes(core::array::from_fn(|i| bytes[16 + field * 8 + i]))
+            }),
+        }
+    }
+}
+
+/// Signals sent and not yet taken.
+pub(crate) struct Queue {
+    /// Mask of what is in it.
+    set: u64,
+    /// Mask of the valid entries of `standard`.
+    standard_set: u64,
+    standard: [SigInfo; STANDARD],
+    /// Real-time signals, and those of POSIX timers whatever their number, in the order they were sent.
+    queued: VecDeque<SigInfo>,
+    /// Mask of signals sent by `kill` that there was no room for: they are pending all the same, once and without information.
+    bare: u64,
+}
+
+/// How much an entry of the queue counts.
+fn weight(info: &SigInfo) -> usize {
+    usize::from(info.timer().is_none())
+}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Self {
+            set: 0,
+            standard_set: 0,
+            standard: [SigInfo::NONE; STANDARD],
+            queued: VecDeque::new(),
+            bare: 0,
+        }
+    }
+
+    /// Mask of the pending signals.
+    pub(crate) fn set(&self) -> u64 {
+        self.set
+    }
+
+    /// Adds a signal; a standard one that is pending already stays as it is, unless a timer sends it. Allocates for signals that
+    /// queue up only.
+    pub(crate) fn push(&mut self, info: SigInfo) -> Result<(), Errno> {
+        let place = self
+            .standard
+            .get_mut((info.signal - 1) as usize)
+            .filter(|_| info.timer().is_none());
+        if let Some(place) = place {
+            if self.standard_set & bit(info.signal) == 0 {
+                *place = info;
+                self.standard_set |= bit(info.signal);
+            }
+        } else if self.queued.try_reserve(1).is_ok() && (weight(&info) == 0 || charge()) {
+            self.queued.push_back(info);
+        } else if info.code == linux::SI_USER as i32 {
+            self.bare |= bit(info.signal);
+        } else {
+            return Err(Errno::EAGAIN);
+        }
+        self.set |= bit(info.signal);
+        Ok(())
+    }
+
+    /// Adds the signal of an exception, in place of one that was sent.
+    pub(crate) fn force(&mut self, info: SigInfo) {
+        if let Some(place) = self.standard.get_mut((info.signal - 1) as usize) {
+            *place = info;
+            self.standard_set |= bit(info.signal);
+            self.set |= bit(info.signal);
+        }
+    }
+
+    /// Takes the lowest of the signals in `wanted`; those of one number in the order they were sent.
+    pub(crate) fn pop(&mut self, wanted: u64) -> Option<SigInfo> {
+        let ready = self.set & wanted;
+        if ready == 0 {
+            return None;
+        }
+        let signal = ready.trailing_zeros() as i32 + 1;
+        let info = if self.standard_set & bit(signal) != 0 {
+            self.standard_set &= !bit(signal);
+            self.standard.get(signal as usize - 1).copied()
+        } else {
+            let place = self.queued.iter().position(|info| info.signal == signal);
+            let info = place.and_then(|place| self.queued.remove(place));
+            uncharge(info.as_ref().map_or(0, weight));
+            info.or_else(|| {
+                self.bare &= !bit(signal);
+                Some(SigInfo {
+                    signal,
+                    ..SigInfo::NONE
+                })
+            })
+        };
+        self.update(signal);
+        info
+    }
+
+    /// Sets the bit of `signal` to whether it is pending.
+    fn update(&mut self, signal: i32) {
+        let pending = (self.standard_set | self.bare) & bit(signal) != 0
+            || self.queued.iter().any(|info| info.signal == signal);
+        self.set = (self.set & !bit(signal)) | if pending { bit(signal) } else { 0 };
+    }
+
+    /// Forgets all signals in `set` but what timers have sent: they go on when their signals are taken, which has no effect then.
+    pub(crate) fn discard(&mut self, set: u64) {
+        self.standard_set &= !set;
+        self.bare &= !set;
+        let before = self.queued.len();
+        self.queued
+            .retain(|info| bit(info.signal) & set == 0 || info.timer().is_some());
+        uncharge(before - self.queued.len());
+        let mut rest = self.set & set;
+        while rest != 0 {
+            self.update(rest.trailing_zeros() as i32 + 1);
+            rest &= rest - 1;
+        }
+    }
+
+    /// Forgets what the POSIX timer `id` has sent, which is `signal`.
+    pub(super) fn discard_timer(&mut self, id: i32, signal: i32) {
+        self.queued.retain(|info| info.timer() != Some(id));
+        self.update(signal);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        uncharge(self.queued.iter().map(weight).sum());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_signals_coalesce_and_realtime_ones_queue() {
+        let mut queue = Queue::new();
+        for code in [1, 2] {
+            queue.push(SigInfo::from_program(10, code, 1, 0)).unwrap();
+            queue.push(SigInfo::from_program(40, code, 1, 0)).unwrap();
+        }
+        let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX))
+            .map(|info| (info.signal, info.code))
+            .collect();
+        assert_eq!(codes, [(10, 1), (40, 1), (40, 2)]);
+        assert_eq!(queue.set(), 0);
+    }
+
+    #[test]
+    fn timers_signals_queue_whatever_their_number() {
+        let mut queue = Queue::new();
+        let timer = |id| SigInfo {
+            fields: [id, 0, 0, 0],
+            ..SigInfo::from_kernel(10, linux::SI_TIMER, 0)
+        };
+        queue.push(timer(1)).unwrap();
+        queue.push(SigInfo::from_program(10, 0, 1, 0)).unwrap();
+        queue.push(timer(2)).unwrap();
+        queue.discard_timer(1, 10);
+        queue.discard(bit(10));
+        assert_eq!(queue.pop(u64::MAX), Some(timer(2)));
+        assert_eq!((queue.pop(u64::MAX), queue.set()), (None, 0));
+    }
+
+    #[test]
+    fn siginfo_survives_its_bytes() {
+        let info = SigInfo {
+            signal: 34,
+            errno: 1,
+            code: -1,
+            fields: [1, 2, 3, 4],
+        };
+        assert_eq!(SigInfo::from_bytes(34, &info.to_bytes()), info);
+    }
+}

@@ -1,0 +1,171 @@
+//! Changing modes, owners and times.
+use super::{SECOND, Subject, opened, words};
+use crate::{fs::tree::Node, process::credentials, syscall::process::id};
+use abi::{Errno, SysResult};
+use linux_raw_sys::general as linux;
+use machine::time;
+
+const AT_FDCWD: usize = linux::AT_FDCWD as usize;
+
+fn node_flags(flags: usize) -> Result<u32, Errno> {
+    let flags = flags as u32;
+    if flags & !(linux::AT_SYMLINK_NOFOLLOW | linux::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(flags)
+}
+
+fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
+    let caller = credentials::current();
+    let mut attributes = node.attributes.lock();
+    if caller.user.filesystem != attributes.uid && !caller.capable(linux::CAP_FOWNER) {
+        return Err(Errno::EPERM);
+    }
+    attributes.mode = attributes.mode & linux::S_IFMT | mode as u32 & 0o7777;
+    attributes.ctime_ns = time::realtime_ns();
+    Ok(())
+}
+
+/// chmod(2)
+pub fn chmod(path: usize, mode: usize) -> SysResult {
+    fchmodat(AT_FDCWD, path, mode)
+}
+/// fchmod(2)
+pub fn fchmod(fd: usize, mode: usize) -> SysResult {
+    let open = opened(fd)?;
+    if let Some(node) = open.file.node() {
+        set_mode(node, mode)?;
+    }
+    Ok(0)
+}
+/// fchmodat(2)
+pub fn fchmodat(dirfd: usize, path: usize, mode: usize) -> SysResult {
+    set_mode(Subject::at(dirfd, path, 0)?.node()?, mode)?;
+    Ok(0)
+}
+
+fn set_owner(node: &Node, uid: usize, gid: usize) -> Result<(), Errno> {
+    let (uid, gid) = (id(uid), id(gid));
+    let caller = credentials::current();
+    let mut attributes = node.attributes.lock();
+    // An owner can give a file to groups it is in.
+    let owns = caller.user.filesystem == attributes.uid;
+    let keeps = uid.is_none_or(|uid| owns && uid == attributes.uid)
+        && gid.is_none_or(|gid| owns && (gid == attributes.gid || caller.is_in_group(gid)));
+    if !keeps && !caller.capable(linux::CAP_CHOWN) {
+        return Err(Errno::EPERM);
+    }
+    attributes.uid = uid.unwrap_or(attributes.uid);
+    attributes.gid = gid.unwrap_or(attributes.gid);
+    attributes.ctime_ns = time::realtime_ns();
+    Ok(())
+}
+
+/// chown(2)
+pub fn chown(path: usize, uid: usize, gid: usize) -> SysResult {
+    fchownat(AT_FDCWD, path, uid, gid, 0)
+}
+/// lchown(2)
+pub fn lchown(path: usize, uid: usize, gid: usize) -> SysResult {
+    fchownat(
+        AT_FDCWD,
+        path,
+        uid,
+        gid,
+        linux::AT_SYMLINK_NOFOLLOW as usize,
+    )
+}
+/// fchown(2)
+pub fn fchown(fd: usize, uid: usize, gid: usize) -> SysResult {
+    let open = opened(fd)?;
+    if let Some(node) = open.file.node() {
+        set_owner(node, uid, gid)?;
+    }
+    Ok(0)
+}
+/// fchownat(2)
+pub fn fchownat(dirfd: usize, path: usize, uid: usize, gid: usize, flags: usize) -> SysResult {
+    let subject = Subject::at(dirfd, path, node_flags(flags)?)?;
+    set_owner(subject.node()?, uid, gid)?;
+    Ok(0)
+}
+
+/// A time to set: `None` leaves it.
+type Time = Option<u64>;
+
+fn set_times(node: &Node, [accessed, modified]: [Time; 2]) {
+    let mut attributes = node.attributes.lock();
+    attributes.atime_ns = accessed.unwrap_or(attributes.atime_ns);
+    attributes.mtime_ns = modified.unwrap_or(attributes.mtime_ns);
+    attributes.ctime_ns = time::realtime_ns();
+}
+
+/// Seconds since 1970, those before cut off, with a fraction.
+fn instant(seconds: u64, nanos: u64) -> u64 {
+    u64::try_from(seconds as i64)
+        .unwrap_or(0)
+        .saturating_mul(SECOND)
+        .saturating_add(nanos)
+}
+
+/// utimensat(2)
+pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysResult {
+    let flags = node_flags(flags)?;
+    let now = time::realtime_ns();
+    let times = if times == 0 {
+        [Some(now); 2]
+    } else {
+        let [a, a_nanos, m, m_nanos] = words(times)?;
+        let time = |seconds, nanos| match nanos {
+            _ if nanos == u64::from(linux::UTIME_NOW) => Ok(Some(now)),
+            _ if nanos == u64::from(linux::UTIME_OMIT) => Ok(None),
+            0..SECOND => Ok(Some(instant(seconds, nanos))),
+            _ => Err(Errno::EINVAL),
+        };
+        [time(a, a_nanos)?, time(m, m_nanos)?]
+    };
+    if path == 0 && dirfd as i32 != linux::AT_FDCWD {
+        if let Some(node) = opened(dirfd)?.file.node() {
+            set_times(node, times);
+        }
+        return Ok(0);
+    }
+    set_times(Subject::at(dirfd, path, flags)?.node()?, times);
+    Ok(0)
+}
+
+/// futimesat(2)
+pub fn futimesat(dirfd: usize, path: usize, times: usize) -> SysResult {
+    let subject = Subject::at(dirfd, path, 0)?;
+    let times = if times == 0 {
+        [Some(time::realtime_ns()); 2]
+    } else {
+        let [a, a_micros, m, m_micros] = words(times)?;
+        if a_micros >= 1_000_000 || m_micros >= 1_000_000 {
+            return Err(Errno::EINVAL);
+        }
+        [
+            Some(instant(a, a_micros * 1000)),
+            Some(instant(m, m_micros * 1000)),
+        ]
+    };
+    set_times(subject.node()?, times);
+    Ok(0)
+}
+
+/// utimes(2)
+pub fn utimes(path: usize, times: usize) -> SysResult {
+    futimesat(AT_FDCWD, path, times)
+}
+
+/// utime(2)
+pub fn utime(path: usize, times: usize) -> SysResult {
+    let subject = Subject::at(AT_FDCWD, path, 0)?;
+    let times = if times == 0 {
+        [Some(time::realtime_ns()); 2]
+    } else {
+        words(times)?.map(|seconds| Some(instant(seconds, 0)))
+    };
+    set_times(subject.node()?, times);
+    Ok(0)
+}

@@ -1,0 +1,196 @@
+//! fcntl, ioctl, locks, synchronisation, advice.
+use super::{descriptor, install_from, opened, with_files};
+use crate::{
+    fs::{pipe, tree::Kind},
+    process,
+};
+use abi::{Errno, SysResult};
+use linux_raw_sys::{general as linux, ioctl as requests};
+use machine::mm::user;
+
+/// fcntl(2). Locks are granted: there is no other process.
+pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
+    let open = descriptor(fd)?;
+    let command = command as u32;
+    match command {
+        linux::F_DUPFD | linux::F_DUPFD_CLOEXEC => {
+            let from = arg as i32;
+            let limit = process::with_current(|process| process.limits.descriptors());
+            if from < 0 || from as usize >= limit {
+                return Err(Errno::EINVAL);
+            }
+            let cloexec = command == linux::F_DUPFD_CLOEXEC;
+            return install_from(open, cloexec, from as usize);
+        }
+        linux::F_GETFD => {
+            return with_files(|files| files.cloexec(fd as i32)).map(usize::from);
+        }
+        linux::F_SETFD => {
+            let cloexec = arg as u32 & linux::FD_CLOEXEC != 0;
+            with_files(|files| files.set_cloexec(fd as i32, cloexec))?;
+            return Ok(0);
+        }
+        linux::F_GETFL => return Ok(open.flags() as usize),
+        _ if open.flags() & linux::O_PATH != 0 => return Err(Errno::EBADF),
+        linux::F_SETFL => open.set_flags(arg as u32),
+        linux::F_GETLK | linux::F_OFD_GETLK => {
+            // `l_type`, the first field.
+            user::copy_out(arg, &(linux::F_UNLCK as u16).to_le_bytes())?;
+        }
+        linux::F_SETLK | linux::F_SETLKW | linux::F_OFD_SETLK | linux::F_OFD_SETLKW => {
+            let mut kind = [0; 2];
+            user::copy_in(arg, &mut kind)?;
+            let allowed = match u32::from(u16::from_le_bytes(kind)) {
+                linux::F_RDLCK => open.readable(),
+                linux::F_WRLCK => open.writable(),
+                linux::F_UNLCK => true,
+                _ => return Err(Errno::EINVAL),
+            };
+            if !allowed {
+                return Err(Errno::EBADF);
+            }
+        }
+        linux::F_GETPIPE_SZ | linux::F_SETPIPE_SZ => {
+            if open.file.metadata()?.mode & linux::S_IFMT != linux::S_IFIFO {
+                return Err(Errno::EBADF);
+            }
+            if command == linux::F_SETPIPE_SZ && arg > pipe::CAPACITY {
+                return Err(Errno::EPERM);
+            }
+            return Ok(pipe::CAPACITY);
+        }
+        linux::F_GETOWN | linux::F_SETOWN | linux::F_GETSIG | linux::F_SETSIG => (),
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// ioctl(2)
+pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
+    let open = opened(fd)?;
+    let request = request as u32;
+    match request {
+        requests::FIOCLEX => with_files(|files| files.set_cloexec(fd as i32, true))?,
+        requests::FIONCLEX => with_files(|files| files.set_cloexec(fd as i32, false))?,
+        requests::FIONBIO => {
+            let mut on = [0; 4];
+            user::copy_in(arg, &mut on)?;
+            let flags = open.flags() & !linux::O_NONBLOCK;
+            let set = if on == [0; 4] { 0 } else { linux::O_NONBLOCK };
+            open.set_flags(flags | set);
+        }
+        requests::FIONREAD => {
+            let regular = open
+                .file
+                .node()
+                .is_some_and(|node| matches!(node.kind, Kind::Regular(_)));
+            if !regular {
+                return open.file.ioctl(request, arg);
+            }
+            let left = open
+                .file
+                .metadata()?
+                .size
+                .saturating_sub(*open.offset.lock());
+            let left = i32::try_from(left).unwrap_or(i32::MAX);
+            user::copy_out(arg, &left.to_le_bytes())?;
+        }
+        _ => return open.file.ioctl(request, arg),
+    }
+    Ok(0)
+}
+
+/// flock(2): granted.
+pub fn flock(fd: usize, operation: usize) -> SysResult {
+    opened(fd)?;
+    match operation as u32 & !linux::LOCK_NB {
+        linux::LOCK_SH | linux::LOCK_EX | linux::LOCK_UN => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// fsync(2): there is no disk to wait for.
+pub fn fsync(fd: usize) -> SysResult {
+    let open = opened(fd)?;
+    if !open.file.seekable() {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}
+/// fdatasync(2)
+pub fn fdatasync(fd: usize) -> SysResult {
+    fsync(fd)
+}
+/// sync(2)
+pub fn sync() -> SysResult {
+    Ok(0)
+}
+/// syncfs(2)
+pub fn syncfs(fd: usize) -> SysResult {
+    opened(fd)?;
+    Ok(0)
+}
+/// sync_file_range(2): there is nowhere to write to.
+pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> SysResult {
+    let open = opened(fd)?;
+    let end = (offset as i64).checked_add(len as i64);
+    if flags & !7 != 0 || (offset as i64) < 0 || (len as i64) < 0 || end.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    if !open.file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    Ok(0)
+}
+
+/// posix_fadvise(2): taken note of.
+pub fn fadvise64(fd: usize, _offset: usize, len: usize, advice: usize) -> SysResult {
+    let open = opened(fd)?;
+    if !open.file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    if advice > 5 || (len as i64) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}
+
+/// readahead(2)
+pub fn readahead(fd: usize, _offset: usize, _count: usize) -> SysResult {
+    let open = opened(fd)?;
+    if !open.readable() {
+        return Err(Errno::EBADF);
+    }
+    match open.file.node().map(|node| &node.kind) {
+        Some(Kind::Regular(_)) => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// fallocate(2)
+pub fn fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> SysResult {
+    let open = opened(fd)?;
+    if (offset as i64) < 0 || (len as i64) <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    if !open.writable() {
+        return Err(Errno::EBADF);
+    }
+    let node = open.file.node().ok_or(Errno::ESPIPE)?;
+    let Kind::Regular(content) = &node.kind else {
+        return Err(Errno::ENODEV);
+    };
+    let keep = mode as u32 & linux::FALLOC_FL_KEEP_SIZE != 0;
+    let (offset, len) = (offset as u64, len as u64);
+    match mode as u32 & !linux::FALLOC_FL_KEEP_SIZE {
+        0 => content.reserve(offset, len, !keep)?,
+        linux::FALLOC_FL_PUNCH_HOLE if keep => content.punch(offset, len)?,
+        linux::FALLOC_FL_ZERO_RANGE => {
+            content.punch(offset, len)?;
+            content.reserve(offset, len, !keep)?;
+        }
+        _ => return Err(Errno::EOPNOTSUPP),
+    }
+    node.touch(true);
+    Ok(0)
+}

@@ -1,0 +1,293 @@
+//! Reading and writing.
+use super::{
+    opened,
+    vectors::{Vectors, buffer},
+    words,
+};
+use crate::fs::OpenFile;
+use abi::{Errno, SysResult};
+use linux_raw_sys::general as linux;
+
+/// Runs `f` at `at`, or at the position, which moves on.
+fn positioned(open: &OpenFile, at: Option<u64>, f: impl FnOnce(u64) -> SysResult) -> SysResult {
+    match at {
+        Some(_) if !open.file.seekable() => Err(Errno::ESPIPE),
+        Some(at) => f(at),
+        None if !open.file.seekable() => f(0),
+        None => {
+            let mut position = open.offset.lock();
+            let len = f(*position)?;
+            *position += len as u64;
+            Ok(len)
+        }
+    }
+}
+
+fn read_vectors(open: &OpenFile, mut to: Vectors, at: Option<u64>) -> SysResult {
+    if !open.readable() {
+        return Err(Errno::EBADF);
+    }
+    let stream = !open.file.seekable();
+    positioned(open, at, |at| {
+        let mut buf = buffer(to.left())?;
+        let mut done = 0;
+        loop {
+            let want = to.left().min(buf.len());
+            // What a stream has given must not wait for more.
+            let nonblock = open.nonblocking() || stream && done > 0;
+            let len =
+                match open
+                    .file
+                    .read(at.saturating_add(done as u64), &mut buf[..want], nonblock)
+                {
+                    Ok(len) => len,
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(error),
+                };
+            let good = to.put(&buf[..len]);
+            done += good;
+            if good < len && done == 0 {
+                return Err(Errno::EFAULT);
+            }
+            if len < want || good < len || to.left() == 0 {
+                break;
+            }
+        }
+        Ok(done)
+    })
+}
+
+fn write_vectors(open: &OpenFile, mut from: Vectors, at: Option<u64>) -> SysResult {
+    if !open.writable() {
+        return Err(Errno::EBADF);
+    }
+    let append = open.flags() & linux::O_APPEND != 0 && open.file.seekable();
+    let mut end = None;
+    let result = positioned(open, at, |at| {
+        let mut buf = buffer(from.left())?;
+        let mut done = 0;
+        loop {
+            let want = from.left().min(buf.len());
+            let got = from.get(&mut buf[..want]);
+            if got == 0 && want > 0 {
+                return if done > 0 {
+                    Ok(done)
+                } else {
+                    Err(Errno::EFAULT)
+                };
+            }
+            let offset = at.saturating_add(done as u64);
+            let result = if append {
+                open.file.append(&buf[..got]).map(|(len, after)| {
+                    end = Some(after);
+                    len
+                })
+            } else {
+                open.file.write(offset, &buf[..got], open.nonblocking())
+            };
+            let len = match result {
+                Ok(len) => len,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(OpenFile::raise(error)),
+            };
+            done += len;
+            if len < want || from.left() == 0 {
+                break;
+            }
+        }
+        Ok(done)
+    });
+    if let (Some(end), None) = (end, at) {
+        *open.offset.lock() = end;
+    }
+    result
+}
+
+fn offset(value: usize) -> Result<Option<u64>, Errno> {
+    if (value as i64) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Some(value as u64))
+}
+
+/// read(2)
+pub fn read(fd: usize, buf: usize, count: usize) -> SysResult {
+    read_vectors(&*opened(fd)?, Vectors::single(buf, count)?, None)
+}
+/// write(2)
+pub fn write(fd: usize, buf: usize, count: usize) -> SysResult {
+    write_vectors(&*opened(fd)?, Vectors::single(buf, count)?, None)
+}
+/// pread(2)
+pub fn pread64(fd: usize, buf: usize, count: usize, at: usize) -> SysResult {
+    read_vectors(&*opened(fd)?, Vectors::single(buf, count)?, offset(at)?)
+}
+/// pwrite(2)
+pub fn pwrite64(fd: usize, buf: usize, count: usize, at: usize) -> SysResult {
+    write_vectors(&*opened(fd)?, Vectors::single(buf, count)?, offset(at)?)
+}
+/// readv(2)
+pub fn readv(fd: usize, vectors: usize, count: usize) -> SysResult {
+    read_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, None)
+}
+/// writev(2)
+pub fn writev(fd: usize, vectors: usize, count: usize) -> SysResult {
+    write_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, None)
+}
+/// preadv(2); the offset's high half is in the low argument on 64-bit machines.
+pub fn preadv(fd: usize, vectors: usize, count: usize, at: usize) -> SysResult {
+    read_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
+}
+/// pwritev(2)
+pub fn pwritev(fd: usize, vectors: usize, count: usize, at: usize) -> SysResult {
+    write_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
+}
+/// preadv2(2) without flags that change what is read.
+pub fn preadv2(
+    fd: usize,
+    vectors: usize,
+    count: usize,
+    at: usize,
+    _high: usize,
+    flags: usize,
+) -> SysResult {
+    if flags as u32 & !(linux::RWF_HIPRI) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if at == usize::MAX {
+        return readv(fd, vectors, count);
+    }
+    preadv(fd, vectors, count, at)
+}
+/// pwritev2(2) without flags that change what is written.
+pub fn pwritev2(
+    fd: usize,
+    vectors: usize,
+    count: usize,
+    at: usize,
+    _high: usize,
+    flags: usize,
+) -> SysResult {
+    if flags as u32 & !(linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if at == usize::MAX {
+        return writev(fd, vectors, count);
+    }
+    pwritev(fd, vectors, count, at)
+}
+
+/// Copies from a seekable file to another, at given offsets or the positions. The source's position is not locked
+/// meanwhile: two locks at once could deadlock with a copy the other way.
+fn transfer(
+    from: &OpenFile,
+    from_at: Option<u64>,
+    to: &OpenFile,
+    to_at: Option<u64>,
+    count: usize,
+) -> SysResult {
+    if !from.readable() || !to.writable() {
+        return Err(Errno::EBADF);
+    }
+    let begin = from_at.unwrap_or_else(|| *from.offset.lock());
+    let mut buf = buffer(count)?;
+    let mut done = 0;
+    let mut step = |done: usize| -> SysResult {
+        let want = (count - done).min(buf.len());
+        let at = begin.saturating_add(done as u64);
+        let got = from.file.read(at, &mut buf[..want], false)?;
+        if got == 0 {
+            return Ok(0);
+        }
+        let to_at = to_at.map(|at| at.saturating_add(done as u64));
+        positioned(to, to_at, |at| {
+            to.file.write(at, &buf[..got], to.nonblocking())
+        })
+    };
+    while done < count {
+        match step(done) {
+            Ok(0) => break,
+            Ok(len) => done += len,
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(OpenFile::raise(error)),
+        }
+    }
+    if from_at.is_none() {
+        *from.offset.lock() = begin.saturating_add(done as u64);
+    }
+    Ok(done)
+}
+
+/// An offset in memory that is read, and written back moved on.
+fn stored_offset(addr: usize) -> Result<Option<u64>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    let [at] = words(addr)?;
+    offset(at as usize)
+}
+
+fn store_offset(addr: usize, at: Option<u64>, len: usize) -> Result<(), Errno> {
+    match at {
+        Some(at) => super::put_words(addr, [at + len as u64]),
+        None => Ok(()),
+    }
+}
+
+/// sendfile(2)
+pub fn sendfile(to: usize, from: usize, at: usize, count: usize) -> SysResult {
+    let (from, to) = (opened(from)?, opened(to)?);
+    if !from.file.seekable() {
+        return Err(Errno::EINVAL);
+    }
+    if alloc::sync::Arc::ptr_eq(&from, &to) || to.flags() & linux::O_APPEND != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let start = stored_offset(at)?;
+    let len = transfer(&from, start, &to, None, count)?;
+    store_offset(at, start, len)?;
+    Ok(len)
+}
+
+/// copy_file_range(2)
+pub fn copy_file_range(
+    from: usize,
+    from_at: usize,
+    to: usize,
+    to_at: usize,
+    count: usize,
+    flags: usize,
+) -> SysResult {
+    let (from, to) = (opened(from)?, opened(to)?);
+    let regular = |open: &OpenFile| {
+        let mode = open.file.metadata()?.mode;
+        match mode & linux::S_IFMT {
+            linux::S_IFREG => Ok(()),
+            linux::S_IFDIR => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    };
+    regular(&from)?;
+    regular(&to)?;
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if to.flags() & linux::O_APPEND != 0 {
+        return Err(Errno::EBADF);
+    }
+    let (from_start, to_start) = (stored_offset(from_at)?, stored_offset(to_at)?);
+    if alloc::sync::Arc::ptr_eq(&from, &to) && (from_start.is_none() || to_start.is_none()) {
+        return Err(Errno::EINVAL);
+    }
+    let len = transfer(&from, from_start, &to, to_start, count)?;
+    store_offset(from_at, from_start, len)?;
+    store_offset(to_at, to_start, len)?;
+    Ok(len)
+}
+
+/// splice(2): not between these files.
+pub fn splice(from: usize, _: usize, to: usize, _: usize, _: usize, _: usize) -> SysResult {
+    opened(from)?;
+    opened(to)?;
+    Err(Errno::EINVAL)
+}

@@ -1,0 +1,171 @@
+//! System calls on files: argument checking and conversion; the work is done in [`crate::fs`].
+mod attributes;
+mod control;
+mod events;
+mod io;
+mod make;
+mod mqueue;
+mod names;
+mod open;
+mod seek;
+mod socket;
+mod stat;
+mod vectors;
+mod wait;
+
+pub use attributes::*;
+pub use control::*;
+pub use events::*;
+pub use io::*;
+pub use make::*;
+pub use mqueue::*;
+pub use names::*;
+pub use open::*;
+pub use seek::*;
+pub use socket::*;
+pub use stat::*;
+pub use wait::*;
+
+use crate::{
+    fs::{
+        File, OpenFile,
+        context::FsContext,
+        descriptor::Files,
+        path::{self, Last, MAX_PATH, Target},
+        tree::Node,
+    },
+    process,
+};
+use abi::{Errno, SysResult};
+use alloc::{sync::Arc, vec::Vec};
+use linux_raw_sys::general as linux;
+use machine::mm::user;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Calls `f` with the caller's descriptor table.
+fn with_files<R>(f: impl FnOnce(&Files) -> R) -> R {
+    process::with_current(|process| f(&process.files))
+}
+
+/// Calls `f` with the caller's working directory and umask.
+fn with_context<R>(f: impl FnOnce(&FsContext) -> R) -> R {
+    process::with_current(|process| f(&process.fs))
+}
+
+/// What a descriptor refers to, be it opened with `O_PATH`.
+pub(super) fn descriptor(fd: usize) -> Result<Arc<OpenFile>, Errno> {
+    with_files(|files| files.get(fd as i32))
+}
+
+/// The lowest free descriptor gets `open`.
+fn install(open: Arc<OpenFile>, cloexec: bool) -> SysResult {
+    install_from(open, cloexec, 0)
+}
+
+/// The lowest free descriptor from `from` on gets `open`.
+fn install_from(open: Arc<OpenFile>, cloexec: bool, from: usize) -> SysResult {
+    process::with_current(|process| {
+        let fds = from..process.limits.descriptors();
+        process.files.install(open, cloexec, fds)
+    })
+}
+
+/// The same for a file without a name (timerfd, signalfd, …).
+fn install_anonymous(file: Arc<dyn File>, cloexec: bool, nonblock: bool) -> SysResult {
+    let nonblock = if nonblock { linux::O_NONBLOCK } else { 0 };
+    install(OpenFile::new(file, linux::O_RDWR | nonblock), cloexec)
+}
+
+/// A descriptor that was not opened with `O_PATH`.
+fn opened(fd: usize) -> Result<Arc<OpenFile>, Errno> {
+    let open = descriptor(fd)?;
+    if open.flags() & linux::O_PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    Ok(open)
+}
+
+fn path_from(addr: usize) -> Result<Vec<u8>, Errno> {
+    user::read_cstr(addr, MAX_PATH - 1)
+}
+
+/// The directory that a relative `path` starts from.
+fn start(dirfd: usize, path: &[u8]) -> Result<Arc<Node>, Errno> {
+    if dirfd as i32 == linux::AT_FDCWD || path.first() == Some(&b'/') {
+        return Ok(with_context(FsContext::cwd));
+    }
+    let open = descriptor(dirfd)?;
+    let node = open.file.node().ok_or(Errno::ENOTDIR)?;
+    if !node.is_directory() && !path.is_empty() {
+        return Err(Errno::ENOTDIR);
+    }
+    Ok(node.clone())
+}
+
+/// Where a path given to an `*at` call leads.
+fn target(dirfd: usize, addr: usize, last: Last) -> Result<Target, Errno> {
+    let path = path_from(addr)?;
+    path::walk(&start(dirfd, &path)?, &path, last)
+}
+
+/// The node that a path of the program's leads to, symbolic links followed.
+fn node_at(addr: usize) -> Result<Arc<Node>, Errno> {
+    path::lookup(&with_context(FsContext::cwd), &path_from(addr)?)
+}
+
+/// What an `*at` call with flags is about.
+enum Subject {
+    Node(Arc<Node>),
+    /// `AT_EMPTY_PATH` with a descriptor.
+    Open(Arc<OpenFile>),
+}
+
+impl Subject {
+    fn at(dirfd: usize, addr: usize, flags: u32) -> Result<Self, Errno> {
+        let path = path_from(addr)?;
+        if path.is_empty() && flags & linux::AT_EMPTY_PATH != 0 {
+            return if dirfd as i32 == linux::AT_FDCWD {
+                Ok(Self::Node(with_context(FsContext::cwd)))
+            } else {
+                Ok(Self::Open(descriptor(dirfd)?))
+            };
+        }
+        let last = if flags & linux::AT_SYMLINK_NOFOLLOW != 0 {
+            Last::Keep
+        } else {
+            Last::Follow
+        };
+        let target = path::walk(&start(dirfd, &path)?, &path, last)?;
+        Ok(Self::Node(target.found()?.clone()))
+    }
+
+    /// The node; `EPERM` for a file that has none.
+    fn node(&self) -> Result<&Arc<Node>, Errno> {
+        match self {
+            Self::Node(node) => Ok(node),
+            Self::Open(open) => open.file.node().ok_or(Errno::EPERM),
+        }
+    }
+}
+
+/// Reads words from the program.
+fn words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
+    let mut bytes = [[0; 8]; N];
+    user::copy_in(addr, bytes.as_flattened_mut())?;
+    Ok(bytes.map(u64::from_le_bytes))
+}
+
+/// Writes words to the program.
+fn put_words<const N: usize>(addr: usize, words: [u64; N]) -> Result<(), Errno> {
+    user::copy_out(addr, words.map(u64::to_le_bytes).as_flattened())
+}
+
+/// A `struct timespec` as nanoseconds.
+fn timespec(addr: usize) -> Result<u64, Errno> {
+    let [seconds, nanos] = words(addr)?;
+    if (seconds as i64) < 0 || nanos >= SECOND {
+        return Err(Errno::EINVAL);
+    }
+    Ok(seconds.saturating_mul(SECOND).saturating_add(nanos))
+}

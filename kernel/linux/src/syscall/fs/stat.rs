@@ -1,0 +1,310 @@
+//! stat and its family, access, statfs.
+use super::{Subject, descriptor, node_at, opened, target, with_context};
+use crate::fs::{
+    Metadata, context::FsContext, image::filesystem, page_cache, path::Last, tree::dev,
+};
+use abi::{Errno, SysResult};
+use alloc::vec::Vec;
+use linux_raw_sys::general as linux;
+use machine::mm::{PAGE, frame, user};
+
+const AT_FDCWD: usize = linux::AT_FDCWD as usize;
+const SECOND: u64 = super::SECOND;
+
+/// Little-endian fields one after the other.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn u16(&mut self, value: u32) -> &mut Self {
+        self.0.extend_from_slice(&(value as u16).to_le_bytes());
+        self
+    }
+    fn u32(&mut self, value: u32) -> &mut Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+    fn u64(&mut self, value: u64) -> &mut Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+    fn time(&mut self, ns: u64) -> &mut Self {
+        self.u64(ns / SECOND).u64(ns % SECOND)
+    }
+    fn write(&mut self, addr: usize, size: usize) -> SysResult {
+        self.0.resize(size, 0);
+        user::copy_out(addr, &self.0)?;
+        Ok(0)
+    }
+}
+
+fn write_stat(addr: usize, of: &Metadata) -> SysResult {
+    Fields(Vec::with_capacity(144))
+        .u64(of.dev)
+        .u64(of.ino)
+        .u64(u64::from(of.nlink))
+        .u32(of.mode)
+        .u32(of.uid)
+        .u32(of.gid)
+        .u32(0)
+        .u64(of.rdev)
+        .u64(of.size)
+        .u64(PAGE as u64)
+        .u64(of.size.div_ceil(512))
+        .time(of.atime_ns)
+        .time(of.mtime_ns)
+        .time(of.ctime_ns)
+        .write(addr, 144)
+}
+
+fn metadata(dirfd: usize, path: usize, flags: u32) -> Result<Metadata, Errno> {
+    match Subject::at(dirfd, path, flags)? {
+        Subject::Node(node) => node.metadata(),
+        Subject::Open(open) => open.file.metadata(),
+    }
+}
+
+/// stat(2)
+pub fn stat(path: usize, buf: usize) -> SysResult {
+    write_stat(buf, &metadata(AT_FDCWD, path, 0)?)
+}
+/// lstat(2)
+pub fn lstat(path: usize, buf: usize) -> SysResult {
+    write_stat(buf, &metadata(AT_FDCWD, path, linux::AT_SYMLINK_NOFOLLOW)?)
+}
+/// fstat(2)
+pub fn fstat(fd: usize, buf: usize) -> SysResult {
+    write_stat(buf, &descriptor(fd)?.file.metadata()?)
+}
+/// fstatat(2)
+pub fn newfstatat(dirfd: usize, path: usize, buf: usize, flags: usize) -> SysResult {
+    let flags = flags as u32;
+    if flags & !(linux::AT_SYMLINK_NOFOLLOW | linux::AT_NO_AUTOMOUNT | linux::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    write_stat(buf, &metadata(dirfd, path, flags)?)
+}
+
+fn major(dev: u64) -> u32 {
+    (dev >> 8) as u32 & 0xfff
+}
+fn minor(dev: u64) -> u32 {
+    dev as u32 & 0xff | (dev >> 12) as u32 & 0xf_ff00
+}
+
+/// statx(2)
+pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -> SysResult {
+    let flags = flags as u32;
+    let known = linux::AT_SYMLINK_NOFOLLOW
+        | linux::AT_NO_AUTOMOUNT
+        | linux::AT_EMPTY_PATH
+        | linux::AT_STATX_SYNC_TYPE;
+    if flags & !known != 0
+        || flags & linux::AT_STATX_SYNC_TYPE == linux::AT_STATX_SYNC_TYPE
+        || mask as u32 & linux::STATX__RESERVED != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    let of = metadata(dirfd, path, flags)?;
+    // struct statx_timestamp: seconds, nanoseconds, padding.
+    Fields(Vec::with_capacity(256))
+        .u32(linux::STATX_BASIC_STATS | linux::STATX_MNT_ID)
+        .u32(PAGE as u32)
+        .u64(0)
+        .u32(of.nlink)
+        .u32(of.uid)
+        .u32(of.gid)
+        .u16(of.mode)
+        .u16(0)
+        .u64(of.ino)
+        .u64(of.size)
+        .u64(of.size.div_ceil(512))
+        .u64(0)
+        .time(of.atime_ns)
+        .time(0)
+        .time(of.ctime_ns)
+        .time(of.mtime_ns)
+        .u32(major(of.rdev))
+        .u32(minor(of.rdev))
+        .u32(major(of.dev))
+        .u32(minor(of.dev))
+        .u64(1)
+        .write(buf, 256)
+}
+
+/// access(2)
+pub fn access(path: usize, mode: usize) -> SysResult {
+    faccessat2(AT_FDCWD, path, mode, 0)
+}
+/// faccessat(2)
+pub fn faccessat(dirfd: usize, path: usize, mode: usize) -> SysResult {
+    faccessat2(dirfd, path, mode, 0)
+}
+/// faccessat2(2): root may all but execute what nobody may.
+pub fn faccessat2(dirfd: usize, path: usize, mode: usize, flags: usize) -> SysResult {
+    let flags = flags as u32;
+    let known = linux::AT_EACCESS | linux::AT_SYMLINK_NOFOLLOW | linux::AT_EMPTY_PATH;
+    if mode & !7 != 0 || flags & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let of = metadata(dirfd, path, flags)?;
+    let executes = mode as u32 & linux::X_OK != 0;
+    if executes && of.mode & linux::S_IFMT == linux::S_IFREG && of.mode & 0o111 == 0 {
+        return Err(Errno::EACCES);
+    }
+    Ok(0)
+}
+
+/// readlink(2)
+pub fn readlink(path: usize, buf: usize, size: usize) -> SysResult {
+    readlinkat(AT_FDCWD, path, buf, size)
+}
+/// readlinkat(2)
+pub fn readlinkat(dirfd: usize, path: usize, buf: usize, size: usize) -> SysResult {
+    use crate::fs::tree::Kind;
+    if size as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let flags = linux::AT_SYMLINK_NOFOLLOW | linux::AT_EMPTY_PATH;
+    let subject = Subject::at(dirfd, path, flags)?;
+    let node = subject.node().map_err(|_| Errno::EINVAL)?;
+    let text = match &node.kind {
+        Kind::Symlink(target) => target.to_vec(),
+        Kind::Magic(jump) => jump()?.text,
+        _ => return Err(Errno::EINVAL),
+    };
+    let len = text.len().min(size);
+    user::copy_out(buf, &text[..len])?;
+    Ok(len)
+}
+
+fn write_statfs(addr: usize, of: &Metadata) -> SysResult {
+    let total = frame::counts().0;
+    let free = page_cache::available();
+    let (blocks, inodes) = filesystem().map_or((0, 0), |fs| fs.totals);
+    let (kind, blocks, inodes) = match of.dev {
+        dev::PROC => (linux::PROC_SUPER_MAGIC, 0, 0),
+        dev::SYS => (linux::SYSFS_MAGIC, 0, 0),
+        dev::ROOT => (linux::OVERLAYFS_SUPER_MAGIC, blocks + free as u64, inodes),
+        _ => (linux::TMPFS_MAGIC, total as u64, 0),
+    };
+    let free = if kind == linux::PROC_SUPER_MAGIC || kind == linux::SYSFS_MAGIC {
+        0
+    } else {
+        free as u64
+    };
+    Fields(Vec::with_capacity(120))
+        .u64(u64::from(kind))
+        .u64(PAGE as u64)
+        .u64(blocks)
+        .u64(free)
+        .u64(free)
+        .u64(inodes + free)
+        .u64(free)
+        .u64(of.dev)
+        .u64(255)
+        .u64(PAGE as u64)
+        .u64(0x1020)
+        .write(addr, 120)
+}
+
+/// statfs(2)
+pub fn statfs(path: usize, buf: usize) -> SysResult {
+    let target = target(AT_FDCWD, path, Last::Follow)?;
+    write_statfs(buf, &target.found()?.metadata()?)
+}
+/// fstatfs(2)
+pub fn fstatfs(fd: usize, buf: usize) -> SysResult {
+    write_statfs(buf, &descriptor(fd)?.file.metadata()?)
+}
+
+/// getcwd(2)
+pub fn getcwd(buf: usize, size: usize) -> SysResult {
+    let mut path = with_context(FsContext::cwd).directory_path();
+    if path.ends_with(b" (deleted)") {
+        return Err(Errno::ENOENT);
+    }
+    path.push(0);
+    if path.len() > size {
+        return Err(Errno::ERANGE);
+    }
+    user::copy_out(buf, &path)?;
+    Ok(path.len())
+}
+/// chdir(2)
+pub fn chdir(path: usize) -> SysResult {
+    let node = node_at(path)?;
+    with_context(|context| context.set_cwd(node))?;
+    Ok(0)
+}
+/// fchdir(2)
+pub fn fchdir(fd: usize) -> SysResult {
+    let open = descriptor(fd)?;
+    let node = open.file.node().ok_or(Errno::ENOTDIR)?;
+    with_context(|context| context.set_cwd(node.clone()))?;
+    Ok(0)
+}
+
+/// The extended attributes of a path: there are none.
+fn no_attribute(path: usize, flags: u32) -> Result<(), Errno> {
+    Subject::at(AT_FDCWD, path, flags).map(|_| ())
+}
+/// getxattr(2)
+pub fn getxattr(path: usize, _name: usize, _value: usize, _size: usize) -> SysResult {
+    no_attribute(path, 0)?;
+    Err(Errno::ENODATA)
+}
+/// lgetxattr(2)
+pub fn lgetxattr(path: usize, _name: usize, _value: usize, _size: usize) -> SysResult {
+    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
+    Err(Errno::ENODATA)
+}
+/// fgetxattr(2)
+pub fn fgetxattr(fd: usize, _name: usize, _value: usize, _size: usize) -> SysResult {
+    opened(fd)?;
+    Err(Errno::ENODATA)
+}
+/// listxattr(2)
+pub fn listxattr(path: usize, _list: usize, _size: usize) -> SysResult {
+    no_attribute(path, 0)?;
+    Ok(0)
+}
+/// llistxattr(2)
+pub fn llistxattr(path: usize, _list: usize, _size: usize) -> SysResult {
+    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
+    Ok(0)
+}
+/// flistxattr(2)
+pub fn flistxattr(fd: usize, _list: usize, _size: usize) -> SysResult {
+    opened(fd)?;
+    Ok(0)
+}
+/// setxattr(2)
+pub fn setxattr(path: usize, _: usize, _: usize, _: usize, _: usize) -> SysResult {
+    no_attribute(path, 0)?;
+    Err(Errno::EOPNOTSUPP)
+}
+/// lsetxattr(2)
+pub fn lsetxattr(path: usize, _: usize, _: usize, _: usize, _: usize) -> SysResult {
+    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
+    Err(Errno::EOPNOTSUPP)
+}
+/// fsetxattr(2)
+pub fn fsetxattr(fd: usize, _: usize, _: usize, _: usize, _: usize) -> SysResult {
+    opened(fd)?;
+    Err(Errno::EOPNOTSUPP)
+}
+/// removexattr(2)
+pub fn removexattr(path: usize, _name: usize) -> SysResult {
+    no_attribute(path, 0)?;
+    Err(Errno::ENODATA)
+}
+/// lremovexattr(2)
+pub fn lremovexattr(path: usize, _name: usize) -> SysResult {
+    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
+    Err(Errno::ENODATA)
+}
+/// fremovexattr(2)
+pub fn fremovexattr(fd: usize, _name: usize) -> SysResult {
+    opened(fd)?;
+    Err(Errno::ENODATA)
+}

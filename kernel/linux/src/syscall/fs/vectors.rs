@@ -1,0 +1,146 @@
+//! The memory of the program that a transfer goes to or comes from.
+use super::words;
+use abi::Errno;
+use alloc::{vec, vec::Vec};
+use machine::mm::{PAGE, user};
+
+/// Most bytes of one transfer (`MAX_RW_COUNT`).
+const MAX: usize = 0x7fff_f000;
+const MAX_VECTORS: usize = 1024;
+
+/// Most bytes that pass through the kernel at a time.
+pub(super) const CHUNK: usize = 65536;
+
+/// A buffer that a transfer of `len` bytes passes through in pieces; shorter where memory is scarce.
+pub(super) fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
+    let mut size = len.min(CHUNK);
+    loop {
+        match zeroed(size) {
+            Err(_) if size > PAGE => size /= 2,
+            buffer => return buffer,
+        }
+    }
+}
+
+/// A buffer of `len` bytes; `ENOMEM`.
+pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    buffer.resize(len, 0);
+    Ok(buffer)
+}
+
+/// Pieces of memory, and how far a transfer has come.
+pub(super) struct Vectors {
+    pieces: Vec<(usize, usize)>,
+    index: usize,
+    within: usize,
+    left: usize,
+}
+
+impl Vectors {
+    /// One buffer.
+    pub(super) fn single(addr: usize, len: usize) -> Result<Self, Errno> {
+        if len > isize::MAX as usize {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self::of(vec![(addr, len)], len))
+    }
+
+    /// An array of `struct iovec`.
+    pub(super) fn read(addr: usize, count: usize) -> Result<Self, Errno> {
+        if count > MAX_VECTORS {
+            return Err(Errno::EINVAL);
+        }
+        let mut pieces = Vec::with_capacity(count);
+        let mut total: usize = 0;
+        for index in 0..count {
+            let [base, len] = words(addr.wrapping_add(index * 16))?;
+            let len = len as usize;
+            total = total.checked_add(len).ok_or(Errno::EINVAL)?;
+            if total > isize::MAX as usize {
+                return Err(Errno::EINVAL);
+            }
+            pieces.push((base as usize, len));
+        }
+        Ok(Self::of(pieces, total))
+    }
+
+    fn of(pieces: Vec<(usize, usize)>, total: usize) -> Self {
+        Self {
+            pieces,
+            index: 0,
+            within: 0,
+            left: total.min(MAX),
+        }
+    }
+
+    /// Bytes to go.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Calls `f` with address and range of up to `len` bytes; how many went well before the first fault.
+    fn each(
+        &mut self,
+        len: usize,
+        mut f: impl FnMut(usize, core::ops::Range<usize>) -> Result<(), Errno>,
+    ) -> usize {
+        let len = len.min(self.left);
+        let mut done = 0;
+        while done < len {
+            let Some(&(base, piece)) = self.pieces.get(self.index) else {
+                break;
+            };
+            let part = (piece - self.within).min(len - done);
+            if part == 0 {
+                self.index += 1;
+                self.within = 0;
+                continue;
+            }
+            let addr = base.wrapping_add(self.within);
+            let good = if f(addr, done..done + part).is_ok() {
+                part
+            } else {
+                pages(addr, part, |at, range| {
+                    f(at, done + range.start..done + range.end)
+                })
+            };
+            done += good;
+            self.within += good;
+            if good < part {
+                break;
+            }
+        }
+        self.left -= done;
+        done
+    }
+
+    /// Copies to the program; how much before a fault.
+    pub(super) fn put(&mut self, from: &[u8]) -> usize {
+        self.each(from.len(), |addr, range| user::copy_out(addr, &from[range]))
+    }
+
+    /// Copies from the program; how much before a fault.
+    pub(super) fn get(&mut self, to: &mut [u8]) -> usize {
+        self.each(to.len(), |addr, range| user::copy_in(addr, &mut to[range]))
+    }
+}
+
+/// Page by page, up to a fault; how much.
+fn pages(
+    addr: usize,
+    len: usize,
+    mut f: impl FnMut(usize, core::ops::Range<usize>) -> Result<(), Errno>,
+) -> usize {
+    let mut done = 0;
+    while done < len {
+        let at = addr.wrapping_add(done);
+        let part = (PAGE - at % PAGE).min(len - done);
+        if f(at, done..done + part).is_err() {
+            break;
+        }
+        done += part;
+    }
+    done
+}

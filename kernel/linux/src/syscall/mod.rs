@@ -1,0 +1,56 @@
+//! System calls: the table, dispatch, trace.
+pub mod fs;
+pub mod mm;
+mod names;
+pub mod process;
+pub(crate) mod restart;
+pub mod signal;
+mod table;
+pub mod time;
+mod trace;
+
+use crate::config;
+use abi::Errno;
+pub use abi::SysResult;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::TrapFrame;
+use machine::sched;
+
+/// Numbers up to here are remembered once reported.
+const KNOWN: usize = 512;
+static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN / 64];
+
+/// Entry from the `syscall` instruction: number in `frame.rax`, arguments in rdi rsi rdx r10 r8 r9, result to `frame.rax`.
+/// Runs on the thread's kernel stack with interrupts on.
+pub fn entry(frame: &mut TrapFrame) {
+    let number = frame.rax as usize;
+    let arguments = [
+        frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+    ]
+    .map(|argument| argument as usize);
+    // What runs on the loader thread, before the program, is ld.so's part and not the program's.
+    let traced =
+        (config::get().trace && sched::current_tid() != 0).then(|| trace::call(number, &arguments));
+    let result = table::dispatch(number, &arguments, frame).unwrap_or_else(|| {
+        report(number);
+        Err(Errno::ENOSYS)
+    });
+    if let Some(call) = traced {
+        trace::result(&call, result);
+    }
+    frame.rax = match result {
+        Ok(value) => value as u64,
+        Err(errno) => i64::from(-errno.0) as u64,
+    };
+}
+
+/// Names a call that is not there, once.
+fn report(number: usize) {
+    let bit = 1 << (number % 64);
+    let first = REPORTED
+        .get(number / 64)
+        .is_none_or(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0);
+    if first {
+        log::warn!("system call {} is not there", table::name(number));
+    }
+}

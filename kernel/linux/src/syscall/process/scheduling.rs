@@ -1,0 +1,278 @@
+//! Where and when threads run: affinity, policies, priorities, memory barriers.
+use crate::process::LinuxThread;
+use crate::{
+    process::{self, Process, credentials},
+    syscall::time::Timespec,
+};
+use abi::{Errno, SysResult};
+use core::sync::atomic::{Ordering, fence};
+use linux_raw_sys::general as linux;
+use machine::{
+    arch::cpu,
+    mm::user,
+    sched::{self, Level, Policy, Thread},
+};
+
+/// Bytes of an affinity mask.
+const MASK_LEN: usize = 8;
+
+/// The CPUs that are there.
+fn online() -> u64 {
+    u64::MAX >> (64 - cpu::count().clamp(1, 64))
+}
+
+/// sched_getaffinity(2); the result is the number of bytes written.
+pub fn sched_getaffinity(tid: usize, len: usize, to: usize) -> SysResult {
+    if len < MASK_LEN || !len.is_multiple_of(MASK_LEN) {
+        return Err(Errno::EINVAL);
+    }
+    let mask = process::with_thread(tid as i32, |thread| thread.affinity()).ok_or(Errno::ESRCH)?;
+    user::write(to, &(mask & online()))?;
+    Ok(MASK_LEN)
+}
+
+/// sched_setaffinity(2)
+pub fn sched_setaffinity(tid: usize, len: usize, from: usize) -> SysResult {
+    let mut bytes = [0; MASK_LEN];
+    let len = len.min(MASK_LEN);
+    user::copy_in(from, &mut bytes[..len])?;
+    let mask = u64::from_le_bytes(bytes) & online();
+    if mask == 0 {
+        return Err(Errno::EINVAL);
+    }
+    process::with_thread(tid as i32, |thread| {
+        if !owns(thread) {
+            credentials::require(linux::CAP_SYS_NICE)?;
+        }
+        thread.set_affinity(mask);
+        Ok(0)
+    })
+    .ok_or(Errno::ESRCH)?
+}
+
+/// getcpu(2): one NUMA node.
+pub fn getcpu(cpu: usize, node: usize, _unused: usize) -> SysResult {
+    if cpu != 0 {
+        user::write(cpu, &cpu::current().0)?;
+    }
+    if node != 0 {
+        user::write(node, &0u32)?;
+    }
+    Ok(0)
+}
+
+/// The thread's policy.
+fn policy_of(tid: usize) -> Result<Policy, Errno> {
+    if (tid as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    process::with_thread(tid as i32, Thread::policy).ok_or(Errno::ESRCH)
+}
+
+/// `EINVAL` for a policy that is none, or a priority it does not have.
+fn check_policy(policy: u32, priority: i32) -> Result<Level, Errno> {
+    let priorities = match policy {
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE => 0..=0,
+        linux::SCHED_FIFO | linux::SCHED_RR => 1..=99,
+        _ => return Err(Errno::EINVAL),
+    };
+    let is_priority = priorities.contains(&priority);
+    is_priority
+        .then_some(priority as Level)
+        .ok_or(Errno::EINVAL)
+}
+
+/// Whether the thread is the calling one's user's.
+fn owns(thread: &Thread) -> bool {
+    let caller = credentials::current().user.effective;
+    let user = credentials::of(thread).user;
+    caller == user.effective || caller == user.real
+}
+
+/// Whether `RLIMIT_NICE` allows a nice value.
+fn limit_allows(process: &Process, nice: i32) -> bool {
+    (20 - nice) as u64 <= process.limits.soft(linux::RLIMIT_NICE)
+}
+
+/// Whether a change of policy takes `CAP_SYS_NICE`: to more than `RLIMIT_RTPRIO` allows, or past a reset, or out of `SCHED_IDLE`.
+fn needs_privilege(thread: &Thread, old: Policy, new: Policy) -> bool {
+    let process = thread.linux().process();
+    let most = process.limits.soft(linux::RLIMIT_RTPRIO);
+    let realtime = matches!(new.policy, linux::SCHED_FIFO | linux::SCHED_RR);
+    let rises = new.priority > old.priority && u64::from(new.priority) > most;
+    let leaves_idle = old.policy == linux::SCHED_IDLE && new.policy != linux::SCHED_IDLE;
+    realtime && (rises || new.policy != old.policy && most == 0)
+        || old.reset_on_fork && !new.reset_on_fork
+        || leaves_idle && !limit_allows(process, process.nice.load(Ordering::Relaxed))
+}
+
+/// Sets the policy, or only the priority.
+fn set_policy(tid: usize, policy: Option<u32>, from: usize) -> SysResult {
+    if (tid as i32) < 0 || from == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let priority = user::read(from)?;
+    let old = policy_of(tid)?;
+    let (policy, reset_on_fork) = match policy {
+        Some(policy) => {
+            let reset = policy & linux::SCHED_RESET_ON_FORK != 0;
+            (policy & !linux::SCHED_RESET_ON_FORK, reset)
+        }
+        None => (old.policy, old.reset_on_fork),
+    };
+    let new = Policy {
+        policy,
+        priority: check_policy(policy, priority)?,
+        reset_on_fork,
+    };
+    process::with_thread(tid as i32, |thread| {
+        if !owns(thread) || needs_privilege(thread, old, new) {
+            credentials::require(linux::CAP_SYS_NICE)?;
+        }
+        thread.set_policy(new);
+        Ok(0)
+    })
+    .ok_or(Errno::ESRCH)?
+}
+
+/// sched_getparam(2)
+pub fn sched_getparam(tid: usize, to: usize) -> SysResult {
+    if to == 0 {
+        return Err(Errno::EINVAL);
+    }
+    user::write(to, &policy_of(tid)?.priority)?;
+    Ok(0)
+}
+
+/// sched_setparam(2)
+pub fn sched_setparam(tid: usize, from: usize) -> SysResult {
+    set_policy(tid, None, from)
+}
+
+/// sched_getscheduler(2)
+pub fn sched_getscheduler(tid: usize) -> SysResult {
+    let policy = policy_of(tid)?;
+    let reset = if policy.reset_on_fork {
+        linux::SCHED_RESET_ON_FORK
+    } else {
+        0
+    };
+    Ok((policy.policy | reset) as usize)
+}
+
+/// sched_setscheduler(2)
+pub fn sched_setscheduler(tid: usize, policy: usize, from: usize) -> SysResult {
+    if (policy as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    set_policy(tid, Some(policy as u32), from)
+}
+
+/// sched_rr_get_interval(2): the time slice; 0 for SCHED_FIFO, which has none.
+pub fn sched_rr_get_interval(tid: usize, to: usize) -> SysResult {
+    let slice = policy_of(tid)?.slice().unwrap_or(0);
+    user::write(to, &Timespec::from_ns(slice))?;
+    Ok(0)
+}
+
+/// sched_get_priority_max(2)
+pub fn sched_get_priority_max(policy: usize) -> SysResult {
+    priority_bound(policy, 99)
+}
+
+/// sched_get_priority_min(2)
+pub fn sched_get_priority_min(policy: usize) -> SysResult {
+    priority_bound(policy, 1)
+}
+
+fn priority_bound(policy: usize, realtime: usize) -> SysResult {
+    match policy as u32 {
+        linux::SCHED_FIFO | linux::SCHED_RR => Ok(realtime),
+        linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE | linux::SCHED_DEADLINE => {
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// getpriority(2): nice value 0, which the system call returns as 20.
+pub fn getpriority(which: usize, who: usize) -> SysResult {
+    // The system call gives 20 minus the nice value, which is never negative.
+    with_prioritised(which, who, |process| {
+        (20 - process.nice.load(Ordering::Relaxed)) as usize
+    })
+}
+
+/// Calls `f` with the process that getpriority(2) and setpriority(2) mean; a group, and a user, has only the caller's.
+fn with_prioritised<R>(
+    which: usize,
+    who: usize,
+    f: impl FnOnce(&Process) -> R,
+) -> Result<R, Errno> {
+    match which as u32 {
+        linux::PRIO_PROCESS => process::with_process(who as i32, f),
+        linux::PRIO_PGRP | linux::PRIO_USER => Ok(process::with_current(|process| f(process))),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// setpriority(2)
+pub fn setpriority(which: usize, who: usize, nice: usize) -> SysResult {
+    let nice = (nice as i32).clamp(-20, 19);
+    with_prioritised(which, who, |process| {
+        if !credentials::capable(linux::CAP_SYS_NICE) {
+            let whose = match which as u32 {
+                linux::PRIO_PROCESS => who as i32,
+                _ => process.pid,
+            };
+            if process::with_thread(whose, owns) == Some(false) {
+                return Err(Errno::EPERM);
+            }
+            if nice < process.nice.load(Ordering::Relaxed) && !limit_allows(process, nice) {
+                return Err(Errno::EACCES);
+            }
+        }
+        process.nice.store(nice, Ordering::Relaxed);
+        Ok(0)
+    })?
+}
+
+/// ioprio_get(2): no priority set.
+pub fn ioprio_get(_which: usize, _who: usize) -> SysResult {
+    Ok(0)
+}
+
+/// ioprio_set(2): accepted.
+pub fn ioprio_set(_which: usize, _who: usize, _priority: usize) -> SysResult {
+    Ok(0)
+}
+
+/// membarrier(2)
+pub fn membarrier(command: usize, flags: usize, _cpu: usize) -> SysResult {
+    /// From Linux' membarrier.h: GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED and the registrations of the latter two.
+    const BARRIERS: usize = 1 | 2 | 8;
+    const REGISTRATIONS: usize = 4 | 16;
+    fn barrier(_: usize, _: usize) {
+        fence(Ordering::SeqCst);
+    }
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        0 => Ok(BARRIERS | REGISTRATIONS),
+        command if !command.is_power_of_two() => Err(Errno::EINVAL),
+        command if command & BARRIERS != 0 => {
+            fence(Ordering::SeqCst);
+            cpu::broadcast(barrier, 0, 0);
+            Ok(0)
+        }
+        command if command & REGISTRATIONS != 0 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// sched_yield(2)
+pub fn sched_yield() -> SysResult {
+    sched::yield_now();
+    Ok(0)
+}

@@ -1,0 +1,259 @@
+//! Signal system calls: arguments in, [`crate::process::signal`] does the work.
+mod timer;
+
+pub use timer::*;
+
+use super::{
+    Errno, SysResult,
+    time::{Timespec, deadline_after},
+};
+use crate::process::LinuxThread;
+use crate::process::signal::frame::Stack;
+use crate::process::{
+    self, credentials,
+    signal::{self, Action, AltStack, LAST, SigInfo},
+};
+use linux_raw_sys::general as linux;
+use machine::{arch::TrapFrame, mm::user, sched};
+
+/// Smallest alternate stack.
+const MIN_STACK: u64 = 2048;
+
+/// Masks have 64 bits.
+fn check_size(size: usize) -> Result<(), Errno> {
+    if size == size_of::<u64>() {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// A signal's number; `None` for 0, which only asks whether the target is there.
+fn number(signal: usize) -> Result<Option<i32>, Errno> {
+    match signal as i32 {
+        0 => Ok(None),
+        signal if (1..=LAST).contains(&signal) => Ok(Some(signal)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// rt_sigaction(2)
+pub fn rt_sigaction(signal: usize, new: usize, old: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let action = if new == 0 {
+        None
+    } else {
+        Some(user::read::<Action>(new)?)
+    };
+    let previous = signal::set_action(signal as i32, action)?;
+    if old != 0 {
+        user::write(old, &previous)?;
+    }
+    Ok(0)
+}
+
+/// rt_sigprocmask(2)
+pub fn rt_sigprocmask(how: usize, set: usize, old: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let previous = if set == 0 {
+        signal::change_mask(|mask| mask)
+    } else {
+        let set: u64 = user::read(set)?;
+        match how as u32 {
+            linux::SIG_BLOCK => signal::change_mask(|mask| mask | set),
+            linux::SIG_UNBLOCK => signal::change_mask(|mask| mask & !set),
+            linux::SIG_SETMASK => signal::change_mask(|_| set),
+            _ => return Err(Errno::EINVAL),
+        }
+    };
+    if old != 0 {
+        user::write(old, &previous)?;
+    }
+    Ok(0)
+}
+
+/// rt_sigpending(2)
+pub fn rt_sigpending(to: usize, size: usize) -> SysResult {
+    if size > size_of::<u64>() {
+        return Err(Errno::EINVAL);
+    }
+    user::copy_out(to, &signal::blocked_pending().to_ne_bytes()[..size])?;
+    Ok(0)
+}
+
+/// rt_sigsuspend(2)
+pub fn rt_sigsuspend(mask: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let mask = user::read(mask)?;
+    signal::with_mask(Some(mask), signal::pause)
+}
+
+/// pause(2)
+pub fn pause() -> SysResult {
+    signal::pause()
+}
+
+/// rt_sigtimedwait(2)
+pub fn rt_sigtimedwait(set: usize, info: usize, timeout: usize, size: usize) -> SysResult {
+    check_size(size)?;
+    let set = user::read(set)?;
+    let deadline = match timeout {
+        0 => None,
+        addr => Some(deadline_after(user::read::<Timespec>(addr)?.to_ns()?)),
+    };
+    let taken = signal::wait_for(set, deadline)?;
+    if info != 0 {
+        user::copy_out(info, &taken.to_bytes())?;
+    }
+    Ok(taken.signal as usize)
+}
+
+/// Reads what a program says about a signal that it queues.
+fn read_info(signal: i32, from: usize) -> Result<SigInfo, Errno> {
+    let mut bytes = [0; SigInfo::SIZE];
+    user::copy_in(from, &mut bytes)?;
+    Ok(SigInfo::from_bytes(signal, &bytes))
+}
+
+/// Only to the calling thread can a program send what looks like a signal of the kernel's, or of `kill` or `tkill`: `EPERM` else.
+fn check_code(info: &SigInfo, to: usize) -> Result<(), Errno> {
+    let forged = info.code >= 0 || info.code == linux::SI_TKILL;
+    if forged && to as i32 != sched::current_tid() {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
+
+/// `ESRCH` unless `pid` names a process, which any of its threads' ids does.
+fn check_process(pid: usize) -> Result<(), Errno> {
+    match pid as i32 {
+        1.. => process::with_process(pid as i32, |_| ()),
+        _ => Err(Errno::ESRCH),
+    }
+}
+
+/// `ESRCH` unless the thread `tid` is one of the process `pid`.
+fn check_thread(pid: usize, tid: usize) -> Result<(), Errno> {
+    let owner = process::with_thread(tid as i32, |thread| thread.linux().process().pid);
+    (owner == Some(pid as i32))
+        .then_some(())
+        .ok_or(Errno::ESRCH)
+}
+
+/// rt_sigqueueinfo(2)
+pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
+    let signal = number(signal)?;
+    let info = read_info(signal.unwrap_or(0), info)?;
+    check_code(&info, pid)?;
+    check_process(pid)?;
+    if signal.is_some() {
+        signal::send(None, info)?;
+    }
+    Ok(0)
+}
+
+/// rt_tgsigqueueinfo(2)
+pub fn rt_tgsigqueueinfo(pid: usize, tid: usize, signal: usize, info: usize) -> SysResult {
+    let signal = number(signal)?;
+    let info = read_info(signal.unwrap_or(0), info)?;
+    if pid as i32 <= 0 || tid as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_code(&info, tid)?;
+    check_thread(pid, tid)?;
+    send_thread(tid, signal.map(|_| info))
+}
+
+/// Sends to a thread, or looks whether it is there.
+fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
+    let tid = tid as i32;
+    if tid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    match info {
+        Some(info) => signal::send(Some(tid), info).map(|_| 0),
+        None => process::with_thread(tid, |_| 0).ok_or(Errno::ESRCH),
+    }
+}
+
+/// What a signal that the calling thread sends says.
+fn from_caller(signal: i32, code: i32) -> SigInfo {
+    let pid = process::with_current(|process| process.pid);
+    SigInfo::from_program(signal, code, pid, credentials::current().user.real)
+}
+
+/// kill(2): there is only this process, which any of its threads' ids names. It is its group's leader, so that -1 means the group as well as all processes.
+pub fn kill(pid: usize, signal: usize) -> SysResult {
+    let signal = number(signal)?;
+    if !matches!(pid as i32, 0 | -1) {
+        check_process(pid)?;
+    }
+    if let Some(signal) = signal {
+        signal::send(None, from_caller(signal, linux::SI_USER as i32))?;
+    }
+    Ok(0)
+}
+
+/// tkill(2)
+pub fn tkill(tid: usize, signal: usize) -> SysResult {
+    let info = number(signal)?.map(|signal| from_caller(signal, linux::SI_TKILL));
+    send_thread(tid, info)
+}
+
+/// tgkill(2)
+pub fn tgkill(pid: usize, tid: usize, signal: usize) -> SysResult {
+    if pid as i32 <= 0 || tid as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_thread(pid, tid)?;
+    tkill(tid, signal)
+}
+
+/// sigaltstack(2)
+pub fn sigaltstack(frame: &mut TrapFrame, new: usize, old: usize) -> SysResult {
+    let current = signal::altstack();
+    let requested = if new == 0 {
+        None
+    } else {
+        Some(user::read::<Stack>(new)?)
+    };
+    if let Some(stack) = requested {
+        if current.contains(frame.rsp) {
+            return Err(Errno::EPERM);
+        }
+        signal::set_altstack(checked_stack(stack)?);
+    }
+    if old != 0 {
+        let stack = Stack {
+            start: current.start,
+            flags: signal::stack_flags(&current, frame.rsp),
+            padding: 0,
+            size: current.size,
+        };
+        user::write(old, &stack)?;
+    }
+    Ok(0)
+}
+
+fn checked_stack(stack: Stack) -> Result<AltStack, Errno> {
+    let flags = stack.flags & linux::SS_AUTODISARM;
+    match stack.flags & !linux::SS_AUTODISARM {
+        linux::SS_DISABLE => Ok(AltStack {
+            flags,
+            ..AltStack::default()
+        }),
+        // SS_ONSTACK is accepted and means nothing.
+        0 | linux::SS_ONSTACK if stack.size < MIN_STACK => Err(Errno::ENOMEM),
+        0 | linux::SS_ONSTACK => Ok(AltStack {
+            start: stack.start,
+            flags,
+            size: stack.size,
+        }),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// rt_sigreturn(2)
+pub fn rt_sigreturn(frame: &mut TrapFrame) -> SysResult {
+    signal::sigreturn(frame)
+}

@@ -1,0 +1,28 @@
+//! What the program's traps lead to: system calls and signals.
+
+use crate::process::signal;
+use crate::syscall;
+use machine::arch::TrapFrame;
+use machine::upcall::{Exception, Traps};
+
+/// Linux, for [`machine::upcall::register`].
+#[derive(Debug)]
+pub struct Linux;
+
+impl Traps for Linux {
+    fn system_call(&self, frame: &mut TrapFrame) {
+        syscall::entry(frame);
+    }
+
+    fn exception(&self, frame: &mut TrapFrame, exception: Exception) {
+        signal::exception(frame, exception);
+    }
+
+    fn deliver_signals(&self, frame: &mut TrapFrame) {
+        signal::deliver(frame);
+    }
+
+    fn is_on_signal_stack(&self, addr: usize) -> bool {
+        signal::altstack().covers(addr as u64)
+    }
+}

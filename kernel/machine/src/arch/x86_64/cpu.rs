@@ -1,0 +1,187 @@
+//! CPUs: identity, count, calls to other CPUs, TLB shootdown, the end of the machine.
+
+use super::percpu::PerCpu;
+use super::{apic, interrupt, paging, percpu, port};
+use crate::sync::SpinLock;
+use alloc::vec::Vec;
+use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use spin::RwLock;
+use x86_64::instructions::{hlt, interrupts};
+
+/// Index of a CPU, 0 for the one that booted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct CpuId(pub u32);
+
+/// CPUs that are used at most: affinity masks have 64 bits. `elfin run --cpus` knows it, too.
+pub const MOST: usize = 64;
+
+static CPUS: RwLock<Vec<&'static PerCpu>> = RwLock::new(Vec::new());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// The CPU this code runs on. Only stable while interrupts are off.
+pub fn current() -> CpuId {
+    CpuId(u32::try_from(percpu::this().id).unwrap_or(0))
+}
+
+/// Number of CPUs that are up.
+pub fn count() -> usize {
+    COUNT.load(Ordering::Relaxed)
+}
+
+/// Enters a CPU that has come up. CPUs come up one after the other, in the order of their indexes.
+pub(crate) fn enter(cpu: &'static PerCpu) {
+    interrupts::without_interrupts(|| CPUS.write().push(cpu));
+    COUNT.fetch_add(1, Ordering::Release);
+}
+
+/// Calls `f` for every CPU.
+pub(crate) fn each(mut f: impl FnMut(&'static PerCpu)) {
+    interrupts::without_interrupts(|| {
+        for cpu in CPUS.read().iter() {
+            f(cpu);
+        }
+    });
+}
+
+/// The block of a CPU.
+pub(crate) fn get(index: usize) -> Option<&'static PerCpu> {
+    interrupts::without_interrupts(|| CPUS.read().get(index).copied())
+}
+
+/// Makes another CPU look whether a different thread should run.
+pub(crate) fn send_reschedule(cpu: &PerCpu) {
+    apic::send(cpu.apic, interrupt::RESCHEDULE);
+}
+
+/// The one call in progress.
+struct Call {
+    function: fn(usize, usize),
+    a: usize,
+    b: usize,
+}
+
+static BUSY: AtomicBool = AtomicBool::new(false);
+static CALL: SpinLock<Option<Call>> = SpinLock::new(None);
+static MISSING: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs `f(a, b)` on every other CPU, in interrupt context, and returns when all have finished.
+/// Interrupts must be on; no `SpinLock` may be held.
+pub fn broadcast(f: fn(usize, usize), a: usize, b: usize) {
+    call(f, a, b, |_| true);
+}
+
+/// Makes every other CPU forget the translations of `len` bytes at `start`. Idle CPUs do so when they wake.
+pub(crate) fn flush_others(start: usize, len: usize) {
+    if count() > 1 {
+        call(paging::flush_local, start, len, |cpu| {
+            cpu.stale.store(true, Ordering::SeqCst);
+            // An idle CPU clears `idle` before it looks at `stale`, so one of us sees the other's store.
+            !cpu.idle.load(Ordering::SeqCst)
+        });
+    }
+}
+
+fn call(f: fn(usize, usize), a: usize, b: usize, wanted: impl Fn(&PerCpu) -> bool) {
+    debug_assert!(interrupts::are_enabled());
+    // Others' calls are answered while waiting, because interrupts are on.
+    while BUSY.swap(true, Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
+    *CALL.lock() = Some(Call { function: f, a, b });
+    // No moving to another CPU meanwhile: kernel code is not preempted.
+    let this = percpu::this().id;
+    each(|cpu| {
+        if cpu.id != this && wanted(cpu) {
+            MISSING.fetch_add(1, Ordering::Relaxed);
+            cpu.call.store(1, Ordering::Release);
+            apic::send(cpu.apic, interrupt::CALL);
+        }
+    });
+    while MISSING.load(Ordering::Acquire) != 0 {
+        core::hint::spin_loop();
+    }
+    BUSY.store(false, Ordering::Release);
+}
+
+/// Makes the call that another CPU has asked for, if any.
+pub(crate) fn answer() {
+    if percpu::this().call.swap(0, Ordering::Acquire) == 0 {
+        return;
+    }
+    let call = CALL
+        .lock()
+        .as_ref()
+        .map(|call| (call.function, call.a, call.b));
+    if let Some((function, a, b)) = call {
+        function(a, b);
+    }
+    MISSING.fetch_sub(1, Ordering::Release);
+}
+
+/// Stops being idle: catches up with TLB flushes.
+pub(crate) fn leave_idle() {
+    let cpu = percpu::this();
+    cpu.idle.store(false, Ordering::SeqCst);
+    if cpu.stale.swap(false, Ordering::SeqCst) {
+        paging::flush_local(0, usize::MAX);
+    }
+}
+
+/// Begins to be idle.
+pub(crate) fn enter_idle() {
+    percpu::this().idle.store(true, Ordering::SeqCst);
+}
+
+/// 64 random bits from RDSEED or RDRAND when the CPU has them.
+pub fn hardware_random() -> Option<u64> {
+    #[target_feature(enable = "rdseed")]
+    fn seed() -> Option<u64> {
+        let mut value = 0;
+        (0..32)
+            .any(|_| _rdseed64_step(&mut value) == 1)
+            .then_some(value)
+    }
+    #[target_feature(enable = "rdrand")]
+    fn random() -> Option<u64> {
+        let mut value = 0;
+        (0..32)
+            .any(|_| _rdrand64_step(&mut value) == 1)
+            .then_some(value)
+    }
+    if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & (1 << 18) != 0 {
+        // SAFETY: CPUID has just said that RDSEED is there.
+        if let Some(value) = unsafe { seed() } {
+            return Some(value);
+        }
+    }
+    if __cpuid(1).ecx & (1 << 30) != 0 {
+        // SAFETY: CPUID has just said that RDRAND is there.
+        return unsafe { random() };
+    }
+    None
+}
+
+/// Ends the virtual machine through isa-debug-exit: 0x10 program ended, 0x20 fatal.
+pub fn exit_machine(code: u8) -> ! {
+    interrupts::disable();
+    // SAFETY: port 0xf4 is isa-debug-exit's, or nobody's; 0x64 is the keyboard controller's, whose command 0xfe resets the
+    // machine (elfin runs QEMU with -no-reboot).
+    unsafe {
+        port::write(0xf4, code);
+        port::write(0x64, 0xfe_u8);
+    }
+    loop {
+        hlt();
+    }
+}
+
+/// What AT_HWCAP says: CPUID leaf 1, EDX.
+pub fn hwcap() -> usize {
+    __cpuid(1).edx as usize
+}
+
+/// Stops all other CPUs, because the kernel has panicked.
+pub fn halt_others() {
+    apic::halt_others();
+}

@@ -1,0 +1,103 @@
+//! Exceptions, interrupts and system calls, once the assembly has saved the interrupted state on the kernel stack.
+
+use super::gate;
+use crate::arch::layout::USER_END;
+use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu};
+use crate::upcall::{self, Exception};
+use crate::{mm, sched, time};
+use core::sync::atomic::Ordering;
+use x86_64::instructions::interrupts;
+use x86_64::registers::control::Cr2;
+
+const DEBUG: u64 = 1;
+const INVALID_OPCODE: u64 = 6;
+const PAGE_FAULT: u64 = 14;
+const NMI: u64 = 2;
+const DOUBLE_FAULT: u64 = 8;
+const MACHINE_CHECK: u64 = 18;
+
+const RFLAGS_TF: u64 = 1 << 8;
+const RFLAGS_IF: u64 = 1 << 9;
+
+/// Comes from the assembly with interrupts off, and returns with interrupts off.
+pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
+    match frame.vector {
+        PAGE_FAULT => page_fault(frame),
+        NMI | DOUBLE_FAULT | MACHINE_CHECK => fatal(frame),
+        // The program goes by single steps and has entered a gate.
+        DEBUG if !frame.is_program() => frame.rflags &= !RFLAGS_TF,
+        0..32 => {
+            if !frame.is_program() {
+                fatal(frame);
+            }
+            if frame.vector == INVALID_OPCODE {
+                gate::finish(frame);
+            }
+            interrupts::enable();
+            let exception = Exception::Other {
+                vector: u8::try_from(frame.vector).unwrap_or(0),
+                error: frame.error,
+            };
+            upcall::traps().exception(frame, exception);
+            interrupts::disable();
+        }
+        interrupt::TIMER => {
+            apic::end_of_interrupt();
+            time::timer::expire();
+            sched::tick();
+            time::timer::rearm();
+        }
+        interrupt::RESCHEDULE => {
+            apic::end_of_interrupt();
+            percpu::this().need_resched.store(true, Ordering::Relaxed);
+        }
+        interrupt::CALL => {
+            apic::end_of_interrupt();
+            cpu::answer();
+        }
+        interrupt::SPURIOUS => {}
+        vector => {
+            interrupt::handle(vector);
+            apic::end_of_interrupt();
+        }
+    }
+    sched::exit_to_program(frame);
+}
+
+/// Comes from the `syscall` instruction's entry with interrupts off.
+pub(super) extern "C" fn elfin_syscall(frame: &mut TrapFrame) {
+    interrupts::enable();
+    upcall::traps().system_call(frame);
+    interrupts::disable();
+    sched::exit_to_program(frame);
+}
+
+fn page_fault(frame: &mut TrapFrame) {
+    let addr = Cr2::read_raw() as usize;
+    let error = frame.error;
+    if frame.rflags & RFLAGS_IF != 0 {
+        interrupts::enable();
+    }
+    let result = mm::fault::page_fault(addr, error, frame);
+    if let Err(fault) = result {
+        if !frame.is_program() {
+            if addr < USER_END && frame.rflags & RFLAGS_IF != 0 {
+                // The dynamic linker, at work in place of the program's ld.so, was given a bad pointer or a bad object.
+                upcall::gates().bad_address(addr);
+            }
+            interrupts::disable();
+            fatal(frame);
+        }
+        interrupts::enable();
+        upcall::traps().exception(frame, Exception::Page { addr, fault, error });
+    }
+    interrupts::disable();
+}
+
+fn fatal(frame: &TrapFrame) -> ! {
+    let addr = Cr2::read_raw();
+    panic!(
+        "exception {} (error {:#x}, cr2 {addr:#x}) at {:#x}, rsp {:#x}\n{frame:x?}",
+        frame.vector, frame.error, frame.rip, frame.rsp
+    );
+}

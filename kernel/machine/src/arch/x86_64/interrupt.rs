@@ -1,0 +1,52 @@
+//! Interrupt vectors, and message-signalled interrupts for devices.
+
+use super::apic;
+use crate::sync::SpinLock;
+
+/// The local APIC's timer.
+pub(crate) const TIMER: u64 = 32;
+/// Another CPU has put a thread on this one's queue, or wants its thread to look for signals.
+pub(crate) const RESCHEDULE: u64 = 33;
+/// Another CPU wants a function called.
+pub(crate) const CALL: u64 = 34;
+/// The local APIC had nothing after all.
+pub(crate) const SPURIOUS: u64 = 255;
+
+const FIRST_DEVICE: usize = 48;
+const DEVICES: usize = 64;
+
+/// Where a device writes to interrupt.
+#[derive(Clone, Copy, Debug)]
+pub struct MsiTarget {
+    /// Message address.
+    pub address: u64,
+    /// Message data.
+    pub data: u32,
+}
+
+type Handler = (fn(usize), usize);
+
+static HANDLERS: SpinLock<[Option<Handler>; DEVICES]> = SpinLock::new([None; DEVICES]);
+
+/// Takes a vector on the CPU that booted: `handler(arg)` runs in interrupt context. `None` when there are no more.
+pub fn allocate(handler: fn(usize), arg: usize) -> Option<MsiTarget> {
+    let mut handlers = HANDLERS.lock();
+    let index = handlers.iter().position(Option::is_none)?;
+    handlers[index] = Some((handler, arg));
+    Some(MsiTarget {
+        address: 0xfee0_0000 | u64::from(apic::boot_id()) << 12,
+        data: u32::try_from(FIRST_DEVICE + index).ok()?,
+    })
+}
+
+/// Runs the handler of a device's vector.
+pub(crate) fn handle(vector: u64) {
+    let index = usize::try_from(vector)
+        .unwrap_or(0)
+        .wrapping_sub(FIRST_DEVICE);
+    let handler = HANDLERS.lock().get(index).copied().flatten();
+    match handler {
+        Some((handler, arg)) => handler(arg),
+        None => log::warn!("interrupt on vector {vector}, which nobody has asked for"),
+    }
+}

@@ -1,0 +1,20 @@
+//! The halves of the address space, and the direct map of physical memory in the kernel's.
+
+/// Page size in bytes.
+pub const PAGE: usize = 4096;
+/// Lowest address a program may map.
+pub const USER_START: usize = 0x1_0000;
+/// End of the program's half of the address space.
+pub const USER_END: usize = 0x7fff_ffff_f000;
+/// Start of the direct map of physical memory in the kernel's half.
+pub const DIRECT_MAP: usize = 0xffff_8000_0000_0000;
+/// Where kernel stacks are mapped.
+pub const STACKS: usize = 0xffff_c000_0000_0000;
+/// What kernel addresses lie above their physical ones by, in the kernel image.
+pub const KERNEL_BASE: usize = 0xffff_ffff_8000_0000;
+
+/// Direct-map address of a physical address.
+#[inline]
+pub fn phys_to_virt(phys: u64) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(DIRECT_MAP + phys as usize)
+}

@@ -1,0 +1,25 @@
+//! x86-64 (Intel SDM, AMD APM).
+pub(crate) mod apic;
+
+pub mod clock;
+pub mod context;
+pub mod cpu;
+pub mod cpuinfo;
+mod entry;
+pub mod fpu;
+mod frame;
+pub mod image;
+pub mod interrupt;
+pub mod interrupt_flag;
+pub mod layout;
+pub mod paging;
+pub mod pci;
+pub mod percpu;
+mod port;
+pub mod serial;
+pub(crate) mod tables;
+pub mod timer;
+pub mod user;
+pub use entry::gate;
+pub(crate) use entry::smp;
+pub use frame::TrapFrame;

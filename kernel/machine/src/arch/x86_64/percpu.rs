@@ -1,0 +1,110 @@
+//! The block of memory each CPU has for itself, found through GS. Programs do not use GS, so it always points here.
+
+use core::arch::asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicBool, AtomicUsize};
+use x86_64::registers::model_specific::Msr;
+
+const IA32_GS_BASE: u32 = 0xc000_0101;
+
+/// What a CPU keeps for itself.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct PerCpu {
+    /// Address of this block.
+    pub(crate) this: usize,
+    /// Where entries from the program put their frame: the top of the running thread's kernel stack, or lower while the
+    /// kernel calls the program.
+    pub(crate) kernel_stack: usize,
+    /// For the system call entry.
+    pub(crate) scratch: usize,
+    /// The running thread.
+    pub(crate) current: usize,
+    /// Index of this CPU.
+    pub(crate) id: usize,
+    /// Its local APIC's id.
+    pub(crate) apic: u32,
+    /// Another thread should run.
+    pub(crate) need_resched: AtomicBool,
+    /// It runs its idle thread: TLB flushes may wait until it stops doing so.
+    pub(crate) idle: AtomicBool,
+    /// The TLB holds what it should not.
+    pub(crate) stale: AtomicBool,
+    /// Calls requested by other CPUs and not yet made (0 or 1).
+    pub(crate) call: AtomicUsize,
+}
+
+impl PerCpu {
+    /// A block for CPU `id`.
+    pub(crate) const fn new(id: usize, apic: u32) -> Self {
+        Self {
+            this: 0,
+            kernel_stack: 0,
+            scratch: 0,
+            current: 0,
+            id,
+            apic,
+            need_resched: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            call: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Makes `block` this CPU's.
+pub(crate) fn install(block: &'static mut PerCpu) {
+    block.this = core::ptr::from_mut(block).expose_provenance();
+    // SAFETY: GS is the kernel's own, and the block lives for ever.
+    unsafe { Msr::new(IA32_GS_BASE).write(block.this as u64) };
+}
+
+macro_rules! field {
+    ($get:ident, $set:ident, $field:ident, $text:literal) => {
+        #[doc = concat!("Reads ", $text, ". Stable only while interrupts are off.")]
+        #[inline]
+        pub(crate) fn $get() -> usize {
+            let value;
+            // SAFETY: GS points at this CPU's block from the first instructions on.
+            unsafe {
+                asm!("mov {}, gs:[{}]", out(reg) value, const offset_of!(PerCpu, $field),
+                    options(nostack, preserves_flags, readonly));
+            }
+            value
+        }
+        #[doc = concat!("Sets ", $text, ". Interrupts are off.")]
+        #[inline]
+        pub(crate) fn $set(value: usize) {
+            // SAFETY: as above; the block is written by its own CPU only.
+            unsafe {
+                asm!("mov gs:[{}], {}", const offset_of!(PerCpu, $field), in(reg) value,
+                    options(nostack, preserves_flags));
+            }
+        }
+    };
+}
+
+field!(
+    kernel_stack,
+    set_kernel_stack,
+    kernel_stack,
+    "where entries from the program put their frame"
+);
+field!(
+    current_address,
+    set_current_address,
+    current,
+    "the address of the running thread"
+);
+
+/// This CPU's block. Interrupts must be off, or the caller must not mind being moved.
+#[inline]
+pub(crate) fn this() -> &'static PerCpu {
+    let at: usize;
+    // SAFETY: GS points at this CPU's block, whose first word is its address.
+    unsafe {
+        asm!("mov {}, gs:[0]", out(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    // SAFETY: blocks live for ever; what changes in them is atomic, or changed through `field!` only.
+    unsafe { &*core::ptr::with_exposed_provenance::<PerCpu>(at) }
+}

@@ -1,0 +1,3 @@
+//! This CPU's one-shot timer: the local APIC's, counting down or waiting for a time-stamp.
+
+pub(crate) use super::apic::{arm_timer as arm, deadline_mode as takes_deadline};

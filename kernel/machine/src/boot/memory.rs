@@ -1,0 +1,141 @@
+//! Physical memory at boot: who gets what, the direct map, the kernel's own page tables.
+//!
+//! The heap needs frames and frames need a table, so the first steps do without the heap: ranges are kept in fixed arrays.
+
+use super::pvh::{RAM, StartInfo};
+use crate::arch::image;
+use crate::arch::layout::{DIRECT_MAP, KERNEL_BASE};
+use crate::arch::paging::{self, Flags};
+use crate::log;
+use crate::mm::{PAGE, frame};
+
+/// What the boot page tables map.
+const EARLY: u64 = 1 << 30;
+/// Below it lie the firmware's things, the start info and the trampoline.
+const LOW: u64 = 1 << 20;
+/// Less than this cannot even hold the kernel's own tables.
+const LEAST: u64 = 16 << 20;
+
+/// A pointer to physical memory in the first GiB.
+pub(super) fn early<T>(phys: u64) -> *const T {
+    core::ptr::with_exposed_provenance(DIRECT_MAP + phys as usize)
+}
+
+/// Calls `f` for each range of usable memory outside of what is taken.
+fn usable(info: &StartInfo, taken: &[(u64, u64)], f: &mut impl FnMut(u64, u64)) {
+    for range in info.map.iter().filter(|range| range.kind == RAM) {
+        let end = (range.start + range.len) & !(PAGE as u64 - 1);
+        outside(range.start.next_multiple_of(PAGE as u64), end, taken, f);
+    }
+}
+
+/// Calls `f` for the parts of `start..end` that are not taken.
+fn outside(start: u64, end: u64, taken: &[(u64, u64)], f: &mut impl FnMut(u64, u64)) {
+    match taken.split_first() {
+        None if start < end => f(start, end),
+        None => {}
+        Some((&(from, to), rest)) => {
+            outside(start, end.min(from), rest, f);
+            outside(start.max(to), end, rest, f);
+        }
+    }
+}
+
+/// Takes all memory over: frame allocator, direct map, page tables.
+pub(super) fn init(info: &StartInfo) {
+    let kernel = (
+        image::text().start - KERNEL_BASE,
+        image::data().end - KERNEL_BASE,
+    );
+    let (module, len) = info.module;
+    let module_end = (module + len).next_multiple_of(PAGE as u64);
+    let taken = [
+        (0, LOW),
+        (kernel.0 as u64, kernel.1 as u64),
+        (module & !(PAGE as u64 - 1), module_end),
+    ];
+    let (mut most, mut total) = (0, 0);
+    usable(info, &[], &mut |start, end| {
+        most = most.max(end);
+        total += end - start;
+    });
+    if total < LEAST {
+        log::fatal(format_args!(
+            "{} MiB of memory are too little; give more with --memory",
+            total >> 20
+        ));
+    }
+    // The allocator's table: the first place it fits.
+    let states = (most / PAGE as u64).next_multiple_of(PAGE as u64);
+    let mut place = None;
+    usable(info, &taken, &mut |start, end| {
+        let end = end.min(EARLY);
+        if place.is_none() && end.saturating_sub(start) > states {
+            place = Some(start);
+        }
+    });
+    let Some(place) = place else {
+        log::fatal(format_args!("no room for the table of memory"));
+    };
+    // SAFETY: the range is usable memory that nobody else is given, mapped by the boot page tables and, below, for good.
+    frame::init(unsafe {
+        core::slice::from_raw_parts_mut(early::<u8>(place).cast_mut(), states as usize)
+    });
+    let taken = [taken[0], taken[1], taken[2], (place, place + states)];
+    usable(info, &taken, &mut |start, end| {
+        frame::add(start, end.min(EARLY));
+    });
+    if map(info).is_none() {
+        log::fatal(format_args!(
+            "no memory for page tables; give more with --memory"
+        ));
+    }
+    paging::switch();
+    usable(info, &taken, &mut |start, end| {
+        if end > EARLY {
+            frame::add(start.max(EARLY), end);
+        }
+    });
+}
+
+/// Makes the kernel's page tables: its image by what the pages are for, and all memory.
+fn map(info: &StartInfo) -> Option<()> {
+    let data = Flags::WRITABLE | Flags::NO_EXECUTE;
+    paging::set_root(frame::alloc_table()?);
+    let sections = [
+        (image::text(), Flags::empty()),
+        (image::read_only(), Flags::NO_EXECUTE),
+        (image::data(), data),
+    ];
+    for (pages, flags) in sections {
+        let phys = (pages.start - KERNEL_BASE) as u64;
+        paging::map_kernel(pages.start, phys, pages.len(), flags)?;
+    }
+    paging::map_kernel(DIRECT_MAP, 0, LOW as usize, data)?;
+    let mut mapped = Some(());
+    usable(info, &[(0, LOW)], &mut |start, end| {
+        let len = (end - start) as usize;
+        mapped =
+            mapped.and_then(|()| paging::map_kernel(DIRECT_MAP + start as usize, start, len, data));
+    });
+    mapped
+}
+
+/// The contents of the first module, with its address and length.
+pub(super) fn module(info: &StartInfo) -> (&'static [u8], u64, u64) {
+    let (start, len) = info.module;
+    if len == 0 {
+        return (&[], 0, 0);
+    }
+    // SAFETY: the module lies in usable memory, which is mapped, and is kept until `release_module`.
+    let bytes = unsafe { core::slice::from_raw_parts(early(start), len as usize) };
+    (bytes, start, len)
+}
+
+/// Gives the module's memory to the frame allocator; its contents have been copied.
+pub(super) fn release_module(start: u64, len: u64) {
+    if len != 0 {
+        let end = (start + len).next_multiple_of(PAGE as u64);
+        frame::add(start & !(PAGE as u64 - 1), end);
+    }
+}

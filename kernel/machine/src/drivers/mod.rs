@@ -1,0 +1,77 @@
+//! Devices: PCI enumeration and virtio (pmem, blk, console, rng).
+//!
+//! The machine has one PCI bus with a handful of virtio devices that are there from the start: no hot-plugging, no power
+//! management, no legacy virtio, no INTx interrupts. Everything here is found and started once, by [`init`].
+#[expect(unsafe_code, reason = "memory that the device writes")]
+mod block;
+pub mod console;
+#[expect(unsafe_code, reason = "memory that devices share")]
+mod dma;
+#[expect(unsafe_code, reason = "registers")]
+mod pci;
+#[expect(unsafe_code, reason = "the image is memory")]
+mod pmem;
+#[expect(unsafe_code, reason = "memory that the device writes")]
+pub mod random;
+#[expect(unsafe_code, reason = "memory that devices share")]
+mod virtio;
+
+use abi::Errno;
+use alloc::boxed::Box;
+use spin::Once;
+
+/// The device that holds the root file system.
+pub trait RootDevice: Send + Sync {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+    /// Fills `buf` with what is at `offset`. `EIO` when that is not all on the device, or it cannot be read. May sleep.
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno>;
+    /// Physical address of the byte at `offset` when the device is memory; the memory is contiguous, mapped, and never changes.
+    fn direct(&self, offset: u64) -> Option<u64>;
+}
+
+static ROOT: Once<Box<dyn RootDevice>> = Once::new();
+
+/// The root device, if the machine has one.
+pub fn root() -> Option<&'static dyn RootDevice> {
+    ROOT.get().map(|device| &**device)
+}
+
+/// Finds and starts the devices. Called once on a kernel thread with interrupts and the heap working.
+pub fn init() {
+    let mut bus = pci::Bus::scan();
+    let mut entropy = None;
+    for (function, kind) in bus.virtio_functions() {
+        if let Err(failure) = bus.prepare(function) {
+            ::log::error!("pci {function}: {failure}");
+            continue;
+        }
+        let started = match kind {
+            virtio::CONSOLE => console::start(&mut bus, function),
+            virtio::ENTROPY => {
+                random::read_device(&mut bus, function).map(|seed| entropy = Some(seed))
+            }
+            virtio::BLOCK | virtio::PMEM if ROOT.is_completed() => {
+                ::log::warn!("pci {function}: there is a root device already");
+                Ok(())
+            }
+            virtio::BLOCK => block::start(&mut bus, function).map(|disk| {
+                ROOT.call_once(|| disk);
+            }),
+            virtio::PMEM => pmem::start(&mut bus, function).map(|memory| {
+                ROOT.call_once(|| memory);
+            }),
+            _ => {
+                ::log::debug!("pci {function}: no driver for virtio device {kind}");
+                Ok(())
+            }
+        };
+        if let Err(failure) = started {
+            ::log::error!("pci {function}: virtio device {kind}: {failure}");
+        }
+    }
+    random::seed(entropy);
+    if !ROOT.is_completed() {
+        ::log::error!("no root device: neither virtio-pmem nor virtio-blk");
+    }
+}

@@ -1,0 +1,207 @@
+//! Physical frames: handles, contiguous blocks.
+
+use super::buddy::{Buddy, Links};
+use crate::arch::layout::{DIRECT_MAP, PAGE, phys_to_virt};
+use crate::sync::SpinLock;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// One allocated 4 KiB frame; freed when dropped.
+#[derive(Debug)]
+pub struct Frame {
+    phys: u64,
+}
+
+impl Frame {
+    /// Allocates a zeroed frame; `None` when memory is exhausted.
+    pub fn zeroed() -> Option<Self> {
+        let frame = Self::uninit()?;
+        // SAFETY: the frame is ours and mapped in the direct map.
+        unsafe { frame.bytes().write_bytes(0, PAGE) };
+        Some(frame)
+    }
+
+    /// Allocates a frame with unspecified contents. What the kernel keeps for itself is not given out.
+    pub fn uninit() -> Option<Self> {
+        let mut frames = FRAMES.lock();
+        let frames = frames.as_mut()?;
+        if frames.counts().1 <= RESERVE.load(Ordering::Relaxed) {
+            return None;
+        }
+        let phys = (frames.take(0)? * PAGE) as u64;
+        Some(Self { phys })
+    }
+
+    /// Physical address.
+    pub fn phys(&self) -> u64 {
+        self.phys
+    }
+
+    /// Its bytes through the direct map. The program may have the frame mapped, too.
+    pub(crate) fn bytes(&self) -> *mut u8 {
+        phys_to_virt(self.phys)
+    }
+
+    /// Reads what is at `offset`.
+    ///
+    /// # Panics
+    /// If that is not all within the frame.
+    pub fn read(&self, offset: usize, to: &mut [u8]) {
+        assert!(offset + to.len() <= PAGE);
+        // SAFETY: the range lies within the frame, which is ours while `self` lives; a program that has it mapped may write to it
+        // meanwhile, which changes bytes but never their validity, and nobody makes references into frames.
+        unsafe {
+            self.bytes()
+                .add(offset)
+                .copy_to_nonoverlapping(to.as_mut_ptr(), to.len());
+        }
+    }
+
+    /// Writes at `offset`. Who writes at the same time as others gets a mixture of both, as on Linux.
+    ///
+    /// # Panics
+    /// If that is not all within the frame.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        assert!(offset + from.len() <= PAGE);
+        // SAFETY: as for `read`: within the frame, bytes only, and no references into frames.
+        unsafe {
+            self.bytes()
+                .add(offset)
+                .copy_from_nonoverlapping(from.as_ptr(), from.len());
+        }
+    }
+
+    /// Fills the frame with zeros from `offset` on.
+    ///
+    /// # Panics
+    /// If that is not within the frame.
+    pub fn zero(&self, offset: usize) {
+        assert!(offset <= PAGE);
+        // SAFETY: as for `read`: within the frame, bytes only, and no references into frames.
+        unsafe { self.bytes().add(offset).write_bytes(0, PAGE - offset) };
+    }
+
+    /// Gives the frame to a page-table entry, which owns it from now on.
+    pub(super) fn into_phys(self) -> u64 {
+        core::mem::ManuallyDrop::new(self).phys
+    }
+
+    /// Takes a frame back from a page-table entry.
+    ///
+    /// # Safety
+    /// `phys` must come from [`Frame::into_phys`], once, and no CPU may be able to reach the frame by a translation.
+    pub(super) unsafe fn from_phys(phys: u64) -> Self {
+        Self { phys }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Some(frames) = FRAMES.lock().as_mut() {
+            frames.release(number(self.phys), 0);
+        }
+    }
+}
+
+/// Link words in the first bytes of free frames.
+struct InFrames;
+
+impl Links for InFrames {
+    fn get(&self, frame: usize) -> (usize, usize) {
+        // SAFETY: the frame is free, so it is the allocator's, and all frames given to it are mapped.
+        unsafe {
+            phys_to_virt((frame * PAGE) as u64)
+                .cast::<(usize, usize)>()
+                .read()
+        }
+    }
+    fn set(&mut self, frame: usize, links: (usize, usize)) {
+        // SAFETY: as above.
+        unsafe {
+            phys_to_virt((frame * PAGE) as u64)
+                .cast::<(usize, usize)>()
+                .write(links);
+        }
+    }
+}
+
+static FRAMES: SpinLock<Option<Buddy<InFrames>>> = SpinLock::new(None);
+/// Frames kept for the kernel's own needs, so that a program that takes all memory can be told so.
+static RESERVE: AtomicUsize = AtomicUsize::new(0);
+
+fn number(phys: u64) -> usize {
+    phys as usize / PAGE
+}
+
+fn order(count: usize) -> usize {
+    count.max(1).next_power_of_two().trailing_zeros() as usize
+}
+
+/// Physically contiguous frames for DMA, tables and the heap; address of the first. Contents are unspecified.
+pub fn alloc_contiguous(count: usize) -> Option<u64> {
+    let order = order(count);
+    if order >= super::buddy::ORDERS {
+        return None;
+    }
+    let block = FRAMES.lock().as_mut()?.take(order)?;
+    Some((block * PAGE) as u64)
+}
+
+/// Frees what [`alloc_contiguous`] gave.
+///
+/// # Safety
+/// `phys` and `count` must come from one `alloc_contiguous`, and nothing may use the memory any more.
+pub unsafe fn free_contiguous(phys: u64, count: usize) {
+    if let Some(frames) = FRAMES.lock().as_mut() {
+        frames.release(number(phys), order(count));
+    }
+}
+
+/// Notes that frames from [`alloc_contiguous`] hold the kernel heap, or that they are about to be freed.
+pub(super) fn mark_heap(phys: u64, count: usize, is_heap: bool) {
+    if let Some(frames) = FRAMES.lock().as_mut() {
+        frames.mark(number(phys), count, is_heap);
+    }
+}
+
+/// Whether all of a range lies in the kernel heap.
+pub(super) fn is_heap(addr: usize, len: usize) -> bool {
+    let Some(start) = addr.checked_sub(DIRECT_MAP) else {
+        return false;
+    };
+    let frames = FRAMES.lock();
+    let pages = start / PAGE..=(start + len.max(1) - 1) / PAGE;
+    frames
+        .as_ref()
+        .is_some_and(|frames| pages.into_iter().all(|page| frames.is_marked(page)))
+}
+
+/// A zeroed frame for a page table, never freed.
+pub(crate) fn alloc_table() -> Option<u64> {
+    let phys = alloc_contiguous(1)?;
+    // SAFETY: the frame is ours and mapped in the direct map.
+    unsafe { phys_to_virt(phys).write_bytes(0, PAGE) };
+    Some(phys)
+}
+
+/// Frames managed and frames free.
+pub fn counts() -> (usize, usize) {
+    FRAMES.lock().as_ref().map_or((0, 0), Buddy::counts)
+}
+
+/// Frames a program may have at most.
+pub fn available() -> usize {
+    counts().1.saturating_sub(RESERVE.load(Ordering::Relaxed))
+}
+
+/// Sets the allocator up for physical addresses below `end`; `states` is a mapped range of one byte a frame.
+pub(crate) fn init(states: &'static mut [u8]) {
+    *FRAMES.lock() = Some(Buddy::new(InFrames, states));
+}
+
+/// Gives a mapped, unused range of physical memory to the allocator.
+pub(crate) fn add(start: u64, end: u64) {
+    if let Some(frames) = FRAMES.lock().as_mut() {
+        frames.add(number(start + PAGE as u64 - 1), number(end));
+        RESERVE.store((frames.counts().0 / 64).clamp(128, 1024), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,14 @@
+//! Memory: frames, kernel heap, kernel stacks, address spaces of programs, access to their memory.
+mod buddy;
+pub mod fault;
+#[expect(unsafe_code, reason = "memory is reached by address")]
+pub mod frame;
+#[expect(unsafe_code, reason = "the global allocator")]
+pub mod heap;
+pub mod kernel_map;
+pub mod space;
+pub mod stack;
+#[expect(unsafe_code, reason = "the program's memory is not the kernel's")]
+pub mod user;
+
+pub use crate::arch::layout::{PAGE, USER_END, USER_START};

@@ -1,0 +1,219 @@
+//! Areas: ranges of addresses with one protection and one backing.
+
+use super::PAGE;
+use crate::mm::frame::Frame;
+use abi::Errno;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+bitflags::bitflags! {
+    /// Page protection as in mmap(2).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Prot: u32 {
+        /// PROT_READ
+        const READ = 1;
+        /// PROT_WRITE
+        const WRITE = 2;
+        /// PROT_EXEC
+        const EXEC = 4;
+    }
+}
+
+/// A page of a mapped file.
+pub enum Page {
+    /// Memory that is always there (virtio-pmem): its physical address. Never written through a private mapping.
+    Static(u64),
+    /// A page-cache frame shared with the file.
+    Cached(Arc<Frame>),
+}
+
+/// What a file gives to be mapped: pages by index (file offset / 4096). The rest of the last page reads as zeros.
+pub trait PageSource: Send + Sync {
+    /// The page with this index; `write` when a shared mapping is about to write to it. `EFAULT` past the end of the file
+    /// (SIGBUS), `ENOMEM` without a frame.
+    fn page(&self, index: u64, write: bool) -> Result<Page, Errno>;
+    /// A number that tells the file from all others that are mapped, for [`super::forget_file`]; `None` when its pages are
+    /// this source's alone.
+    fn key(&self) -> Option<usize> {
+        None
+    }
+    /// Name for /proc/self/maps, device and inode numbers.
+    fn identity(&self) -> (String, u64, u64);
+    /// Whether a shared mapping may write.
+    fn writable(&self) -> bool {
+        true
+    }
+}
+
+fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
+    one.key().is_some() && one.key() == other.key() && one.writable() == other.writable()
+}
+
+/// What lies behind an area.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeros, private.
+    Anonymous,
+    /// Zeros, shared (one process: like private, but not forgotten on advice).
+    SharedAnonymous,
+    /// A file from `offset` (page aligned) on.
+    File {
+        /// The file's pages.
+        source: Arc<dyn PageSource>,
+        /// Offset of the first byte.
+        offset: u64,
+        /// MAP_SHARED
+        shared: bool,
+    },
+}
+
+/// Where a mapping goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Near the hint if free, else anywhere (top down, randomised base).
+    Anywhere {
+        /// 0 for none.
+        hint: usize,
+    },
+    /// MAP_FIXED: replaces what is there.
+    Fixed(usize),
+    /// MAP_FIXED_NOREPLACE: `EEXIST` if something is there.
+    FixedNoReplace(usize),
+    /// Anywhere, at a multiple of this alignment.
+    Aligned(usize),
+}
+
+/// Options of a mapping.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Options {
+    /// MAP_POPULATE.
+    pub populate: bool,
+    /// Name shown in maps, as `[stack]`.
+    pub name: Option<&'static str>,
+}
+
+/// One line of /proc/self/maps.
+#[derive(Debug)]
+pub struct MapsLine {
+    /// First byte.
+    pub start: usize,
+    /// Past the last byte.
+    pub end: usize,
+    /// Protection.
+    pub prot: Prot,
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// File offset.
+    pub offset: u64,
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Path or `[name]`.
+    pub name: String,
+    /// Resident bytes.
+    pub rss: usize,
+}
+
+/// An area; its start is its key.
+#[derive(Clone)]
+pub(super) struct Area {
+    pub(super) end: usize,
+    pub(super) prot: Prot,
+    pub(super) backing: Backing,
+    pub(super) name: Option<&'static str>,
+}
+
+impl Area {
+    /// Keeps `at` bytes, which end at the address `addr`, and returns the rest.
+    pub(super) fn split_off(&mut self, at: usize, addr: usize) -> Self {
+        let mut rest = self.clone();
+        if let Backing::File { offset, .. } = &mut rest.backing {
+            *offset += at as u64;
+        }
+        self.end = addr;
+        rest
+    }
+
+    /// Whether `next`, which begins where this ends, can be one area with it; this starts at `start`.
+    pub(super) fn joins(&self, start: usize, next: &Self) -> bool {
+        let backing = match (&self.backing, &next.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (
+                Backing::File {
+                    source,
+                    offset,
+                    shared,
+                },
+                Backing::File {
+                    source: other,
+                    offset: next,
+                    shared: is_shared,
+                },
+            ) => {
+                is_same_file(&**source, &**other)
+                    && shared == is_shared
+                    && *offset + (self.end - start) as u64 == *next
+            }
+            _ => false,
+        };
+        backing && self.prot == next.prot && self.name == next.name
+    }
+
+    /// Whether mprotect(2) may give this protection.
+    pub(super) fn allows(&self, prot: Prot) -> bool {
+        match &self.backing {
+            Backing::File {
+                source,
+                shared: true,
+                ..
+            } => !prot.contains(Prot::WRITE) || source.writable(),
+            _ => true,
+        }
+    }
+
+    /// The key of the file, if it has one ([`PageSource::key`]).
+    pub(super) fn file_key(&self) -> Option<usize> {
+        match &self.backing {
+            Backing::File { source, .. } => source.key(),
+            _ => None,
+        }
+    }
+
+    /// Where pages `from..to` of its file are in this area, which starts at `start`.
+    pub(super) fn addresses(&self, start: usize, from: u64, to: u64) -> Option<(usize, usize)> {
+        let Backing::File { offset, .. } = &self.backing else {
+            return None;
+        };
+        let first = *offset / PAGE as u64;
+        let last = first + ((self.end - start) / PAGE) as u64;
+        let (from, to) = (from.max(first), to.min(last));
+        let at = |index: u64| start + (index - first) as usize * PAGE;
+        (from < to).then(|| (at(from), at(to)))
+    }
+
+    /// The line of /proc/self/maps.
+    pub(super) fn describe(&self, start: usize, pages: usize) -> MapsLine {
+        let mut line = MapsLine {
+            start,
+            end: self.end,
+            prot: self.prot,
+            shared: matches!(self.backing, Backing::SharedAnonymous),
+            offset: 0,
+            dev: 0,
+            ino: 0,
+            name: self.name.unwrap_or("").into(),
+            rss: pages * PAGE,
+        };
+        if let Backing::File {
+            source,
+            offset,
+            shared,
+        } = &self.backing
+        {
+            (line.name, line.dev, line.ino) = source.identity();
+            (line.offset, line.shared) = (*offset, *shared);
+        }
+        line
+    }
+}

@@ -1,0 +1,367 @@
+//! The page tables of the program's half: bringing pages in, taking them out, changing their protection.
+//!
+//! An entry with [`Flags::OWNED`] owns its frame; one with [`Flags::CACHED`] stands for a reference in [`Pages::cached`].
+//! A frame is freed only after every CPU has been made to forget the translation.
+
+use super::area::{Area, Backing, Page, Prot};
+use crate::arch::layout::phys_to_virt;
+use crate::arch::paging::{self, Flags, entry_address, entry_flags};
+use crate::mm::PAGE;
+use crate::mm::fault::Fault;
+use crate::mm::frame::Frame;
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Pages of a file in memory that are mapped at one fault, if they are there already.
+const AROUND: usize = 16;
+
+/// Frames taken out before they are freed in one go.
+const BATCH: usize = 512;
+
+/// What the entries refer to.
+pub(super) struct Pages {
+    cached: BTreeMap<usize, Arc<Frame>>,
+    resident: usize,
+}
+
+/// Frames that no entry refers to any more but that a CPU may still reach.
+#[derive(Default)]
+struct Gone {
+    owned: Vec<u64>,
+    cached: Vec<Arc<Frame>>,
+}
+
+fn flags(prot: Prot, writable: bool) -> Flags {
+    let mut flags = Flags::PRESENT | Flags::ACCESSED | Flags::DIRTY;
+    if writable && prot.contains(Prot::WRITE) {
+        flags |= Flags::WRITABLE;
+    }
+    if !prot.contains(Prot::EXEC) {
+        flags |= Flags::NO_EXECUTE;
+    }
+    flags
+}
+
+fn out_of_memory(errno: Errno) -> Fault {
+    if errno == Errno::ENOMEM || errno == Errno::ENOSPC {
+        Fault::OutOfMemory
+    } else {
+        Fault::Bus
+    }
+}
+
+impl Pages {
+    pub(super) const fn new() -> Self {
+        Self {
+            cached: BTreeMap::new(),
+            resident: 0,
+        }
+    }
+
+    /// Number of pages that are there.
+    pub(super) fn resident(&self) -> usize {
+        self.resident
+    }
+
+    /// Whether a page is there.
+    pub(super) fn is_present(page: usize) -> bool {
+        paging::entry(page, false).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Number of pages there in a range.
+    pub(super) fn count(start: usize, end: usize) -> usize {
+        let mut count = 0;
+        walk(start, end, |_, _| count += 1);
+        count
+    }
+
+    /// Brings the page at `page` of `area`, which starts at `start`, in.
+    pub(super) fn bring_in(
+        &mut self,
+        area: &Area,
+        start: usize,
+        page: usize,
+        write: bool,
+    ) -> Result<(), Fault> {
+        let entry = paging::entry(page, true).ok_or(Fault::OutOfMemory)?;
+        let old = entry.load(Ordering::Relaxed);
+        if old != 0 {
+            return self.upgrade(area, start, page, entry, write);
+        }
+        match &area.backing {
+            Backing::Anonymous | Backing::SharedAnonymous => {
+                let frame = Frame::zeroed().ok_or(Fault::OutOfMemory)?;
+                self.set_owned(entry, frame, area.prot);
+            }
+            Backing::File {
+                source,
+                offset,
+                shared,
+            } => {
+                let index = (*offset + (page - start) as u64) / PAGE as u64;
+                let found = source
+                    .page(index, *shared && write)
+                    .map_err(out_of_memory)?;
+                if write && !shared {
+                    let frame = copy(&found)?;
+                    self.set_owned(entry, frame, area.prot);
+                    return Ok(());
+                }
+                let is_static = matches!(found, Page::Static(_));
+                self.set_shared(page, entry, found, area.prot, *shared && write);
+                if is_static {
+                    for (ahead, page) in (page + PAGE..area.end).step_by(PAGE).enumerate() {
+                        if ahead + 1 == AROUND || page.is_multiple_of(AROUND * PAGE) {
+                            break;
+                        }
+                        let Some(entry) = paging::entry(page, true) else {
+                            break;
+                        };
+                        if entry.load(Ordering::Relaxed) != 0 {
+                            break;
+                        }
+                        let Ok(Page::Static(phys)) = source.page(index + 1 + ahead as u64, false)
+                        else {
+                            break;
+                        };
+                        self.set_shared(page, entry, Page::Static(phys), area.prot, false);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles a fault on a page that is there: another CPU was faster, or it has to become writable.
+    fn upgrade(
+        &mut self,
+        area: &Area,
+        start: usize,
+        page: usize,
+        entry: &AtomicU64,
+        write: bool,
+    ) -> Result<(), Fault> {
+        let old = entry.load(Ordering::Relaxed);
+        if !write || entry_flags(old).contains(Flags::WRITABLE) {
+            // This CPU had not noticed that the entry allows more than before.
+            paging::flush_local(page, PAGE);
+            return Ok(());
+        }
+        if entry_flags(old).contains(Flags::OWNED) {
+            entry.store(old | Flags::WRITABLE.bits(), Ordering::Release);
+            paging::flush_local(page, PAGE);
+            return Ok(());
+        }
+        let Backing::File {
+            source,
+            offset,
+            shared,
+        } = &area.backing
+        else {
+            return Err(Fault::Protection);
+        };
+        if *shared {
+            let index = (*offset + (page - start) as u64) / PAGE as u64;
+            let found = source.page(index, true).map_err(out_of_memory)?;
+            let mut gone = Gone::default();
+            self.take_out(page, entry, &mut gone);
+            self.set_shared(page, entry, found, area.prot, true);
+            paging::flush(page, PAGE);
+            drop(gone);
+            return Ok(());
+        }
+        let frame = Frame::uninit().ok_or(Fault::OutOfMemory)?;
+        // SAFETY: two whole frames, both mapped in the direct map; the new one is ours.
+        unsafe {
+            frame
+                .bytes()
+                .copy_from_nonoverlapping(phys_to_virt(entry_address(old)), PAGE);
+        }
+        let mut gone = Gone::default();
+        self.take_out(page, entry, &mut gone);
+        self.set_owned(entry, frame, area.prot);
+        paging::flush(page, PAGE);
+        gone.free();
+        Ok(())
+    }
+
+    fn set_owned(&mut self, entry: &AtomicU64, frame: Frame, prot: Prot) {
+        let flags = flags(prot, true) | Flags::OWNED;
+        entry.store(frame.into_phys() | flags.bits(), Ordering::Release);
+        self.resident += 1;
+    }
+
+    fn set_shared(&mut self, at: usize, entry: &AtomicU64, page: Page, prot: Prot, write: bool) {
+        let mut flags = flags(prot, write);
+        let phys = match page {
+            Page::Static(phys) => phys,
+            Page::Cached(frame) => {
+                flags |= Flags::CACHED;
+                let phys = frame.phys();
+                self.cached.insert(at, frame);
+                phys
+            }
+        };
+        entry.store(phys | flags.bits(), Ordering::Release);
+        self.resident += 1;
+    }
+
+    fn take_out(&mut self, page: usize, entry: &AtomicU64, gone: &mut Gone) {
+        let old = entry.swap(0, Ordering::AcqRel);
+        self.resident -= 1;
+        if entry_flags(old).contains(Flags::OWNED) {
+            gone.owned.push(entry_address(old));
+        } else if entry_flags(old).contains(Flags::CACHED) {
+            gone.cached.extend(self.cached.remove(&page));
+        }
+    }
+
+    /// Takes all pages of a range out and frees what only they used.
+    pub(super) fn zap(&mut self, start: usize, end: usize) {
+        let mut at = start;
+        while at < end {
+            let mut gone = Gone::default();
+            let (from, mut changed) = (at, 0);
+            at = walk_some(at, end, |page, entry| {
+                self.take_out(page, entry, &mut gone);
+                changed += 1;
+                changed < BATCH
+            });
+            if changed != 0 {
+                paging::flush(from, at - from);
+            }
+            gone.free();
+        }
+    }
+
+    /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those whose
+    /// frame is `keep`.
+    pub(super) fn forget(
+        &mut self,
+        start: usize,
+        end: usize,
+        even_private: bool,
+        keep: Option<u64>,
+    ) {
+        let mut gone = Gone::default();
+        let mut changed = false;
+        walk(start, end, |page, entry| {
+            let old = entry.load(Ordering::Relaxed);
+            let owned = entry_flags(old).contains(Flags::OWNED);
+            if (even_private || !owned) && Some(entry_address(old)) != keep {
+                self.take_out(page, entry, &mut gone);
+                changed = true;
+            }
+        });
+        if changed {
+            paging::flush(start, end - start);
+        }
+        gone.free();
+    }
+
+    /// Physical address of the page that is there.
+    pub(super) fn address(page: usize) -> Option<u64> {
+        let entry = paging::entry(page, false)?.load(Ordering::Relaxed);
+        (entry != 0).then(|| entry_address(entry))
+    }
+
+    /// Gives the pages of a range another protection.
+    pub(super) fn protect(&mut self, start: usize, end: usize, prot: Prot) {
+        let mut changed = false;
+        walk(start, end, |_, entry| {
+            let old = entry.load(Ordering::Relaxed);
+            let kept = entry_flags(old) & (Flags::OWNED | Flags::CACHED);
+            let new = if prot.is_empty() {
+                // Not present, but not zero: what it refers to is kept.
+                entry_address(old) | (kept | Flags::ACCESSED).bits()
+            } else {
+                // Pages of files become writable by a fault.
+                let owned = kept.contains(Flags::OWNED);
+                entry_address(old) | (flags(prot, owned) | kept).bits()
+            };
+            if new != old {
+                entry.store(new, Ordering::Release);
+                changed |= entry_flags(old).contains(Flags::PRESENT);
+            }
+        });
+        if changed {
+            paging::flush(start, end - start);
+        }
+    }
+
+    /// Makes the tables that [`Pages::relocate`] needs. `None` without memory.
+    pub(super) fn prepare(from: usize, to: usize, len: usize) -> Option<()> {
+        let mut made = Some(());
+        walk(from, from + len, |page, _| {
+            made = made.and_then(|()| paging::entry(to + (page - from), true).map(|_| ()));
+        });
+        made
+    }
+
+    /// Moves pages from one range to another, which has none and is prepared.
+    pub(super) fn relocate(&mut self, from: usize, to: usize, len: usize) {
+        walk(from, from + len, |page, entry| {
+            let target = to + (page - from);
+            let Some(slot) = paging::entry(target, false) else {
+                return;
+            };
+            slot.store(entry.swap(0, Ordering::AcqRel), Ordering::Release);
+            if let Some(frame) = self.cached.remove(&page) {
+                self.cached.insert(target, frame);
+            }
+        });
+        paging::flush(from, len);
+    }
+}
+
+impl Gone {
+    /// Frees the frames. Every CPU has been made to forget them.
+    fn free(self) {
+        for phys in self.owned {
+            // SAFETY: an entry owned the frame, which is in no page table and in no TLB any more.
+            drop(unsafe { Frame::from_phys(phys) });
+        }
+    }
+}
+
+/// A private copy of a file's page.
+fn copy(page: &Page) -> Result<Frame, Fault> {
+    let frame = Frame::uninit().ok_or(Fault::OutOfMemory)?;
+    let from = match page {
+        Page::Static(phys) => phys_to_virt(*phys),
+        Page::Cached(frame) => frame.bytes(),
+    };
+    // SAFETY: two whole pages, both mapped in the direct map; the new one is ours.
+    unsafe { frame.bytes().copy_from_nonoverlapping(from, PAGE) };
+    Ok(frame)
+}
+
+/// Calls `f` for every entry in the range that is not empty.
+fn walk(start: usize, end: usize, mut f: impl FnMut(usize, &AtomicU64)) {
+    walk_some(start, end, |page, entry| {
+        f(page, entry);
+        true
+    });
+}
+
+/// As [`walk`], until `f` says stop; where the walk ended.
+fn walk_some(start: usize, end: usize, mut f: impl FnMut(usize, &AtomicU64) -> bool) -> usize {
+    let mut page = start;
+    while page < end {
+        page = paging::next_present_table(page, end);
+        let table_end = (page + 1).next_multiple_of(512 * PAGE).min(end);
+        while page < table_end {
+            if let Some(entry) = paging::entry(page, false)
+                && entry.load(Ordering::Relaxed) != 0
+                && !f(page, entry)
+            {
+                return page + PAGE;
+            }
+            page += PAGE;
+        }
+    }
+    end
+}

@@ -1,0 +1,115 @@
+//! Access to user memory: a pointer from the program is an allegation, checked and copied through fault-catching routines.
+//!
+//! With interrupts on, a page that is not there yet is brought in; with interrupts off (under a spin lock) the access fails.
+
+use super::{USER_END, USER_START, frame};
+use crate::arch::{interrupt_flag, user as arch};
+use abi::Errno;
+use alloc::vec::Vec;
+use core::mem::{MaybeUninit, size_of};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Checks that a range is the program's: in its half, or in the kernel heap, where the loader keeps what ld.so would have
+/// kept in memory of its own (names, texts of errors, blocks of thread-local storage) and hands out pointers to.
+pub fn check(addr: usize, len: usize) -> Result<(), Errno> {
+    let end = addr.checked_add(len).ok_or(Errno::EFAULT)?;
+    if len == 0 || (addr >= USER_START && end <= USER_END) || frame::is_heap(addr, len) {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
+}
+
+impl From<arch::BadAddress> for Errno {
+    fn from(_: arch::BadAddress) -> Self {
+        Self::EFAULT
+    }
+}
+
+/// Copies from the program.
+pub fn copy_in(addr: usize, to: &mut [u8]) -> Result<(), Errno> {
+    check(addr, to.len())?;
+    let from = core::ptr::with_exposed_provenance(addr);
+    // SAFETY: the source lies in the program's half, and faults there are caught; the target is a valid slice.
+    Ok(unsafe { arch::copy(to.as_mut_ptr(), from, to.len()) }?)
+}
+
+/// Copies to the program.
+pub fn copy_out(addr: usize, from: &[u8]) -> Result<(), Errno> {
+    check(addr, from.len())?;
+    let to = core::ptr::with_exposed_provenance_mut(addr);
+    // SAFETY: the target lies in the program's half, and faults there are caught; the source is a valid slice.
+    Ok(unsafe { arch::copy(to, from.as_ptr(), from.len()) }?)
+}
+
+/// Fills with zeros.
+pub fn zero(addr: usize, len: usize) -> Result<(), Errno> {
+    check(addr, len)?;
+    // SAFETY: the target lies in the program's half, and faults there are caught.
+    Ok(unsafe { arch::zero(core::ptr::with_exposed_provenance_mut(addr), len) }?)
+}
+
+/// Reads a value.
+pub fn read<T: FromBytes>(addr: usize) -> Result<T, Errno> {
+    check(addr, size_of::<T>())?;
+    let mut value = MaybeUninit::<T>::uninit();
+    let from = core::ptr::with_exposed_provenance(addr);
+    // SAFETY: the source lies in the program's half, and faults there are caught; the target is as large as the type.
+    unsafe { arch::copy(value.as_mut_ptr().cast(), from, size_of::<T>()) }?;
+    // SAFETY: all bytes have been written, and `FromBytes` says that any pattern is valid.
+    Ok(unsafe { value.assume_init() })
+}
+
+/// Writes a value.
+pub fn write<T: IntoBytes + Immutable>(addr: usize, value: &T) -> Result<(), Errno> {
+    copy_out(addr, value.as_bytes())
+}
+
+/// Reads a NUL-terminated string of at most `max` bytes (`ENAMETOOLONG` beyond).
+pub fn read_cstr(addr: usize, max: usize) -> Result<Vec<u8>, Errno> {
+    let mut string = Vec::new();
+    let mut at = addr;
+    let mut chunk = [0; 256];
+    while string.len() <= max {
+        // Never across a page: the next one need not be there.
+        let len = (super::PAGE - at % super::PAGE).min(chunk.len());
+        let chunk = &mut chunk[..len];
+        copy_in(at, chunk)?;
+        if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
+            string.extend_from_slice(&chunk[..end]);
+            if string.len() > max {
+                break;
+            }
+            return Ok(string);
+        }
+        string.extend_from_slice(chunk);
+        at += len;
+    }
+    Err(Errno::ENAMETOOLONG)
+}
+
+fn check_word(addr: usize) -> Result<(), Errno> {
+    if !addr.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    check(addr, 4)
+}
+
+/// Atomic compare-exchange on an aligned u32 (futex, robust lists); the old value.
+pub fn cmpxchg_u32(addr: usize, old: u32, new: u32) -> Result<u32, Errno> {
+    check_word(addr)?;
+    // SAFETY: the word lies in the program's half, and faults there are caught.
+    Ok(unsafe { arch::compare_exchange_u32(addr, old, new) }?)
+}
+
+/// Atomic load of an aligned u32.
+pub fn load_u32(addr: usize) -> Result<u32, Errno> {
+    check_word(addr)?;
+    // SAFETY: the word lies in the program's half, and faults there are caught.
+    Ok(unsafe { arch::load_u32(addr) }?)
+}
+
+/// Atomic load of an aligned u32 without bringing its page in: for use under a spin lock.
+pub fn load_u32_nofault(addr: usize) -> Option<u32> {
+    interrupt_flag::without(|| load_u32(addr).ok())
+}

@@ -1,0 +1,46 @@
+//! The running thread.
+
+use super::thread::{Thread, Tid};
+use crate::arch::{context, interrupt_flag, percpu};
+use alloc::sync::Arc;
+
+/// The running thread's address, from `Arc::into_raw`; null before there is one.
+#[inline]
+pub(super) fn address() -> *const Thread {
+    core::ptr::with_exposed_provenance(percpu::current_address())
+}
+
+/// The running thread.
+pub fn current() -> Arc<Thread> {
+    interrupt_flag::without(|| {
+        let thread = address();
+        // SAFETY: the scheduler holds a reference to the running thread, made by `Arc::into_raw`.
+        unsafe {
+            Arc::increment_strong_count(thread);
+            Arc::from_raw(thread)
+        }
+    })
+}
+
+/// The running thread without touching its reference count.
+pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
+    let thread = address();
+    // SAFETY: the scheduler holds a reference for as long as the thread runs, and this is the thread that runs `f`. The
+    // address is read in one instruction, and is the same on whatever CPU this thread goes on.
+    f(unsafe { &*thread })
+}
+
+/// The running thread's id.
+pub fn current_tid() -> Tid {
+    with_current(|thread| thread.tid)
+}
+
+/// Sets the current thread's thread pointer (FS base).
+pub fn set_thread_pointer(base: u64) {
+    interrupt_flag::without(|| context::set_thread_pointer(base));
+}
+
+/// Whether a signal is pending for the running thread that it does not block.
+pub fn signal_pending() -> bool {
+    with_current(Thread::signal_pending)
+}

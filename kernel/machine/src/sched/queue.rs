@@ -1,0 +1,515 @@
+//! Run queues and the switch from one thread to the next.
+//!
+//! The thread of the highest level runs, on whatever CPU it may: one that becomes ready goes to a CPU that runs what is lower, and
+//! a CPU that looks for its next thread looks at what waits for real-time on others. Threads of one level take turns.
+//!
+//! A thread that is woken while some CPU still uses its stack goes to that CPU's queue, and nobody else takes it from
+//! there: so a thread never runs on two stacks' worth of CPUs, and no CPU waits for another in the middle of a switch.
+
+use super::current::{self, with_current};
+use super::ranked::{Level, Ranked};
+use super::thread::{Run, Thread};
+use crate::arch::{context, cpu, interrupt_flag, percpu};
+use crate::sync::SpinLock;
+use crate::time::{Instant, timer};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// One CPU's part of the scheduler.
+struct Local {
+    queue: SpinLock<Ranked<Arc<Thread>>>,
+    /// Length of the queue and level of its first, for those who look without the lock.
+    waiting: AtomicUsize,
+    top: AtomicU32,
+    /// Level of the running thread.
+    running: AtomicU32,
+    idle: SpinLock<Option<Arc<Thread>>>,
+    /// The thread that was running before, until it is off the CPU: address from `Arc::into_raw`.
+    previous: AtomicUsize,
+}
+
+static LOCALS: [Local; cpu::MOST] = [const {
+    Local {
+        queue: SpinLock::new(Ranked::new()),
+        waiting: AtomicUsize::new(0),
+        top: AtomicU32::new(0),
+        running: AtomicU32::new(0),
+        idle: SpinLock::new(None),
+        previous: AtomicUsize::new(0),
+    }
+}; cpu::MOST];
+
+fn local() -> &'static Local {
+    &LOCALS[percpu::this().id]
+}
+
+/// Makes what runs now this CPU's idle thread. Interrupts are off.
+pub(crate) fn init() {
+    let idle = Thread::idle().unwrap_or_else(|| panic!("no memory for an idle thread"));
+    let this = percpu::this().id;
+    idle.cpu.store(this, Ordering::Relaxed);
+    *LOCALS[this].idle.lock() = Some(idle.clone());
+    percpu::set_current_address(Arc::into_raw(idle).expose_provenance());
+}
+
+/// Turns the code that runs into this CPU's idle thread.
+pub(crate) fn become_idle() -> ! {
+    if percpu::current_address() == 0 {
+        init();
+    }
+    loop {
+        interrupt_flag::disable();
+        cpu::enter_idle();
+        let has_work = local().waiting.load(Ordering::SeqCst) != 0 || find_work();
+        if has_work {
+            percpu::this().need_resched.store(false, Ordering::Relaxed);
+            schedule(Leaving::Ready);
+        } else if !percpu::this().need_resched.swap(false, Ordering::Relaxed) {
+            interrupt_flag::enable_and_wait();
+        }
+    }
+}
+
+/// Whether another CPU's queue holds a thread this CPU may take.
+fn find_work() -> bool {
+    let this = percpu::this().id;
+    LOCALS[..cpu::count()]
+        .iter()
+        .enumerate()
+        .any(|(index, other)| {
+            index != this
+                && other.waiting.load(Ordering::Relaxed) != 0
+                && other
+                    .queue
+                    .lock()
+                    .iter()
+                    .any(|thread| stealable(thread, this))
+        })
+}
+
+fn stealable(thread: &Thread, cpu: usize) -> bool {
+    !thread.on_cpu.load(Ordering::Acquire) && thread.may_run_on(cpu)
+}
+
+impl Local {
+    fn change<R>(&self, f: impl FnOnce(&mut Ranked<Arc<Thread>>) -> R) -> R {
+        let mut queue = self.queue.lock();
+        let result = f(&mut queue);
+        self.top.store(queue.top().unwrap_or(0), Ordering::SeqCst);
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+        result
+    }
+
+    fn push(&self, thread: Arc<Thread>, end: End) {
+        self.change(|queue| match end {
+            End::Front => queue.push_front(thread.level(), thread),
+            End::Back => queue.push_back(thread.level(), thread),
+        });
+    }
+
+    fn take(&self, wanted: impl Fn(Level, &Thread) -> bool) -> Option<Arc<Thread>> {
+        self.change(|queue| queue.take(|level, thread| wanted(level, thread)))
+    }
+
+    /// The level of the first that waits.
+    fn top(&self) -> Option<Level> {
+        (self.waiting.load(Ordering::SeqCst) != 0).then(|| self.top.load(Ordering::SeqCst))
+    }
+
+    /// How long a thread may run for those that wait; `None`: as long as it likes.
+    fn slice_of(&self, thread: &Thread) -> Option<u64> {
+        let contends = self.top().is_some_and(|top| top >= thread.level());
+        (contends && !thread.is_idle())
+            .then(|| thread.slice())
+            .flatten()
+    }
+}
+
+/// Where a thread goes among those of its level.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Front,
+    Back,
+}
+
+/// Puts a thread that is ready on a queue, and sees to it that a CPU looks there.
+pub(super) fn enqueue(thread: Arc<Thread>) {
+    enqueue_at(thread, End::Back);
+}
+
+fn enqueue_at(thread: Arc<Thread>, end: End) {
+    interrupt_flag::without(|| {
+        let last = thread.cpu();
+        let target = if thread.on_cpu.load(Ordering::Acquire) {
+            last
+        } else {
+            choose(&thread, last)
+        };
+        thread.cpu.store(target, Ordering::Relaxed);
+        LOCALS[target].push(thread, end);
+        notify(target);
+    });
+}
+
+/// The CPU a woken thread should run on: its last one if idle, else an idle one, else the one that runs what comes first for the
+/// least, or with the least to do.
+fn choose(thread: &Thread, last: usize) -> usize {
+    let is_idle = |index: usize| {
+        thread.may_run_on(index)
+            && LOCALS[index].waiting.load(Ordering::Relaxed) == 0
+            && cpu::get(index).is_some_and(|cpu| cpu.idle.load(Ordering::Relaxed))
+    };
+    if is_idle(last) {
+        return last;
+    }
+    let cpus = cpu::count();
+    if let Some(idle) = (0..cpus).find(|&index| is_idle(index)) {
+        return idle;
+    }
+    let level = thread.level();
+    (0..cpus)
+        .filter(|&index| thread.may_run_on(index))
+        .min_by_key(|&index| {
+            let local = &LOCALS[index];
+            let before = local
+                .running
+                .load(Ordering::Relaxed)
+                .max(local.top().unwrap_or(0));
+            // Of CPUs that run what is lower anyway a real-time thread takes the one with the lowest; others do not wait
+            // behind real-time threads if they need not.
+            let rank = if level == 0 { before.min(1) } else { before };
+            (rank, local.waiting.load(Ordering::Relaxed), index != last)
+        })
+        .unwrap_or(last)
+}
+
+/// A CPU has something on its queue.
+fn notify(target: usize) {
+    let Some(cpu) = cpu::get(target) else { return };
+    if target == percpu::this().id {
+        let local = &LOCALS[target];
+        let running = local.running.load(Ordering::Relaxed);
+        if cpu.idle.load(Ordering::SeqCst) || local.top().is_some_and(|top| top > running) {
+            cpu.need_resched.store(true, Ordering::Relaxed);
+        } else {
+            with_current(begin_slice);
+        }
+    } else {
+        // Idle: it wakes. Busy: it lets the other run or begins a time slice (see `reschedule`).
+        cpu::send_reschedule(cpu);
+    }
+}
+
+/// Gives the running thread a time slice, if it is to have one and has none yet.
+fn begin_slice(thread: &Thread) {
+    let local = local();
+    if timer::slice_end().load(Ordering::Relaxed) == 0
+        && let Some(slice) = local.slice_of(thread)
+    {
+        timer::set_slice_end(Instant::now().0 + slice);
+        timer::rearm();
+    }
+}
+
+/// A thread has another level than before: it is queued anew if it is queued.
+pub(super) fn requeue(thread: &Thread, end: End) {
+    interrupt_flag::without(|| {
+        let queued = LOCALS[thread.cpu()].take(|_, other| core::ptr::eq(other, thread));
+        match queued {
+            Some(thread) => enqueue_at(thread, end),
+            None => look_again(thread),
+        }
+    });
+}
+
+/// If the thread runs: its CPU looks whether it may go on, and how long.
+pub(super) fn look_again(thread: &Thread) {
+    if !thread.on_cpu.load(Ordering::Acquire) {
+        return;
+    }
+    if let Some(cpu) = cpu::get(thread.cpu()) {
+        cpu.need_resched.store(true, Ordering::Relaxed);
+        if cpu.id != cpu::current().0 as usize {
+            cpu::send_reschedule(cpu);
+        }
+    }
+}
+
+/// The timer has fired: is the slice over?
+pub(crate) fn tick() {
+    let end = timer::slice_end().load(Ordering::Relaxed);
+    if end != 0 && Instant::now().0 >= end {
+        timer::set_slice_end(0);
+        percpu::this().need_resched.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Called on the way back to the program when something asked for it. Interrupts are off.
+pub fn reschedule() {
+    percpu::this().need_resched.store(false, Ordering::Relaxed);
+    let this = percpu::this().id;
+    let local = local();
+    let leaving = with_current(|thread| {
+        let level = thread.level();
+        local.running.store(level, Ordering::Relaxed);
+        if !thread.may_run_on(this) {
+            return Some(Leaving::Ready);
+        }
+        if local.top().is_some_and(|top| top > level) || waits_elsewhere(this, level) {
+            return Some(Leaving::Preempted);
+        }
+        // Without a slice nobody of this level waits, or it is not to be interrupted.
+        let slice = local.slice_of(thread)?;
+        let end = timer::slice_end().load(Ordering::Relaxed);
+        let now = Instant::now().0;
+        if end != 0 {
+            // Not over: a reschedule interrupt that came only to say that somebody waits.
+            return (now >= end).then_some(Leaving::Ready);
+        }
+        let since = thread.since.load(Ordering::Relaxed);
+        if now.saturating_sub(since) < slice {
+            begin_slice(thread);
+            return None;
+        }
+        Some(Leaving::Ready)
+    });
+    match leaving {
+        Some(leaving) => schedule(leaving),
+        None => offer(),
+    }
+}
+
+/// Lets others run.
+pub fn yield_now() {
+    interrupt_flag::without(|| {
+        if local().waiting.load(Ordering::SeqCst) != 0 {
+            schedule(Leaving::Ready);
+        }
+    });
+}
+
+/// Sleeps until [`Thread::unpark`], or not at all if that has been called since the last time. May return early.
+pub fn park() {
+    interrupt_flag::without(|| {
+        let parked = with_current(|thread| {
+            let mut run = thread.run.lock();
+            if thread.token.swap(false, Ordering::SeqCst) {
+                return false;
+            }
+            *run = Run::Parked;
+            true
+        });
+        if parked {
+            schedule(Leaving::Parked);
+            with_current(|thread| thread.token.store(false, Ordering::SeqCst));
+        }
+    });
+}
+
+impl Thread {
+    /// Ends the thread's [`park`], or its next one.
+    pub fn unpark(&self) {
+        let mut run = self.run.lock();
+        self.token.store(true, Ordering::SeqCst);
+        if *run == Run::Parked {
+            *run = Run::Ready;
+            drop(run);
+            enqueue(self.handle());
+        }
+    }
+}
+
+/// Ends the current thread. Its kernel stack and FPU area are freed once it is off the CPU.
+pub fn exit_current() -> ! {
+    interrupt_flag::disable();
+    schedule(Leaving::Ended);
+    unreachable!("a thread that has ended runs again")
+}
+
+/// Why a thread leaves the CPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// Its turn is over.
+    Ready,
+    /// Somebody comes before it.
+    Preempted,
+    Parked,
+    Ended,
+}
+
+/// Switches to the next thread. Interrupts are off, before and after.
+fn schedule(leaving: Leaving) {
+    let this = percpu::this().id;
+    let local = &LOCALS[this];
+    let current = current::address();
+    // SAFETY: the running thread's reference is the scheduler's.
+    let previous = unsafe { &*current };
+    // A thread that is ready and is not the idle one queues up behind the others; `take` may find it again.
+    if !previous.is_idle() {
+        // Nobody else takes it from this queue before it is off this CPU. If it may not run here, `finish` moves it on.
+        match leaving {
+            Leaving::Ready => local.push(previous.handle(), End::Back),
+            Leaving::Preempted => local.push(previous.handle(), End::Front),
+            Leaving::Parked | Leaving::Ended => {}
+        }
+    }
+    let next = steal(this, Some(local.top().unwrap_or(0)))
+        .or_else(|| local.take(|_, thread| thread.may_run_on(this)))
+        .or_else(|| steal(this, None))
+        .or_else(|| LOCALS[this].idle.lock().clone());
+    let Some(next) = next else {
+        return;
+    };
+    if core::ptr::eq(Arc::as_ptr(&next), current) {
+        new_slice(local);
+        return;
+    }
+    switch(previous, next, leaving);
+}
+
+/// Takes what waits on another CPU: anything, or the first of what is above a level.
+fn steal(this: usize, above: Option<Level>) -> Option<Arc<Thread>> {
+    let cpus = cpu::count();
+    let others = (1..cpus)
+        .map(|step| &LOCALS[(this + step) % cpus])
+        .filter(|other| {
+            other
+                .top()
+                .is_some_and(|top| above.is_none_or(|above| top > above))
+        });
+    let wanted =
+        |level, thread: &Thread| above.is_none_or(|above| level > above) && stealable(thread, this);
+    if above.is_none() {
+        let mut others = others;
+        return others.find_map(|other| other.take(wanted));
+    }
+    others.max_by_key(|other| other.top())?.take(wanted)
+}
+
+/// Whether a real-time thread waits on another CPU that comes before `level`.
+fn waits_elsewhere(this: usize, level: Level) -> bool {
+    let mut others = LOCALS[..cpu::count()].iter().enumerate();
+    others.any(|(index, other)| index != this && other.top().is_some_and(|top| top > level))
+}
+
+fn new_slice(local: &Local) {
+    let now = Instant::now().0;
+    with_current(|thread| {
+        let since = thread.since.swap(now, Ordering::Relaxed);
+        thread
+            .used
+            .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        let end = local.slice_of(thread).map_or(0, |slice| now + slice);
+        if timer::set_slice_end(end) {
+            timer::rearm();
+        }
+    });
+}
+
+fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
+    let this = percpu::this().id;
+    let now = Instant::now().0;
+    let since = previous.since.load(Ordering::Relaxed);
+    previous
+        .used
+        .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    next.since.store(now, Ordering::Relaxed);
+    next.cpu.store(this, Ordering::Relaxed);
+    next.on_cpu.store(true, Ordering::Relaxed);
+    if previous.is_idle() {
+        cpu::leave_idle();
+    }
+    if leaving != Leaving::Ended {
+        previous.fpu.save();
+    }
+    next.fpu.load();
+    let local = &LOCALS[this];
+    local.previous.store(
+        core::ptr::from_ref(previous).expose_provenance(),
+        Ordering::Relaxed,
+    );
+    let end = local.slice_of(&next).map_or(0, |slice| now + slice);
+    let level = if next.is_idle() { 0 } else { next.level() };
+    local.running.store(level, Ordering::Relaxed);
+    let rearm = timer::set_slice_end(end);
+    let saved = next.saved.get();
+    // The reference goes with the CPU's `current`; the previous thread's is given up in `finish`.
+    percpu::set_current_address(Arc::into_raw(next).expose_provenance());
+    if rearm {
+        timer::rearm();
+    }
+    // SAFETY: `previous` is the thread on this CPU and `next` is on none: both records are this CPU's to use. The next
+    // thread's stack pointer was saved by this function, or prepared for a new thread.
+    unsafe {
+        let old = previous.saved.get();
+        (*old).kernel_stack = percpu::kernel_stack();
+        (*old).thread_pointer = context::thread_pointer();
+        percpu::set_kernel_stack((*saved).kernel_stack);
+        context::set_thread_pointer((*saved).thread_pointer);
+        context::switch(&raw mut (*old).stack_pointer, (*saved).stack_pointer);
+    }
+    finish();
+}
+
+/// What a thread does first when it is on the CPU again: lets the one before go.
+pub(super) fn finish() {
+    let previous: *const Thread =
+        core::ptr::with_exposed_provenance(local().previous.swap(0, Ordering::Relaxed));
+    if previous.is_null() {
+        return;
+    }
+    // SAFETY: the address and the reference come from `switch`, where it was this CPU's running thread.
+    let previous = unsafe { Arc::from_raw(previous) };
+    let displaced = !previous.is_idle() && !previous.may_run_on(percpu::this().id);
+    previous.on_cpu.store(false, Ordering::Release);
+    if displaced {
+        // It may no longer run here: if it waits in this queue, it moves.
+        let moved = local().take(|_, thread| core::ptr::eq(thread, Arc::as_ptr(&previous)));
+        if let Some(thread) = moved {
+            enqueue(thread);
+        }
+    } else {
+        offer();
+    }
+}
+
+/// If somebody waits here: an idle CPU may take it, or one that runs what comes after it. Ordinary threads do not wait behind a
+/// real-time thread if there is a CPU that runs ordinary ones.
+fn offer() {
+    let this = percpu::this().id;
+    let local = &LOCALS[this];
+    let Some(top) = local.top() else { return };
+    let level = |index: usize| LOCALS[index].running.load(Ordering::Relaxed);
+    let (mut idle, mut lower) = (None, None);
+    cpu::each(|cpu| {
+        if cpu.id == this {
+        } else if cpu.idle.load(Ordering::Relaxed) {
+            idle = Some(cpu);
+        } else if level(cpu.id) < top {
+            lower = Some(cpu);
+        }
+    });
+    if let Some(cpu) = idle.or(lower) {
+        cpu::send_reschedule(cpu);
+    }
+    if level(this) == 0 {
+        return;
+    }
+    let has_place = |thread: &Thread| {
+        let mut cpus = 0..cpu::count();
+        cpus.any(|index| index != this && level(index) == 0 && stealable(thread, index))
+    };
+    while let Some(thread) = local.take(|level, thread| level == 0 && has_place(thread)) {
+        enqueue(thread);
+    }
+}
+
+/// Where a new kernel thread begins, with interrupts off.
+pub(crate) extern "C" fn thread_start(_: usize) -> ! {
+    finish();
+    interrupt_flag::enable();
+    if let Some(body) = with_current(Thread::take_body) {
+        body();
+    }
+    exit_current()
+}

@@ -1,0 +1,272 @@
+//! What the scheduler knows of a thread.
+
+use super::calls::Calls;
+use super::current;
+use super::policy::Scheduling;
+use super::state::{NoState, ThreadState};
+use crate::arch::fpu::Area;
+use crate::arch::{TrapFrame, context, cpu, interrupt_flag};
+use crate::mm::stack::KernelStack;
+use crate::sync::SpinLock;
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::cell::UnsafeCell;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+/// Thread id as Linux numbers them; the first user thread is 1 and equals the process id.
+pub type Tid = i32;
+
+static NEXT_TID: AtomicI32 = AtomicI32::new(1);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+fn next_tid() -> Tid {
+    NEXT_TID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Number of threads there are, the kernel's own included, idle ones not.
+pub fn thread_count() -> usize {
+    COUNT.load(Ordering::Relaxed)
+}
+
+/// Where a thread is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Run {
+    /// On a CPU, or on a queue.
+    Ready,
+    /// Waiting for [`Thread::unpark`].
+    Parked,
+}
+
+/// The registers of a thread that is off the CPU, and what goes with it. Touched by the CPU that switches only.
+#[derive(Debug)]
+pub(super) struct Saved {
+    pub(super) stack_pointer: usize,
+    pub(super) kernel_stack: usize,
+    pub(super) thread_pointer: u64,
+}
+
+/// What a kernel thread runs.
+pub type Body = Box<dyn FnOnce() + Send>;
+
+/// A thread, kernel or user.
+pub struct Thread {
+    /// Its id.
+    pub tid: Tid,
+    state: Box<dyn ThreadState>,
+    pub(super) run: SpinLock<Run>,
+    /// A wake-up that has not been used yet.
+    pub(super) token: AtomicBool,
+    /// Whether some CPU still uses its stack.
+    pub(super) on_cpu: AtomicBool,
+    pub(super) cpu: AtomicUsize,
+    affinity: AtomicU64,
+    pub(super) scheduling: Scheduling,
+    pub(super) used: AtomicU64,
+    pub(super) since: AtomicU64,
+    pub(super) saved: UnsafeCell<Saved>,
+    pub(super) fpu: Area,
+    stack: KernelStack,
+    pub(crate) calls: Calls,
+    body: SpinLock<Option<Body>>,
+    is_idle: bool,
+}
+
+// SAFETY: `saved` is touched only by the CPU that takes the thread off or puts it on, which `on_cpu` and the queues' locks
+// make one at a time.
+unsafe impl Sync for Thread {}
+
+impl core::fmt::Debug for Thread {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "thread {}", self.tid)
+    }
+}
+
+impl Thread {
+    fn build(
+        tid: Tid,
+        state: Box<dyn ThreadState>,
+        body: Option<Body>,
+        is_idle: bool,
+    ) -> Option<Self> {
+        let stack = KernelStack::new()?;
+        let saved = Saved {
+            stack_pointer: 0,
+            kernel_stack: stack.top(),
+            thread_pointer: 0,
+        };
+        if !is_idle {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Self {
+            tid,
+            state,
+            run: SpinLock::new(Run::Ready),
+            token: AtomicBool::new(false),
+            on_cpu: AtomicBool::new(false),
+            cpu: AtomicUsize::new(0),
+            affinity: AtomicU64::new(u64::MAX),
+            scheduling: Scheduling::default(),
+            used: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            saved: UnsafeCell::new(saved),
+            fpu: Area::new()?,
+            stack,
+            calls: Calls::default(),
+            body: SpinLock::new(body),
+            is_idle,
+        })
+    }
+
+    /// Whether it waits for something.
+    pub fn is_waiting(&self) -> bool {
+        *self.run.lock() == Run::Parked
+    }
+
+    /// A kernel thread, whose id is no user thread's, or the program's main thread before it enters the program.
+    pub(super) fn kernel(
+        body: Body,
+        state: Box<dyn ThreadState>,
+        is_main: bool,
+    ) -> Option<Arc<Self>> {
+        let tid = if is_main { next_tid() } else { 0 };
+        let mut thread = Self::build(tid, state, Some(body), false)?;
+        // SAFETY: the stack is this thread's, which does not run yet.
+        thread.saved.get_mut().stack_pointer =
+            unsafe { context::kernel_thread(thread.stack.top()) };
+        Some(Arc::new(thread))
+    }
+
+    /// A thread that is on the CPU already: the idle thread of the CPU this runs on.
+    pub(super) fn idle() -> Option<Arc<Self>> {
+        let thread = Self::build(0, Box::new(NoState), None, true)?;
+        thread.on_cpu.store(true, Ordering::Relaxed);
+        Some(Arc::new(thread))
+    }
+
+    /// A thread of the program's, which starts on `stack`.
+    pub(super) fn user(
+        frame: TrapFrame,
+        stack: Range<usize>,
+        thread_pointer: u64,
+        state: Box<dyn ThreadState>,
+    ) -> Option<Arc<Self>> {
+        let mut thread = Self::build(next_tid(), state, None, false)?;
+        thread.calls = Calls::new(stack);
+        if current::current_tid() != 0 {
+            interrupt_flag::without(|| thread.fpu.save());
+        }
+        // SAFETY: the stack is this thread's, which does not run yet.
+        thread.saved.get_mut().stack_pointer =
+            unsafe { context::user_thread(thread.stack.top(), frame) };
+        thread.saved.get_mut().thread_pointer = thread_pointer;
+        thread.affinity = AtomicU64::new(current::with_current(Self::affinity));
+        thread.scheduling = Scheduling::of_child(current::with_current(Self::policy));
+        Some(Arc::new(thread))
+    }
+
+    /// The state that a floor above has given it; `None` if it has given another type of state, or none.
+    #[inline]
+    pub fn state_as<T: ThreadState>(&self) -> Option<&T> {
+        let state: &dyn Any = &*self.state;
+        state.downcast_ref()
+    }
+
+    /// Whether a signal has to be looked at before it goes back to the program ([`ThreadState::signal_pending`]).
+    #[inline]
+    pub fn signal_pending(&self) -> bool {
+        self.state.signal_pending(self)
+    }
+
+    /// Another reference to the thread.
+    pub(super) fn handle(&self) -> Arc<Self> {
+        // SAFETY: the constructors give threads out in `Arc`s only, and somebody holds one for this borrow to live.
+        unsafe {
+            Arc::increment_strong_count(self);
+            Arc::from_raw(self)
+        }
+    }
+
+    /// What a kernel thread runs.
+    pub(super) fn take_body(&self) -> Option<Body> {
+        self.body.lock().take()
+    }
+
+    /// Whether this is some CPU's idle thread.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_idle
+    }
+
+    /// CPU time used, in nanoseconds.
+    pub fn cpu_time_ns(&self) -> u64 {
+        let used = self.used.load(Ordering::Relaxed);
+        if self.on_cpu.load(Ordering::Relaxed) {
+            used + Instant::now()
+                .0
+                .saturating_sub(self.since.load(Ordering::Relaxed))
+        } else {
+            used
+        }
+    }
+
+    /// CPUs it may run on, bit n = CPU n.
+    pub fn affinity(&self) -> u64 {
+        self.affinity.load(Ordering::Relaxed)
+    }
+
+    /// Sets the mask; moves the thread if need be.
+    pub fn set_affinity(&self, mask: u64) {
+        self.affinity.store(mask, Ordering::Relaxed);
+        if mask >> (self.cpu() % 64) & 1 == 0 {
+            // It is moved when it leaves its CPU.
+            super::queue::look_again(self);
+        }
+    }
+
+    /// Whether the mask allows a CPU.
+    pub(super) fn may_run_on(&self, cpu: usize) -> bool {
+        self.affinity() >> (cpu % 64) & 1 != 0
+    }
+
+    /// The end of its kernel stack.
+    pub(crate) fn kernel_stack_top(&self) -> usize {
+        self.stack.top()
+    }
+
+    /// Index of the CPU it runs on or ran on last.
+    pub fn cpu(&self) -> usize {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    /// Makes the thread pass through [`super::exit_to_program`] soon: wakes it from an interruptible wait, or interrupts
+    /// the CPU it runs on.
+    pub fn kick(&self) {
+        self.unpark();
+        if self.on_cpu.load(Ordering::SeqCst)
+            && let Some(cpu) = cpu::get(self.cpu())
+            && cpu.id != cpu::current().0 as usize
+        {
+            cpu::send_reschedule(cpu);
+        }
+    }
+
+    /// Thread pointer (FS base).
+    pub fn thread_pointer(&self) -> u64 {
+        if core::ptr::eq(self, current::address()) {
+            return context::thread_pointer();
+        }
+        // SAFETY: a word that is written while the thread is switched; for a running thread of another CPU the value is
+        // the one it started its time slice with.
+        unsafe { (&raw const (*self.saved.get()).thread_pointer).read_volatile() }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if !self.is_idle {
+            COUNT.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

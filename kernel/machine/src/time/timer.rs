@@ -1,0 +1,132 @@
+//! One-shot timers: one queue for all CPUs, served by whichever local APIC timer fires first.
+//!
+//! Some CPU's timer is always armed for the first in the queue or earlier: a CPU that inserts a new earliest one arms its own, and a
+//! CPU whose timer has fired arms it again for what is then first. The ends of time slices, one a CPU, are served by the same
+//! hardware; what they mean is the scheduler's business.
+
+use super::Instant;
+use crate::arch::{cpu, interrupt_flag, timer};
+use crate::sync::SpinLock;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// What a timer does when its time has come.
+pub trait Alarm: Send + Sync {
+    /// Runs in interrupt context, on some CPU. It neither sleeps nor touches the program's memory.
+    fn ring(&self);
+}
+
+/// When, and which of those at the same time.
+type Key = (u64, u64);
+
+struct Queue {
+    timers: BTreeMap<Key, Arc<dyn Alarm>>,
+    next: u64,
+}
+
+static QUEUE: SpinLock<Queue> = SpinLock::new(Queue {
+    timers: BTreeMap::new(),
+    next: 1,
+});
+
+/// Which timer's function runs on each CPU; 0: none.
+static RUNNING: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
+
+/// When the time slice on each CPU ends; 0: it does not.
+static SLICE_ENDS: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
+
+/// A one-shot timer: the alarm rings at or after the time; dropping the handle cancels it, and once that is done it does not ring
+/// any more.
+#[derive(Debug)]
+pub struct Timer {
+    key: Key,
+}
+
+impl Timer {
+    /// Arms a timer.
+    pub fn arm(at: Instant, alarm: Arc<dyn Alarm>) -> Self {
+        let mut queue = QUEUE.lock();
+        let key = (at.0, queue.next);
+        queue.next += 1;
+        queue.timers.insert(key, alarm);
+        let first = queue.timers.first_key_value().map(|(&key, _)| key) == Some(key);
+        if first {
+            arm_local(Some(at.0));
+        }
+        drop(queue);
+        Self { key }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let removed = QUEUE.lock().timers.remove(&self.key);
+        if removed.is_some() {
+            return;
+        }
+        interrupt_flag::without(|| {
+            let this = cpu::current().0 as usize;
+            for (index, running) in RUNNING.iter().enumerate() {
+                // On this CPU it is the alarm itself that drops the handle.
+                while index != this && running.load(Ordering::SeqCst) == self.key.1 {
+                    core::hint::spin_loop();
+                }
+            }
+        });
+    }
+}
+
+/// Sets when the time slice on this CPU ends (0: it does not); whether that is another time than before. Interrupts are off, and
+/// [`rearm`] follows.
+pub(crate) fn set_slice_end(end: u64) -> bool {
+    slice_end().swap(end, Ordering::Relaxed) != end
+}
+
+/// When the time slice on this CPU ends, in nanoseconds on the monotonic clock; 0: it does not. Interrupts are off.
+pub(crate) fn slice_end() -> &'static AtomicU64 {
+    &SLICE_ENDS[cpu::current().0 as usize]
+}
+
+/// Arms this CPU's timer for whatever is first: a timer, or the end of the running thread's time slice.
+fn arm_local(first: Option<u64>) {
+    let slice = Some(slice_end().load(Ordering::Relaxed)).filter(|&end| end != 0);
+    let next = match (first, slice) {
+        (Some(a), Some(b)) => a.min(b),
+        (Some(at), None) | (None, Some(at)) => at,
+        (None, None) => {
+            timer::arm(0);
+            return;
+        }
+    };
+    timer::arm(Instant(next).timer_value(Instant::now()));
+}
+
+/// Arms this CPU's timer again, because the time slice has changed or the timer has fired. Interrupts are off.
+pub(crate) fn rearm() {
+    let queue = QUEUE.lock();
+    let first = queue.timers.first_key_value().map(|(key, _)| key.0);
+    arm_local(first);
+}
+
+/// This CPU's timer has fired: rings the alarms whose time has come. [`rearm`] follows.
+pub(crate) fn expire() {
+    let running = &RUNNING[cpu::current().0 as usize];
+    loop {
+        let mut queue = QUEUE.lock();
+        let Some(entry) = queue.timers.first_entry() else {
+            break;
+        };
+        if entry.key().0 > Instant::now().0 {
+            break;
+        }
+        let key = *entry.key();
+        let alarm = entry.remove();
+        running.store(key.1, Ordering::SeqCst);
+        drop(queue);
+        alarm.ring();
+        // Before it is said to be over: whoever waits for that in `Timer::drop` may be the one that drops the last reference.
+        drop(alarm);
+        running.store(0, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,77 @@
+//! Calls upwards: what this floor wants done by those above it, as traits that they implement and register once, at boot,
+//! before the first thread of the program runs.
+//!
+//! [`Traps`] is for whoever is Linux to the program, [`Gates`] for whoever is its dynamic linker. What is kept with a thread is
+//! [`crate::sched::ThreadState`].
+
+use crate::arch::TrapFrame;
+use crate::mm::fault::Fault;
+use spin::Once;
+
+/// An exception in the program.
+#[derive(Clone, Copy, Debug)]
+pub enum Exception {
+    /// A page fault that paging cannot satisfy.
+    Page {
+        /// The address that was accessed.
+        addr: usize,
+        /// What is wrong.
+        fault: Fault,
+        /// The hardware's error code.
+        error: u64,
+    },
+    /// Any other.
+    Other {
+        /// Vector number.
+        vector: u8,
+        /// The hardware's error code, or 0.
+        error: u64,
+    },
+}
+
+/// What the program's traps are given to. All of it runs on the thread's kernel stack with interrupts on.
+pub trait Traps: Sync {
+    /// A system call; number and arguments are in the frame, and so goes the result.
+    fn system_call(&self, frame: &mut TrapFrame);
+    /// An exception in the program, which is to become a signal.
+    fn exception(&self, frame: &mut TrapFrame, exception: Exception);
+    /// The thread goes back to the program, and its state says that a signal is pending.
+    fn deliver_signals(&self, frame: &mut TrapFrame);
+    /// Whether an address of a stack of the current thread is on its alternate signal stack.
+    fn is_on_signal_stack(&self, addr: usize) -> bool;
+}
+
+/// What is called through the program's gates: direct calls into the kernel (see [`crate::arch::gate`]).
+pub trait Gates: Sync {
+    /// The program has called a gate with these arguments, and has saved `%rbp` on its stack at `frame`.
+    fn enter(&self, number: usize, arguments: [usize; 4], frame: usize) -> usize;
+    /// Kernel code that works on the program's memory in place has met an address where nothing is.
+    fn bad_address(&self, addr: usize) -> !;
+    /// A function of the program that the kernel has called has returned with another stack pointer than it was called with.
+    fn stack_lost(&self) -> !;
+}
+
+static TRAPS: Once<&'static dyn Traps> = Once::new();
+static GATES: Once<&'static dyn Gates> = Once::new();
+
+/// Registers the floors above. The first call counts.
+pub fn register(traps: &'static dyn Traps, gates: &'static dyn Gates) {
+    TRAPS.call_once(|| traps);
+    GATES.call_once(|| gates);
+}
+
+/// What traps are given to.
+///
+/// # Panics
+/// If the program runs before [`register`].
+pub(crate) fn traps() -> &'static dyn Traps {
+    *TRAPS.get().expect("registered before the program runs")
+}
+
+/// What gates lead to.
+///
+/// # Panics
+/// If the program runs before [`register`].
+pub(crate) fn gates() -> &'static dyn Gates {
+    *GATES.get().expect("registered before the program runs")
+}

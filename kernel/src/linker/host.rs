@@ -1,0 +1,267 @@
+//! The kernel as the loader's host.
+
+use super::{finish, vdso};
+use crate::end;
+use crate::open::open;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::AtomicU32;
+use linux::process::LinuxThread;
+use linux::process::{futex, signal};
+use linux::{fs, process};
+use loader::{
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, Loader, PAGE_SIZE, Stack, Unfinished,
+    Vdso,
+};
+use machine::arch::{gate, image};
+use machine::mm::space::{self, Backing, Options, Place, Prot};
+use machine::mm::{frame, user};
+use machine::sched;
+use machine::sync::{Signals, SpinLock};
+
+/// The kernel.
+pub(super) struct Kernel;
+
+/// The dynamic linker.
+pub(crate) static LOADER: Loader = Loader::new(&Kernel);
+
+/// Ends the program: the loader cannot call it without.
+fn no_kernel_stack() -> ! {
+    end::with_line(
+        "elfin: out of memory: no kernel stack for a nested call of the dynamic linker",
+        127,
+    )
+}
+
+/// Files that were not there, until the program has been loaded: for the error message.
+static TRIED: SpinLock<Option<Vec<Vec<u8>>>> = SpinLock::new(Some(Vec::new()));
+
+/// Takes the paths at which an object of this name was looked for, and keeps no more from now on.
+pub(crate) fn tried(name: &[u8]) -> Vec<Vec<u8>> {
+    let mut paths = TRIED.lock().take().unwrap_or_default();
+    paths.retain(|path| path.rsplit(|&byte| byte == b'/').next() == Some(name));
+    paths
+}
+
+struct OpenFile {
+    file: Arc<dyn fs::File>,
+    id: FileId,
+    size: u64,
+}
+
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+
+fn errno(errno: abi::Errno) -> Errno {
+    Errno(errno.0)
+}
+
+fn prot(access: Access) -> Prot {
+    match access {
+        Access::None => Prot::empty(),
+        Access::Read => Prot::READ,
+        Access::ReadWrite => Prot::READ | Prot::WRITE,
+        Access::ReadExecute => Prot::READ | Prot::EXEC,
+        Access::ReadWriteExecute => Prot::all(),
+    }
+}
+
+fn map(place: Place, len: usize, prot: Prot, backing: Backing) -> Result<usize, Errno> {
+    space::map(place, len, prot, backing, Options::default()).map_err(errno)
+}
+
+impl File for OpenFile {
+    fn id(&self) -> FileId {
+        self.id
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        fs::read_exact(&*self.file, offset, buffer).map_err(errno)
+    }
+
+    unsafe fn map(
+        &self,
+        addr: usize,
+        len: usize,
+        offset: u64,
+        access: Access,
+    ) -> Result<(), Errno> {
+        let source = self.file.page_source(false).ok_or(Errno(19))?;
+        let backing = Backing::File {
+            source,
+            offset,
+            shared: false,
+        };
+        map(Place::Fixed(addr), len, prot(access), backing)?;
+        Ok(())
+    }
+}
+
+// SAFETY: the address space gives out a range once; the gates are the kernel's own; FS is the program's.
+unsafe impl Host for Kernel {
+    fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
+        let file = open(path).map_err(|error| {
+            if let (abi::Errno::ENOENT, Some(tried)) = (error, &mut *TRIED.lock()) {
+                tried.push(path.to_vec());
+            }
+            errno(error)
+        })?;
+        let metadata = file.metadata().map_err(errno)?;
+        if metadata.mode & S_IFMT != S_IFREG {
+            return Err(Errno::EISDIR);
+        }
+        Ok(Box::new(OpenFile {
+            file,
+            id: FileId {
+                device: metadata.dev,
+                inode: metadata.ino,
+            },
+            size: metadata.size,
+        }))
+    }
+
+    fn current_directory(&self) -> Vec<u8> {
+        process::with_current(|process| process.fs.cwd()).directory_path()
+    }
+
+    fn reserve(&self, at: Option<usize>, len: usize, align: usize) -> Result<usize, Errno> {
+        let place = match at {
+            Some(at) => Place::FixedNoReplace(at),
+            None => Place::Aligned(align),
+        };
+        map(place, len, Prot::empty(), Backing::Anonymous)
+    }
+
+    unsafe fn zero(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
+        map(Place::Fixed(addr), len, prot(access), Backing::Anonymous)?;
+        Ok(())
+    }
+
+    unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
+        space::protect(addr, len, prot(access)).map_err(errno)
+    }
+
+    unsafe fn make_executable(&self, stack: Stack) -> Result<(), Errno> {
+        match stack {
+            Stack::Main(at) => space::protect_down(at & !(PAGE_SIZE - 1), PAGE_SIZE, Prot::all()),
+            Stack::Thread(range) => space::protect(range.start, range.len(), Prot::all()),
+        }
+        .map_err(errno)
+    }
+
+    unsafe fn unmap(&self, addr: usize, len: usize) {
+        if let Err(error) = space::unmap(addr, len.next_multiple_of(PAGE_SIZE)) {
+            log::error!("cannot unmap {len:#x} bytes at {addr:#x}: {error:?}");
+        }
+    }
+
+    fn thread_pointer(&self) -> usize {
+        sched::with_current(sched::Thread::thread_pointer) as usize
+    }
+
+    unsafe fn set_thread_pointer(&self, address: usize) {
+        sched::set_thread_pointer(address as u64);
+    }
+
+    fn register_main_thread(
+        &self,
+        clear_tid: usize,
+        robust_list: usize,
+        _robust_list_len: usize,
+    ) -> u32 {
+        let thread = sched::current();
+        thread.linux().register(clear_tid, robust_list);
+        process::adopt_main(&thread);
+        thread.tid.unsigned_abs()
+    }
+
+    unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
+        // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
+        // its stack.
+        unsafe { gate::call_user(function, arguments) }.unwrap_or_else(|| no_kernel_stack())
+    }
+
+    fn block_signals(&self) -> u64 {
+        signal::change_mask(|_| u64::MAX)
+    }
+
+    fn unblock_signals(&self, before: u64) {
+        signal::change_mask(|_| before);
+    }
+
+    fn may_be_in_handler(&self) -> bool {
+        signal::has_run_handlers()
+    }
+
+    fn read(&self, address: usize, to: &mut [u8]) -> bool {
+        image::read(address, to) || user::copy_in(address, to).is_ok()
+    }
+
+    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+        // SAFETY: the caller's promise.
+        unsafe { finish::finish(call) }.map_err(errno)
+    }
+
+    fn wait(&self, word: &AtomicU32, value: u32) {
+        // Whoever wakes it does so soon, whatever signals come.
+        let _ = futex::wait_kernel(word, value, Signals::Ignore);
+    }
+
+    fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
+        if futex::wait_kernel(word, value, Signals::Interrupt).is_err() {
+            // SAFETY: as in `call`.
+            unsafe { gate::take_signals() }.unwrap_or_else(|| no_kernel_stack());
+        }
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        futex::wake_kernel(word);
+    }
+
+    fn fatal(&self, message: &str) -> ! {
+        end::with_line(message, 127)
+    }
+
+    fn gate(&self, gate: Gate) -> usize {
+        gate::address(gate as usize)
+    }
+
+    fn code(&self) -> Option<HostCode> {
+        Some(HostCode {
+            range: image::text(),
+            eh_frame_hdr: image::eh_frame_hdr(),
+        })
+    }
+
+    fn can_spare(&self, len: usize) -> bool {
+        frame::available() > len.div_ceil(PAGE_SIZE)
+    }
+
+    fn vdso(&self) -> Vdso {
+        vdso::functions()
+    }
+
+    fn trace(&self, event: &Event<'_>) {
+        match event {
+            Event::Warning(line) => {
+                fs::write_stderr(line.as_bytes());
+                fs::write_stderr(b"\n");
+            }
+            Event::Debug(lines) => {
+                let pid = process::with_current(|process| process.pid);
+                loader::write_debug(pid.unsigned_abs(), lines, fs::write_stderr);
+            }
+            Event::Note(line) => log::info!("{line}"),
+            Event::Mapped { object, base } => {
+                log::debug!("mapped {} at {base:#x}", object.escape_ascii());
+            }
+            Event::Unmapped { object } => log::debug!("unmapped {}", object.escape_ascii()),
+            event => log::trace!("{event:x?}"),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process Initialization").
+
+use abi::Errno;
+use alloc::vec::Vec;
+use core::ops::Range;
+use linux::process::signal;
+use linux_raw_sys::auxvec;
+use machine::arch::{context, cpu};
+use machine::drivers::random;
+use machine::mm::space::{self, Backing, Options, Place, Prot};
+use machine::mm::{PAGE, user};
+
+/// Linux' usual limit.
+const SIZE: usize = 8 << 20;
+const GUARD: usize = 1 << 20;
+/// Bit of AT_HWCAP2 that says that FSGSBASE may be used.
+const HWCAP2_FSGSBASE: usize = 1 << 1;
+
+/// A stack that is ready for a program.
+pub(super) struct Stack {
+    /// Address of `argc`.
+    pub(super) pointer: usize,
+    /// All of it.
+    pub(super) range: Range<usize>,
+    auxiliary: usize,
+    entries: usize,
+    /// The auxiliary vector as it is on the stack.
+    pub(super) auxv: Vec<u8>,
+}
+
+impl Stack {
+    /// Changes the value of an entry of the auxiliary vector.
+    pub(super) fn set_auxiliary(&self, key: u32, value: usize) -> Result<(), Errno> {
+        for at in (0..self.entries).map(|index| self.auxiliary + 16 * index) {
+            if user::read::<usize>(at)? == key as usize {
+                user::write(at + 8, &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Arguments, or the environment, as /proc has them: each with a NUL.
+pub(super) fn joined(args: &[Vec<u8>]) -> Vec<u8> {
+    args.iter()
+        .flat_map(|arg| arg.iter().copied().chain([0]))
+        .collect()
+}
+
+/// Pushes strings and words downward.
+struct Writer {
+    at: usize,
+}
+
+impl Writer {
+    fn string(&mut self, string: &[u8]) -> Result<usize, Errno> {
+        self.at -= string.len() + 1;
+        user::copy_out(self.at, string)?;
+        user::write(self.at + string.len(), &0u8)?;
+        Ok(self.at)
+    }
+
+    fn strings(&mut self, strings: &[Vec<u8>]) -> Result<Vec<usize>, Errno> {
+        strings.iter().map(|string| self.string(string)).collect()
+    }
+}
+
+/// Maps a stack and fills it in. `E2BIG` when arguments and environment take more than a quarter of it.
+pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<Stack, Errno> {
+    let size: usize = args.iter().chain(env).map(|string| string.len() + 9).sum();
+    if size > SIZE / 4 {
+        return Err(Errno::E2BIG);
+    }
+    let place = Place::Anywhere { hint: 0 };
+    let none = Options::default();
+    let base = space::map(place, SIZE + GUARD, Prot::empty(), Backing::Anonymous, none)?;
+    let options = Options {
+        name: Some(space::STACK),
+        ..none
+    };
+    let prot = Prot::READ | Prot::WRITE;
+    space::map(
+        Place::Fixed(base + GUARD),
+        SIZE,
+        prot,
+        Backing::Anonymous,
+        options,
+    )?;
+
+    let mut bytes = [0; 32];
+    random::fill(&mut bytes);
+    let slide = usize::from(u16::from_le_bytes([bytes[16], bytes[17]])) & 0xff0;
+    let mut writer = Writer {
+        at: base + GUARD + SIZE - PAGE - slide,
+    };
+    let name = writer.string(path)?;
+    let env = writer.strings(env)?;
+    let args = writer.strings(args)?;
+    let platform = writer.string(b"x86_64")?;
+    writer.at = (writer.at & !15) - 16;
+    user::copy_out(writer.at, &bytes[..16])?;
+    let random = writer.at;
+
+    let auxiliary = [
+        (auxvec::AT_HWCAP, cpu::hwcap()),
+        (auxvec::AT_PAGESZ, PAGE),
+        (auxvec::AT_CLKTCK, 100),
+        (auxvec::AT_PHDR, 0),
+        (auxvec::AT_PHENT, 56),
+        (auxvec::AT_PHNUM, 0),
+        (auxvec::AT_BASE, 0),
+        (auxvec::AT_FLAGS, 0),
+        (auxvec::AT_ENTRY, 0),
+        (auxvec::AT_UID, 0),
+        (auxvec::AT_EUID, 0),
+        (auxvec::AT_GID, 0),
+        (auxvec::AT_EGID, 0),
+        (auxvec::AT_SECURE, 0),
+        (auxvec::AT_RANDOM, random),
+        (
+            auxvec::AT_HWCAP2,
+            if context::has_fsgsbase() {
+                HWCAP2_FSGSBASE
+            } else {
+                0
+            },
+        ),
+        (auxvec::AT_EXECFN, name),
+        (auxvec::AT_PLATFORM, platform),
+        (auxvec::AT_MINSIGSTKSZ, signal::frame_size()),
+        (auxvec::AT_NULL, 0),
+    ];
+    let mut words = Vec::new();
+    words.push(args.len());
+    words.extend(args.into_iter().chain([0]));
+    words.extend(env.into_iter().chain([0]));
+    let before = words.len();
+    words.extend(
+        auxiliary
+            .iter()
+            .flat_map(|&(key, value)| [key as usize, value]),
+    );
+    let pointer = (writer.at - words.len() * 8) & !15;
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    user::copy_out(pointer, &bytes)?;
+    Ok(Stack {
+        pointer,
+        range: base + GUARD..base + GUARD + SIZE,
+        auxiliary: pointer + before * 8,
+        entries: auxiliary.len(),
+        auxv: bytes[before * 8..].to_vec(),
+    })
+}
