@@ -18,7 +18,7 @@ use crate::namespace::{BASE, NamespaceId};
 use crate::registry::CodeId;
 use crate::signals;
 use crate::stack::c_bytes;
-use crate::thread::{ThreadId, ThreadRef};
+use crate::thread::ThreadId;
 use crate::tls::{self, TlsIndex};
 use crate::unfinished::{Destructor, Hold};
 use crate::world::READERS;
@@ -253,10 +253,7 @@ impl Loader {
         let parent = tls::current(self.host().thread_pointer());
         self.deallocate_tls(mem);
         let mut tls = self.tls().lock(self.host());
-        let thread = match parent {
-            Some(parent) => ThreadRef::child_of(&parent.thread),
-            None => ThreadRef::root(),
-        };
+        let thread = tls.new_thread(parent, self.host().thread_id());
         // SAFETY: libc sized the stack by the static TLS size it was given.
         unsafe { tls.add_thread(mem, thread, self.bound_to()) };
         mem

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use crate::host::Host;
 use crate::primitive::Arc;
 use crate::sync::Monitor;
-use crate::thread::{Family, ThreadId, ThreadRef};
+use crate::thread::{Family, ThreadId, ThreadProxy};
 
 /// The lock.
 pub(crate) struct FamilyLock {
@@ -41,7 +41,7 @@ impl FamilyLock {
     }
 
     /// Waits until `thread`, the calling one, may load, and opens a level for it.
-    pub(crate) fn enter<'a>(&'a self, host: &'a dyn Host, thread: &Arc<ThreadRef>) -> Held<'a> {
+    pub(crate) fn enter<'a>(&'a self, host: &'a dyn Host, thread: &Arc<ThreadProxy>) -> Held<'a> {
         self.levels.when(host, |levels| {
             let free = levels.last().is_none_or(|top| {
                 // Its own: it is in code the level called, or has left that by `longjmp`.
@@ -55,7 +55,7 @@ impl FamilyLock {
     pub(crate) fn try_enter<'a>(
         &'a self,
         host: &'a dyn Host,
-        thread: &Arc<ThreadRef>,
+        thread: &Arc<ThreadProxy>,
     ) -> Option<Held<'a>> {
         let mut levels = self.levels.lock(host);
         levels
@@ -68,7 +68,7 @@ impl FamilyLock {
         &'a self,
         host: &'a dyn Host,
         levels: &mut Vec<Level>,
-        thread: &Arc<ThreadRef>,
+        thread: &Arc<ThreadProxy>,
     ) -> Held<'a> {
         // Under the lock, so that numbers of families say which is inside which.
         let family = thread.begin_family();

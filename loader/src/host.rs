@@ -411,6 +411,11 @@ pub unsafe trait Host: Sync {
     /// must be the *program's* value.
     fn thread_pointer(&self) -> usize;
 
+    /// Returns the calling thread's Linux id, by which people know it; 0 when it has none.
+    fn thread_id(&self) -> u32 {
+        0
+    }
+
     /// Sets the calling thread's thread pointer.
     ///
     /// # Safety

@@ -97,5 +97,5 @@ pub use loader::{LoadedObject, Loader, Program};
 pub use mode::Mode;
 pub use registry::Symbolised;
 pub use session::{Duplicate, Session};
-pub use thread::{Family, ThreadId};
+pub use thread::{Ancestor, Family, ThreadId};
 pub use visibility::Visibility;

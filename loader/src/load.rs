@@ -19,14 +19,14 @@ use crate::relocate::{Bind, Deferred, Relocation};
 use crate::search::{Found, directory_of};
 use crate::state::{Dependency, DependencyKind, State};
 use crate::tables::dynamic_section;
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::unfinished::Loading;
 use crate::world::Group;
 
 /// A load under way: what it is to do, and what it has added so far.
 pub(crate) struct Load {
     /// The thread its objects are visible to.
-    pub(crate) thread: Arc<ThreadRef>,
+    pub(crate) thread: Arc<ThreadProxy>,
     pub(crate) mode: Mode,
     /// Whether the objects are part of the program as started.
     pub(crate) initial: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Begins a load.
-    pub(crate) fn new(thread: Arc<ThreadRef>, mode: Mode, initial: bool) -> Self {
+    pub(crate) fn new(thread: Arc<ThreadProxy>, mode: Mode, initial: bool) -> Self {
         Self {
             thread,
             mode,
@@ -397,7 +397,7 @@ impl Loader {
         &self,
         state: &mut State,
         objects: &[Arc<Object>],
-        thread: &ThreadRef,
+        thread: &ThreadProxy,
         bind: Bind,
     ) -> Result<Vec<Deferred>, Error> {
         // What relocations lead to.

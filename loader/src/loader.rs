@@ -13,6 +13,7 @@ use crate::publish::Published;
 use crate::registry::Registry;
 use crate::state::State;
 use crate::sync::Mutex;
+use crate::thread::Ancestor;
 use crate::tls::{Ended, Tls};
 use crate::visibility::Visibility;
 use crate::world::{READERS, World};
@@ -101,15 +102,23 @@ impl Loader {
 
     /// Takes back what a thread that has ended had: its registered code, and what it was in the middle of.
     pub(crate) fn forget_thread(&self, thread: Ended) {
-        self.registry.remove_thread(self.host, thread.id);
-        if thread.holds.is_empty() {
-            return;
+        self.registry.remove_thread(self.host, thread.thread.id());
+        if !thread.holds.is_empty() {
+            for hold in thread.holds {
+                self.release(hold);
+            }
+            self.finish_left_close();
+            self.reclaim();
         }
-        for hold in thread.holds {
-            self.release(hold);
-        }
-        self.finish_left_close();
-        self.reclaim();
+        // Last: its descendants may ask for its families until they have ended.
+        self.tls.lock(self.host).forget(&thread.thread);
+    }
+
+    /// Returns who started the thread with this thread pointer, who started that one, and so on, as far as it is known:
+    /// for crash reports and tools. The program's main thread was started by nobody, and a thread that the loader does
+    /// not know has no ancestors.
+    pub fn ancestors(&self, thread_pointer: usize) -> Vec<Ancestor> {
+        self.tls.lock(self.host).ancestors(thread_pointer)
     }
 
     /// Returns how many threads have TLS (running, or ended with their stack kept for reuse).

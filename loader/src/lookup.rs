@@ -17,7 +17,7 @@ use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
 use crate::statistics::LOOKUPS;
 use crate::text::Text;
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::world::{Entry, Group, UniqueTable, World};
 
 /// What a reference asks for.
@@ -35,14 +35,14 @@ pub(crate) struct Request<'a> {
     /// A COPY relocation looks everywhere but in the executable that contains it.
     pub(crate) skip: Option<ObjectId>,
     /// The thread that asks.
-    pub(crate) thread: Option<&'a ThreadRef>,
+    pub(crate) thread: Option<&'a ThreadProxy>,
     /// The object that asks: it sees itself at any time.
     pub(crate) referrer: Option<ObjectId>,
 }
 
 impl<'a> Request<'a> {
     /// Makes the request of a reference without a version.
-    pub(crate) fn new(host: &'a dyn Host, name: &'a [u8], thread: Option<&'a ThreadRef>) -> Self {
+    pub(crate) fn new(host: &'a dyn Host, name: &'a [u8], thread: Option<&'a ThreadProxy>) -> Self {
         Self {
             host,
             name: Name::new(name),

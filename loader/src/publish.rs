@@ -83,11 +83,12 @@ impl Readers {
         }
     }
 
-    /// Says whether somebody reads the value at an address.
+    /// Says whether somebody reads the value at an address, or might.
     fn have(&self, address: usize) -> bool {
         // Acquire: what a reader did with the value comes before what is done with it now.
         let here = |slot: &Slot| slot.0.load(Ordering::Acquire) == address;
-        self.slots.iter().any(here)
+        // The crowd last: who reads on from a value that is in a slot is in the crowd before the slot is free.
+        self.slots.iter().any(here) || self.crowd.load(Ordering::Acquire) != 0
     }
 }
 
@@ -113,6 +114,19 @@ pub(crate) struct Reading<'a, T> {
     _note: Note<'a>,
 }
 
+impl<T> Reading<'_, T> {
+    /// Goes on to a place within the value, which `with` looks at once more after that has been read.
+    pub(crate) fn follow<R>(
+        self,
+        place: impl FnOnce(&T) -> &Published<T>,
+        with: impl FnOnce(&T) -> R,
+    ) -> (Option<Self>, R) {
+        // What is read there has a note of its own, and does not need the place any more.
+        let next = place(self.value).read();
+        (next, with(self.value))
+    }
+}
+
 impl<T> Deref for Reading<'_, T> {
     type Target = T;
 
@@ -134,7 +148,7 @@ impl<T> Published<T> {
     /// Lets the caller use the current value. Takes no lock and allocates nothing; it is tried again only if a writer
     /// has put another value in meanwhile.
     pub(crate) fn read(&self) -> Option<Reading<'_, T>> {
-        let mut value = self.current.load(Ordering::Relaxed);
+        let mut value = self.current.load(Ordering::Acquire);
         if value.is_null() {
             return None;
         }
@@ -171,12 +185,16 @@ impl<T> Published<T> {
 
     /// Makes `value` current; the old one goes onto `retired`. The caller excludes other writers.
     pub(crate) fn set(&self, value: Option<Arc<T>>, retired: &mut Retired<T>) {
+        retired.values.extend(self.replace(value));
+    }
+
+    /// Makes `value` current; returns the old one, which is on a [`Retired`] list, or goes onto one. The caller excludes
+    /// other writers.
+    pub(crate) fn replace(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         let new = value.map_or(ptr::null_mut(), |value| Arc::into_raw(value).cast_mut());
         let old = self.current.swap(new, Ordering::AcqRel);
-        if !old.is_null() {
-            // SAFETY: `old` came from `Arc::into_raw` and the publication's count goes over to this `Arc`.
-            retired.values.push(unsafe { Arc::from_raw(old) });
-        }
+        // SAFETY: `old` came from `Arc::into_raw` and the publication's count goes over to this `Arc`.
+        (!old.is_null()).then(|| unsafe { Arc::from_raw(old) })
     }
 }
 
@@ -202,22 +220,30 @@ impl<T> Retired<T> {
         Self { values: Vec::new() }
     }
 
+    /// Adds a value that readers can no longer come to from where they start, or soon cannot. What it is kept by besides
+    /// keeps it.
+    pub(crate) fn push(&mut self, value: Arc<T>) {
+        self.values.push(value);
+    }
+
+    /// Says whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Frees what no reader has. `readers` are those of the places the values come from.
     pub(crate) fn reclaim(&mut self, readers: &Readers) {
         // After `Published::set` has taken the values out, on whatever thread: see `Published::read`.
         fence(Ordering::SeqCst);
-        if readers.crowd.load(Ordering::Acquire) == 0 {
-            // In this order: a reader counts its reference before it takes its note back.
-            self.values.retain(|value| {
-                readers.have(Arc::as_ptr(value).addr()) || Arc::strong_count(value) > 1
-            });
-        }
+        // In this order: a reader counts its reference before it takes its note back.
+        self.values.retain(|value| {
+            readers.have(Arc::as_ptr(value).addr()) || Arc::strong_count(value) > 1
+        });
         let waiting = !self.values.is_empty();
         readers.waiting.store(waiting, Ordering::Relaxed);
     }
 
     /// Returns how many values wait.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }

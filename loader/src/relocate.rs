@@ -21,7 +21,7 @@ use crate::signals;
 use crate::statistics::{CACHED, RELATIVE};
 use crate::sync::Mutex;
 use crate::text::Text;
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::tls::{Tls, TlsIndex};
 use crate::world::{Entry, World};
 
@@ -89,7 +89,7 @@ impl Deferred {
 pub(crate) struct Relocation<'a> {
     pub(crate) host: &'a dyn Host,
     pub(crate) world: &'a World,
-    pub(crate) thread: &'a ThreadRef,
+    pub(crate) thread: &'a ThreadProxy,
     pub(crate) bind: Bind,
     pub(crate) unique: &'a mut UniqueTables,
     pub(crate) tls: &'a Mutex<Tls>,

@@ -27,7 +27,7 @@ use crate::signals;
 use crate::stack::{self, InitialStack};
 use crate::state::State;
 use crate::statistics::Times;
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::tls::Area;
 
 /// The interpreters whose work this loader does.
@@ -62,7 +62,7 @@ impl Loader {
             argv: stack.argv(),
             envp: stack.envp(),
         });
-        let thread = ThreadRef::root();
+        let thread = ThreadProxy::root();
         let before = self.host().thread_pointer();
         let _held = self.family().enter(self.host(), &thread);
         let mut load = Load::new(thread.clone(), Mode::LAZY, true);
@@ -238,7 +238,7 @@ impl Loader {
         fields: &Fields,
         area: Area,
         stack: &InitialStack,
-        thread: &Arc<ThreadRef>,
+        thread: &Arc<ThreadProxy>,
     ) -> Result<usize, Error> {
         let missing = Error::Invalid("the auxiliary vector has no AT_RANDOM");
         let random = stack.auxiliary(stack::AT_RANDOM).ok_or(missing)?;

@@ -20,7 +20,7 @@ use crate::loader::Loader;
 use crate::namespace::{Key, NamespaceId};
 use crate::object::Object;
 use crate::signals;
-use crate::thread::{Family, ThreadRef};
+use crate::thread::{Family, ThreadProxy};
 use crate::tls::{self, Record};
 use crate::world::{Group, World};
 
@@ -155,7 +155,7 @@ pub(crate) struct Loading<'a> {
 
 /// What a load or a close has in hand.
 pub(crate) struct Undertaking {
-    thread: Arc<ThreadRef>,
+    thread: Arc<ThreadProxy>,
     family: Family,
     /// The objects it works on.
     objects: UnsafeCell<Vec<Group>>,
@@ -172,7 +172,7 @@ impl Loading<'_> {
     }
 
     /// Returns the thread that loads.
-    pub(crate) fn thread(&self) -> &Arc<ThreadRef> {
+    pub(crate) fn thread(&self) -> &Arc<ThreadProxy> {
         &self.unfinished().thread
     }
 
@@ -256,7 +256,7 @@ impl Loader {
     }
 
     /// Waits until the calling thread may load, and begins.
-    pub(crate) fn begin(&self, thread: Arc<ThreadRef>) -> Loading<'_> {
+    pub(crate) fn begin(&self, thread: Arc<ThreadProxy>) -> Loading<'_> {
         let turns = self.give_up_turns(thread.id());
         let held = self.family().enter(self.host(), &thread);
         let unfinished = Rc::new(Undertaking {

@@ -1,6 +1,6 @@
-//! Models of what the loader's threads do without locks, or to make locks: publication and reclamation, visibility, the
-//! load lock. [loom](https://docs.rs/loom) runs each with every interleaving and every result of every load that the
-//! memory model allows, and finds data races, deadlocks and leaks.
+//! Models of what the loader's threads do without locks, or to make locks: publication and reclamation, descent,
+//! visibility, the load lock. [loom](https://docs.rs/loom) runs each with every interleaving of so many preemptions and
+//! every result of every load that the memory model allows, and finds data races, deadlocks and leaks.
 //!
 //! The modules are the loader's own sources, with loom's types in place of the atomic ones. To run:
 //!
@@ -65,6 +65,16 @@ mod primitive {
     // SAFETY: as above.
     unsafe impl<T> Send for AtomicPtr<T> {}
 
+    macro_rules! once_per_process {
+        ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
+            loom::lazy_static! {
+                $(#[$meta])*
+                static ref $name: $type = $value;
+            }
+        };
+    }
+    pub(crate) use once_per_process;
+
     /// loom wants the same choices every time.
     pub(crate) fn thread_hint() -> usize {
         0
@@ -127,6 +137,7 @@ mod host {
 use host::Futex;
 use loom::cell::UnsafeCell;
 use primitive::Arc;
+use thread::{Lineage, ThreadProxy};
 
 /// Explores a model, with at most so many preemptions on each path: fewer than two or three find nearly everything there
 /// is to find (M. Musuvathi and S. Qadeer, “Iterative Context Bounding”, PLDI 2007).
@@ -134,6 +145,20 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
+}
+
+/// Begins without threads. What is made at its first use is made.
+fn lineage() -> Lineage {
+    let mut lineage = Lineage::new();
+    lineage.end(&ThreadProxy::root());
+    lineage
+}
+
+/// Makes a child, of which what is made at its first use is made.
+fn child_of(lineage: &mut Lineage, parent: &Arc<ThreadProxy>) -> Arc<ThreadProxy> {
+    let child = lineage.child_of(parent, 0);
+    assert!(!child.belongs_to(ThreadProxy::root().begin_family()));
+    child
 }
 
 /// Memory that several threads use; loom complains if two do at once.
@@ -304,6 +329,130 @@ mod publication {
     }
 }
 
+mod descent {
+    use super::*;
+    use crate::sync::Mutex;
+    use crate::thread::Family;
+
+    /// Threads that start others, and end, while a thread that descends from them looks at its ancestors.
+    struct Threads {
+        host: &'static Futex,
+        lineage: Mutex<Lineage>,
+        founder: Arc<ThreadProxy>,
+        family: Family,
+        /// A child of the founder's, from before the family if it is an outsider; and that one's child, which looks.
+        child: Arc<ThreadProxy>,
+        looking: Arc<ThreadProxy>,
+    }
+
+    impl Threads {
+        fn new(outsiders: bool) -> Arc<Self> {
+            let mut lineage = lineage();
+            let founder = ThreadProxy::root();
+            let mut family = founder.begin_family();
+            let child = child_of(&mut lineage, &founder);
+            if outsiders {
+                family = founder.begin_family();
+            }
+            let looking = child_of(&mut lineage, &child);
+            let host = Futex::leak();
+            let lineage = Mutex::new(lineage);
+            drop(lineage.lock(host));
+            Arc::new(Self {
+                host,
+                lineage,
+                founder,
+                family,
+                child,
+                looking,
+            })
+        }
+
+        fn end(&self, thread: &Arc<ThreadProxy>) {
+            self.lineage.lock(self.host).end(thread);
+        }
+
+        fn start_from(&self, thread: &Arc<ThreadProxy>) -> Arc<ThreadProxy> {
+            child_of(&mut self.lineage.lock(self.host), thread)
+        }
+    }
+
+    /// Looks, by so many threads, while `others` go on.
+    fn race(outsiders: bool, lookers: usize, others: fn(&Threads)) {
+        explore(5 - lookers, move || {
+            let threads = Threads::new(outsiders);
+            let look = |_| {
+                let threads = threads.clone();
+                loom::thread::spawn(move || {
+                    assert_ne!(threads.looking.belongs_to(threads.family), outsiders);
+                })
+            };
+            let looking: Vec<_> = (0..lookers).map(look).collect();
+            others(&threads);
+            for looking in looking {
+                looking.join().unwrap();
+            }
+            assert_ne!(threads.looking.belongs_to(threads.family), outsiders);
+        });
+    }
+
+    /// The line gets shorter by the child, and what has been taken out is freed if nobody looks at it.
+    fn shorten(threads: &Threads) {
+        threads.end(&threads.child);
+        threads.start_from(&threads.looking);
+    }
+
+    #[test]
+    fn a_line_is_shortened_while_it_is_followed() {
+        race(false, 1, shorten);
+    }
+
+    #[test]
+    fn an_outsider_stays_one_when_its_line_is_shortened() {
+        race(true, 1, shorten);
+    }
+
+    #[test]
+    fn two_follow_a_line_that_is_shortened() {
+        race(false, 2, shorten);
+    }
+
+    #[test]
+    fn what_is_taken_out_is_freed_after_who_looks() {
+        explore(4, || {
+            let mut lineage = lineage();
+            let founder = ThreadProxy::root();
+            let family = founder.begin_family();
+            let mut line = vec![child_of(&mut lineage, &founder)];
+            for at in 0..2 {
+                line.push(child_of(&mut lineage, &line[at]));
+            }
+            let looking = line.pop().unwrap();
+            let other = {
+                let looking = looking.clone();
+                loom::thread::spawn(move || assert!(looking.belongs_to(family)))
+            };
+            for thread in line {
+                lineage.end(&thread);
+            }
+            child_of(&mut lineage, &looking);
+            other.join().unwrap();
+            lineage.end(&looking);
+            assert_eq!(lineage.waiting(), 1);
+        });
+    }
+
+    #[test]
+    fn threads_start_and_end_at_once() {
+        race(false, 1, |threads| {
+            let child = threads.start_from(&threads.founder);
+            threads.end(&child);
+            threads.end(&threads.child);
+            threads.start_from(&threads.looking);
+        });
+    }
+}
+
 mod locks {
     use super::*;
     use crate::sync::Mutex;
@@ -334,7 +483,6 @@ mod locks {
 mod loads {
     use super::*;
     use crate::family::FamilyLock;
-    use crate::thread::ThreadRef;
     use crate::visibility::{Visibility, VisibilityCell};
 
     /// What a load changes, a library it loads, and the lock.
@@ -349,17 +497,17 @@ mod loads {
     }
 
     impl World {
-        fn new(loader: &Arc<ThreadRef>) -> Arc<Self> {
+        fn new(loader: &Arc<ThreadProxy>) -> Arc<Self> {
             let world = Arc::new(Self {
                 host: Futex::leak(),
                 lock: FamilyLock::new(),
                 loads: Shared::new(0),
-                library: VisibilityCell::new(Visibility::ThreadOnly(loader.id())),
+                library: VisibilityCell::new(loader.id()),
                 relocated: Shared::new(false),
                 initialised: Shared::new(false),
             });
             assert!(world.library.admits(Some(loader)));
-            let first = world.lock.enter(world.host, &ThreadRef::root());
+            let first = world.lock.enter(world.host, &ThreadProxy::root());
             first.lend(|| ());
             drop(first);
             world
@@ -370,33 +518,33 @@ mod loads {
         }
 
         /// A load of something else.
-        fn load(&self, thread: &Arc<ThreadRef>) {
+        fn load(&self, thread: &Arc<ThreadProxy>) {
             let _held = self.lock.enter(self.host, thread);
             self.change();
         }
 
         /// A load by a thread outside the library's family: before or after the library's load.
-        fn load_outside(&self, thread: &Arc<ThreadRef>) {
+        fn load_outside(&self, thread: &Arc<ThreadProxy>) {
             let _held = self.lock.enter(self.host, thread);
             assert_eq!(self.relocated.get(), self.initialised.get());
             self.change();
         }
 
         /// A look-up by a thread of the family.
-        fn must_see(&self, thread: &ThreadRef) {
+        fn must_see(&self, thread: &ThreadProxy) {
             assert!(self.library.admits(Some(thread)));
             assert!(self.relocated.get());
         }
 
         /// A look-up by any other thread.
-        fn may_see(&self, thread: &ThreadRef) {
+        fn may_see(&self, thread: &ThreadProxy) {
             if self.library.admits(Some(thread)) {
                 assert!(self.relocated.get() && self.initialised.get());
             }
         }
 
         /// A load of the library, with `init` as its INIT function.
-        fn load_library(&self, thread: &Arc<ThreadRef>, init: impl FnOnce()) {
+        fn load_library(&self, thread: &Arc<ThreadProxy>, init: impl FnOnce()) {
             let held = self.lock.enter(self.host, thread);
             self.change();
             self.relocated.set(true);
@@ -411,8 +559,8 @@ mod loads {
 
     fn start(
         world: &Arc<World>,
-        thread: &Arc<ThreadRef>,
-        code: fn(&Arc<World>, &Arc<ThreadRef>),
+        thread: &Arc<ThreadProxy>,
+        code: fn(&Arc<World>, &Arc<ThreadProxy>),
     ) -> loom::thread::JoinHandle<()> {
         let (world, thread) = (world.clone(), thread.clone());
         loom::thread::spawn(move || code(&world, &thread))
@@ -421,7 +569,7 @@ mod loads {
     #[test]
     fn two_loads_exclude_each_other() {
         explore(3, || {
-            let (first, second) = (ThreadRef::root(), ThreadRef::root());
+            let (first, second) = (ThreadProxy::root(), ThreadProxy::root());
             let world = World::new(&first);
             let other = start(&world, &second, |world, thread| world.load(thread));
             world.load(&first);
@@ -433,13 +581,13 @@ mod loads {
     #[test]
     fn init_joins_a_thread_that_loads() {
         explore(2, || {
-            let (loader, outsider) = (ThreadRef::root(), ThreadRef::root());
+            let (loader, outsider) = (ThreadProxy::root(), ThreadProxy::root());
             let world = World::new(&loader);
             let other = start(&world, &outsider, |world, thread| {
                 world.load_outside(thread);
             });
             world.load_library(&loader, || {
-                let child = ThreadRef::child_of(&loader);
+                let child = child_of(&mut lineage(), &loader);
                 let child = start(&world, &child, |world, thread| {
                     world.must_see(thread);
                     world.load(thread);
@@ -454,11 +602,11 @@ mod loads {
     #[test]
     fn a_load_outlasts_the_loads_it_lent_the_lock_to() {
         explore(3, || {
-            let loader = ThreadRef::root();
+            let loader = ThreadProxy::root();
             let world = World::new(&loader);
             let mut borrower = None;
             world.load_library(&loader, || {
-                let child = ThreadRef::child_of(&loader);
+                let child = child_of(&mut lineage(), &loader);
                 borrower = Some(start(&world, &child, |world, thread| world.load(thread)));
             });
             borrower.unwrap().join().unwrap();
@@ -469,10 +617,10 @@ mod loads {
     #[test]
     fn threads_from_before_and_from_elsewhere_see_what_is_initialised() {
         explore(3, || {
-            let (loader, outsider) = (ThreadRef::root(), ThreadRef::root());
-            let before = ThreadRef::child_of(&loader);
+            let (loader, outsider) = (ThreadProxy::root(), ThreadProxy::root());
+            let before = child_of(&mut lineage(), &loader);
             let world = World::new(&loader);
-            let look: fn(&Arc<World>, &Arc<ThreadRef>) = |world, thread| world.may_see(thread);
+            let look: fn(&Arc<World>, &Arc<ThreadProxy>) = |world, thread| world.may_see(thread);
             let others = [&before, &outsider].map(|thread| start(&world, thread, look));
             world.load_library(&loader, || world.must_see(&loader));
             for other in others {
@@ -484,16 +632,21 @@ mod loads {
     #[test]
     fn descendants_see_through_threads_that_have_ended() {
         explore(3, || {
-            let loader = ThreadRef::root();
+            let mut lineage = lineage();
+            let loader = ThreadProxy::root();
             let world = World::new(&loader);
             let mut last = None;
             world.load_library(&loader, || {
-                let child = ThreadRef::child_of(&loader);
-                let grandchild = ThreadRef::child_of(&child);
+                let child = child_of(&mut lineage, &loader);
+                let grandchild = child_of(&mut lineage, &child);
+                lineage.end(&child);
                 drop(child);
                 last = Some(start(&world, &grandchild, |world, thread| {
                     world.must_see(thread);
                 }));
+                // The grandchild's child starts a thread, and the grandchild's line gets shorter.
+                let deep = child_of(&mut lineage, &grandchild);
+                child_of(&mut lineage, &deep);
             });
             // The load may be over before the grandchild has looked.
             last.unwrap().join().unwrap();
@@ -501,9 +654,32 @@ mod loads {
     }
 
     #[test]
+    fn descendants_see_what_the_end_of_the_founder_makes_public() {
+        explore(3, || {
+            let mut lineage = lineage();
+            let loader = ThreadProxy::root();
+            let world = World::new(&loader);
+            let held = world.lock.enter(world.host, &loader);
+            world.relocated.set(true);
+            let family = held.family();
+            world.library.set(Visibility::ThreadAndItsChildren(family));
+            let child = child_of(&mut lineage, &loader);
+            let other = start(&world, &child, |world, thread| world.must_see(thread));
+            // As `Loader::thread_ended` does when an INIT function calls `pthread_exit`.
+            std::mem::forget(held);
+            world.library.open_to_all(family);
+            world.lock.leave(world.host, family);
+            lineage.end(&loader);
+            // The child is not asked to wait: its line gets shorter while it looks.
+            child_of(&mut lineage, &child);
+            other.join().unwrap();
+        });
+    }
+
+    #[test]
     fn a_load_left_by_the_end_of_its_thread_keeps_nobody() {
         explore(2, || {
-            let (loader, outsider) = (ThreadRef::root(), ThreadRef::root());
+            let (loader, outsider) = (ThreadProxy::root(), ThreadProxy::root());
             let world = World::new(&loader);
             let other = start(&world, &outsider, |world, thread| {
                 let _held = world.lock.enter(world.host, thread);
@@ -530,7 +706,7 @@ mod loads {
     #[test]
     fn a_load_left_by_longjmp_ends_with_the_one_around_it() {
         explore(2, || {
-            let (loader, outsider) = (ThreadRef::root(), ThreadRef::root());
+            let (loader, outsider) = (ThreadProxy::root(), ThreadProxy::root());
             let world = World::new(&loader);
             let other = start(&world, &outsider, |world, thread| {
                 world.load_outside(thread);

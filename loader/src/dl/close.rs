@@ -11,7 +11,7 @@ use crate::namespace::{Key, NamespaceId};
 use crate::object::{ObjectId, Role};
 use crate::state::{Closing, State};
 use crate::text::Text;
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::unfinished::Loading;
 
 impl Loader {
@@ -192,7 +192,7 @@ impl Loader {
         if !is_left(&self.state().lock(self.host())) {
             return;
         }
-        let Some(_held) = self.family().try_enter(self.host(), &ThreadRef::root()) else {
+        let Some(_held) = self.family().try_enter(self.host(), &ThreadProxy::root()) else {
             return;
         };
         if is_left(&self.state().lock(self.host())) {

@@ -12,7 +12,7 @@ use crate::init::InitOn;
 use crate::loader::Loader;
 use crate::mode::Mode;
 use crate::namespace::{BASE, NamespaceId};
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::tls;
 use crate::world::Entry;
 
@@ -91,9 +91,9 @@ impl Loader {
     }
 
     /// Returns the calling thread's proxy; a thread the loader does not know gets one of its own.
-    pub(crate) fn current_thread(&self) -> Arc<ThreadRef> {
+    pub(crate) fn current_thread(&self) -> Arc<ThreadProxy> {
         tls::current(self.host().thread_pointer())
-            .map_or_else(ThreadRef::root, |record| record.thread.clone())
+            .map_or_else(ThreadProxy::root, |record| record.thread.clone())
     }
 
     /// Returns the namespace that plain `dlopen` and `dlsym` act in: that of the code which calls, or, if that is the

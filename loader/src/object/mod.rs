@@ -27,7 +27,7 @@ use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
 use crate::tables::{Memory, Tables, dynamic_section, headers_address, tls_segment};
-use crate::thread::{Family, ThreadRef};
+use crate::thread::{Family, ThreadProxy};
 use crate::tls::TlsIndex;
 pub(crate) use crate::visibility::Visibility;
 use crate::visibility::VisibilityCell;
@@ -119,7 +119,7 @@ impl Object {
         place: Place<'_>,
         file_id: FileId,
         image: Image,
-        owner: &Arc<ThreadRef>,
+        owner: &Arc<ThreadProxy>,
     ) -> Result<Arc<Self>, Error> {
         let Place {
             namespace,
@@ -185,7 +185,7 @@ impl Object {
             tls,
             tls_module: AtomicUsize::new(0),
             tls_offset: AtomicUsize::new(0),
-            visibility: VisibilityCell::new(Visibility::ThreadOnly(owner.id())),
+            visibility: VisibilityCell::new(owner.id()),
             bound_to: [const { AtomicU64::new(0) }; 16],
             relr_done: AtomicBool::new(false),
             pinned: AtomicBool::new(false),
@@ -459,7 +459,7 @@ impl Object {
 
     /// Says whether a thread finds this object's definitions by name. `None` stands for a thread the loader does not
     /// know, which sees what is public.
-    pub(crate) fn is_visible_to(&self, thread: Option<&ThreadRef>) -> bool {
+    pub(crate) fn is_visible_to(&self, thread: Option<&ThreadProxy>) -> bool {
         self.visibility.admits(thread)
     }
 

@@ -21,7 +21,7 @@ use self::record::fill;
 pub(crate) use self::record::{DTV_LEN, DTV_RECORD, DTV_SLOTS};
 use crate::namespace::NamespaceId;
 use crate::object::{Object, TlsSegment};
-use crate::thread::{ThreadId, ThreadRef};
+use crate::thread::{Ancestor, Lineage, ThreadProxy};
 use crate::unfinished::Hold;
 
 /// The argument of `__tls_get_addr`.
@@ -38,6 +38,7 @@ pub(crate) struct Tls {
     modules: Vec<Option<Module>>,
     /// By thread pointer. Pointers, because threads look at their own records without the lock.
     records: BTreeMap<usize, *mut Record>,
+    lineage: Lineage,
 }
 
 #[derive(Clone, Copy)]
@@ -48,14 +49,14 @@ struct Module {
 
 /// What is to be released of a thread that has ended.
 pub(crate) struct Ended {
-    pub(crate) id: ThreadId,
+    pub(crate) thread: Arc<ThreadProxy>,
     pub(crate) holds: Vec<Hold>,
 }
 
 impl Ended {
     fn of(record: &Record) -> Self {
         Self {
-            id: record.thread.id(),
+            thread: record.thread.clone(),
             holds: record.holds.take(),
         }
     }
@@ -83,6 +84,7 @@ impl Tls {
             layout: Layout::new(),
             modules: Vec::new(),
             records: BTreeMap::new(),
+            lineage: Lineage::new(),
         }
     }
 
@@ -167,12 +169,33 @@ impl Tls {
         self.layout.fix(surplus)
     }
 
+    /// Makes the proxy of a thread that the calling thread is about to start, whose Linux id is `tid` if that is known.
+    pub(crate) fn new_thread(&mut self, parent: Option<&Record>, tid: u32) -> Arc<ThreadProxy> {
+        parent.map_or_else(ThreadProxy::root, |parent| {
+            self.lineage.child_of(&parent.thread, tid)
+        })
+    }
+
+    /// Takes notice that a thread which has ended has lost all that it had.
+    pub(crate) fn forget(&mut self, thread: &Arc<ThreadProxy>) {
+        self.lineage.end(thread);
+    }
+
+    /// Returns who started the thread with this thread pointer, who started that one, and so on.
+    pub(crate) fn ancestors(&self, thread_pointer: usize) -> Vec<Ancestor> {
+        let record = self.records.get(&thread_pointer);
+        // SAFETY: records in the list are alive, and the lock is held.
+        record.map_or(Vec::new(), |&record| unsafe {
+            (*record).thread.ancestors()
+        })
+    }
+
     /// Makes the record of a thread and its table, and fills its static blocks. `thread_pointer` must be the address of
     /// a TCB with the static TLS area below it, not in use.
     pub(crate) unsafe fn add_thread(
         &mut self,
         thread_pointer: usize,
-        thread: Arc<ThreadRef>,
+        thread: Arc<ThreadProxy>,
         session: NamespaceId,
     ) {
         // SAFETY: forwarded to the caller.
@@ -217,15 +240,18 @@ impl Tls {
         }
     }
 
-    /// Makes the main thread's record, so far the loader thread's, that of a child of the loader thread.
-    pub(crate) fn adopt(&mut self, thread_pointer: usize) -> Arc<ThreadRef> {
+    /// Makes the main thread's record, so far the loader thread's, that of a child of the loader thread, whose part is
+    /// played.
+    pub(crate) fn adopt(&mut self, thread_pointer: usize) -> Arc<ThreadProxy> {
         let Some(&record) = self.records.get(&thread_pointer) else {
-            return ThreadRef::root();
+            return ThreadProxy::root();
         };
         // SAFETY: records in the list are alive and the lock is held; the main thread has not used it yet.
         let record = unsafe { &mut *record };
-        record.thread = ThreadRef::child_of(&record.thread);
-        record.thread.clone()
+        let main = self.lineage.child_of(&record.thread, 0);
+        self.lineage.end(&record.thread);
+        record.thread = main.clone();
+        main
     }
 
     fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {

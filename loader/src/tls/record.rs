@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::namespace::NamespaceId;
 use crate::signals;
 use crate::tables::TlsSegment;
-use crate::thread::ThreadRef;
+use crate::thread::ThreadProxy;
 use crate::unfinished::Holds;
 
 /// Offsets from `tcb->dtv`: the thread's record, how many modules the table has words for, the words.
@@ -28,7 +28,7 @@ const SPARE: usize = 16;
 
 /// What the loader knows of one thread of the program.
 pub(crate) struct Record {
-    pub(crate) thread: Arc<ThreadRef>,
+    pub(crate) thread: Arc<ThreadProxy>,
     /// The `Lmid_t` of the session the thread is bound to; 0 if none.
     session: AtomicUsize,
     thread_pointer: usize,
@@ -79,7 +79,7 @@ impl Record {
     /// `thread_pointer` must be the address of a control block that nobody uses yet.
     pub(crate) unsafe fn new(
         thread_pointer: usize,
-        thread: Arc<ThreadRef>,
+        thread: Arc<ThreadProxy>,
         session: NamespaceId,
         modules: usize,
     ) -> Box<Self> {
@@ -287,7 +287,7 @@ mod tests {
     fn record(control_block: &mut [usize; 2]) -> Box<Record> {
         let thread_pointer = control_block.as_mut_ptr().expose_provenance();
         // SAFETY: nobody else uses it.
-        unsafe { Record::new(thread_pointer, ThreadRef::root(), BASE, 1) }
+        unsafe { Record::new(thread_pointer, ThreadProxy::root(), BASE, 1) }
     }
 
     #[test]
