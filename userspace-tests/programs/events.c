@@ -105,6 +105,42 @@ int main(void)
     CHECK(poll(&outer, 1, 0) == 1);
     CHECK(epoll_wait(epoll, events, 8, 0) == 1 && events[0].events == (EPOLLIN | EPOLLHUP));
 
+    // When more is ready than a call takes, all have their turn: by level again and again, by edge and one-shot once.
+    enum { COUNT = 5 };
+    int several[COUNT], seen[COUNT] = {0};
+    epoll = epoll_create1(0);
+    for (int i = 0; i < COUNT; i++) {
+        interest = (struct epoll_event){EPOLLIN, {.u32 = i}};
+        several[i] = eventfd(1, EFD_NONBLOCK);
+        CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, several[i], &interest) == 0);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(epoll_wait(epoll, events, 2, 0) == 2);
+        seen[events[0].data.u32]++;
+        seen[events[1].data.u32]++;
+    }
+    for (int i = 0; i < COUNT; i++)
+        CHECK(seen[i] == 2);
+    for (int i = 0; i < COUNT; i++) {
+        interest = (struct epoll_event){EPOLLIN | (i % 2 ? EPOLLET : EPOLLONESHOT), {.u32 = i}};
+        CHECK(epoll_ctl(epoll, EPOLL_CTL_MOD, several[i], &interest) == 0);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(epoll_wait(epoll, events, 1, 0) == 1);
+        seen[events[0].data.u32]++;
+    }
+    CHECK(epoll_wait(epoll, events, 1, 0) == 0);
+    for (int i = 0; i < COUNT; i++)
+        CHECK(seen[i] == 3);
+    // What goes away meanwhile takes nobody's turn.
+    interest.events = EPOLLIN;
+    for (int i = 0; i < COUNT; i++)
+        CHECK(epoll_ctl(epoll, EPOLL_CTL_MOD, several[i], &interest) == 0);
+    CHECK(epoll_wait(epoll, events, 3, 0) == 3);
+    close(several[2]);
+    close(several[4]);
+    CHECK(epoll_wait(epoll, events, 8, 0) == 3);
+
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     struct itimerspec setting = {{0, 5000000}, {0, 20000000}}, left;
     begin = now();

@@ -2,7 +2,8 @@
 //!
 //! A wait registers with the queues of all entries and then looks at each: it costs time in the number of entries, and
 //! loses no event. An edge is a change of the file's [`File::edges`] or an event that was not there at the last
-//! look. Entries hold the open file description weakly and vanish with it.
+//! look. When there is more than a wait may take, the next one begins where it has left off. Entries hold the open file description
+//! weakly and vanish with it.
 use super::{File, Metadata, OpenFile, Poll, downcast, tree::next_ino};
 use abi::Errno;
 use alloc::{
@@ -10,6 +11,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
+use core::ops::Bound;
 use linux_raw_sys::general as linux;
 use machine::{
     sync::{Mutex, Registration, Signals, WaitError, WaitQueue, Waiter},
@@ -17,6 +19,8 @@ use machine::{
 };
 
 const MAX_DEPTH: usize = 5;
+/// Below all keys.
+const FIRST: Key = (i32::MIN, 0);
 const ALWAYS: u32 = linux::EPOLLERR | linux::EPOLLHUP;
 const EXCLUSIVE_OK: u32 = linux::EPOLLIN
     | linux::EPOLLOUT
@@ -25,12 +29,21 @@ const EXCLUSIVE_OK: u32 = linux::EPOLLIN
     | linux::EPOLLET
     | linux::EPOLLEXCLUSIVE;
 
+/// Descriptor and description: a descriptor may be closed and used again while a duplicate keeps the old entry.
+type Key = (i32, usize);
+
 /// An epoll instance.
 pub struct Epoll {
-    /// By descriptor and description: a descriptor may be closed and used again while a duplicate keeps the old entry.
-    entries: Mutex<BTreeMap<(i32, usize), Entry>>,
+    interest: Mutex<Interest>,
     queue: WaitQueue,
     ino: u64,
+}
+
+/// The interest list.
+struct Interest {
+    entries: BTreeMap<Key, Entry>,
+    /// Where the next look begins: behind the entry that was reported last, if others were left out, so that all have their turn.
+    after: Key,
 }
 
 struct Entry {
@@ -40,9 +53,12 @@ struct Entry {
     data: u64,
     /// One-shot and reported.
     disarmed: bool,
-    /// The file's edges, and events, at the last report.
-    seen: Option<([u64; 2], u32)>,
+    /// At the last report.
+    seen: Option<News>,
 }
+
+/// A file's edges, and events.
+type News = ([u64; 2], u32);
 
 impl Entry {
     fn ready(&self) -> u32 {
@@ -50,6 +66,33 @@ impl Entry {
             return 0;
         }
         events_of(self.file.poll()) & (self.events | ALWAYS)
+    }
+
+    /// What there is to report.
+    fn look(&mut self) -> Option<News> {
+        let edges = self.file.edges();
+        let events = self.ready();
+        if self.events & linux::EPOLLET != 0 {
+            let news = match self.seen {
+                Some((at, old)) => is_news(events, at, edges) || events & !old != 0,
+                None => true,
+            };
+            if events == 0 || !news {
+                // What is gone may come back as an edge.
+                if let Some((_, old)) = &mut self.seen {
+                    *old &= events;
+                }
+                return None;
+            }
+        }
+        (events != 0).then_some((edges, events))
+    }
+
+    /// It is reported: the events and the program's data.
+    fn report(&mut self, news: News) -> (u32, u64) {
+        self.seen = Some(news);
+        self.disarmed = self.events & linux::EPOLLONESHOT != 0;
+        (news.1, self.data)
     }
 }
 
@@ -69,7 +112,10 @@ impl Epoll {
     /// An instance without entries.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            entries: Mutex::new(BTreeMap::new()),
+            interest: Mutex::new(Interest {
+                entries: BTreeMap::new(),
+                after: FIRST,
+            }),
             queue: WaitQueue::new(),
             ino: next_ino(),
         })
@@ -97,7 +143,8 @@ impl Epoll {
         }
         let (events, data) = event;
         let exclusive = events & linux::EPOLLEXCLUSIVE != 0;
-        let mut entries = self.entries.lock();
+        let mut interest = self.interest.lock();
+        let entries = &mut interest.entries;
         entries.retain(|_, entry| entry.open.strong_count() > 0);
         match operation {
             linux::EPOLL_CTL_ADD => {
@@ -128,13 +175,13 @@ impl Epoll {
             }
             linux::EPOLL_CTL_DEL => {
                 let old = entries.remove(&key).ok_or(Errno::ENOENT)?;
-                drop(entries);
+                drop(interest);
                 drop(old);
                 return Ok(());
             }
             _ => return Err(Errno::EINVAL),
         }
-        drop(entries);
+        drop(interest);
         self.queue.wake_all();
         Ok(())
     }
@@ -153,46 +200,38 @@ impl Epoll {
     }
 
     fn files(&self) -> Vec<Arc<dyn File>> {
-        let entries = self.entries.lock();
+        let entries = &self.interest.lock().entries;
         entries.values().map(|entry| entry.file.clone()).collect()
     }
 
     /// Takes up to `max` events as (events, data).
     fn take(&self, max: usize) -> Vec<(u32, u64)> {
         let mut ready = Vec::new();
-        let mut entries = self.entries.lock();
+        let mut interest = self.interest.lock();
+        let Interest { entries, after } = &mut *interest;
         let mut gone = Vec::new();
-        for (&key, entry) in entries.iter_mut() {
-            if entry.open.strong_count() == 0 {
-                gone.push(key);
-                continue;
-            }
-            let edges = entry.file.edges();
-            let events = entry.ready();
-            if entry.events & linux::EPOLLET != 0 {
-                let news = match entry.seen {
-                    Some((at, old)) => is_news(events, at, edges) || events & !old != 0,
-                    None => true,
-                };
-                if events == 0 || !news {
-                    // What is gone may come back as an edge.
-                    if let Some((_, old)) = &mut entry.seen {
-                        *old &= events;
+        let mut next = FIRST;
+        let mut last = FIRST;
+        for turn in [
+            (Bound::Excluded(*after), Bound::Unbounded),
+            (Bound::Unbounded, Bound::Included(*after)),
+        ] {
+            for (&key, entry) in entries.range_mut(turn) {
+                if entry.open.strong_count() == 0 {
+                    gone.push(key);
+                } else if let Some(news) = entry.look() {
+                    if ready.len() == max {
+                        next = last;
+                    } else {
+                        ready.push(entry.report(news));
+                        last = key;
                     }
-                    continue;
                 }
-            } else if events == 0 {
-                continue;
             }
-            if ready.len() == max {
-                continue;
-            }
-            entry.seen = Some((edges, events));
-            entry.disarmed = entry.events & linux::EPOLLONESHOT != 0;
-            ready.push((events, entry.data));
         }
+        *after = next;
         let closed: Vec<_> = gone.iter().map(|key| entries.remove(key)).collect();
-        drop(entries);
+        drop(interest);
         drop(closed);
         ready
     }
@@ -256,8 +295,9 @@ pub fn register<'a>(files: &'a [Arc<dyn File>], waiter: &Arc<Waiter>) -> Vec<Reg
 
 impl File for Epoll {
     fn poll(&self) -> Poll {
-        let entries = self.entries.lock();
-        let ready = entries
+        let interest = self.interest.lock();
+        let ready = interest
+            .entries
             .values()
             .any(|entry| entry.open.strong_count() > 0 && entry.ready() != 0);
         if ready { Poll::IN } else { Poll::empty() }
