@@ -21,7 +21,11 @@ use alloc::boxed::Box;
 use linux::process::ThreadState;
 use linux::{config, fs};
 use machine::boot::{self, Boot};
-use machine::{drivers, sched, upcall};
+use machine::{
+    drivers,
+    sched::{self, NoState},
+    upcall,
+};
 
 /// The kernel's life on the CPU that booted.
 pub fn start(mut boot: Boot) -> ! {
@@ -30,15 +34,18 @@ pub fn start(mut boot: Boot) -> ! {
     upcall::register(&linux::Linux, &linker::Linker);
     linux::linker::register(&linker::Linker);
     boot.finish();
-    sched::spawn_kernel("loader", Box::new(ThreadState::default()), Box::new(run));
+    sched::spawn_kernel("boot", Box::new(NoState), Box::new(run));
     boot::become_idle()
 }
 
-/// The loader thread: what needs interrupts, waiting, and a thread to do so on.
+/// What needs interrupts, waiting, and a thread to do so on. The program is loaded by a thread of its process.
 fn run() {
     drivers::init();
     if let Err(reason) = fs::init() {
         machine::log::fatal(format_args!("{reason}"));
     }
-    program::start();
+    let process = program::make_process(config::get());
+    let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
+    let state = Box::new(ThreadState::new(process));
+    sched::spawn_kernel("loader", state, Box::new(program::start));
 }

@@ -37,9 +37,6 @@ const NOT_FOUND: i32 = 127;
 /// program's standard error and ends the machine with the status a shell would give.
 pub fn start() {
     let config = config::get();
-    let process =
-        make_process(config).unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
-    process.adopt_current();
     let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
     // Up to 64 GiB below the top.
     space::init((time::entropy() & 0xff_ffff) as usize);
@@ -47,6 +44,7 @@ pub fn start() {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),
     };
+    let process = process::with_current(Arc::clone);
     process.set_program(Program {
         exe: image.path.clone(),
         cmdline: stack::joined(&image.args),
@@ -97,7 +95,7 @@ pub fn start() {
 }
 
 /// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0, 1 and 2.
-fn make_process(config: &Config) -> Result<Arc<Process>, String> {
+pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let root = tree::root();
     let process = Process::start(1, FsContext::new(root.clone()));
     if !config.cwd.is_empty() {
@@ -118,10 +116,8 @@ fn start_main(stack: &stack::Stack, prepare: impl FnOnce() -> Entry + Send + 'st
     let (pointer, range) = (stack.pointer, stack.range.clone());
     let process = process::with_current(Arc::clone);
     let main = sched::new_main(
-        Box::new(ThreadState::default()),
+        Box::new(ThreadState::new(process)),
         Box::new(move || {
-            process.adopt_current();
-            drop(process);
             gate::set_user_stack(pointer, range);
             let entry = prepare();
             // SAFETY: the program is ready; `prepare` has dropped what it had on this stack.

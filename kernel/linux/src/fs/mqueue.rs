@@ -1,9 +1,6 @@
 //! POSIX message queues, mq_overview(7). Their names are not in the file tree.
 use super::{Edges, File, Metadata, Poll, tree::next_ino};
-use crate::process::{
-    self, Pid, credentials,
-    signal::{self, SigInfo},
-};
+use crate::process::{self, Pid, credentials, signal::SigInfo};
 use abi::Errno;
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -209,13 +206,13 @@ impl MessageQueue {
             self.edges.readable();
             Some(state.notification.take_if(|_| first))
         })?;
-        if let Some((_, Notification::Signal { signal, value })) = notification {
+        if let Some((to, Notification::Signal { signal, value })) = notification {
             let pid = process::with_current(|process| process.pid);
             let uid = credentials::current().user.real;
             let mut info = SigInfo::from_program(signal, linux::SI_MESGQ, pid, uid);
             info.fields[1] = value;
-            // Without room in the queue of signals it is lost, as in Linux.
-            let _ = signal::send(None, info);
+            // Without room in the queue of signals it is lost, as in Linux, and when the process has ended.
+            let _ = process::with_process(to, |process| process.send(None, info));
         }
         Ok(())
     }

@@ -16,7 +16,6 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     mm::space::{Page, PageSource},
-    sched,
     sync::Mutex,
 };
 
@@ -71,7 +70,7 @@ impl OpenFile {
     /// Sends `SIGPIPE` for an `EPIPE`.
     pub fn raise(error: Errno) -> Errno {
         if error == Errno::EPIPE {
-            process::signal::send_thread(sched::current_tid(), SIGPIPE);
+            process::signal::send_current(SIGPIPE);
         }
         error
     }

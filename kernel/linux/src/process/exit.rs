@@ -1,9 +1,8 @@
-//! The end of threads and of the program.
-use super::{futex, signal};
-use crate::process::LinuxThread;
+//! The end of threads and of processes: that of the first is the machine's.
+use super::{LinuxThread, Process, futex};
 use crate::{fs, linker};
 use abi::Errno;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use machine::{
     arch,
@@ -18,15 +17,20 @@ const ROBUST_LIMIT: usize = 2048;
 /// `isa-debug-exit` code of a program that ended, whatever its status.
 const PROGRAM_ENDED: u8 = 0x10;
 
-/// The thread that ends the program; 0 while it runs.
-static EXITING: AtomicI32 = AtomicI32::new(0);
-
-/// Makes the calling thread the one that ends the program. Any other thread that tries later sleeps here until the machine is off.
+/// Makes the calling thread the one that ends its process. Any other thread that tries later sleeps here until the machine is off.
 pub(crate) fn claim_exit() {
     let me = sched::current_tid();
-    match EXITING.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire) {
-        // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
-        Ok(_) => super::with_current(|process| process.kick_others(me)),
+    let claimed = super::with_current(|process| {
+        let ending = &process.ending;
+        let claimed = ending.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire);
+        if claimed.is_ok() {
+            // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
+            process.kick_others(me);
+        }
+        claimed
+    });
+    match claimed {
+        Ok(_) => {}
         Err(owner) if owner == me => {}
         Err(_) => {
             let waiter = Waiter::new();
@@ -38,20 +42,23 @@ pub(crate) fn claim_exit() {
     }
 }
 
-/// Whether some thread ends the program.
-pub(super) fn has_begun() -> bool {
-    EXITING.load(Ordering::Relaxed) != 0
+impl Process {
+    /// Whether some thread ends it.
+    pub(super) fn ends(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether another thread than `tid`, which is one of the program's, ends it.
+    pub(super) fn is_over_for(&self, tid: Tid) -> bool {
+        let owner = self.ending.load(Ordering::Relaxed);
+        owner != 0 && owner != tid && tid != 0
+    }
 }
 
-/// Whether another thread than `tid`, which is one of the program's, ends the program.
-pub(super) fn is_over_for(tid: Tid) -> bool {
-    let owner = EXITING.load(Ordering::Relaxed);
-    owner != 0 && owner != tid && tid != 0
-}
-
-/// Stops the calling thread for good when another one ends the program.
+/// Stops the calling thread for good when another one ends the process.
 pub(crate) fn stop_if_over() {
-    if is_over_for(sched::current_tid()) {
+    let tid = sched::current_tid();
+    if super::with_current(|process| process.is_over_for(tid)) {
         claim_exit();
     }
 }
@@ -93,7 +100,7 @@ pub fn exit_thread(status: i32) -> ! {
     }
     // After that: who wants such a futex now finds that its owner is gone.
     futex::pi::release_owned(tid);
-    signal::retarget_all();
+    sched::with_current(|thread| thread.linux().process.retarget(thread));
     if clear != 0 && user::write(clear, &0u32).is_ok() {
         futex::wake(clear, 1, u32::MAX);
     }

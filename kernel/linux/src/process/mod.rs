@@ -24,7 +24,6 @@ use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::sched::{self, Thread, Tid};
 use machine::sync::SpinLock;
-use spin::Once;
 
 /// A process id, which is also the main thread's id.
 pub type Pid = Tid;
@@ -53,6 +52,14 @@ pub struct Process {
     pub personality: AtomicU32,
     program: SpinLock<Arc<Program>>,
     threads: table::Threads,
+    /// Dispositions.
+    pub(crate) sighand: Arc<signal::Sighand>,
+    signals: signal::SharedPending,
+    stop: signal::Stop,
+    timers: signal::timer::PosixTimers,
+    itimers: signal::itimer::IntervalTimers,
+    /// The thread that ends it; 0 while it runs.
+    ending: AtomicI32,
 }
 
 /// What a process runs, as /proc shows it.
@@ -89,6 +96,12 @@ impl Process {
             personality: AtomicU32::new(0),
             program: SpinLock::default(),
             threads: table::Threads::default(),
+            sighand: Arc::default(),
+            signals: signal::SharedPending::default(),
+            stop: signal::Stop::default(),
+            timers: signal::timer::PosixTimers::default(),
+            itimers: signal::itimer::IntervalTimers::default(),
+            ending: AtomicI32::new(0),
         }
     }
 
@@ -103,18 +116,14 @@ impl Process {
         // Not under the lock: it may be the last reference.
         drop(old);
     }
-
-    /// Makes the calling thread, which has none, a thread of this process.
-    pub fn adopt_current(self: &Arc<Self>) {
-        sched::with_current(|thread| {
-            thread.linux().process.call_once(|| self.clone());
-        });
-    }
 }
 
-/// Calls `f` with the calling thread's process. Idle threads have none and must not ask.
+/// Calls `f` with the calling thread's process.
+///
+/// # Panics
+/// If the thread is one of the kernel's own, which has none.
 pub fn with_current<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
-    sched::with_current(|thread| f(thread.linux().process()))
+    sched::with_current(|thread| f(&thread.linux().process))
 }
 
 /// Longest thread name, with its NUL.
@@ -122,7 +131,8 @@ pub const NAME_LEN: usize = 16;
 
 /// What a user thread carries beside the scheduler's state.
 pub struct ThreadState {
-    process: Once<Arc<Process>>,
+    /// Whose thread it is.
+    pub process: Arc<Process>,
     /// Mask, pending signals, alternate stack.
     pub(crate) signals: signal::ThreadSignals,
     /// Address that is zeroed and woken when the thread ends; 0 for none.
@@ -141,7 +151,7 @@ pub struct ThreadState {
 
 impl sched::ThreadState for ThreadState {
     fn signal_pending(&self, thread: &Thread) -> bool {
-        signal::pending(thread)
+        signal::pending(self, thread.tid)
     }
 }
 
@@ -161,10 +171,11 @@ impl LinuxThread for Thread {
     }
 }
 
-impl Default for ThreadState {
-    fn default() -> Self {
+impl ThreadState {
+    /// What a thread of `process` starts with.
+    pub fn new(process: Arc<Process>) -> Self {
         Self {
-            process: Once::new(),
+            process,
             signals: signal::ThreadSignals::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
@@ -174,29 +185,12 @@ impl Default for ThreadState {
             name: SpinLock::new([0; NAME_LEN]),
         }
     }
-}
-
-impl ThreadState {
-    /// What a thread of `process` starts with.
-    pub(crate) fn of(process: Arc<Process>) -> Self {
-        Self {
-            process: Once::initialized(process),
-            ..Self::default()
-        }
-    }
 
     /// What set_tid_address(2) and set_robust_list(2) would set, for the main thread, whose C library does not call them.
     pub fn register(&self, clear_child_tid: usize, robust_list: usize) {
         self.clear_child_tid
             .store(clear_child_tid, Ordering::Relaxed);
         self.robust_list.store(robust_list, Ordering::Relaxed);
-    }
-
-    /// Its process.
-    pub fn process(&self) -> &Arc<Process> {
-        self.process
-            .get()
-            .expect("only idle threads are of no process, and they do nothing for one")
     }
 
     /// The thread's name without padding, as `/proc/self/comm` shows it.

@@ -14,7 +14,7 @@ use machine::{
 static PROCESSES: SpinLock<BTreeMap<Pid, Arc<Process>>> = SpinLock::new(BTreeMap::new());
 
 /// Live user threads of all processes.
-pub(super) static THREADS: SpinLock<BTreeMap<Tid, Arc<Thread>>> = SpinLock::new(BTreeMap::new());
+static THREADS: SpinLock<BTreeMap<Tid, Arc<Thread>>> = SpinLock::new(BTreeMap::new());
 
 /// The threads of a process.
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub fn find(pid: Pid) -> Option<Arc<Process>> {
 pub fn with_process<R>(pid: Pid, f: impl FnOnce(&Process) -> R) -> Result<R, Errno> {
     let process = match pid {
         0 => return Ok(super::with_current(|process| f(process))),
-        pid => find(pid).or_else(|| with_thread(pid, |thread| thread.linux().process().clone())),
+        pid => find(pid).or_else(|| with_thread(pid, |thread| thread.linux().process.clone())),
     };
     process.map(|process| f(&process)).ok_or(Errno::ESRCH)
 }
@@ -61,7 +61,7 @@ pub fn adopt_main(thread: &Arc<Thread>) {
 
 /// Enters a thread that has not run yet.
 pub(super) fn insert(thread: &Arc<Thread>) {
-    let threads = &thread.linux().process().threads;
+    let threads = &thread.linux().process.threads;
     THREADS.lock().insert(thread.tid, Arc::clone(thread));
     threads.live.lock().insert(thread.tid, Arc::clone(thread));
 }
@@ -144,6 +144,6 @@ pub(super) fn inherited_state() -> ThreadState {
         signals: super::signal::ThreadSignals::new(parent.linux().signals.mask()),
         credentials: SpinLock::new(super::credentials::of(parent)),
         name: SpinLock::new(*parent.linux().name.lock()),
-        ..ThreadState::of(parent.linux().process().clone())
+        ..ThreadState::new(parent.linux().process.clone())
     })
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::process::LinuxThread;
 use crate::process::signal::frame::Stack;
 use crate::process::{
-    self, credentials,
+    self, Pid, Process, credentials,
     signal::{self, Action, AltStack, LAST, SigInfo},
 };
 use linux_raw_sys::general as linux;
@@ -45,7 +45,7 @@ pub fn rt_sigaction(signal: usize, new: usize, old: usize, size: usize) -> SysRe
     } else {
         Some(user::read::<Action>(new)?)
     };
-    let previous = signal::set_action(signal as i32, action)?;
+    let previous = process::with_current(|process| process.set_action(signal as i32, action))?;
     if old != 0 {
         user::write(old, &previous)?;
     }
@@ -124,17 +124,20 @@ fn check_code(info: &SigInfo, to: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `ESRCH` unless `pid` names a process, which any of its threads' ids does.
-fn check_process(pid: usize) -> Result<(), Errno> {
-    match pid as i32 {
-        1.. => process::with_process(pid as i32, |_| ()),
-        _ => Err(Errno::ESRCH),
+/// Sends to a process, which any of its threads' ids names, or looks whether it is there.
+fn send_process(pid: Pid, info: Option<SigInfo>) -> SysResult {
+    if pid <= 0 {
+        return Err(Errno::ESRCH);
     }
+    process::with_process(pid, |process| match info {
+        Some(info) => process.send(None, info).map(|_| 0),
+        None => Ok(0),
+    })?
 }
 
 /// `ESRCH` unless the thread `tid` is one of the process `pid`.
 fn check_thread(pid: usize, tid: usize) -> Result<(), Errno> {
-    let owner = process::with_thread(tid as i32, |thread| thread.linux().process().pid);
+    let owner = process::with_thread(tid as i32, |thread| thread.linux().process.pid);
     (owner == Some(pid as i32))
         .then_some(())
         .ok_or(Errno::ESRCH)
@@ -145,11 +148,7 @@ pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
     let signal = number(signal)?;
     let info = read_info(signal.unwrap_or(0), info)?;
     check_code(&info, pid)?;
-    check_process(pid)?;
-    if signal.is_some() {
-        signal::send(None, info)?;
-    }
-    Ok(0)
+    send_process(pid as i32, signal.map(|_| info))
 }
 
 /// rt_tgsigqueueinfo(2)
@@ -170,10 +169,11 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
     if tid <= 0 {
         return Err(Errno::EINVAL);
     }
-    match info {
-        Some(info) => signal::send(Some(tid), info).map(|_| 0),
-        None => process::with_thread(tid, |_| 0).ok_or(Errno::ESRCH),
-    }
+    let sent = process::with_thread(tid, |thread| match info {
+        Some(info) => thread.linux().process.send(Some(tid), info).map(|_| 0),
+        None => Ok(0),
+    });
+    sent.ok_or(Errno::ESRCH)?
 }
 
 /// What a signal that the calling thread sends says.
@@ -182,16 +182,24 @@ fn from_caller(signal: i32, code: i32) -> SigInfo {
     SigInfo::from_program(signal, code, pid, credentials::current().user.real)
 }
 
-/// kill(2): there is only this process, which any of its threads' ids names. It is its group's leader, so that -1 means the group as well as all processes.
+/// kill(2). -1 means all processes, the caller's too: that is the group of the first, which killpg(2) names so.
 pub fn kill(pid: usize, signal: usize) -> SysResult {
-    let signal = number(signal)?;
-    if !matches!(pid as i32, 0 | -1) {
-        check_process(pid)?;
+    let info = number(signal)?.map(|signal| from_caller(signal, linux::SI_USER as i32));
+    let own = process::with_current(|process| process.pgid);
+    let is_meant = |process: &Process| match pid as i32 {
+        -1 => true,
+        0 => process.pgid == own,
+        group => process.pgid == group.wrapping_neg(),
+    };
+    match pid as i32 {
+        pid @ 1.. => send_process(pid, info),
+        _ => process::processes()
+            .iter()
+            .filter(|process| is_meant(process))
+            .map(|process| send_process(process.pid, info))
+            .reduce(Result::or)
+            .unwrap_or(Err(Errno::ESRCH)),
     }
-    if let Some(signal) = signal {
-        signal::send(None, from_caller(signal, linux::SI_USER as i32))?;
-    }
-    Ok(0)
 }
 
 /// tkill(2)

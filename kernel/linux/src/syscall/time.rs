@@ -1,6 +1,6 @@
 //! Clocks and sleeping. Left out: setting the clock's rate.
 use super::{Errno, SysResult, restart::Restart};
-use crate::process::{self, clock::Clock, credentials, signal::timer};
+use crate::process::{self, clock::Clock, credentials};
 use linux_raw_sys::general as linux;
 use machine::{
     mm::user,
@@ -84,7 +84,9 @@ pub fn clock_settime(clock: usize, from: usize) -> SysResult {
     let time = user::read::<Timespec>(from)?.to_ns()?;
     credentials::require(linux::CAP_SYS_TIME)?;
     set_realtime_ns(time);
-    timer::clock_was_set();
+    for process in process::processes() {
+        process.clock_was_set();
+    }
     CLOCK_SET.wake_all();
     Ok(0)
 }

@@ -1,9 +1,9 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
 //! system calls are restarted.
-use super::{Action, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
+use super::{Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
 use crate::{
     config, fs, linker,
-    process::{claim_exit, exit_by_signal, stop_if_over},
+    process::{self, claim_exit, exit_by_signal, stop_if_over},
 };
 use abi::Errno;
 use alloc::{borrow::Cow, format, string::String};
@@ -44,7 +44,7 @@ pub fn exception(frame: &mut TrapFrame, exception: Exception) {
     const PRESENT: u64 = 1;
     const BY_PROGRAM: u64 = 4;
     let info = describe(frame, exception);
-    with_state(|_, state| {
+    with_state(|Locked { state, .. }| {
         state.trap = match exception {
             Exception::Page { addr, error, .. } => Trap {
                 vector: frame.vector,
@@ -94,12 +94,16 @@ fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
 
 /// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the program.
 pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
-    let caught = with_state(|shared, state| {
-        let caught = shared.action(info.signal).is_handler() && state.mask & bit(info.signal) == 0;
-        if caught {
-            state.queue.force(info);
-        }
-        caught
+    let caught = process::with_current(|process| {
+        let mut actions = process.sighand.0.lock();
+        with_state(|Locked { state, .. }| {
+            let is_handler = actions.of(info.signal).is_handler();
+            let caught = is_handler && state.mask & bit(info.signal) == 0;
+            if caught {
+                state.queue.force(info);
+            }
+            caught
+        })
     });
     if !caught {
         crash(frame, &info);
@@ -130,7 +134,7 @@ pub fn deliver(frame: &mut TrapFrame) {
         }
     }
     restart(frame, None);
-    with_state(|_, state| {
+    with_state(|Locked { state, .. }| {
         if let Some(mask) = state.saved_mask.take() {
             state.mask = mask;
         }
@@ -139,18 +143,18 @@ pub fn deliver(frame: &mut TrapFrame) {
 
 /// Takes the signal to deliver next, with its action. A one-shot handler is reset.
 fn next() -> Option<(SigInfo, Action)> {
-    with_state(|shared, state| {
-        let wanted = !state.mask;
-        let info = state
-            .queue
-            .pop(wanted & SYNCHRONOUS)
-            .or_else(|| state.queue.pop(wanted))
-            .or_else(|| shared.queue.pop(wanted))?;
-        let action = shared.action(info.signal);
+    process::with_current(|process| {
+        let mut actions = process.sighand.0.lock();
+        let info = with_state(|locked| {
+            let wanted = !locked.state.mask;
+            let synchronous = locked.state.queue.pop(wanted & SYNCHRONOUS, locked.account);
+            synchronous.or_else(|| locked.pop(wanted))
+        })?;
+        let action = actions.of(info.signal);
         let taken = *action;
         if taken.stops(info.signal) {
-            // At once: SIGCONT, when it is sent, finds the signal pending or the program stopped.
-            stop::begin();
+            // At once: SIGCONT, when it is sent, finds the signal pending or the process stopped.
+            process.stop.begin();
         }
         if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
             action.handler = 0;

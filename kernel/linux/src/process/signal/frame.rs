@@ -1,5 +1,5 @@
 //! Signal frames: what a handler finds on the stack, byte for byte as Linux on x86-64 lays it out, and the way back.
-use super::{Action, AltStack, SigInfo, Trap, deliver, fpstate::Area, with_state};
+use super::{Action, AltStack, Locked, SigInfo, Trap, deliver, fpstate::Area, with_state};
 use crate::syscall::restart;
 use abi::{Errno, SysResult};
 use core::mem::offset_of;
@@ -80,7 +80,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
     if !action.has(linux::SA_RESTORER) {
         return Err(Errno::EFAULT);
     }
-    let (mask, altstack, trap) = with_state(|_, state| {
+    let (mask, altstack, trap) = with_state(|Locked { state, .. }| {
         let mask = state.saved_mask.unwrap_or(state.mask);
         (mask, state.altstack, state.trap)
     });
@@ -122,7 +122,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
     )?;
     area.make_initial();
     area.restore(frame)?;
-    with_state(|_, state| {
+    with_state(|Locked { state, .. }| {
         state.saved_mask = None;
         state.has_run_handlers = true;
         if altstack.flags & linux::SS_AUTODISARM != 0 {
@@ -278,7 +278,7 @@ pub fn sigreturn(frame: &mut TrapFrame) -> SysResult {
 fn resume(frame: &mut TrapFrame, sp: usize) -> Result<(), Errno> {
     let context: Context = user::read(sp.wrapping_add(offset_of!(SigFrame, context)))?;
     context.restore(frame)?;
-    with_state(|_, state| {
+    with_state(|Locked { state, .. }| {
         state.mask = context.mask & !super::UNBLOCKABLE;
         state.altstack = if context.stack.flags & linux::SS_DISABLE != 0 {
             AltStack::default()

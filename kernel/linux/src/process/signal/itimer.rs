@@ -4,17 +4,28 @@
 //! As in Linux the real timer's next interval is armed when the signal is taken: a program that blocks SIGALRM gets one, not a pile.
 use super::SigInfo;
 use crate::process::{
-    self, Pid,
+    Process,
     clock::{Clock, next_expiry},
 };
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use linux_raw_sys::general::{SIGALRM, SIGPROF, SIGVTALRM};
 use machine::{
     sync::SpinLock,
     time::{Alarm, Instant, Timer},
 };
 
+/// Time left and interval, in nanoseconds; zeros when a timer is not armed.
+pub type Setting = (u64, u64);
+
+/// The interval timers of a process. Their locks are taken before those of signals and of threads.
+#[derive(Default)]
+pub(crate) struct IntervalTimers {
+    real: SpinLock<RealTimer>,
+    cpu: [SpinLock<CpuTimer>; 2],
+}
+
 /// The real timer.
+#[derive(Default)]
 struct RealTimer {
     /// 0 when it is not armed.
     expires: u64,
@@ -22,106 +33,107 @@ struct RealTimer {
     /// It has expired and its signal was not taken yet.
     fired: bool,
     /// Counts armings: an alarm that comes late knows that it is not meant any more.
-    generation: usize,
-    /// Dropped without the lock if its function may be waiting for that, which is from when it is due until `fired` is set.
+    generation: u64,
+    /// Dropped without the lock if it may be waiting for that, which is from when it is due until `fired` is set.
     alarm: Option<Timer>,
 }
 
-static REAL: SpinLock<RealTimer> = SpinLock::new(RealTimer {
-    expires: 0,
-    interval_ns: 0,
-    fired: false,
-    generation: 0,
-    alarm: None,
-});
+/// The real timer's alarm.
+struct Expiry {
+    process: Weak<Process>,
+    generation: u64,
+}
+
+impl Alarm for Expiry {
+    fn ring(&self) {
+        // Not the last reference: a process that has timers is in the table.
+        if let Some(process) = self.process.upgrade() {
+            process.real_timer_is_due(self.generation);
+        }
+    }
+}
 
 impl RealTimer {
-    fn setting(&self) -> (u64, u64) {
-        let left = self.expires.saturating_sub(Instant::now().0);
-        match (left, self.interval_ns) {
+    fn setting(&self, now: u64) -> Setting {
+        match (self.expires.saturating_sub(now), self.interval_ns) {
             (0, 0) => (0, 0),
             // Due but not taken yet: not the 0 that means "not armed".
             (left, interval) => (left.max(1000), interval),
         }
     }
 
-    fn arm(&mut self, expires: u64) {
-        self.generation = self.generation.wrapping_add(1);
+    fn arm(&mut self, process: &Arc<Process>, expires: u64) {
+        self.generation += 1;
         self.expires = expires;
-        self.alarm = Some(Timer::arm(
-            Instant(expires),
-            Arc::new(Expiry(self.generation)),
-        ));
+        let expiry = Expiry {
+            process: Arc::downgrade(process),
+            generation: self.generation,
+        };
+        self.alarm = Some(Timer::arm(Instant(expires), Arc::new(expiry)));
     }
 }
 
-/// Time left and interval, in nanoseconds; zeros when it is not armed.
-pub fn get() -> (u64, u64) {
-    REAL.lock().setting()
-}
-
-/// Arms it to expire in `value_ns` (0: not at all) and then each `interval_ns` (0: only once); what [`get`] said before.
-pub fn set(value_ns: u64, interval_ns: u64) -> (u64, u64) {
-    let mut timer = REAL.lock();
-    let old = timer.setting();
-    let alarm = timer.alarm.take();
-    timer.generation = timer.generation.wrapping_add(1);
-    (timer.expires, timer.interval_ns, timer.fired) = (0, 0, false);
-    if value_ns != 0 {
-        timer.interval_ns = interval_ns;
-        timer.arm(Instant::now().0.saturating_add(value_ns));
+impl Process {
+    /// What the real timer is set to.
+    pub fn real_timer(&self) -> Setting {
+        self.itimers.real.lock().setting(Instant::now().0)
     }
-    drop(timer);
-    drop(alarm);
-    old
-}
 
-/// The real timer's alarm, with its generation.
-struct Expiry(usize);
-
-impl Alarm for Expiry {
-    fn ring(&self) {
-        expired(self.0);
+    /// Arms the real timer to expire in `value_ns` (0: not at all) and then each `interval_ns` (0: only once); the setting before.
+    pub fn set_real_timer(self: &Arc<Self>, value_ns: u64, interval_ns: u64) -> Setting {
+        let mut timer = self.itimers.real.lock();
+        let now = Instant::now().0;
+        let old = timer.setting(now);
+        let alarm = timer.alarm.take();
+        timer.generation += 1;
+        (timer.expires, timer.interval_ns, timer.fired) = (0, 0, false);
+        if value_ns != 0 {
+            timer.interval_ns = interval_ns;
+            timer.arm(self, now.saturating_add(value_ns));
+        }
+        drop(timer);
+        drop(alarm);
+        old
     }
-}
 
-fn expired(generation: usize) {
-    let mut timer = REAL.lock();
-    if timer.generation != generation {
-        return;
+    /// The real timer's alarm has rung. Runs in interrupt context.
+    fn real_timer_is_due(&self, generation: u64) {
+        let mut timer = self.itimers.real.lock();
+        if timer.generation != generation {
+            return;
+        }
+        // Under the lock: who takes the signal finds that it has fired.
+        timer.fired = true;
+        self.send_kernel(SIGALRM as i32);
     }
-    // Under the lock: who takes the signal finds that it has fired.
-    timer.fired = true;
-    super::send_process(SIGALRM as i32);
-}
 
-/// Called for each signal that is taken: the timer's own starts the next interval. As that merges with others of its number, so does
-/// any of these.
-pub(super) fn taken(info: &SigInfo) {
-    if info.signal != SIGALRM as i32 {
-        return;
-    }
-    let mut timer = REAL.lock();
-    if timer.fired {
-        timer.fired = false;
-        if timer.interval_ns != 0 {
-            let now = Instant::now().0;
-            let (expires, _) = next_expiry(timer.expires, timer.interval_ns, now);
-            timer.arm(expires);
+    /// Called for each signal that is taken: the real timer's own starts the next interval. As that merges with others of its
+    /// number, so does any of these.
+    pub(super) fn alarm_signal_taken(self: &Arc<Self>, info: &SigInfo) {
+        if info.signal != SIGALRM as i32 {
+            return;
+        }
+        let mut timer = self.itimers.real.lock();
+        if timer.fired {
+            timer.fired = false;
+            if timer.interval_ns != 0 {
+                let now = Instant::now().0;
+                let (expires, _) = next_expiry(timer.expires, timer.interval_ns, now);
+                timer.arm(self, expires);
+            }
         }
     }
 }
 
 /// A timer of CPU time.
+#[derive(Default)]
 struct CpuTimer {
-    signal: u32,
-    pid: Pid,
     /// On the process's CPU clock; 0 when it is not armed.
     expires: u64,
     interval_ns: u64,
     /// Counts armings: an alarm that comes late knows that it is not meant any more.
-    generation: usize,
-    /// Taken out before it is dropped without the lock, but by its own function.
+    generation: u64,
+    /// Taken out before it is dropped without the lock, but by itself.
     alarm: Option<Timer>,
 }
 
@@ -134,24 +146,34 @@ pub enum CpuTime {
     Prof,
 }
 
-static CPU_TIMERS: [SpinLock<CpuTimer>; 2] = [
-    SpinLock::new(CpuTimer::new(SIGVTALRM)),
-    SpinLock::new(CpuTimer::new(SIGPROF)),
-];
-
-impl CpuTimer {
-    const fn new(signal: u32) -> Self {
-        Self {
-            signal,
-            pid: 0,
-            expires: 0,
-            interval_ns: 0,
-            generation: 0,
-            alarm: None,
+impl CpuTime {
+    /// The signal that tells.
+    fn signal(self) -> i32 {
+        match self {
+            Self::Virtual => SIGVTALRM as i32,
+            Self::Prof => SIGPROF as i32,
         }
     }
+}
 
-    fn setting(&self, now: u64) -> (u64, u64) {
+/// The alarm of a timer of CPU time: has so much been used?
+struct Look {
+    process: Weak<Process>,
+    which: CpuTime,
+    generation: u64,
+}
+
+impl Alarm for Look {
+    fn ring(&self) {
+        // As in `Expiry`.
+        if let Some(process) = self.process.upgrade() {
+            process.look_at_cpu_timer(self.which, self.generation);
+        }
+    }
+}
+
+impl CpuTimer {
+    fn setting(&self, now: u64) -> Setting {
         match self.expires {
             0 => (0, self.interval_ns),
             // Due but not noticed yet: not the 0 that means "not armed".
@@ -159,68 +181,112 @@ impl CpuTimer {
         }
     }
 
-    fn arm(&mut self, which: usize, now: u64) {
-        self.generation = self.generation.wrapping_add(1);
-        let arg = self.generation << 1 | which;
-        self.alarm = Some(Timer::arm(
-            Clock::Process(self.pid).look_at(self.expires, now),
-            Arc::new(Look(arg)),
-        ));
-    }
-}
-
-/// As [`get`], for a timer of CPU time.
-pub fn get_cpu(which: CpuTime) -> (u64, u64) {
-    let timer = CPU_TIMERS[which as usize].lock();
-    timer.setting(process::with_current(|process| process.cpu_time_ns()))
-}
-
-/// As [`set`], for a timer of CPU time.
-pub fn set_cpu(which: CpuTime, value_ns: u64, interval_ns: u64) -> (u64, u64) {
-    let which = which as usize;
-    let mut timer = CPU_TIMERS[which].lock();
-    let (pid, now) = process::with_current(|process| (process.pid, process.cpu_time_ns()));
-    timer.pid = pid;
-    let old = timer.setting(now);
-    let alarm = timer.alarm.take();
-    timer.generation = timer.generation.wrapping_add(1);
-    timer.interval_ns = interval_ns;
-    timer.expires = 0;
-    if value_ns != 0 {
-        timer.expires = now.saturating_add(value_ns);
-        timer.arm(which, now);
-    }
-    drop(timer);
-    drop(alarm);
-    old
-}
-
-/// The alarm of a timer of CPU time, with its generation and which it is: has so much been used?
-struct Look(usize);
-
-impl Alarm for Look {
-    fn ring(&self) {
-        look(self.0);
-    }
-}
-
-fn look(arg: usize) {
-    let which = arg & 1;
-    let mut timer = CPU_TIMERS[which].lock();
-    if timer.generation << 1 != arg & !1 {
-        return;
-    }
-    let Ok(now) = Clock::Process(timer.pid).now_ns() else {
-        return;
-    };
-    if now >= timer.expires {
-        super::send_process(timer.signal as i32);
-        timer.expires = match timer.interval_ns {
-            0 => 0,
-            interval => next_expiry(timer.expires, interval, now).0,
+    fn arm(&mut self, process: &Arc<Process>, which: CpuTime, now: u64) {
+        self.generation += 1;
+        let look = Look {
+            process: Arc::downgrade(process),
+            which,
+            generation: self.generation,
         };
+        let at = Clock::Process(process.pid).look_at(self.expires, now);
+        self.alarm = Some(Timer::arm(at, Arc::new(look)));
     }
-    if timer.expires != 0 {
-        timer.arm(which, now);
+
+    /// So much CPU time has been used: whether it has expired.
+    fn advance(&mut self, now: u64) -> bool {
+        let expired = now >= self.expires;
+        if expired {
+            self.expires = match self.interval_ns {
+                0 => 0,
+                interval => next_expiry(self.expires, interval, now).0,
+            };
+        }
+        expired
+    }
+}
+
+impl Process {
+    /// As [`Process::real_timer`], for a timer of CPU time.
+    pub fn cpu_timer(&self, which: CpuTime) -> Setting {
+        let timer = self.itimers.cpu[which as usize].lock();
+        timer.setting(self.cpu_time_ns())
+    }
+
+    /// As [`Process::set_real_timer`], for a timer of CPU time.
+    pub fn set_cpu_timer(
+        self: &Arc<Self>,
+        which: CpuTime,
+        value_ns: u64,
+        interval_ns: u64,
+    ) -> Setting {
+        let mut timer = self.itimers.cpu[which as usize].lock();
+        let now = self.cpu_time_ns();
+        let old = timer.setting(now);
+        let alarm = timer.alarm.take();
+        timer.generation += 1;
+        timer.interval_ns = interval_ns;
+        timer.expires = 0;
+        if value_ns != 0 {
+            timer.expires = now.saturating_add(value_ns);
+            timer.arm(self, which, now);
+        }
+        drop(timer);
+        drop(alarm);
+        old
+    }
+
+    /// The alarm of a timer of CPU time has rung. Runs in interrupt context.
+    fn look_at_cpu_timer(self: &Arc<Self>, which: CpuTime, generation: u64) {
+        let mut timer = self.itimers.cpu[which as usize].lock();
+        if timer.generation != generation {
+            return;
+        }
+        let now = self.cpu_time_ns();
+        if timer.advance(now) {
+            self.send_kernel(which.signal());
+        }
+        if timer.expires != 0 {
+            timer.arm(self, which, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_armed_timer_never_shows_that_nothing_is_left() {
+        let real = RealTimer {
+            expires: 5000,
+            interval_ns: 100,
+            ..RealTimer::default()
+        };
+        assert_eq!(real.setting(2000), (3000, 100));
+        assert_eq!(real.setting(6000), (1000, 100));
+        assert_eq!(RealTimer::default().setting(6000), (0, 0));
+        let cpu = CpuTimer {
+            expires: 5000,
+            ..CpuTimer::default()
+        };
+        assert_eq!(
+            (cpu.setting(2000), cpu.setting(6000)),
+            ((3000, 0), (1000, 0))
+        );
+    }
+
+    #[test]
+    fn cpu_timers_expire_once_or_in_steps() {
+        let mut timer = CpuTimer {
+            expires: 100,
+            interval_ns: 30,
+            ..CpuTimer::default()
+        };
+        assert!(!timer.advance(99));
+        assert!(timer.advance(135));
+        assert_eq!(timer.expires, 160);
+        timer.interval_ns = 0;
+        assert!(timer.advance(160));
+        assert_eq!(timer.expires, 0);
     }
 }

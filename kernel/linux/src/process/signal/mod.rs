@@ -1,5 +1,8 @@
 //! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`frame`] the frames of handlers, [`stop`] what
-//! stops the program. Signals that the program ignores are dropped when they are sent, unless they are blocked, as in Linux.
+//! stops a process. Signals that a process ignores are dropped when they are sent, unless they are blocked, as in Linux.
+//!
+//! Order of locks, outermost first: timers, dispositions ([`Sighand`]), what is pending for the process, its threads, what is
+//! pending for one of them.
 mod action;
 mod deliver;
 mod finish;
@@ -7,6 +10,7 @@ mod fpstate;
 pub(crate) mod frame;
 pub mod itimer;
 mod queue;
+mod sighand;
 mod stop;
 pub mod timer;
 
@@ -16,11 +20,11 @@ pub use finish::{InterruptedCall, finish};
 pub(crate) use frame::stack_flags;
 pub use frame::{frame_size, sigreturn};
 pub use queue::SigInfo;
-pub use queue::set_limit;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
+pub use sighand::Sighand;
+pub(crate) use stop::Stop;
 
-use super::{exit, table::THREADS};
-use crate::process::LinuxThread;
+use super::{LinuxThread, Process, ThreadState};
 use abi::{Errno, SysResult};
 use alloc::{collections::BTreeMap, sync::Arc};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +34,7 @@ use machine::{
     sync::{Signals, SpinLock, WaitError, WaitQueue, Waiter},
     time::Instant,
 };
-use queue::Queue;
+use queue::{Account, Queue};
 use stop::STOP;
 
 /// Highest signal number.
@@ -46,7 +50,8 @@ const CONTINUE: u64 = bit(linux::SIGCONT as i32);
 
 /// One thread's signal state.
 pub(crate) struct ThreadSignals {
-    /// Whether there may be something to deliver; changed under the lock of `SHARED`, cleared by the thread itself only.
+    /// Whether there may be something to deliver; changed under the lock of what is pending for the process, cleared by the thread
+    /// itself only.
     deliverable: AtomicBool,
     state: SpinLock<State>,
 }
@@ -98,52 +103,56 @@ impl ThreadSignals {
     }
 }
 
-/// What all threads share.
-struct Shared {
-    actions: [Action; LAST as usize],
-    queue: Queue,
+/// What is pending for a process, and what it may have pending.
+pub(crate) struct SharedPending {
+    queue: SpinLock<Queue>,
+    account: Account,
 }
 
-static SHARED: SpinLock<Shared> = SpinLock::new(Shared {
-    actions: [Action::DEFAULT; LAST as usize],
-    queue: Queue::new(),
-});
-
-impl Shared {
-    fn action(&mut self, signal: i32) -> &mut Action {
-        &mut self.actions[(signal - 1) as usize]
-    }
-
-    /// Sets the thread's flag to whether it has something to deliver.
-    fn update(&self, thread: &Thread, state: &State) {
-        let ready = (state.queue.set() | self.queue.set()) & !state.mask != 0;
-        thread
-            .linux()
-            .signals
-            .deliverable
-            .store(ready, Ordering::Release);
-    }
-
-    /// Forgets pending signals of the process and of its threads. Threads' flags stay set: only a thread itself, on its way to the
-    /// program, finds that nothing is left to deliver, and restarts the system call that the signal interrupted.
-    fn discard(&mut self, threads: &BTreeMap<Tid, Arc<Thread>>, set: u64) {
-        self.queue.discard(set);
-        for thread in threads.values() {
-            thread.linux().signals.state.lock().queue.discard(set);
+impl Default for SharedPending {
+    fn default() -> Self {
+        Self {
+            queue: SpinLock::new(Queue::new()),
+            account: Account::default(),
         }
     }
+}
 
-    /// Has a thread that does not block it take each of the process's pending signals in `set`.
-    fn assign(threads: &BTreeMap<Tid, Arc<Thread>>, mut set: u64) {
-        while set != 0 {
-            let lowest = set & set.wrapping_neg();
-            set &= !lowest;
-            let taker = threads
-                .values()
-                .find(|thread| thread.linux().signals.state.lock().mask & lowest == 0);
-            if let Some(thread) = taker {
-                rouse(thread);
-            }
+/// What the current thread may take, under the locks.
+struct Locked<'a> {
+    shared: &'a mut Queue,
+    state: &'a mut State,
+    account: &'a Account,
+}
+
+impl Locked<'_> {
+    /// Takes a signal in `wanted`, the thread's own first.
+    fn pop(&mut self, wanted: u64) -> Option<SigInfo> {
+        self.state
+            .queue
+            .pop(wanted, self.account)
+            .or_else(|| self.shared.pop(wanted, self.account))
+    }
+
+    /// All that is pending.
+    fn set(&self) -> u64 {
+        self.state.queue.set() | self.shared.set()
+    }
+}
+
+/// The threads of a process by their ids.
+type Threads = BTreeMap<Tid, Arc<Thread>>;
+
+/// Has a thread that does not block it take each of the process's pending signals in `set`.
+fn assign(threads: &Threads, mut set: u64) {
+    while set != 0 {
+        let lowest = set & set.wrapping_neg();
+        set &= !lowest;
+        let taker = threads
+            .values()
+            .find(|thread| thread.linux().signals.state.lock().mask & lowest == 0);
+        if let Some(thread) = taker {
+            rouse(thread);
         }
     }
 }
@@ -155,69 +164,131 @@ fn rouse(thread: &Thread) {
     thread.kick();
 }
 
-/// Whether a thread has something to deliver, or is to stop, with the program or because that ends (cheap; called at each
+/// Whether a thread, which is `tid`, has something to deliver, or is to stop, with its process or because that ends (cheap; called at each
 /// return to the program and by waits).
-pub(super) fn pending(thread: &Thread) -> bool {
-    thread.linux().signals.deliverable.load(Ordering::Acquire)
-        || stop::holds(thread.tid)
-        || exit::is_over_for(thread.tid)
+pub(super) fn pending(thread: &ThreadState, tid: Tid) -> bool {
+    let process = &thread.process;
+    thread.signals.deliverable.load(Ordering::Acquire)
+        || stop::holds(process, tid)
+        || process.is_over_for(tid)
 }
 
-/// Sends a signal of the kernel's to the process (the terminal's SIGINT, SIGALRM). May be called in interrupt context.
-pub fn send_process(signal: i32) {
-    // Only a full queue of real-time signals is an error, and the kernel sends none of those.
-    let _ = send(
-        None,
-        SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0),
-    );
-}
-
-/// Sends a signal of the kernel's to one thread, if it is still there (SIGPIPE).
-pub fn send_thread(tid: Tid, signal: i32) {
+/// Sends a signal of the kernel's to the calling thread (SIGPIPE).
+pub fn send_current(signal: i32) {
     let info = SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0);
-    // The error is that the thread has ended: nobody is left to be told.
-    let _ = send(Some(tid), info);
+    let tid = sched::current_tid();
+    super::with_current(|process| {
+        // Only a full queue of real-time signals is an error, and the kernel sends none of those.
+        let _ = process.send(Some(tid), info);
+    });
 }
 
-/// Sends a signal to one thread, or to the process; whether it is pending now, and not ignored. `ESRCH` without the thread, `EAGAIN`
-/// when the queue is full.
-pub fn send(to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
-    let wanted = bit(info.signal);
-    let mut shared = SHARED.lock();
-    let ignored = shared.action(info.signal).ignores(info.signal);
-    let threads = THREADS.lock();
-    if wanted & STOP != 0 {
-        shared.discard(&threads, CONTINUE);
-    } else if wanted == CONTINUE {
-        shared.discard(&threads, STOP);
-        stop::end();
+impl Process {
+    /// Sends it a signal of the kernel's (SIGALRM). May be called in interrupt context.
+    pub(super) fn send_kernel(&self, signal: i32) {
+        let info = SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0);
+        // As above; that all threads have ended is no error either.
+        let _ = self.send(None, info);
     }
-    // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
-    let thread = match to {
-        Some(tid) => threads.get(&tid),
-        None => threads.values().next(),
-    };
-    let thread = thread.ok_or(Errno::ESRCH)?;
-    let mut state = thread.linux().signals.state.lock();
-    if ignored && (state.mask | state.awaited) & wanted == 0 {
-        return Ok(false);
-    }
-    if to.is_none() {
-        drop(state);
-        shared.queue.push(info)?;
-        Shared::assign(&threads, wanted);
-    } else {
-        state.queue.push(info)?;
-        if state.mask & wanted == 0 {
+
+    /// Sends a signal to a thread of it, or to itself; whether it is pending now, and not ignored. `ESRCH` without the thread,
+    /// `EAGAIN` when there are too many. May be called in interrupt context.
+    pub fn send(&self, to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
+        let wanted = bit(info.signal);
+        let mut actions = self.sighand.0.lock();
+        let ignored = actions.of(info.signal).ignores(info.signal);
+        let mut shared = self.signals.queue.lock();
+        let threads = self.threads.live.lock();
+        if wanted & STOP != 0 {
+            self.discard(&mut shared, &threads, CONTINUE);
+        } else if wanted == CONTINUE {
+            self.discard(&mut shared, &threads, STOP);
+            self.stop.end();
+        }
+        // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
+        let thread = match to {
+            Some(tid) => threads.get(&tid),
+            None => threads.values().next(),
+        };
+        let thread = thread.ok_or(Errno::ESRCH)?;
+        let mut state = thread.linux().signals.state.lock();
+        if ignored && (state.mask | state.awaited) & wanted == 0 {
+            return Ok(false);
+        }
+        let account = &self.signals.account;
+        let limit = self.limits.soft(linux::RLIMIT_SIGPENDING) as usize;
+        if to.is_none() {
             drop(state);
-            rouse(thread);
+            shared.push(info, account, limit)?;
+            assign(&threads, wanted);
+        } else {
+            state.queue.push(info, account, limit)?;
+            if state.mask & wanted == 0 {
+                drop(state);
+                rouse(thread);
+            }
+        }
+        ARRIVALS.announce();
+        if wanted == bit(linux::SIGKILL as i32) {
+            self.stop.let_die();
+        }
+        Ok(true)
+    }
+
+    /// Forgets pending signals of it and of its threads. Threads' flags stay set: only a thread itself, on its way to the program,
+    /// finds that nothing is left to deliver, and restarts the system call that the signal interrupted.
+    fn discard(&self, shared: &mut Queue, threads: &Threads, set: u64) {
+        shared.discard(set, &self.signals.account);
+        for thread in threads.values() {
+            let mut state = thread.linux().signals.state.lock();
+            state.queue.discard(set, &self.signals.account);
         }
     }
-    ARRIVALS.announce();
-    if wanted == bit(linux::SIGKILL as i32) {
-        stop::let_die();
+
+    /// Forgets the pending signal of a POSIX timer of its. Flags stay set, as in [`Process::discard`].
+    fn discard_timer(&self, id: i32, signal: i32, to: Option<Tid>) {
+        let mut shared = self.signals.queue.lock();
+        match to {
+            None => shared.discard_timer(id, signal),
+            Some(tid) => {
+                if let Some(thread) = self.threads.live.lock().get(&tid) {
+                    let mut state = thread.linux().signals.state.lock();
+                    state.queue.discard_timer(id, signal);
+                }
+            }
+        }
     }
-    Ok(true)
+
+    /// A thread that was one of its, and is not found any more, has ended: what is pending for it is forgotten, and what is pending
+    /// for the process finds other takers.
+    pub(super) fn retarget(&self, ended: &Thread) {
+        let shared = self.signals.queue.lock();
+        let mut state = ended.linux().signals.state.lock();
+        state.queue.clear(&self.signals.account);
+        drop(state);
+        assign(&self.threads.live.lock(), shared.set());
+    }
+
+    /// Replaces the action for `signal`, if `new` is given; the old one. `EINVAL` for SIGKILL and SIGSTOP.
+    pub fn set_action(&self, signal: i32, new: Option<Action>) -> Result<Action, Errno> {
+        if !(1..=LAST).contains(&signal) || (new.is_some() && bit(signal) & UNBLOCKABLE != 0) {
+            return Err(Errno::EINVAL);
+        }
+        let mut actions = self.sighand.0.lock();
+        let old = *actions.of(signal);
+        if let Some(new) = new {
+            *actions.of(signal) = Action {
+                mask: new.mask & !UNBLOCKABLE,
+                flags: new.flags & Action::KNOWN_FLAGS,
+                ..new
+            };
+            if new.ignores(signal) {
+                let mut shared = self.signals.queue.lock();
+                self.discard(&mut shared, &self.threads.live.lock(), bit(signal));
+            }
+        }
+        Ok(old)
+    }
 }
 
 /// What descriptors of signalfd(2) wait for.
@@ -226,7 +297,7 @@ pub struct Arrivals {
     queue: WaitQueue,
 }
 
-/// Signals that have become pending.
+/// Signals that have become pending, whosever: a descriptor may be inherited, and shows what is pending for who looks.
 pub static ARRIVALS: Arrivals = Arrivals {
     count: AtomicU64::new(0),
     queue: WaitQueue::new(),
@@ -252,99 +323,69 @@ impl Arrivals {
 /// Takes a signal in `set` that is pending for the current thread, if there is one.
 pub fn take(set: u64) -> Option<SigInfo> {
     let set = set & !UNBLOCKABLE;
-    let mut info =
-        with_state(|shared, state| state.queue.pop(set).or_else(|| shared.queue.pop(set)))?;
+    let mut info = with_state(|locked| locked.pop(set))?;
     taken(&mut info);
     Some(info)
 }
 
 /// Whether the current thread may be in a handler: one that is left by `longjmp` does not tell when.
 pub fn has_run_handlers() -> bool {
-    with_state(|_, state| state.has_run_handlers)
+    with_state(|locked| locked.state.has_run_handlers)
 }
 
 /// Signals pending for the current thread, blocked or not.
 pub fn pending_set() -> u64 {
-    with_state(|shared, state| state.queue.set() | shared.queue.set())
-}
-
-/// Forgets the pending signal of a POSIX timer. Flags stay set, as in [`Shared::discard`].
-fn discard_timer(id: i32, signal: i32, to: Option<Tid>) {
-    let mut shared = SHARED.lock();
-    match to {
-        None => shared.queue.discard_timer(id, signal),
-        Some(tid) => {
-            if let Some(thread) = THREADS.lock().get(&tid) {
-                let mut state = thread.linux().signals.state.lock();
-                state.queue.discard_timer(id, signal);
-            }
-        }
-    }
+    with_state(|locked| locked.set())
 }
 
 /// To be called, without locks, for each signal that is taken out of a queue: a timer that sent it starts its next interval, and a
 /// POSIX timer's says how many the program has missed.
 pub(crate) fn taken(info: &mut SigInfo) {
-    itimer::taken(info);
-    timer::taken(info);
-}
-
-/// Finds takers for the process's pending signals after a thread has ended.
-pub(super) fn retarget_all() {
-    let shared = SHARED.lock();
-    Shared::assign(&THREADS.lock(), shared.queue.set());
-}
-
-/// Replaces the action for `signal`, if `new` is given; the old one. `EINVAL` for SIGKILL and SIGSTOP.
-pub fn set_action(signal: i32, new: Option<Action>) -> Result<Action, Errno> {
-    if !(1..=LAST).contains(&signal) || (new.is_some() && bit(signal) & UNBLOCKABLE != 0) {
-        return Err(Errno::EINVAL);
-    }
-    let mut shared = SHARED.lock();
-    let old = *shared.action(signal);
-    if let Some(new) = new {
-        *shared.action(signal) = Action {
-            mask: new.mask & !UNBLOCKABLE,
-            flags: new.flags & Action::KNOWN_FLAGS,
-            ..new
-        };
-        if new.ignores(signal) {
-            shared.discard(&THREADS.lock(), bit(signal));
-        }
-    }
-    Ok(old)
+    super::with_current(|process| {
+        process.alarm_signal_taken(info);
+        process.timer_signal_taken(info);
+    });
 }
 
 /// Changes the current thread's mask; the old one.
 pub fn change_mask(change: impl FnOnce(u64) -> u64) -> u64 {
-    with_state(|_, state| {
+    with_state(|Locked { state, .. }| {
         let old = state.mask;
         state.mask = change(old) & !UNBLOCKABLE;
         old
     })
 }
 
-/// Calls `f` with the locked signal state of the process and of the current thread. Afterwards the thread's flag is right, and
-/// signals of the process that it has blocked meanwhile have other takers.
-fn with_state<R>(f: impl FnOnce(&mut Shared, &mut State) -> R) -> R {
-    let mut shared = SHARED.lock();
-    let (result, blocked) = sched::with_current(|thread| {
-        let mut state = thread.linux().signals.state.lock();
+/// Calls `f` with what is pending for the current thread and its process, locked. Afterwards the thread's flag is right, and signals
+/// of the process that it has blocked meanwhile have other takers.
+fn with_state<R>(f: impl FnOnce(&mut Locked<'_>) -> R) -> R {
+    sched::with_current(|thread| {
+        let process = &thread.linux().process;
+        let signals = &thread.linux().signals;
+        let mut shared = process.signals.queue.lock();
+        let mut state = signals.state.lock();
         let before = state.mask;
-        let result = f(&mut shared, &mut state);
-        shared.update(thread, &state);
-        (result, state.mask & !before)
-    });
-    let orphaned = shared.queue.set() & blocked;
-    if orphaned != 0 {
-        Shared::assign(&THREADS.lock(), orphaned);
-    }
-    result
+        let mut locked = Locked {
+            shared: &mut shared,
+            state: &mut state,
+            account: &process.signals.account,
+        };
+        let result = f(&mut locked);
+        let ready = locked.set() & !locked.state.mask != 0;
+        signals.deliverable.store(ready, Ordering::Release);
+        let blocked = state.mask & !before;
+        drop(state);
+        let orphaned = shared.set() & blocked;
+        if orphaned != 0 {
+            assign(&process.threads.live.lock(), orphaned);
+        }
+        result
+    })
 }
 
 /// Signals pending for the current thread that it blocks.
 pub fn blocked_pending() -> u64 {
-    with_state(|shared, state| (state.queue.set() | shared.queue.set()) & state.mask)
+    with_state(|locked| locked.set() & locked.state.mask)
 }
 
 /// Runs `f`, which waits, with another signal mask (`ppoll`, `sigsuspend`). When a signal ends the wait, the old mask is back only
@@ -364,7 +405,7 @@ pub fn with_mask(mask: Option<u64>, f: impl FnOnce() -> SysResult) -> SysResult 
             | Errno::ERESTART_RESTARTBLOCK)
     );
     if interrupted && sched::signal_pending() {
-        with_state(|_, state| state.saved_mask = Some(old));
+        with_state(|locked| locked.state.saved_mask = Some(old));
     } else {
         change_mask(|_| old);
     }
@@ -382,14 +423,11 @@ pub fn pause() -> SysResult {
 /// Takes a pending signal out of `set`, waiting for one until `deadline`: `EAGAIN` then, `EINTR` when another signal comes first.
 pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
     let set = set & !UNBLOCKABLE;
-    let take = |shared: &mut Shared, state: &mut State| {
-        state.queue.pop(set).or_else(|| shared.queue.pop(set))
-    };
-    let first = with_state(|shared, state| {
-        let info = take(shared, state);
+    let first = with_state(|locked| {
+        let info = locked.pop(set);
         if info.is_none() {
-            state.awaited = state.mask & set;
-            state.mask &= !set;
+            locked.state.awaited = locked.state.mask & set;
+            locked.state.mask &= !set;
         }
         info
     });
@@ -405,10 +443,10 @@ pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
             Err(WaitError::Interrupted) => break Errno::EINTR,
         }
     };
-    let mut info = with_state(|shared, state| {
-        state.mask |= state.awaited;
-        state.awaited = 0;
-        take(shared, state)
+    let mut info = with_state(|locked| {
+        locked.state.mask |= locked.state.awaited;
+        locked.state.awaited = 0;
+        locked.pop(set)
     });
     if let Some(info) = &mut info {
         taken(info);
@@ -418,10 +456,10 @@ pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
 
 /// The current thread's alternate stack.
 pub fn altstack() -> AltStack {
-    with_state(|_, state| state.altstack)
+    with_state(|locked| locked.state.altstack)
 }
 
 /// Sets the current thread's alternate stack.
 pub fn set_altstack(stack: AltStack) {
-    with_state(|_, state| state.altstack = stack);
+    with_state(|locked| locked.state.altstack = stack);
 }

@@ -5,29 +5,27 @@ use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use linux_raw_sys::general as linux;
 
-/// Signals that queue up and timers that there are at most, unless the program sets another limit (`RLIMIT_SIGPENDING`).
+/// Signals that queue up and timers that a process has at most, unless it sets another limit (`RLIMIT_SIGPENDING`).
 pub(crate) const QUEUE_LIMIT: usize = 4096;
 
-static LIMIT: AtomicUsize = AtomicUsize::new(QUEUE_LIMIT);
 /// How many there are: each timer counts, and each pending signal that queues up and is not a timer's.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+#[doc(alias = "ucounts")]
+#[derive(Default)]
+pub(crate) struct Account(AtomicUsize);
 
-/// Sets the limit.
-pub fn set_limit(limit: usize) {
-    LIMIT.store(limit, Ordering::Relaxed);
-}
+impl Account {
+    /// Counts one more; false if `limit` does not allow it.
+    pub(super) fn charge(&self, limit: usize) -> bool {
+        let more = |count| (count < limit).then_some(count + 1);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
 
-/// Counts one more; false if the limit does not allow it.
-pub(super) fn charge() -> bool {
-    let more = |count| (count < LIMIT.load(Ordering::Relaxed)).then_some(count + 1);
-    COUNT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-        .is_ok()
-}
-
-/// Counts `count` less.
-pub(super) fn uncharge(count: usize) {
-    COUNT.fetch_sub(count, Ordering::Relaxed);
+    /// Counts `count` less.
+    pub(super) fn uncharge(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 /// Signals 1 to 31 are standard ones: pending once, whatever the number sent.
@@ -114,7 +112,7 @@ impl SigInfo {
     }
 }
 
-/// Signals sent and not yet taken.
+/// Signals sent and not yet taken. What is in a queue is on one account, always the same.
 pub(crate) struct Queue {
     /// Mask of what is in it.
     set: u64,
@@ -149,8 +147,13 @@ impl Queue {
     }
 
     /// Adds a signal; a standard one that is pending already stays as it is, unless a timer sends it. Allocates for signals that
-    /// queue up only.
-    pub(crate) fn push(&mut self, info: SigInfo) -> Result<(), Errno> {
+    /// queue up only; `EAGAIN` when there are `limit` on the account.
+    pub(crate) fn push(
+        &mut self,
+        info: SigInfo,
+        account: &Account,
+        limit: usize,
+    ) -> Result<(), Errno> {
         let place = self
             .standard
             .get_mut((info.signal - 1) as usize)
@@ -160,7 +163,9 @@ impl Queue {
                 *place = info;
                 self.standard_set |= bit(info.signal);
             }
-        } else if self.queued.try_reserve(1).is_ok() && (weight(&info) == 0 || charge()) {
+        } else if self.queued.try_reserve(1).is_ok()
+            && (weight(&info) == 0 || account.charge(limit))
+        {
             self.queued.push_back(info);
         } else if info.code == linux::SI_USER as i32 {
             self.bare |= bit(info.signal);
@@ -181,7 +186,7 @@ impl Queue {
     }
 
     /// Takes the lowest of the signals in `wanted`; those of one number in the order they were sent.
-    pub(crate) fn pop(&mut self, wanted: u64) -> Option<SigInfo> {
+    pub(crate) fn pop(&mut self, wanted: u64, account: &Account) -> Option<SigInfo> {
         let ready = self.set & wanted;
         if ready == 0 {
             return None;
@@ -193,7 +198,7 @@ impl Queue {
         } else {
             let place = self.queued.iter().position(|info| info.signal == signal);
             let info = place.and_then(|place| self.queued.remove(place));
-            uncharge(info.as_ref().map_or(0, weight));
+            account.uncharge(info.as_ref().map_or(0, weight));
             info.or_else(|| {
                 self.bare &= !bit(signal);
                 Some(SigInfo {
@@ -214,18 +219,24 @@ impl Queue {
     }
 
     /// Forgets all signals in `set` but what timers have sent: they go on when their signals are taken, which has no effect then.
-    pub(crate) fn discard(&mut self, set: u64) {
+    pub(crate) fn discard(&mut self, set: u64, account: &Account) {
         self.standard_set &= !set;
         self.bare &= !set;
         let before = self.queued.len();
         self.queued
             .retain(|info| bit(info.signal) & set == 0 || info.timer().is_some());
-        uncharge(before - self.queued.len());
+        account.uncharge(before - self.queued.len());
         let mut rest = self.set & set;
         while rest != 0 {
             self.update(rest.trailing_zeros() as i32 + 1);
             rest &= rest - 1;
         }
+    }
+
+    /// Forgets everything: its owner ends.
+    pub(super) fn clear(&mut self, account: &Account) {
+        account.uncharge(self.queued.iter().map(weight).sum());
+        *self = Self::new();
     }
 
     /// Forgets what the POSIX timer `id` has sent, which is `signal`.
@@ -235,24 +246,20 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        uncharge(self.queued.iter().map(weight).sum());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn standard_signals_coalesce_and_realtime_ones_queue() {
-        let mut queue = Queue::new();
+        let (mut queue, account) = (Queue::new(), Account::default());
         for code in [1, 2] {
-            queue.push(SigInfo::from_program(10, code, 1, 0)).unwrap();
-            queue.push(SigInfo::from_program(40, code, 1, 0)).unwrap();
+            for signal in [10, 40] {
+                let info = SigInfo::from_program(signal, code, 1, 0);
+                queue.push(info, &account, 2).unwrap();
+            }
         }
-        let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX))
+        let codes: alloc::vec::Vec<_> = core::iter::from_fn(|| queue.pop(u64::MAX, &account))
             .map(|info| (info.signal, info.code))
             .collect();
         assert_eq!(codes, [(10, 1), (40, 1), (40, 2)]);
@@ -261,18 +268,40 @@ mod tests {
 
     #[test]
     fn timers_signals_queue_whatever_their_number() {
-        let mut queue = Queue::new();
+        let (mut queue, account) = (Queue::new(), Account::default());
         let timer = |id| SigInfo {
             fields: [id, 0, 0, 0],
             ..SigInfo::from_kernel(10, linux::SI_TIMER, 0)
         };
-        queue.push(timer(1)).unwrap();
-        queue.push(SigInfo::from_program(10, 0, 1, 0)).unwrap();
-        queue.push(timer(2)).unwrap();
+        queue.push(timer(1), &account, 0).unwrap();
+        let info = SigInfo::from_program(10, 0, 1, 0);
+        queue.push(info, &account, 0).unwrap();
+        queue.push(timer(2), &account, 0).unwrap();
         queue.discard_timer(1, 10);
-        queue.discard(bit(10));
-        assert_eq!(queue.pop(u64::MAX), Some(timer(2)));
-        assert_eq!((queue.pop(u64::MAX), queue.set()), (None, 0));
+        queue.discard(bit(10), &account);
+        assert_eq!(queue.pop(u64::MAX, &account), Some(timer(2)));
+        assert_eq!((queue.pop(u64::MAX, &account), queue.set()), (None, 0));
+    }
+
+    #[test]
+    fn all_queues_of_an_account_have_one_limit() {
+        let (mut one, mut other) = (Queue::new(), Queue::new());
+        let account = Account::default();
+        let queued = |code| SigInfo::from_program(34, code, 1, 0);
+        let (killed, sent) = (linux::SI_USER as i32, linux::SI_QUEUE);
+        one.push(queued(sent), &account, 2).unwrap();
+        other.push(queued(sent), &account, 2).unwrap();
+        assert_eq!(one.push(queued(sent), &account, 2), Err(Errno::EAGAIN));
+        // One that is not to be lost is pending all the same, without what it says.
+        assert_eq!(one.push(queued(killed), &account, 2), Ok(()));
+        other.clear(&account);
+        assert_eq!((other.set(), other.pop(u64::MAX, &account)), (0, None));
+        other.push(queued(sent), &account, 2).unwrap();
+        other.discard(u64::MAX, &account);
+        assert_eq!(one.pop(u64::MAX, &account), Some(queued(sent)));
+        let bare = one.pop(u64::MAX, &account).unwrap();
+        assert_eq!((bare.signal, bare.fields), (34, [0; 4]));
+        assert_eq!(account.0.load(Ordering::Relaxed), 0);
     }
 
     #[test]

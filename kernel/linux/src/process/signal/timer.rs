@@ -2,19 +2,22 @@
 //!
 //! As in Linux a timer has at most one signal pending, and the next interval begins when that is taken: what the program has missed
 //! by then is the signal's overrun count.
-use super::{
-    SigInfo, discard_timer,
-    queue::{charge, uncharge},
-    send,
+use super::SigInfo;
+use crate::process::{
+    Process,
+    clock::{Clock, next_expiry},
 };
-use crate::process::clock::{Clock, next_expiry};
 use abi::Errno;
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use linux_raw_sys::general as linux;
 use machine::{
     sched::Tid,
     sync::SpinLock,
-    time::{self, Timer as Alarm, realtime_ns},
+    time::{self, Alarm, realtime_ns},
 };
 
 /// Shortest interval of a timer whose signal is ignored, as nobody would notice more.
@@ -53,37 +56,81 @@ struct Timer {
     /// Of the last signal taken.
     overrun: u64,
     /// Counts armings: an alarm that comes late knows that it is not meant any more.
-    generation: u32,
-    /// Dropped without the lock if its function may be waiting for that, which is from when it is due until `queued` is set.
-    alarm: Option<Alarm>,
+    generation: u64,
+    /// Dropped without the lock if it may be waiting for that, which is from when it is due until `queued` is set.
+    alarm: Option<time::Timer>,
 }
 
+/// The timers of a process by their ids. The lock is taken before those of signals and of threads.
+#[derive(Default)]
+pub(crate) struct PosixTimers(SpinLock<Timers>);
+
+#[derive(Default)]
 struct Timers {
     map: BTreeMap<i32, Timer>,
     next: i32,
 }
 
-/// Taken before the locks of signals and of the thread table.
-static TIMERS: SpinLock<Timers> = SpinLock::new(Timers {
-    map: BTreeMap::new(),
-    next: 0,
-});
-
 impl Timers {
     fn get(&mut self, id: i32) -> Result<&mut Timer, Errno> {
         self.map.get_mut(&id).ok_or(Errno::EINVAL)
     }
+
+    /// Enters a timer; its id, which is one that was not used of late.
+    fn insert(&mut self, timer: Timer) -> i32 {
+        loop {
+            let id = self.next;
+            self.next = id.checked_add(1).unwrap_or(0);
+            if let Entry::Vacant(place) = self.map.entry(id) {
+                place.insert(timer);
+                return id;
+            }
+        }
+    }
+}
+
+/// The alarm of a timer.
+struct Due {
+    process: Weak<Process>,
+    id: i32,
+    generation: u64,
+}
+
+impl Alarm for Due {
+    fn ring(&self) {
+        // Not the last reference: a process that has timers is in the table.
+        if let Some(process) = self.process.upgrade() {
+            process.timer_is_due(self.id, self.generation);
+        }
+    }
 }
 
 impl Timer {
+    fn new(clock: Clock, notify: Notify) -> Self {
+        Self {
+            clock,
+            runs_on: clock,
+            notify,
+            expires: 0,
+            interval: 0,
+            armed: false,
+            queued: false,
+            overrun: 0,
+            generation: 0,
+            alarm: None,
+        }
+    }
+
     /// Arms the alarm for the expiry.
-    fn arm(&mut self, id: i32, now: u64) {
-        self.generation = self.generation.wrapping_add(1);
-        let arg = (self.generation as usize) << 32 | id as usize;
-        self.alarm = Some(Alarm::arm(
-            self.runs_on.look_at(self.expires, now),
-            Arc::new(Due(arg)),
-        ));
+    fn arm(&mut self, process: &Arc<Process>, id: i32, now: u64) {
+        self.generation += 1;
+        let due = Due {
+            process: Arc::downgrade(process),
+            id,
+            generation: self.generation,
+        };
+        let at = self.runs_on.look_at(self.expires, now);
+        self.alarm = Some(time::Timer::arm(at, Arc::new(due)));
     }
 
     /// Goes on to the first expiry after `now`; how many there were.
@@ -114,7 +161,7 @@ impl Timer {
     }
 
     /// The timer has expired: its signal becomes pending, or it goes on without.
-    fn expire(&mut self, id: i32, now: u64) {
+    fn expire(&mut self, process: &Arc<Process>, id: i32, now: u64) {
         let Notify::Signal { signal, value, to } = self.notify else {
             return;
         };
@@ -123,7 +170,7 @@ impl Timer {
             fields,
             ..SigInfo::from_kernel(signal, linux::SI_TIMER, 0)
         };
-        match send(to, info) {
+        match process.send(to, info) {
             Ok(true) => {
                 self.queued = true;
                 self.armed = self.interval != 0;
@@ -131,140 +178,155 @@ impl Timer {
             // Ignored, or no room for it.
             Ok(false) | Err(Errno::EAGAIN) if self.interval != 0 => {
                 self.forward(now.saturating_add(IGNORED_INTERVAL));
-                self.arm(id, now);
+                self.arm(process, id, now);
             }
             _ => self.armed = false,
         }
     }
 }
 
-/// An alarm: generation and id.
-struct Due(usize);
-
-impl time::Alarm for Due {
-    fn ring(&self) {
-        due(self.0);
-    }
-}
-
-/// What an alarm does, in interrupt context.
-fn due(arg: usize) {
-    let id = arg as u32 as i32;
-    let mut timers = TIMERS.lock();
-    let Ok(timer) = timers.get(id) else { return };
-    if timer.generation != (arg >> 32) as u32 {
-        return;
-    }
-    match timer.runs_on.now_ns() {
-        // The clock was set back, or CPU time has not come so far.
-        Ok(now) if now < timer.expires => timer.arm(id, now),
-        Ok(now) => timer.expire(id, now),
-        // A clock that has stopped for good.
-        Err(_) => timer.armed = false,
-    }
-}
-
-/// Makes a timer; its id. `EAGAIN` when there are too many.
-pub fn create(clock: Clock, notify: Notify) -> Result<i32, Errno> {
-    let clock = clock.resolved();
-    clock.now_ns()?;
-    if !charge() {
-        return Err(Errno::EAGAIN);
-    }
-    let mut timers = TIMERS.lock();
-    let id = loop {
-        let id = timers.next;
-        timers.next = id.checked_add(1).unwrap_or(0);
-        if !timers.map.contains_key(&id) {
-            break id;
-        }
-    };
-    let timer = Timer {
-        clock,
-        runs_on: clock,
-        notify,
-        expires: 0,
-        interval: 0,
-        armed: false,
-        queued: false,
-        overrun: 0,
-        generation: 0,
-        alarm: None,
-    };
-    timers.map.insert(id, timer);
-    Ok(id)
-}
-
-/// Removes a timer, and its signal if that is pending.
-pub fn delete(id: i32) -> Result<(), Errno> {
-    let mut timers = TIMERS.lock();
-    let timer = timers.map.remove(&id).ok_or(Errno::EINVAL)?;
-    timer.discard(id);
-    drop(timers);
-    uncharge(1);
-    // Without the lock: this waits for the alarm's function.
-    drop(timer);
-    Ok(())
-}
-
 impl Timer {
     /// Makes its signal not pending.
-    fn discard(&self, id: i32) {
+    fn discard(&self, process: &Process, id: i32) {
         if let Notify::Signal { signal, to, .. } = self.notify
             && self.queued
         {
-            discard_timer(id, signal, to);
+            process.discard_timer(id, signal, to);
         }
     }
 }
 
-/// Arms a timer to expire after `value` nanoseconds, or at `value` on its clock (0: not at all), and then each `interval` (0: once);
-/// the setting before. A signal that is pending is forgotten.
-pub fn set(id: i32, absolute: bool, value: u64, interval: u64) -> Result<Setting, Errno> {
-    let mut timers = TIMERS.lock();
-    let timer = timers.get(id)?;
-    let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
-    let old = timer.setting(now);
-    timer.runs_on = match timer.clock {
-        Clock::Real if !absolute => Clock::Monotonic,
-        clock => clock,
-    };
-    let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
-    timer.discard(id);
-    let alarm = timer.alarm.take();
-    timer.generation = timer.generation.wrapping_add(1);
-    (timer.queued, timer.overrun) = (false, 0);
-    timer.armed = value != 0;
-    timer.interval = if timer.armed { interval } else { 0 };
-    if timer.armed {
-        timer.expires = if absolute {
-            value
-        } else {
-            now.saturating_add(value)
+impl Process {
+    /// The alarm of a timer has rung. Runs in interrupt context.
+    fn timer_is_due(self: &Arc<Self>, id: i32, generation: u64) {
+        let mut timers = self.timers.0.lock();
+        let Ok(timer) = timers.get(id) else { return };
+        if timer.generation != generation {
+            return;
+        }
+        match timer.runs_on.now_ns() {
+            // The clock was set back, or CPU time has not come so far.
+            Ok(now) if now < timer.expires => timer.arm(self, id, now),
+            Ok(now) => timer.expire(self, id, now),
+            // A clock that has stopped for good.
+            Err(_) => timer.armed = false,
+        }
+    }
+
+    /// timer_create(2): makes a timer; its id. `EAGAIN` when there are too many.
+    pub fn create_timer(&self, clock: Clock, notify: Notify) -> Result<i32, Errno> {
+        let clock = clock.resolved();
+        clock.now_ns()?;
+        let limit = self.limits.soft(linux::RLIMIT_SIGPENDING) as usize;
+        if !self.signals.account.charge(limit) {
+            return Err(Errno::EAGAIN);
+        }
+        Ok(self.timers.0.lock().insert(Timer::new(clock, notify)))
+    }
+
+    /// timer_delete(2): removes a timer, and its signal if that is pending.
+    pub fn delete_timer(&self, id: i32) -> Result<(), Errno> {
+        let mut timers = self.timers.0.lock();
+        let timer = timers.map.remove(&id).ok_or(Errno::EINVAL)?;
+        timer.discard(self, id);
+        drop(timers);
+        self.signals.account.uncharge(1);
+        // Without the lock: this waits for the alarm.
+        drop(timer);
+        Ok(())
+    }
+
+    /// timer_settime(2): arms a timer to expire after `value` nanoseconds, or at `value` on its clock (0: not at all), and then each `interval` (0: once);
+    /// the setting before. A signal that is pending is forgotten.
+    pub fn set_timer(
+        self: &Arc<Self>,
+        id: i32,
+        absolute: bool,
+        value: u64,
+        interval: u64,
+    ) -> Result<Setting, Errno> {
+        let mut timers = self.timers.0.lock();
+        let timer = timers.get(id)?;
+        let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
+        let old = timer.setting(now);
+        timer.runs_on = match timer.clock {
+            Clock::Real if !absolute => Clock::Monotonic,
+            clock => clock,
         };
-        if !timer.is_silent() {
-            timer.arm(id, now);
+        let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
+        timer.discard(self, id);
+        let alarm = timer.alarm.take();
+        timer.generation += 1;
+        (timer.queued, timer.overrun) = (false, 0);
+        timer.armed = value != 0;
+        timer.interval = if timer.armed { interval } else { 0 };
+        if timer.armed {
+            timer.expires = if absolute {
+                value
+            } else {
+                now.saturating_add(value)
+            };
+            if !timer.is_silent() {
+                timer.arm(self, id, now);
+            }
         }
+        drop(timers);
+        drop(alarm);
+        Ok(old)
     }
-    drop(timers);
-    drop(alarm);
-    Ok(old)
-}
 
-/// What a timer is set to.
-pub fn get(id: i32) -> Result<Setting, Errno> {
-    let mut timers = TIMERS.lock();
-    let timer = timers.get(id)?;
-    let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
-    Ok(timer.setting(now))
-}
+    /// timer_gettime(2): what a timer is set to.
+    pub fn timer(&self, id: i32) -> Result<Setting, Errno> {
+        let mut timers = self.timers.0.lock();
+        let timer = timers.get(id)?;
+        let now = timer.runs_on.now_ns().map_err(|_| Errno::ESRCH)?;
+        Ok(timer.setting(now))
+    }
 
-/// Expiries that the last signal of the timer's that was taken stands for, beside its own.
-pub fn overrun(id: i32) -> Result<usize, Errno> {
-    TIMERS
-        .lock()
-        .get(id)
-        .map(|timer| clamped(timer.overrun) as usize)
+    /// Expiries that the last signal of the timer's that was taken stands for, beside its own.
+    pub fn timer_overrun(&self, id: i32) -> Result<usize, Errno> {
+        self.timers
+            .0
+            .lock()
+            .get(id)
+            .map(|timer| clamped(timer.overrun) as usize)
+    }
+
+    /// Called for each signal that is taken.
+    pub(super) fn timer_signal_taken(self: &Arc<Self>, info: &mut SigInfo) {
+        let Some(id) = info.timer() else { return };
+        let mut timers = self.timers.0.lock();
+        let Ok(timer) = timers.get(id) else { return };
+        // The program can send what looks like a timer's signal.
+        if !timer.queued {
+            return;
+        }
+        timer.queued = false;
+        timer.overrun = 0;
+        if timer.interval != 0
+            && let Ok(now) = timer.runs_on.now_ns()
+        {
+            timer.overrun = timer.forward(now).saturating_sub(1);
+            timer.arm(self, id, now);
+        }
+        info.fields[0] |= u64::from(clamped(timer.overrun)) << 32;
+    }
+
+    /// The real-time clock was set: timers on it are due at another time.
+    pub fn clock_was_set(self: &Arc<Self>) {
+        let mut late = Vec::new();
+        let now = realtime_ns();
+        let mut timers = self.timers.0.lock();
+        for (&id, timer) in &mut timers.map {
+            if timer.runs_on == Clock::Real && timer.armed && !timer.queued && !timer.is_silent() {
+                late.extend(timer.alarm.take());
+                timer.arm(self, id, now);
+            }
+        }
+        drop(timers);
+        // Without the lock, as in `delete`.
+        drop(late);
+    }
 }
 
 /// Linux counts to the largest `int`.
@@ -272,38 +334,50 @@ fn clamped(overrun: u64) -> u32 {
     overrun.min(i32::MAX as u64) as u32
 }
 
-/// Called for each signal that is taken.
-pub(super) fn taken(info: &mut SigInfo) {
-    let Some(id) = info.timer() else { return };
-    let mut timers = TIMERS.lock();
-    let Ok(timer) = timers.get(id) else { return };
-    // The program can send what looks like a timer's signal.
-    if !timer.queued {
-        return;
-    }
-    timer.queued = false;
-    timer.overrun = 0;
-    if timer.interval != 0
-        && let Ok(now) = timer.runs_on.now_ns()
-    {
-        timer.overrun = timer.forward(now).saturating_sub(1);
-        timer.arm(id, now);
-    }
-    info.fields[0] |= u64::from(clamped(timer.overrun)) << 32;
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The real-time clock was set: timers on it are due at another time.
-pub fn clock_was_set() {
-    let mut late = Vec::new();
-    let now = realtime_ns();
-    let mut timers = TIMERS.lock();
-    for (&id, timer) in &mut timers.map {
-        if timer.runs_on == Clock::Real && timer.armed && !timer.queued && !timer.is_silent() {
-            late.extend(timer.alarm.take());
-            timer.arm(id, now);
-        }
+    fn silent() -> Timer {
+        Timer::new(Clock::Monotonic, Notify::Nothing)
     }
-    drop(timers);
-    // Without the lock, as in `delete`.
-    drop(late);
+
+    #[test]
+    fn ids_are_not_used_again_at_once() {
+        let mut timers = Timers::default();
+        assert_eq!([timers.insert(silent()), timers.insert(silent())], [0, 1]);
+        timers.map.remove(&0);
+        assert_eq!(timers.insert(silent()), 2);
+        timers.next = i32::MAX;
+        let ids = [timers.insert(silent()), timers.insert(silent())];
+        assert_eq!(ids, [i32::MAX, 0]);
+        assert_eq!(timers.insert(silent()), 3);
+        assert!(timers.get(7).is_err());
+    }
+
+    #[test]
+    fn a_silent_timer_shows_the_next_expiry() {
+        let mut timer = silent();
+        assert_eq!(timer.setting(50), (0, 0));
+        (timer.armed, timer.expires, timer.interval) = (true, 100, 30);
+        assert_eq!(timer.setting(60), (40, 30));
+        assert_eq!(timer.setting(110), (20, 30));
+        timer.interval = 0;
+        assert_eq!(timer.setting(110), (0, 0));
+    }
+
+    #[test]
+    fn one_that_is_due_and_not_noticed_does_not_look_unarmed() {
+        let notify = Notify::Signal {
+            signal: 10,
+            value: None,
+            to: None,
+        };
+        let mut timer = Timer::new(Clock::Monotonic, notify);
+        (timer.armed, timer.expires, timer.interval) = (true, 100, 30);
+        assert_eq!(timer.setting(110), (1, 30));
+        timer.queued = true;
+        assert_eq!(timer.setting(110), (20, 30));
+        assert_eq!((timer.forward(165), timer.expires), (3, 190));
+    }
 }

@@ -29,10 +29,8 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
 fn set(process: &Process, resource: u32, new: Limit) -> Result<Limit, Errno> {
     let may_raise = credentials::capable(linux::CAP_SYS_RESOURCE);
     let old = process.limits.set(resource, new, may_raise)?;
-    match resource {
-        linux::RLIMIT_AS => space::set_limit(new.soft as usize),
-        linux::RLIMIT_SIGPENDING => process::signal::set_limit(new.soft as usize),
-        _ => {}
+    if resource == linux::RLIMIT_AS {
+        space::set_limit(new.soft as usize);
     }
     Ok(old)
 }

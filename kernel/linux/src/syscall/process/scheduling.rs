@@ -96,7 +96,7 @@ fn limit_allows(process: &Process, nice: i32) -> bool {
 
 /// Whether a change of policy takes `CAP_SYS_NICE`: to more than `RLIMIT_RTPRIO` allows, or past a reset, or out of `SCHED_IDLE`.
 fn needs_privilege(thread: &Thread, old: Policy, new: Policy) -> bool {
-    let process = thread.linux().process();
+    let process = &thread.linux().process;
     let most = process.limits.soft(linux::RLIMIT_RTPRIO);
     let realtime = matches!(new.policy, linux::SCHED_FIFO | linux::SCHED_RR);
     let rises = new.priority > old.priority && u64::from(new.priority) > most;

@@ -1,10 +1,11 @@
 //! Timers that send signals: `alarm`, interval timers, POSIX timers.
 use crate::{
     process::{
+        self,
         clock::Clock,
         signal::{
             LAST,
-            itimer::{self, CpuTime},
+            itimer::CpuTime,
             timer::{self, Notify},
         },
     },
@@ -25,7 +26,8 @@ struct Interval {
 
 /// alarm(2)
 pub fn alarm(seconds: usize) -> SysResult {
-    let (left, _) = itimer::set(u64::from(seconds as u32) * SECOND, 0);
+    let value = u64::from(seconds as u32) * SECOND;
+    let (left, _) = process::with_current(|process| process.set_real_timer(value, 0));
     // Rounded to the nearest second, but never to "no alarm was set".
     let rounded = (left + SECOND / 2) / SECOND;
     Ok(if left == 0 {
@@ -67,10 +69,10 @@ pub fn setitimer(which: usize, new: usize, old: usize) -> SysResult {
             (new.value.micros_to_ns()?, new.interval.micros_to_ns()?)
         }
     };
-    let previous = match which {
-        None => itimer::set(value, interval),
-        Some(which) => itimer::set_cpu(which, value, interval),
-    };
+    let previous = process::with_current(|process| match which {
+        None => process.set_real_timer(value, interval),
+        Some(which) => process.set_cpu_timer(which, value, interval),
+    });
     write_interval(old, previous)
 }
 
@@ -80,7 +82,11 @@ pub fn getitimer(which: usize, to: usize) -> SysResult {
     if to == 0 {
         return Err(Errno::EFAULT);
     }
-    write_interval(to, which.map_or_else(itimer::get, itimer::get_cpu))
+    let setting = process::with_current(|process| match which {
+        None => process.real_timer(),
+        Some(which) => process.cpu_timer(which),
+    });
+    write_interval(to, setting)
 }
 
 /// The part of `struct sigevent` that the kernel reads.
@@ -104,9 +110,10 @@ impl Event {
             // SIGEV_THREAD by itself is for the C library; the kernel takes it for a signal.
             linux::SIGEV_SIGNAL | linux::SIGEV_THREAD => None,
             linux::SIGEV_THREAD_ID => {
-                crate::process::with_thread(self.thread, |_| ())
-                    .filter(|()| self.thread > 0)
-                    .ok_or(Errno::EINVAL)?;
+                let threads = process::with_current(|process| process.thread_ids());
+                if !threads.contains(&self.thread) {
+                    return Err(Errno::EINVAL);
+                }
                 Some(self.thread)
             }
             _ => return Err(Errno::EINVAL),
@@ -133,12 +140,14 @@ pub fn timer_create(clock: usize, event: usize, to: usize) -> SysResult {
         },
         addr => user::read::<Event>(addr)?.decode()?,
     };
-    let id = timer::create(clock, notify)?;
-    if let Err(error) = user::write(to, &id) {
-        timer::delete(id)?;
-        return Err(error);
-    }
-    Ok(0)
+    process::with_current(|process| {
+        let id = process.create_timer(clock, notify)?;
+        if let Err(error) = user::write(to, &id) {
+            process.delete_timer(id)?;
+            return Err(error);
+        }
+        Ok(0)
+    })
 }
 
 /// timer_settime(2)
@@ -149,7 +158,8 @@ pub fn timer_settime(id: usize, flags: usize, new: usize, old: usize) -> SysResu
     let new: Interval = user::read(new)?;
     let (value, interval) = (new.value.to_ns()?, new.interval.to_ns()?);
     let absolute = flags as u32 & linux::TIMER_ABSTIME != 0;
-    let previous = timer::set(id as i32, absolute, value, interval)?;
+    let previous =
+        process::with_current(|process| process.set_timer(id as i32, absolute, value, interval))?;
     if old != 0 {
         write_setting(old, previous)?;
     }
@@ -158,7 +168,8 @@ pub fn timer_settime(id: usize, flags: usize, new: usize, old: usize) -> SysResu
 
 /// timer_gettime(2)
 pub fn timer_gettime(id: usize, to: usize) -> SysResult {
-    write_setting(to, timer::get(id as i32)?)
+    let setting = process::with_current(|process| process.timer(id as i32))?;
+    write_setting(to, setting)
 }
 
 fn write_setting(to: usize, (value, interval): timer::Setting) -> SysResult {
@@ -172,11 +183,11 @@ fn write_setting(to: usize, (value, interval): timer::Setting) -> SysResult {
 
 /// timer_getoverrun(2)
 pub fn timer_getoverrun(id: usize) -> SysResult {
-    timer::overrun(id as i32)
+    process::with_current(|process| process.timer_overrun(id as i32))
 }
 
 /// timer_delete(2)
 pub fn timer_delete(id: usize) -> SysResult {
-    timer::delete(id as i32)?;
+    process::with_current(|process| process.delete_timer(id as i32))?;
     Ok(0)
 }
