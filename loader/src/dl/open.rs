@@ -114,10 +114,8 @@ impl Loader {
             opened,
             objects,
             order,
-            global,
         } = self.commit(load, namespace, root);
         let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
-        let global = loading.keep_objects(global);
         let opened = opened.map(|(object, opens)| (loading.keep(object), opens));
         if opening.init == InitOn::Worker && !order.is_empty() {
             if let Err(error) = self.initialise_on_worker(&loading, objects, order) {
@@ -126,11 +124,6 @@ impl Loader {
             }
         } else {
             Self::show(&loading, objects, || self.initialise(&loading, order));
-        }
-        if !global.is_empty() {
-            let mut state = self.state().lock(self.host());
-            self.add_global(&mut state, namespace, global);
-            state.publish(self.world());
         }
         if let Some((object, opens)) = opened {
             let file = In::mapped(object);
@@ -235,16 +228,14 @@ impl Loader {
         }
         let is_proxy = state.node(root).is_some_and(|node| node.proxy.is_some());
         let is_open = state.is_open(root);
-        let mut global = Vec::new();
         if let Some(space) = state.space_mut(namespace) {
             // The first object of a namespace is to it what the program is to the base namespace.
             let is_first = namespace != BASE && space.global().is_empty() && !is_proxy;
             if space.is_session() {
                 space.add_to_session(&closure);
-            } else if is_first || load.mode.contains(Mode::GLOBAL) && is_open {
+            } else if is_first || load.mode.contains(Mode::GLOBAL) {
+                // Before INIT functions run, unlike glibc: who may see the objects meanwhile is what their visibility says.
                 self.add_global(&mut state, namespace, &closure);
-            } else if load.mode.contains(Mode::GLOBAL) {
-                global.clone_from(&closure);
             }
         }
         let (mut handle, mut opened) = (0, None);
@@ -284,7 +275,6 @@ impl Loader {
             opened,
             objects,
             order,
-            global,
         }
     }
 
@@ -310,8 +300,6 @@ struct Committed {
     objects: Vec<Arc<Object>>,
     /// What is to be initialised, in order.
     order: Vec<Arc<Object>>,
-    /// What becomes global once it is initialised.
-    global: Vec<Arc<Object>>,
 }
 
 /// Returns the node a null name stands for: the program, or the first object of another namespace.
