@@ -1,13 +1,12 @@
 //! `struct link_map`: what a `dlopen` handle points at, what debuggers walk, what libc's start-up code reads the
 //! program's INIT functions from and `backtrace_symbols` names of functions.
 //!
-//! Its layout has been the same in every reviewed glibc, as far as it is filled in here. An object has one that goes
-//! beyond `l_info`, an object's proxy in another namespace a short one (see [`crate::proxy`]).
+//! Its layout has been the same in every reviewed glibc, as far as it is filled in here, but for the length of `l_info`.
+//! An object has one that goes beyond `l_info`, an object's proxy in another namespace a short one (see
+//! [`crate::proxy`]).
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
-
-use goblin::elf::dynamic::DT_GNU_HASH;
 
 use crate::elf::hash::GnuHashFields;
 use crate::namespace::NamespaceId;
@@ -24,9 +23,10 @@ const L_NEXT: usize = 3;
 const L_PREV: usize = 4;
 const L_REAL: usize = 5;
 const L_NS: usize = 6;
+const L_LIBNAME: usize = 7;
 const L_INFO: usize = 8;
-/// Where `l_info` has DT_GNU_HASH.
-const L_INFO_GNU_HASH: usize = 79;
+/// Where `l_info` has DT_GNU_HASH: at its end. From here on, words are counted as in glibc 2.36.
+const L_INFO_GNU_HASH: usize = L_INFO + 79;
 const L_PHDR: usize = 88;
 const L_ENTRY: usize = 89;
 /// `l_phnum` and `l_ldnum`, 16 bits each.
@@ -46,9 +46,22 @@ const L_MAP_END: usize = 111;
 /// How many standard tags `l_info` is indexed by in glibc 2.36 and later.
 const L_INFO_TAGS: usize = 37;
 
-/// The structure, as far as it goes.
+/// How many words more `l_info` has in a glibc 2.x than in 2.36: since 2.39, those for DT_X86_64_PLT and its like.
+pub(crate) fn further_tags(minor: u32) -> usize {
+    if minor >= 39 { 4 } else { 0 }
+}
+
+/// The structure, as far as it goes, and what belongs to it.
 #[repr(C)]
-pub(crate) struct LinkMap<const WORDS: usize>([AtomicUsize; WORDS]);
+pub(crate) struct LinkMap<const WORDS: usize> {
+    words: [AtomicUsize; WORDS],
+    /// The only entry of the list at `l_libname`: name, next entry, and that neither is to be freed.
+    name: [AtomicUsize; 3],
+    /// What [`further_tags`] says; [`UNKNOWN`] as long as nothing beyond `l_info` is filled in.
+    further_tags: AtomicUsize,
+}
+
+const UNKNOWN: usize = usize::MAX;
 
 /// What the first fields hold.
 pub(crate) struct Fields {
@@ -80,6 +93,8 @@ pub(crate) struct Details {
     pub(crate) entry: usize,
     /// How many entries the dynamic section has room for.
     pub(crate) dynamic_entries: usize,
+    /// Where the dynamic section has DT_GNU_HASH; 0: nowhere.
+    pub(crate) gnu_hash: usize,
     pub(crate) span: Range<usize>,
     pub(crate) kind: Type,
     pub(crate) hash: Option<GnuHashFields>,
@@ -88,7 +103,11 @@ pub(crate) struct Details {
 impl<const WORDS: usize> LinkMap<WORDS> {
     /// Makes one that is empty: its address is not known yet.
     pub(crate) const fn new() -> Self {
-        Self([const { AtomicUsize::new(0) }; WORDS])
+        Self {
+            words: [const { AtomicUsize::new(0) }; WORDS],
+            name: [const { AtomicUsize::new(0) }; 3],
+            further_tags: AtomicUsize::new(UNKNOWN),
+        }
     }
 
     /// Fills in the first fields. `real` is the handle of the object itself.
@@ -98,6 +117,10 @@ impl<const WORDS: usize> LinkMap<WORDS> {
         self.set(L_LD, fields.dynamic);
         self.set(L_REAL, real);
         self.set(L_NS, fields.namespace.lmid());
+        let [name, _, dont_free] = &self.name;
+        name.store(fields.name, Ordering::Relaxed);
+        dont_free.store(1, Ordering::Relaxed);
+        self.set(L_LIBNAME, self.name.as_ptr().addr());
     }
 
     /// Returns the address of the structure: a handle.
@@ -107,7 +130,7 @@ impl<const WORDS: usize> LinkMap<WORDS> {
 
     /// Returns the address of the name.
     pub(crate) fn name(&self) -> usize {
-        self.0[L_NAME].load(Ordering::Relaxed)
+        self.words[L_NAME].load(Ordering::Relaxed)
     }
 
     /// Puts the structure between two others, 0 for none, in the list debuggers walk.
@@ -117,49 +140,55 @@ impl<const WORDS: usize> LinkMap<WORDS> {
     }
 
     fn set(&self, word: usize, value: usize) {
-        self.0[word].store(value, Ordering::Release);
+        self.words[word].store(value, Ordering::Release);
     }
 }
 
 impl LinkMap<FULL> {
-    /// Fills in the fields beyond `l_info`.
-    pub(crate) fn fill_details(&self, details: &Details) {
-        self.set(L_PHDR, details.headers.0);
-        self.set(L_ENTRY, details.entry);
+    /// Fills in the fields beyond `l_info`, whose length is known now.
+    pub(crate) fn fill_details(&self, details: &Details, further_tags: usize) {
+        self.further_tags.store(further_tags, Ordering::Relaxed);
+        let set = |word: usize, value| self.set(word + further_tags, value);
+        set(L_INFO_GNU_HASH, details.gnu_hash);
+        set(L_PHDR, details.headers.0);
+        set(L_ENTRY, details.entry);
         let (headers, entries) = (details.headers.1, details.dynamic_entries);
-        self.set(L_PHNUM, headers & 0xffff | (entries & 0xffff) << 16);
+        set(L_PHNUM, headers & 0xffff | (entries & 0xffff) << 16);
         if let Some(hash) = &details.hash {
-            self.set(L_NBUCKETS, (hash.bucket_count as usize) << 32);
+            set(L_NBUCKETS, (hash.bucket_count as usize) << 32);
             let shift = (hash.shift as usize) << 32;
-            self.set(L_GNU_SHIFT, hash.bloom_mask & 0xffff_ffff | shift);
-            self.set(L_GNU_BITMASK, hash.bloom);
-            self.set(L_GNU_BUCKETS, hash.buckets);
-            self.set(L_GNU_CHAIN_ZERO, hash.chain_of_zero);
+            set(L_GNU_SHIFT, hash.bloom_mask & 0xffff_ffff | shift);
+            set(L_GNU_BITMASK, hash.bloom);
+            set(L_GNU_BUCKETS, hash.buckets);
+            set(L_GNU_CHAIN_ZERO, hash.chain_of_zero);
         }
         let flags = (details.kind as usize) << 32 | RELOCATED_AND_CONTIGUOUS;
-        self.set(L_DIRECT_OPENCOUNT, flags);
-        self.set(L_MAP_START, details.span.start);
-        self.set(L_MAP_END, details.span.end);
+        set(L_DIRECT_OPENCOUNT, flags);
+        set(L_MAP_START, details.span.start);
+        set(L_MAP_END, details.span.end);
     }
 
     /// Notes how many `dlopen`s have not been undone.
     pub(crate) fn set_opens(&self, opens: usize) {
-        let flags = self.0[L_DIRECT_OPENCOUNT].load(Ordering::Relaxed) >> 32 << 32;
-        self.set(L_DIRECT_OPENCOUNT, flags | opens & 0xffff_ffff);
+        let further_tags = self.further_tags.load(Ordering::Relaxed);
+        if further_tags == UNKNOWN {
+            return;
+        }
+        let word = L_DIRECT_OPENCOUNT + further_tags;
+        let flags = self.words[word].load(Ordering::Relaxed) >> 32 << 32;
+        self.set(word, flags | opens & 0xffff_ffff);
     }
 
     /// Notes where the dynamic section has the entry of a tag, if it is one that `l_info` is indexed by.
     pub(crate) fn set_info(&self, tag: usize, entry: usize) {
         if tag < L_INFO_TAGS {
             self.set(L_INFO + tag, entry);
-        } else if tag as u64 == DT_GNU_HASH {
-            self.set(L_INFO + L_INFO_GNU_HASH, entry);
         }
     }
 
     /// Returns the address of the dynamic section's entry of a standard tag.
     pub(crate) fn info(&self, tag: usize) -> Option<usize> {
-        let entry = self.0.get(L_INFO + tag)?.load(Ordering::Acquire);
+        let entry = self.words.get(L_INFO + tag)?.load(Ordering::Acquire);
         (entry != 0).then_some(entry)
     }
 }

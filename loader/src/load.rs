@@ -134,6 +134,9 @@ impl Loader {
             origin,
         };
         let object = Object::new(state.new_id(), place, file.id(), image, &load.thread)?;
+        if !load.initial {
+            object.fill_details(state.further_tags);
+        }
         if object.dynamic().program && !is_main {
             return Err(executable(name, true));
         }

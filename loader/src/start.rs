@@ -16,6 +16,7 @@ use crate::host::{Access, Gate, PAGE_SIZE};
 use crate::init::InitArguments;
 use crate::interpreter::Interpreter;
 use crate::ld_debug::{self, Category};
+use crate::link_map::further_tags;
 use crate::load::Load;
 use crate::loader::{Loader, Program};
 use crate::mode::Mode;
@@ -88,6 +89,11 @@ impl Loader {
         let (objects, thread) = (state.program(), &load.thread);
         let [main, libc, rtld] = roles(&state)?;
         let fields = Fields::find(&libc, &rtld)?;
+        state.further_tags = further_tags(fields.minor);
+        for object in &objects {
+            object.fill_details(state.further_tags);
+        }
+        main.link_map().set_opens(1);
         self.registry().add_linker(self.host(), rtld.clone());
         let surplus = glibc::static_tls_surplus(tunables.as_ref());
         if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {

@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) closing: Option<Closing>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
+    /// How long `l_info` is: see [`further_tags`](crate::link_map::further_tags). Known once libc is mapped.
+    pub(crate) further_tags: usize,
     /// The program's stacks, if there is one.
     pub(crate) stacks: Option<Stacks>,
 }
@@ -61,6 +63,7 @@ impl State {
             retired: Retired::new(),
             closing: None,
             bind_now: false,
+            further_tags: 0,
             stacks: None,
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod tunables;
 
 use alloc::boxed::Box;
 
+use crate::arch;
 use crate::error::{Error, Foreign};
 use crate::gates::address_of;
 use crate::host::{Gate, Host};
@@ -215,6 +216,11 @@ pub(crate) unsafe fn fill(
         // SAFETY: as above: the field before `_dl_dlfcn_hook`.
         unsafe { *ro(offsets.dlfcn_hook - 8) = host.gate(Gate::ReadonlyArea) };
     }
+    // `_dl_libc_freeres`, which comes before `_dl_find_object` (and, since 2.42, `_dl_readonly_area`): it frees what
+    // `ld.so` has allocated, by an allocator that is not there.
+    let freeres = offsets.dlfcn_hook - if fields.minor >= 42 { 24 } else { 16 };
+    // SAFETY: as above.
+    unsafe { *ro(freeres) = arch::debug_state() };
     let rw = |offset: usize| (fields.rtld_global.start + offset) as *mut usize;
     // The base namespace: its list, its length, and its main search list.
     // SAFETY: `Fields::find` checked that `_rtld_global` is writable memory of this size.

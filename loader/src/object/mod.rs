@@ -16,6 +16,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use goblin::elf::dynamic::DT_GNU_HASH;
+
 use crate::elf::dynamic::Dynamic;
 use crate::elf::hash::HashTable;
 use crate::elf::version::Versions;
@@ -80,6 +82,7 @@ pub(crate) struct Object {
     origin: Vec<u8>,
     file_id: FileId,
     role: Role,
+    kind: Type,
     bias: usize,
     entry: usize,
     segments: Vec<ProgramHeader>,
@@ -176,6 +179,7 @@ impl Object {
             origin,
             file_id,
             role,
+            kind,
             bias,
             entry: bias.wrapping_add(headers.entry),
             segments: headers.segments,
@@ -198,15 +202,31 @@ impl Object {
         object.overrides = crate::gates::overrides(&object);
         let object = Arc::new(object);
         object.fill_link_map(section_at, object.is_data(object.real(section_at)));
-        object.link_map.fill_details(&Details {
-            headers: (object.headers_at, object.segments.len()),
-            entry: object.entry,
-            dynamic_entries: object.dynamic_size() / size_of::<Dyn>(),
-            span: object.span(),
-            kind,
-            hash: object.hash().and_then(|hash| hash.gnu_fields()),
-        });
         Ok(object)
+    }
+
+    /// Fills in the rest of the structure, when it is known how long its `l_info` is.
+    pub(crate) fn fill_details(&self, further_tags: usize) {
+        let details = Details {
+            headers: (self.headers_at, self.segments.len()),
+            entry: self.entry,
+            dynamic_entries: self.dynamic_size() / size_of::<Dyn>(),
+            gnu_hash: self.dynamic_entry_of(DT_GNU_HASH).unwrap_or(0),
+            span: self.span(),
+            kind: self.kind,
+            hash: self.hash().and_then(|hash| hash.gnu_fields()),
+        };
+        self.link_map.fill_details(&details, further_tags);
+    }
+
+    /// Returns where the dynamic section has a tag, standard or not.
+    fn dynamic_entry_of(&self, wanted: u64) -> Option<usize> {
+        let at = self.dynamic_address();
+        // SAFETY: `Object::new` viewed the whole section through a checked slice.
+        let tag = |&entry: &usize| unsafe { *(entry as *const u64) };
+        let entries = (at..at + self.dynamic_size()).step_by(16);
+        let mut entries = entries.take_while(|entry| tag(entry) != 0);
+        entries.find(|entry| tag(entry) == wanted)
     }
 
     /// Fills in the structure debuggers see, and relocates the dynamic section's addresses if it may be written to.
