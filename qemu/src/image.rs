@@ -21,8 +21,17 @@ const MAGIC: u32 = 0xe0f5_e1e2;
 /// Equal trees shall give equal images: no random file system id.
 const UUID: &str = "e1f10000-0000-4000-8000-000000000000";
 
+/// Whose the files of an image are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// Root's, all of them.
+    Root,
+    /// As in the tree.
+    Kept,
+}
+
 /// Packs the tree at `root` into `image`, which appears complete or not at all.
-pub(crate) fn write(root: &Path, image: &Path) -> Result<()> {
+pub(crate) fn write(root: &Path, image: &Path, owners: Owners) -> Result<()> {
     let mkfs = tool::find("mkfs.erofs", "erofs-utils")?;
     let dir = match image.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -34,14 +43,8 @@ pub(crate) fn write(root: &Path, image: &Path) -> Result<()> {
         .with_context(|| format!("cannot write to {}", dir.display()))?;
     tool::output(
         Command::new(mkfs)
-            .args([
-                "--quiet",
-                "--all-root",
-                "--preserve-mtime",
-                "-x-1",
-                "-U",
-                UUID,
-            ])
+            .args(["--quiet", "--preserve-mtime", "-x-1", "-U", UUID])
+            .args((owners == Owners::Root).then_some("--all-root"))
             .args(["-E", "force-inode-extended,noinline_data"])
             .env("SOURCE_DATE_EPOCH", newest(root)?.to_string())
             .arg(file.path())

@@ -246,3 +246,161 @@ fn development_files_in_an_image_are_in_the_systems_places() {
     assert!(cache.windows(listed.len()).any(|part| part == listed));
     assert!(out.join("usr/include/elfin.h").exists());
 }
+
+/// Copies what `/usr/bin/python3` of this machine needs to compile modules into `dir`; returns its version.
+fn install_python(dir: &Path) -> String {
+    let program = fs::canonicalize("/usr/bin/python3").expect("the host has Python");
+    let name = program.file_name().expect("a file").to_string_lossy();
+    let version = name.trim_start_matches("python").to_owned();
+    let lib = format!("usr/lib/python{version}");
+    install(dir, &format!("usr/bin/python{version}"), &name_of(&program));
+    for part in ["", "collections", "encodings", "importlib", "re"] {
+        let host = Path::new("/").join(&lib).join(part);
+        for entry in fs::read_dir(host).expect("the host has Python's modules") {
+            let path = entry.expect("readable").path();
+            let module = path.extension().is_some_and(|end| end == "py");
+            if module && !path.is_symlink() {
+                install(dir, &name_of(&path)[1..], &name_of(&path));
+            }
+        }
+    }
+    let listed = Command::new("ldd").arg(&program).output();
+    let listed = text(&listed.expect("ldd starts").stdout);
+    for path in listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+    {
+        install(dir, &format!("usr{path}"), path);
+    }
+    version
+}
+
+fn name_of(path: &Path) -> String {
+    name(path).to_owned()
+}
+
+#[test]
+fn modules_are_compiled_from_the_images_files() {
+    if !has("mkfs.erofs") || !has("fsck.erofs") {
+        eprintln!("skipped: erofs-utils is not installed");
+        return;
+    }
+    let (cache, root) = (
+        tempfile::tempdir().expect("temporary directory"),
+        tempfile::tempdir().expect("temporary directory"),
+    );
+    let version = install_python(root.path());
+    let lib = root.path().join(format!("usr/lib/python{version}"));
+    let source = root.path().join("etc/python/sitecustomize.py");
+    fs::create_dir_all(source.parent().expect("a directory")).expect("own directory");
+    fs::write(&source, "ORIGIN = 'image'\n").expect("own directory");
+    let time = FileTime::from_unix_time(1_500_000_000, 0);
+    filetime::set_file_mtime(&source, time).expect("own file");
+    // This machine may have such a file, too, and another one.
+    symlink("/etc/python/sitecustomize.py", lib.join("sitecustomize.py")).expect("own directory");
+    fs::write(lib.join("broken.py"), "def\n").expect("own directory");
+
+    let image = cache.path().join("image");
+    let arguments = ["build", "-o", name(&image), "--root", name(root.path())];
+    let output = elfin(cache.path(), &arguments);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let broken = format!("stay uncompiled: /usr/lib/python{version}/broken.py: SyntaxError\n");
+    assert!(said.contains(&broken), "{said}");
+    let out = cache.path().join("out");
+    let fsck = Command::new("fsck.erofs")
+        .arg(format!("--extract={}", name(&out)))
+        .arg(&image)
+        .output()
+        .expect("fsck.erofs starts");
+    assert!(fsck.status.success(), "{}", text(&fsck.stderr));
+    let packed = out.join(format!("usr/lib/python{version}"));
+    let program = "import glob, marshal, os, sys
+lib = sys.argv[1]
+[site] = glob.glob(lib + '/__pycache__/sitecustomize.*.pyc')
+data = open(site, 'rb').read()
+code = marshal.loads(data[16:])
+print(int.from_bytes(data[8:12], 'little'), code.co_filename, 'image' in code.co_consts)
+tag = site.split('sitecustomize')[1]
+print([name for name in os.listdir(lib) if name.endswith('.py')
+       and not os.path.exists(lib + '/__pycache__/' + name[:-3] + tag)])
+";
+    let seen = Command::new("/usr/bin/python3")
+        .args(["-c", program, name(&packed)])
+        .output()
+        .expect("Python starts");
+    let expected =
+        format!("1500000000 /usr/lib/python{version}/sitecustomize.py True\n['broken.py']\n");
+    assert_eq!(text(&seen.stdout), expected, "{}", text(&seen.stderr));
+}
+
+#[test]
+fn warnings_are_of_what_will_be_missing() {
+    if !has("mkfs.erofs") {
+        eprintln!("skipped: erofs-utils is not installed");
+        return;
+    }
+    let (cache, root) = program();
+    for path in [
+        "usr/lib/x86_64-linux-gnu/libc.so.6",
+        "usr/lib64/ld-linux-x86-64.so.2",
+    ] {
+        install(root.path(), path, &format!("/{path}"));
+    }
+    let link = |at: &str, options: &[&str]| {
+        let file = root.path().join(at);
+        fs::create_dir_all(file.parent().expect("a directory")).expect("own directory");
+        let built = Command::new("gcc")
+            .args([
+                "-xc",
+                "/dev/null",
+                "-xnone",
+                "-nostdlib",
+                "-Wl,--no-as-needed",
+                "-Wl,--allow-shlib-undefined",
+            ])
+            .args(options)
+            .arg("-o")
+            .arg(&file)
+            .current_dir(root.path())
+            .output()
+            .expect("gcc starts");
+        assert!(built.status.success(), "{}", text(&built.stderr));
+    };
+    // As in a JDK: libawt is opened after libjvm, which no directory of its own leads to.
+    link(
+        "opt/jdk/lib/server/libjvm.so",
+        &["-shared", "-Wl,-soname,libjvm.so"],
+    );
+    link(
+        "opt/jdk/lib/libawt.so",
+        &["-shared", "opt/jdk/lib/server/libjvm.so"],
+    );
+    // Nowhere, and where a program will not look.
+    link("opt/libgone.so", &["-shared", "-Wl,-soname,libgone.so"]);
+    link("opt/libplugin.so", &["-shared", "opt/libgone.so"]);
+    fs::remove_file(root.path().join("opt/libgone.so")).expect("own file");
+    let entry = ["-nostartfiles", "-Wl,-e0"];
+    link(
+        "opt/program",
+        &[entry[0], entry[1], "opt/jdk/lib/server/libjvm.so"],
+    );
+
+    let image = cache.path().join("image");
+    let arguments = ["build", "-o", name(&image), "--root", name(root.path())];
+    let said = text(&elfin(cache.path(), &arguments).stderr);
+    let lines: Vec<&str> = said.lines().collect();
+    let [plugin, program] = lines.as_slice() else {
+        panic!("{said}");
+    };
+    assert!(
+        plugin.contains("/opt/libplugin.so needs libgone.so, which is not in the image"),
+        "{plugin}"
+    );
+    assert!(
+        program.contains(
+            "/opt/program needs libjvm.so, which is only at /opt/jdk/lib/server/libjvm.so"
+        ) && program.ends_with("--env LD_LIBRARY_PATH=/opt/jdk/lib/server`"),
+        "{program}"
+    );
+}

@@ -1,5 +1,5 @@
 //! Alternatives: `libblas.so.3` and its like exist only as links that a package's postinst script
-//! asks update-alternatives for. The scripts are read, not run.
+//! asks update-alternatives for. Where scripts cannot be run, they are read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use super::sources;
+use super::{install, sources};
 use crate::cache::{self, Cache};
 use crate::progress::Progress;
 use crate::tool;
@@ -25,6 +25,15 @@ pub(super) struct Apt<'a> {
     progress: &'a Progress,
     suite: Option<&'a str>,
     refresh: bool,
+}
+
+/// One thing that dpkg is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The package's file.
+    pub(super) file: PathBuf,
+    /// Whether to configure the package, which has been unpacked, rather than to unpack it.
+    pub(super) configure: bool,
 }
 
 /// apt's private directory tree for one set of sources.
@@ -53,23 +62,25 @@ impl<'a> Apt<'a> {
         }
     }
 
-    /// The package files of `names` and all they depend on, in the order apt would install them.
-    pub(super) fn fetch(&mut self, names: &[String]) -> Result<Vec<PathBuf>> {
+    /// Fetches the packages `names` and all they depend on; returns the steps by which apt would install them into an
+    /// empty system.
+    pub(super) fn fetch(&mut self, names: &[String]) -> Result<Vec<Step>> {
         let place = self.place()?;
         let record = self.cache.dir("resolved")?.join(format!(
-            "deb-{}",
+            "steps-{}",
             cache::key(std::iter::once(&place.key).chain(names))
         ));
         if !self.refresh
-            && let Some(files) = recorded(&record, &place.debs)
+            && let Some(steps) = recorded(&record, &place.debs)
         {
-            return Ok(files);
+            return Ok(steps);
         }
         let _lock = self.cache.lock("apt")?;
         self.update(&place)?;
         let wanted = self.resolve(&place, names)?;
+        let steps = self.order(&place, names, &wanted)?;
         self.download(&place, names, &wanted)?;
-        cache::write_atomically(&record, wanted.join("\n").as_bytes())?;
+        cache::write_atomically(&record, steps.as_bytes())?;
         recorded(&record, &place.debs).context("apt did not download all packages")
     }
 
@@ -79,11 +90,11 @@ impl<'a> Apt<'a> {
         let record = self
             .cache
             .dir("resolved")?
-            .join(format!("deb-alone-{}", cache::key([&place.key, name])));
-        if let Some(files) = recorded(&record, &place.debs)
-            && let [file] = files.as_slice()
+            .join(format!("alone-{}", cache::key([&place.key, name])));
+        if let Some(steps) = recorded(&record, &place.debs)
+            && let [step] = steps.as_slice()
         {
-            return Ok(file.clone());
+            return Ok(step.file.clone());
         }
         let _lock = self.cache.lock("apt")?;
         self.update(&place)?;
@@ -99,10 +110,19 @@ impl<'a> Apt<'a> {
                 .arg(name)
                 .current_dir(&place.debs),
         )?;
-        cache::write_atomically(&record, wanted.join("\n").as_bytes())?;
+        let steps: Vec<_> = wanted
+            .iter()
+            .map(|file| format!("{UNPACK}{file}"))
+            .collect();
+        cache::write_atomically(&record, steps.join("\n").as_bytes())?;
         recorded(&record, &place.debs)
-            .and_then(|files| files.into_iter().next())
+            .and_then(|steps| Some(steps.into_iter().next()?.file))
             .with_context(|| format!("apt did not download {name}"))
+    }
+
+    /// Identifies where packages come from.
+    pub(super) fn key(&self) -> Result<String> {
+        Ok(self.place()?.key)
     }
 
     fn place(&self) -> Result<Place> {
@@ -240,6 +260,27 @@ impl<'a> Apt<'a> {
         Ok(wanted)
     }
 
+    /// The steps of the installation, one a line, as records have them.
+    fn order(&self, place: &Place, names: &[String], wanted: &[String]) -> Result<String> {
+        let printed = tool::output(
+            self.apt_get(place)?
+                .args(["install", "-y", "-qq", "--simulate"])
+                .args(names),
+        )?;
+        let steps = steps(&String::from_utf8_lossy(&printed), wanted);
+        let unpacked = steps
+            .lines()
+            .filter(|line| line.starts_with(UNPACK))
+            .count();
+        if unpacked != wanted.len() {
+            bail!(
+                "apt installs {unpacked} packages and downloads {}",
+                wanted.len()
+            );
+        }
+        Ok(steps)
+    }
+
     fn download(&self, place: &Place, names: &[String], wanted: &[String]) -> Result<()> {
         let missing: Vec<_> = wanted
             .iter()
@@ -273,11 +314,41 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// The files a record names, if they are all still there.
-fn recorded(record: &Path, dir: &Path) -> Option<Vec<PathBuf>> {
+/// What lines of a record start with.
+const UNPACK: &str = "unpack ";
+const CONFIGURE: &str = "configure ";
+
+/// The steps of a record, if the files are all still there.
+fn recorded(record: &Path, dir: &Path) -> Option<Vec<Step>> {
     let text = fs::read_to_string(record).ok()?;
-    let files: Vec<PathBuf> = text.lines().map(|name| dir.join(name)).collect();
-    (!files.is_empty() && files.iter().all(|file| file.exists())).then_some(files)
+    let step = |line: &str| {
+        let unpacked = line.strip_prefix(UNPACK);
+        let file = dir.join(unpacked.or_else(|| line.strip_prefix(CONFIGURE))?);
+        file.exists().then_some(Step {
+            file,
+            configure: unpacked.is_none(),
+        })
+    };
+    let steps: Vec<Step> = text.lines().map(step).collect::<Option<_>>()?;
+    (!steps.is_empty()).then_some(steps)
+}
+
+/// What `apt-get --simulate` prints (`Inst NAME (VERSION …)`, `Conf NAME (VERSION …)`), with the packages' files.
+fn steps(printed: &str, files: &[String]) -> String {
+    let step = |line: &str| {
+        let (action, rest) = line.split_once(' ')?;
+        let action = match action {
+            "Inst" => UNPACK,
+            "Conf" => CONFIGURE,
+            _ => return None,
+        };
+        let name = rest.split([' ', ':']).next()?;
+        let file = files
+            .iter()
+            .find(|file| install::name(Path::new(file)) == name)?;
+        Some(format!("{action}{file}\n"))
+    };
+    printed.lines().filter_map(step).collect()
 }
 
 /// The file names in the output of `--print-uris`: `'URI' NAME SIZE HASH`.
@@ -294,6 +365,17 @@ fn file_names(printed: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_keep_apts_order() {
+        let printed = "Inst libc6 (2.36 Debian:12 [amd64]) []\nInst libc6-dev (2.36 Debian:12 [amd64])\n\
+                       Conf libc6 (2.36 Debian:12 [amd64])\nNOTE: x\n";
+        let files = ["libc6-dev_2.36_amd64.deb", "libc6_2.36_amd64.deb"].map(str::to_owned);
+        assert_eq!(
+            steps(printed, &files),
+            "unpack libc6_2.36_amd64.deb\nunpack libc6-dev_2.36_amd64.deb\nconfigure libc6_2.36_amd64.deb\n"
+        );
+    }
 
     #[test]
     fn file_names_of_uris() {

@@ -48,20 +48,42 @@ pub(super) fn etc(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Dates directories by the newest file in the tree: their true dates are those of the build.
-pub(super) fn dates(tree: &Tree) -> Result<()> {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    let mut dirs = Vec::new();
-    for entry in WalkDir::new(tree.root()) {
-        let entry = entry?;
-        if entry.file_type().is_dir() {
-            dirs.push(entry.into_path());
-        } else {
-            newest = newest.max(entry.metadata()?.modified()?);
+/// What tells of the installation rather than of the system.
+const TRACES: [&str; 6] = [
+    "/var/log/alternatives.log",
+    "/var/log/dpkg.log",
+    "/var/cache/ldconfig/aux-cache",
+    "/var/cache/debconf/config.dat-old",
+    "/var/cache/debconf/templates.dat-old",
+    "/var/lib/dpkg/status-old",
+];
+
+/// Removes what the installation of packages has left behind for the next one.
+pub(super) fn traces(tree: &Tree) -> Result<()> {
+    for path in TRACES {
+        if let Some(host) = tree.resolve(Path::new(path)) {
+            fs::remove_file(host)?;
         }
     }
-    for dir in dirs {
-        filetime::set_file_mtime(dir, newest.into())?;
+    Ok(())
+}
+
+/// Dates directories, and files made since the build started at `start`, by the newest of the other files: their true
+/// dates are those of the build.
+pub(super) fn dates(tree: &Tree, start: SystemTime) -> Result<()> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut made = Vec::new();
+    for entry in WalkDir::new(tree.root()) {
+        let entry = entry?;
+        let modified = entry.metadata()?.modified()?;
+        if entry.file_type().is_dir() || modified >= start {
+            made.push(entry.into_path());
+        } else {
+            newest = newest.max(modified);
+        }
+    }
+    for path in made {
+        filetime::set_symlink_file_times(path, newest.into(), newest.into())?;
     }
     Ok(())
 }

@@ -5,13 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
-use filetime::FileTime;
-use walkdir::WalkDir;
-
 use super::library;
-use crate::progress::Progress;
-use crate::tool;
 use crate::tree::Tree;
 
 /// A Python in the image.
@@ -24,7 +18,12 @@ pub(super) struct Python {
 
 /// Finds the image's Python: what `python3` leads to, or else the newest there is.
 pub(super) fn find(tree: &Tree) -> Option<Python> {
-    ["/usr/local", "/usr"].into_iter().find_map(|prefix| {
+    all(tree).into_iter().next()
+}
+
+/// One Python for each prefix that has any, in the order of `PATH`.
+pub(super) fn all(tree: &Tree) -> Vec<Python> {
+    let found = ["/usr/local", "/usr"].into_iter().filter_map(|prefix| {
         let bin = Path::new(prefix).join("bin");
         let default = tree.resolve(&bin.join("python3"));
         let others = fs::read_dir(tree.resolve(&bin)?).ok()?;
@@ -41,7 +40,8 @@ pub(super) fn find(tree: &Tree) -> Option<Python> {
                 version: format!("{major}.{minor}"),
                 prefix,
             })
-    })
+    });
+    found.collect()
 }
 
 fn version(name: &str) -> Option<(u32, u32)> {
@@ -60,6 +60,16 @@ impl Python {
         Path::new("/usr/local/lib")
             .join(format!("python{}", self.version))
             .join(dir)
+    }
+
+    /// Directories of its own modules and of installed ones.
+    pub(super) fn libraries(&self) -> [PathBuf; 3] {
+        let lib = Path::new(self.prefix).join("lib");
+        [
+            lib.join(format!("python{}", self.version)),
+            lib.join("python3/dist-packages"),
+            self.packages(),
+        ]
     }
 
     /// The interpreter's path in the image.
@@ -94,76 +104,6 @@ impl Python {
     }
 }
 
-/// Compiles all installed modules, as Debian's packages do when they are installed: without it,
-/// every boot would compile what it imports.
-pub(super) fn compile(tree: &Tree, progress: &Progress) -> Result<()> {
-    let Some(python) = find(tree) else {
-        return Ok(());
-    };
-    let lib = |rest: String| Path::new(python.prefix).join("lib").join(rest);
-    let dirs: Vec<PathBuf> = [
-        lib(format!("python{}", python.version)),
-        lib("python3/dist-packages".to_owned()),
-        python.packages(),
-    ]
-    .iter()
-    .filter_map(|dir| tree.resolve(dir))
-    .collect();
-    progress.step(format!("compiling Python {} modules", python.version));
-    let Some(mut command) = python.command(tree) else {
-        progress.warn(format!(
-            "Python modules stay uncompiled: the image has no dynamic linker for {}",
-            python.program().display()
-        ));
-        return Ok(());
-    };
-    command
-        .args(["-m", "compileall", "-qq", "-j", "0"])
-        .args(["--invalidation-mode", "timestamp"])
-        // Test data of lib2to3 and the like is wrong on purpose.
-        .args([
-            "-x",
-            r"/(bad_coding|badsyntax|site-packages|lib2to3/tests/data)",
-        ])
-        .arg("-s")
-        .arg(tree.root())
-        .args(["-p", "/"])
-        .args(&dirs);
-    let result = tool::output(&mut command);
-    let compiled = date_byte_code(&dirs)?;
-    if let (Err(error), 0) = (result, compiled) {
-        progress.warn(format!("Python modules stay uncompiled: {error:#}"));
-    }
-    Ok(())
-}
-
-/// Dates byte code like its source; returns how many files there are.
-fn date_byte_code(dirs: &[PathBuf]) -> Result<usize> {
-    let mut count = 0;
-    for entry in dirs.iter().flat_map(WalkDir::new) {
-        let entry = entry?;
-        if let Some(source) = source_of(entry.path())
-            && let Ok(meta) = fs::metadata(&source)
-        {
-            let time = FileTime::from_last_modification_time(&meta);
-            filetime::set_file_mtime(entry.path(), time)?;
-            count += 1;
-        }
-    }
-    Ok(count)
-}
-
-/// `a/x.py` for `a/__pycache__/x.cpython-311.pyc`.
-fn source_of(byte_code: &Path) -> Option<PathBuf> {
-    let name = byte_code.file_name()?.to_str()?.strip_suffix(".pyc")?;
-    let dir = byte_code.parent()?;
-    if dir.file_name()? != "__pycache__" {
-        return None;
-    }
-    let module = name.split_once(".cpython-")?.0;
-    Some(dir.parent()?.join(format!("{module}.py")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,18 +113,5 @@ mod tests {
         assert_eq!(version("python3.11"), Some((3, 11)));
         assert_eq!(version("python3"), None);
         assert_eq!(version("python3.11-config"), None);
-    }
-
-    #[test]
-    fn sources() {
-        assert_eq!(
-            source_of(Path::new("/a/__pycache__/x.cpython-311.pyc")),
-            Some("/a/x.py".into())
-        );
-        assert_eq!(
-            source_of(Path::new("/a/__pycache__/x.cpython-311.opt-1.pyc")),
-            Some("/a/x.py".into())
-        );
-        assert_eq!(source_of(Path::new("/a/x.pyc")), None);
     }
 }

@@ -84,7 +84,8 @@ impl<'a> Wheels<'a> {
 
     /// The path of pip inside the wheel that Debian ships for its own use: it runs from there.
     fn pip(&self, apt: &mut Apt) -> Result<PathBuf> {
-        let dir = self.cache.dir("pip")?;
+        // Each suite's Python is accompanied by a pip that it can run.
+        let dir = self.cache.dir(&format!("pip/{}", apt.key()?))?;
         if let Some(wheel) = wheels_in(&dir)?.pop() {
             return Ok(wheel.join("pip"));
         }

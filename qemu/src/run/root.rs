@@ -16,6 +16,7 @@ use crate::build::library;
 use crate::build::needs::Finder;
 use crate::cache::{self, Cache};
 use crate::cli::RunOptions;
+use crate::image::Owners;
 use crate::progress::Progress;
 use crate::tree::{PLACES, Tree};
 use crate::{image, tool};
@@ -149,13 +150,13 @@ pub(super) fn image(cache: &Cache, dir: &Path) -> Result<PathBuf> {
         progress.step(format!("packing {}", dir.display()));
         let complete = PLACES.iter().all(|(place, _)| dir.join(place).exists());
         if complete {
-            image::write(&dir, &image)?;
+            image::write(&dir, &image, Owners::Root)?;
         } else {
             let staging = tempfile::tempdir_in(cache.dir("tmp")?)?;
             let tree = Tree::new(staging.path());
             tree.add_tree(&dir, Path::new("/"))?;
             tree.add_places()?;
-            image::write(tree.root(), &image)?;
+            image::write(tree.root(), &image, Owners::Root)?;
         }
     }
     // The time of last use decides which images stay.
