@@ -299,6 +299,11 @@ fn modules_are_compiled_from_the_images_files() {
     // This machine may have such a file, too, and another one.
     symlink("/etc/python/sitecustomize.py", lib.join("sitecustomize.py")).expect("own directory");
     fs::write(lib.join("broken.py"), "def\n").expect("own directory");
+    for place in ["app", "usr/share"] {
+        let dir = root.path().join(place);
+        fs::create_dir_all(&dir).expect("own directory");
+        fs::write(dir.join("own.py"), "").expect("own directory");
+    }
 
     let image = cache.path().join("image");
     let arguments = ["build", "-o", name(&image), "--root", name(root.path())];
@@ -314,6 +319,7 @@ fn modules_are_compiled_from_the_images_files() {
         .output()
         .expect("fsck.erofs starts");
     assert!(fsck.status.success(), "{}", text(&fsck.stderr));
+    assert!(out.join("app/__pycache__").exists() && !out.join("usr/share/__pycache__").exists());
     let packed = out.join(format!("usr/lib/python{version}"));
     let program = "import glob, marshal, os, sys
 lib = sys.argv[1]

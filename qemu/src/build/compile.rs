@@ -1,5 +1,5 @@
-//! Compiling installed Python modules: without it, every boot would compile what it imports. Debian's packages do that
-//! for their own modules when they are installed; wheels and directories bring theirs as they are.
+//! Compiling Python modules: without it, every boot would compile what it imports. Debian's packages do that for their
+//! own modules when they are installed; wheels and directories bring theirs as they are.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,8 +19,11 @@ use crate::tree::Tree;
 const SCRIPT: &str = include_str!("compile.py");
 /// Modules that are named in a warning.
 const NAMED: usize = 3;
-/// Parts of the names of test data that is wrong on purpose.
-const WRONG: [&str; 4] = ["/test/", "/tests/", "/bad_coding", "/badsyntax"];
+/// The system's directories: a directory placed at `/` may have them, but it is not from there that its own modules are
+/// imported.
+const SYSTEM: [&str; 7] = ["/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr", "/var"];
+/// Where Python itself has modules that are wrong on purpose.
+const WRONG: [&str; 2] = ["/test/", "/lib2to3/tests/data/"];
 
 /// A module to compile.
 struct Module {
@@ -32,8 +35,9 @@ struct Module {
     name: PathBuf,
 }
 
-/// Compiles the modules of all the tree's Pythons; says what stays uncompiled.
-pub(super) fn compile(tree: &Tree, progress: &Progress) -> Result<()> {
+/// Compiles the modules of all the tree's Pythons, and those at and below the guest paths `places`; says what stays
+/// uncompiled.
+pub(super) fn compile(tree: &Tree, places: &[PathBuf], progress: &Progress) -> Result<()> {
     for python in python::all(tree) {
         progress.step(format!("compiling Python {} modules", python.version));
         let mut modules = Vec::new();
@@ -41,8 +45,12 @@ pub(super) fn compile(tree: &Tree, progress: &Progress) -> Result<()> {
         for dir in python.libraries() {
             collect(tree, &dir, &mut seen, &mut modules)?;
         }
+        seen.extend(SYSTEM.iter().filter_map(|dir| tree.resolve(Path::new(dir))));
+        for dir in places {
+            collect(tree, dir, &mut seen, &mut modules)?;
+        }
         match run(tree, &python, &modules) {
-            Ok(failures) => report(progress, &failures),
+            Ok(failures) => report(progress, &python, &failures),
             Err(error) => progress.warn(format!(
                 "{} modules of Python {} stay uncompiled: {error:#}",
                 modules.len(),
@@ -142,8 +150,10 @@ fn run_one(tree: &Tree, python: &Python, modules: &[Module]) -> Result<Vec<Strin
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-fn report(progress: &Progress, failures: &[String]) {
-    let meant = |failure: &&String| !WRONG.iter().any(|part| failure.contains(part));
+fn report(progress: &Progress, python: &Python, failures: &[String]) {
+    let [own, ..] = python.libraries();
+    let wrong = WRONG.map(|part| format!("{}{part}", own.display()));
+    let meant = |failure: &&String| !wrong.iter().any(|part| failure.starts_with(part));
     let failures: Vec<&String> = failures.iter().filter(meant).collect();
     if failures.is_empty() {
         return;

@@ -63,7 +63,11 @@ pub(crate) fn build(options: &BuildOptions) -> Result<()> {
         dev::install(&tree, Path::new("/usr"))?;
     }
     finish::etc(&tree)?;
-    compile::compile(&tree, &progress)?;
+    let places = options.layers.iter().filter_map(|layer| match layer {
+        Layer::Root { at, .. } => Some(at.clone()),
+        Layer::Debs(_) | Layer::Wheels(_) => None,
+    });
+    compile::compile(&tree, &places.collect::<Vec<_>>(), &progress)?;
     progress.step("checking libraries");
     ldcache::write(&tree)?;
     finish::traces(&tree)?;
