@@ -10,6 +10,7 @@ pub mod credentials;
 mod exit;
 pub mod futex;
 pub mod limits;
+pub(crate) mod restart;
 pub mod signal;
 mod table;
 
@@ -18,12 +19,12 @@ pub use exit::{exit_by_signal, exit_group, exit_thread};
 pub use table::{adopt_main, find, processes, thread_ids, with_process, with_thread};
 
 use crate::fs::{context::FsContext, descriptor::Files};
-use crate::syscall::restart::Restart;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::sched::{self, Thread, Tid};
 use machine::sync::SpinLock;
+use restart::Restart;
 
 /// A process id, which is also the main thread's id.
 pub type Pid = Tid;

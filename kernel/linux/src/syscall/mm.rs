@@ -1,7 +1,7 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
-use super::{Errno, SysResult};
 use crate::linker;
+use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::mm::space::{self, Backing, Options, Place, Prot};
 use machine::mm::{PAGE, user};

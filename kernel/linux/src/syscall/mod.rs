@@ -11,7 +11,6 @@ mod trace;
 
 use crate::config;
 use abi::Errno;
-pub use abi::SysResult;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::TrapFrame;
 use machine::sched;
@@ -20,14 +19,11 @@ use machine::sched;
 const KNOWN: usize = 512;
 static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN / 64];
 
-/// Entry from the `syscall` instruction: number in `frame.rax`, arguments in rdi rsi rdx r10 r8 r9, result to `frame.rax`.
+/// A system call of the program's; the result goes into `frame`.
 /// Runs on the thread's kernel stack with interrupts on.
 pub fn entry(frame: &mut TrapFrame) {
-    let number = frame.rax as usize;
-    let arguments = [
-        frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
-    ]
-    .map(|argument| argument as usize);
+    let number = frame.system_call();
+    let arguments = frame.arguments();
     // What runs on the loader thread, before the program, is ld.so's part and not the program's.
     let traced =
         (config::get().trace && sched::current_tid() != 0).then(|| trace::call(number, &arguments));
@@ -38,10 +34,10 @@ pub fn entry(frame: &mut TrapFrame) {
     if let Some(call) = traced {
         trace::result(&call, result);
     }
-    frame.rax = match result {
-        Ok(value) => value as u64,
-        Err(errno) => i64::from(-errno.0) as u64,
-    };
+    frame.set_result(match result {
+        Ok(value) => value as i64,
+        Err(errno) => i64::from(-errno.0),
+    });
 }
 
 /// Names a call that is not there, once.

@@ -3,49 +3,11 @@
 //! Such a call cannot just be made again, its time would begin anew. It leaves what is to be done with its thread, and fails
 //! with `ERESTART_RESTARTBLOCK`, which delivery turns into this call.
 
-use super::{Errno, SysResult, fs, time};
+use super::{fs, time};
 use crate::process::LinuxThread;
-use crate::process::clock::Clock;
-use machine::{sched, time::Instant};
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Restart {
-    /// Sleep until a time; the address for what is left when a handler ends it, or 0.
-    Sleep { deadline: Instant, remaining: usize },
-    /// As `Sleep`, on a process' clock of CPU time.
-    CpuSleep {
-        clock: Clock,
-        until: u64,
-        remaining: usize,
-    },
-    /// Sleep while a word has a value.
-    Futex {
-        addr: usize,
-        value: u32,
-        bitset: u32,
-        deadline: Instant,
-    },
-    /// Wait for events on descriptors.
-    Poll {
-        fds: usize,
-        count: usize,
-        deadline: Option<Instant>,
-    },
-}
-
-impl Restart {
-    /// Leaves it with the calling thread: the error to fail with.
-    pub(super) fn arrange(self) -> Errno {
-        sched::with_current(|thread| *thread.linux().restart.lock() = Some(self));
-        Errno::ERESTART_RESTARTBLOCK
-    }
-}
-
-/// A handler returns: what it has made and left unfinished is not what was interrupted before.
-pub(crate) fn forget() {
-    sched::with_current(|thread| *thread.linux().restart.lock() = None);
-}
+use crate::process::restart::Restart;
+use abi::{Errno, SysResult};
+use machine::sched;
 
 /// restart_syscall(2)
 pub(crate) fn restart_syscall() -> SysResult {

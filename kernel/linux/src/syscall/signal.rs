@@ -3,16 +3,14 @@ mod timer;
 
 pub use timer::*;
 
-use super::{
-    Errno, SysResult,
-    time::{Timespec, deadline_after},
-};
+use super::time::{Timespec, deadline_after};
 use crate::process::LinuxThread;
 use crate::process::signal::frame::Stack;
 use crate::process::{
     self, Pid, Process, credentials,
     signal::{self, Action, AltStack, LAST, SigInfo},
 };
+use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::{arch::TrapFrame, mm::user, sched};
 
@@ -226,7 +224,7 @@ pub fn sigaltstack(frame: &mut TrapFrame, new: usize, old: usize) -> SysResult {
         Some(user::read::<Stack>(new)?)
     };
     if let Some(stack) = requested {
-        if current.contains(frame.rsp) {
+        if current.contains(frame.stack_pointer() as u64) {
             return Err(Errno::EPERM);
         }
         signal::set_altstack(checked_stack(stack)?);
@@ -234,7 +232,7 @@ pub fn sigaltstack(frame: &mut TrapFrame, new: usize, old: usize) -> SysResult {
     if old != 0 {
         let stack = Stack {
             start: current.start,
-            flags: signal::stack_flags(&current, frame.rsp),
+            flags: signal::stack_flags(&current, frame.stack_pointer() as u64),
             padding: 0,
             size: current.size,
         };

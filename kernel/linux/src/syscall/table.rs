@@ -1,7 +1,8 @@
 //! The table of system calls: number, function, kinds of arguments (for the trace). What is not here is ENOSYS.
 
 use super::names::NAMES;
-use super::{SysResult, fs, mm, process, restart, signal, time};
+use super::{fs, mm, process, restart, signal, time};
+use abi::SysResult;
 use machine::arch::TrapFrame;
 
 /// What an argument is, as the trace shows it.

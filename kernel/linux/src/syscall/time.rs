@@ -1,6 +1,7 @@
 //! Clocks and sleeping. Left out: setting the clock's rate.
-use super::{Errno, SysResult, restart::Restart};
+use crate::process::restart::Restart;
 use crate::process::{self, clock::Clock, credentials};
+use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::{
     mm::user,

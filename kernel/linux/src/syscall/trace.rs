@@ -1,8 +1,8 @@
 //! `elfin run --trace`: each system call with its arguments and result, like strace.
 
 use super::table::{self, Kind};
-use super::{Errno, SysResult};
 use crate::fs;
+use abi::{Errno, SysResult};
 use alloc::format;
 use alloc::string::String;
 use machine::mm::user;

@@ -4,7 +4,7 @@
 
 use super::pvh::{RAM, StartInfo};
 use crate::arch::image;
-use crate::arch::layout::{DIRECT_MAP, KERNEL_BASE};
+use crate::arch::layout::{DIRECT_MAP, KERNEL_BASE, phys_to_virt};
 use crate::arch::paging::{self, Flags};
 use crate::log;
 use crate::mm::{PAGE, frame};
@@ -15,11 +15,6 @@ const EARLY: u64 = 1 << 30;
 const LOW: u64 = 1 << 20;
 /// Less than this cannot even hold the kernel's own tables.
 const LEAST: u64 = 16 << 20;
-
-/// A pointer to physical memory in the first GiB.
-pub(super) fn early<T>(phys: u64) -> *const T {
-    core::ptr::with_exposed_provenance(DIRECT_MAP + phys as usize)
-}
 
 /// Calls `f` for each range of usable memory outside of what is taken.
 fn usable(info: &StartInfo, taken: &[(u64, u64)], f: &mut impl FnMut(u64, u64)) {
@@ -78,9 +73,7 @@ pub(super) fn init(info: &StartInfo) {
         log::fatal(format_args!("no room for the table of memory"));
     };
     // SAFETY: the range is usable memory that nobody else is given, mapped by the boot page tables and, below, for good.
-    frame::init(unsafe {
-        core::slice::from_raw_parts_mut(early::<u8>(place).cast_mut(), states as usize)
-    });
+    frame::init(unsafe { core::slice::from_raw_parts_mut(phys_to_virt(place), states as usize) });
     let taken = [taken[0], taken[1], taken[2], (place, place + states)];
     usable(info, &taken, &mut |start, end| {
         frame::add(start, end.min(EARLY));
@@ -128,7 +121,7 @@ pub(super) fn module(info: &StartInfo) -> (&'static [u8], u64, u64) {
         return (&[], 0, 0);
     }
     // SAFETY: the module lies in usable memory, which is mapped, and is kept until `release_module`.
-    let bytes = unsafe { core::slice::from_raw_parts(early(start), len as usize) };
+    let bytes = unsafe { core::slice::from_raw_parts(phys_to_virt(start), len as usize) };
     (bytes, start, len)
 }
 

@@ -1,6 +1,6 @@
 //! `hvm_start_info`, by which a PVH boot protocol's hypervisor tells where things are (Xen, public/arch-x86/hvm/start_info.h).
 
-use super::memory::early;
+use crate::arch::layout::phys_to_virt;
 
 const MAGIC: u32 = 0x336e_c578;
 
@@ -47,7 +47,7 @@ impl StartInfo {
     /// `at` must be the address that the boot protocol passes.
     pub(super) unsafe fn read(at: u64) -> Option<Self> {
         // SAFETY: the hypervisor's structure, in the first GiB like everything it points to.
-        let raw = unsafe { early::<Raw>(at).read_unaligned() };
+        let raw = unsafe { phys_to_virt(at).cast::<Raw>().read_unaligned() };
         if raw.magic != MAGIC || raw.version == 0 || raw.memory_map_entries == 0 {
             return None;
         }
@@ -55,12 +55,19 @@ impl StartInfo {
             (0, 0)
         } else {
             // SAFETY: as above; a list entry is address, size, command line, reserved.
-            let [start, len] = unsafe { early::<[u64; 2]>(raw.module_list).read_unaligned() };
+            let [start, len] = unsafe {
+                phys_to_virt(raw.module_list)
+                    .cast::<[u64; 2]>()
+                    .read_unaligned()
+            };
             (start, len)
         };
         // SAFETY: as above: so many entries.
         let map = unsafe {
-            core::slice::from_raw_parts(early(raw.memory_map), raw.memory_map_entries as usize)
+            core::slice::from_raw_parts(
+                phys_to_virt(raw.memory_map).cast(),
+                raw.memory_map_entries as usize,
+            )
         };
         Some(Self {
             map,

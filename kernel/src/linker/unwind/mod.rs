@@ -30,14 +30,7 @@ impl Memory for Program {
 
 /// The registers of interrupted code, in DWARF's order.
 fn registers(frame: &TrapFrame) -> Registers {
-    Registers(
-        [
-            frame.rax, frame.rdx, frame.rcx, frame.rbx, frame.rsi, frame.rdi, frame.rbp, frame.rsp,
-            frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15,
-            frame.rip,
-        ]
-        .map(Some),
-    )
+    Registers(frame.by_dwarf_number().map(Some))
 }
 
 /// One line of a backtrace.

@@ -64,7 +64,7 @@ pub fn exception(frame: &mut TrapFrame, exception: Exception) {
 
 /// The signal for an exception.
 fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
-    let rip = frame.rip as usize;
+    let rip = frame.instruction_pointer();
     let (signal, code, addr) = match exception {
         Exception::Page { addr, fault, .. } => {
             let (signal, code) = match fault {
@@ -165,12 +165,10 @@ fn next() -> Option<(SigInfo, Action)> {
 
 /// Decides once what becomes of an interrupted system call: done again, or `EINTR`.
 fn restart(frame: &mut TrapFrame, action: Option<&Action>) {
-    /// Length of the `syscall` instruction.
-    const SYSCALL_LEN: u64 = 2;
     if frame.vector != TrapFrame::SYSCALL || frame.error == NO_RESTART {
         return;
     }
-    let Ok(code) = i32::try_from((frame.rax as i64).wrapping_neg()) else {
+    let Ok(code) = i32::try_from(frame.result().wrapping_neg()) else {
         return;
     };
     let again = match Errno(code) {
@@ -184,10 +182,9 @@ fn restart(frame: &mut TrapFrame, action: Option<&Action>) {
         _ => return,
     };
     if again {
-        frame.rax = frame.error;
-        frame.rip -= SYSCALL_LEN;
+        frame.restart_system_call(frame.error);
     } else {
-        frame.rax = i64::from(-Errno::EINTR.0) as u64;
+        frame.set_result(i64::from(-Errno::EINTR.0));
     }
     frame.error = NO_RESTART;
 }

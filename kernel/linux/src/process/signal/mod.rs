@@ -1,4 +1,4 @@
-//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`frame`] the frames of handlers, [`stop`] what
+//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`x86_64`] the frames of handlers, [`stop`] what
 //! stops a process. Signals that a process ignores are dropped when they are sent, unless they are blocked, as in Linux.
 //!
 //! Order of locks, outermost first: timers, dispositions ([`Sighand`]), what is pending for the process, its threads, what is
@@ -6,23 +6,23 @@
 mod action;
 mod deliver;
 mod finish;
-mod fpstate;
-pub(crate) mod frame;
 pub mod itimer;
 mod queue;
 mod sighand;
 mod stop;
 pub mod timer;
+mod x86_64;
 
 pub use action::{Action, AltStack};
 pub use deliver::{deliver, exception};
 pub use finish::{InterruptedCall, finish};
-pub(crate) use frame::stack_flags;
-pub use frame::{frame_size, sigreturn};
 pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
 pub use sighand::Sighand;
 pub(crate) use stop::Stop;
+use x86_64::fpstate;
+pub(crate) use x86_64::frame::{self, stack_flags};
+pub use x86_64::frame::{frame_size, sigreturn};
 
 use super::{LinuxThread, Process, ThreadState};
 use abi::{Errno, SysResult};

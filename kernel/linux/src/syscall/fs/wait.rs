@@ -3,7 +3,7 @@ use super::{SECOND, descriptor, put_words, timespec, vectors::zeroed, words};
 use crate::{
     fs::{File, Poll, descriptor::MAX_LIMIT, epoll},
     process,
-    syscall::restart::Restart,
+    process::restart::Restart,
 };
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec, vec::Vec};

@@ -1,14 +1,12 @@
 //! Futexes and the lists of robust ones: arguments in, [`crate::process::futex`] does the work.
 use crate::process::LinuxThread;
+use crate::process::restart::Restart;
 use crate::{
     process::{
         self,
         futex::{self as futexes, Watched, pi},
     },
-    syscall::{
-        restart::Restart,
-        time::{Timespec, deadline_after, deadline_at_realtime},
-    },
+    syscall::time::{Timespec, deadline_after, deadline_at_realtime},
 };
 use abi::{Errno, SysResult};
 use alloc::vec::Vec;

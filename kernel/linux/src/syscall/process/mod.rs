@@ -14,9 +14,9 @@ pub use limits::*;
 pub use scheduling::*;
 pub use system::*;
 
-use super::{Errno, SysResult};
 use crate::process::LinuxThread;
 use crate::process::{self, clone::Request};
+use abi::{Errno, SysResult};
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::{arch::TrapFrame, mm::user, sched};

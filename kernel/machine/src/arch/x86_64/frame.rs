@@ -38,6 +38,11 @@ pub struct TrapFrame {
     pub ss: u64,
 }
 
+/// Bit of the flags register: interrupts are on.
+const RFLAGS_IF: u64 = 1 << 9;
+/// Length of the `syscall` instruction.
+const SYSCALL_LEN: u64 = 2;
+
 impl TrapFrame {
     /// `vector` of a system call.
     pub const SYSCALL: u64 = 0x100;
@@ -45,5 +50,59 @@ impl TrapFrame {
     /// Whether the interrupted code ran on the program's stack: signals and preemption are possible then.
     pub fn is_program(&self) -> bool {
         self.rsp < USER_END as u64
+    }
+
+    /// Whether interrupts were on.
+    pub fn has_interrupts(&self) -> bool {
+        self.rflags & RFLAGS_IF != 0
+    }
+
+    /// Address of the interrupted instruction, or of the one after a system call.
+    pub fn instruction_pointer(&self) -> usize {
+        self.rip as usize
+    }
+
+    /// Makes it go on elsewhere.
+    pub fn set_instruction_pointer(&mut self, at: usize) {
+        self.rip = at as u64;
+    }
+
+    /// The interrupted code's stack pointer.
+    pub fn stack_pointer(&self) -> usize {
+        self.rsp as usize
+    }
+
+    /// Number of the system call (Linux' convention for x86-64, syscall(2)).
+    pub fn system_call(&self) -> usize {
+        self.rax as usize
+    }
+
+    /// Arguments of the system call.
+    pub fn arguments(&self) -> [usize; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9].map(|argument| argument as usize)
+    }
+
+    /// What the system call has returned: a value, or the negative of an error number.
+    pub fn result(&self) -> i64 {
+        self.rax as i64
+    }
+
+    /// Makes the system call return a value, or the negative of an error number.
+    pub fn set_result(&mut self, result: i64) {
+        self.rax = result as u64;
+    }
+
+    /// Makes the program do the system call again, with this number.
+    pub fn restart_system_call(&mut self, number: u64) {
+        self.rax = number;
+        self.rip -= SYSCALL_LEN;
+    }
+
+    /// The registers in the order of DWARF's numbers (psABI, "DWARF Register Number Mapping"): rax to r15, then the return address.
+    pub fn by_dwarf_number(&self) -> [u64; 17] {
+        [
+            self.rax, self.rdx, self.rcx, self.rbx, self.rsi, self.rdi, self.rbp, self.rsp,
+            self.r8, self.r9, self.r10, self.r11, self.r12, self.r13, self.r14, self.r15, self.rip,
+        ]
     }
 }

@@ -411,7 +411,7 @@ impl Space {
 }
 
 /// Brings a page in, or says why not.
-pub(super) fn fault(addr: usize, wanted: Wanted) -> Result<(), Fault> {
+pub(crate) fn fault(addr: usize, wanted: Wanted) -> Result<(), Fault> {
     SPACE.lock().fault(addr, wanted)
 }
 

@@ -2,9 +2,12 @@
 
 use super::gate;
 use crate::arch::layout::USER_END;
+use crate::arch::user;
 use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu};
+use crate::mm::fault::{Fault, Wanted};
+use crate::mm::space;
 use crate::upcall::{self, Exception};
-use crate::{mm, sched, time};
+use crate::{sched, time};
 use core::sync::atomic::Ordering;
 use x86_64::instructions::interrupts;
 use x86_64::registers::control::Cr2;
@@ -78,7 +81,7 @@ fn page_fault(frame: &mut TrapFrame) {
     if frame.rflags & RFLAGS_IF != 0 {
         interrupts::enable();
     }
-    let result = mm::fault::page_fault(addr, error, frame);
+    let result = satisfy(addr, error, frame);
     if let Err(fault) = result {
         if !frame.is_program() {
             if addr < USER_END && frame.rflags & RFLAGS_IF != 0 {
@@ -92,6 +95,31 @@ fn page_fault(frame: &mut TrapFrame) {
         upcall::traps().exception(frame, Exception::Page { addr, fault, error });
     }
     interrupts::disable();
+}
+
+/// Handles a page fault at `addr` (CR2). A
+/// kernel access through `mm::user` that fails is turned into EFAULT by making `frame` go on elsewhere (then `Ok`).
+fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> {
+    let wanted = if error & 0x10 != 0 {
+        Wanted::Execute
+    } else if error & 2 != 0 {
+        Wanted::Write
+    } else {
+        Wanted::Read
+    };
+    // Under a spin lock nothing can be brought in.
+    let result = if addr >= USER_END || !frame.has_interrupts() {
+        Err(Fault::NotMapped)
+    } else {
+        space::fault(addr, wanted)
+    };
+    if result.is_err()
+        && let Some(fixup) = user::fixup(frame.instruction_pointer())
+    {
+        frame.set_instruction_pointer(fixup);
+        return Ok(());
+    }
+    result
 }
 
 fn fatal(frame: &TrapFrame) -> ! {

@@ -1,6 +1,9 @@
 //! Signal frames: what a handler finds on the stack, byte for byte as Linux on x86-64 lays it out, and the way back.
-use super::{Action, AltStack, Locked, SigInfo, Trap, deliver, fpstate::Area, with_state};
-use crate::syscall::restart;
+use super::fpstate::Area;
+use crate::process::restart;
+use crate::process::signal::{
+    Action, AltStack, Locked, NO_RESTART, SigInfo, Trap, UNBLOCKABLE, bit, deliver, with_state,
+};
 use abi::{Errno, SysResult};
 use core::mem::offset_of;
 use linux_raw_sys::general as linux;
@@ -23,12 +26,12 @@ struct SigFrame {
 /// `struct ucontext` as the kernel knows it.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes)]
-pub(super) struct Context {
+pub(in crate::process::signal) struct Context {
     flags: u64,
     link: u64,
     stack: Stack,
     machine: Machine,
-    pub(super) mask: u64,
+    pub(in crate::process::signal) mask: u64,
 }
 
 /// `stack_t`
@@ -76,7 +79,7 @@ const USER_FLAGS: u64 = 0x5_0dd5;
 const HANDLER_CLEARS: u64 = 0x100 | 0x400 | 0x1_0000;
 
 /// Builds the frame for a handler on the program's stack and makes `frame` start the handler. On an error the thread is as it was.
-pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Result<(), Errno> {
+pub(crate) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Result<(), Errno> {
     if !action.has(linux::SA_RESTORER) {
         return Err(Errno::EFAULT);
     }
@@ -130,7 +133,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Re
         }
         state.mask |= action.mask;
         if !action.has(linux::SA_NODEFER) {
-            state.mask |= super::bit(info.signal);
+            state.mask |= bit(info.signal);
         }
     });
     frame.rax = 0;
@@ -164,7 +167,7 @@ pub(crate) fn stack_flags(stack: &AltStack, rsp: u64) -> u32 {
 
 impl Context {
     /// Puts the registers back; the floating-point state, too, or the initial one if there is none.
-    pub(super) fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
+    pub(in crate::process::signal) fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
         let mut area = Area::new()?;
         match self.machine.fpstate {
             0 => area.make_initial(),
@@ -175,7 +178,11 @@ impl Context {
     }
 
     /// Makes the context that of the registers in `frame`, and the floating-point state that of now; what tells of signals stays.
-    pub(super) fn save(&mut self, frame: &TrapFrame, area: &mut Area) -> Result<(), Errno> {
+    pub(in crate::process::signal) fn save(
+        &mut self,
+        frame: &TrapFrame,
+        area: &mut Area,
+    ) -> Result<(), Errno> {
         let machine = self.machine;
         let trap = Trap {
             vector: machine.trap,
@@ -270,7 +277,7 @@ pub fn sigreturn(frame: &mut TrapFrame) -> SysResult {
         let info = SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0);
         deliver::force(frame, info);
     }
-    frame.error = super::NO_RESTART;
+    frame.error = NO_RESTART;
     restart::forget();
     Ok(frame.rax as usize)
 }
@@ -279,7 +286,7 @@ fn resume(frame: &mut TrapFrame, sp: usize) -> Result<(), Errno> {
     let context: Context = user::read(sp.wrapping_add(offset_of!(SigFrame, context)))?;
     context.restore(frame)?;
     with_state(|Locked { state, .. }| {
-        state.mask = context.mask & !super::UNBLOCKABLE;
+        state.mask = context.mask & !UNBLOCKABLE;
         state.altstack = if context.stack.flags & linux::SS_DISABLE != 0 {
             AltStack::default()
         } else {

@@ -25,21 +25,21 @@ const MAGIC2: u32 = 0x4650_5845;
 const MAGIC_LEN: usize = 4;
 
 /// An XSAVE area in the kernel, with room for the second magic number behind it.
-pub(super) struct Area(Image);
+pub(in crate::process::signal) struct Area(Image);
 
 impl Area {
     /// Zeroed; `ENOMEM` without memory.
-    pub(super) fn new() -> Result<Self, Errno> {
+    pub(in crate::process::signal) fn new() -> Result<Self, Errno> {
         Image::new(MAGIC_LEN).map(Self).ok_or(Errno::ENOMEM)
     }
 
     /// Bytes that it takes in a frame.
-    pub(super) fn size() -> usize {
+    pub(in crate::process::signal) fn size() -> usize {
         fpu::area_size() + MAGIC_LEN
     }
 
     /// The area and the magic number behind it.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::process::signal) fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
 
@@ -53,7 +53,7 @@ impl Area {
     }
 
     /// Saves the program's state, with Linux' marks that it is an XSAVE area.
-    pub(super) fn save(&mut self, frame: &TrapFrame) {
+    pub(in crate::process::signal) fn save(&mut self, frame: &TrapFrame) {
         self.0.save(frame);
         let size = fpu::area_size();
         let len = (size + MAGIC_LEN) as u32;
@@ -66,14 +66,14 @@ impl Area {
     }
 
     /// Becomes the state that a handler or a new program starts with.
-    pub(super) fn make_initial(&mut self) {
+    pub(in crate::process::signal) fn make_initial(&mut self) {
         self.0.bytes_mut().fill(0);
         self.put(0, &INITIAL_FCW.to_ne_bytes());
         self.put(MXCSR, &INITIAL_MXCSR.to_ne_bytes());
     }
 
     /// Reads what is at `addr` in the program; only the legacy region when the marks are not there.
-    pub(super) fn read(&mut self, addr: usize) -> Result<(), Errno> {
+    pub(in crate::process::signal) fn read(&mut self, addr: usize) -> Result<(), Errno> {
         let size = fpu::area_size();
         user::copy_in(addr, &mut self.0.bytes_mut()[..HEADER])?;
         let mut complete = self.word(SOFTWARE) == MAGIC1 && self.word(SOFTWARE + 16) == size as u32;
@@ -96,7 +96,11 @@ impl Area {
     }
 
     /// Saves the program's state over what [`read`](Self::read) finds at `addr`.
-    pub(super) fn write_over(&mut self, addr: usize, frame: &TrapFrame) -> Result<(), Errno> {
+    pub(in crate::process::signal) fn write_over(
+        &mut self,
+        addr: usize,
+        frame: &TrapFrame,
+    ) -> Result<(), Errno> {
         self.read(addr)?;
         let complete = self.word(SOFTWARE) == MAGIC1;
         self.save(frame);
@@ -109,13 +113,13 @@ impl Area {
     }
 
     /// Makes it the program's state.
-    pub(super) fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
+    pub(in crate::process::signal) fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
         self.0.restore(frame).map_err(|_| Errno::EINVAL)
     }
 }
 
 /// The `si_code` for a floating-point exception, vector 16 (x87) or 19 (SSE).
-pub(super) fn exception_code(frame: &TrapFrame, sse: bool) -> u32 {
+pub(in crate::process::signal) fn exception_code(frame: &TrapFrame, sse: bool) -> u32 {
     let Ok(mut area) = Area::new() else {
         return linux::FPE_FLTINV;
     };
