@@ -161,6 +161,13 @@ static void sharing(void) {
     int (*call)(void) = elfin_session_symbol(session, "plugin");
     CHECK(call() == 11 && elfin_session_symbol(session, "of_host") == (void *)of_host);
     CHECK(elfin_session_close(session) == 0);
+    // The C library, which nobody has asked for; and another one.
+    session = open_session(NULL);
+    CHECK(elfin_session_symbol(session, "puts") == dlsym(RTLD_DEFAULT, "puts"));
+    CHECK(elfin_session_symbol(session, "of_host") == NULL && elfin_session_symbol(session, "elfin_symbols") == NULL);
+    CHECK(elfin_session_load(session, "libc.so.6", RTLD_NOW | 0x40 /* RTLD_ISOLATE */) != NULL);
+    CHECK(elfin_session_symbol(session, "puts") && elfin_session_symbol(session, "puts") != dlsym(RTLD_DEFAULT, "puts"));
+    CHECK(elfin_session_close(session) == 0);
     // A library by its name; one that is not there.
     session = open_session((const char *const[]){"libelfin.so.1", NULL});
     CHECK(elfin_session_symbol(session, "elfin_symbols") == dlsym(RTLD_DEFAULT, "elfin_symbols"));

@@ -17,8 +17,8 @@ use crate::load::Load;
 use crate::loader::Loader;
 use crate::lookup::{Request, UniqueTables, find, is_strong};
 use crate::mode::Mode;
-use crate::namespace::{BASE, NamespaceId, Order};
-use crate::object::Object;
+use crate::namespace::{BASE, Key, NamespaceId, Order};
+use crate::object::{Object, Role};
 use crate::tls;
 
 /// There is no such session, or it has been closed.
@@ -155,7 +155,21 @@ impl Loader {
                 return Err(error);
             }
         }
+        self.share_libc(id)?;
         Ok(id)
+    }
+
+    /// Lets a session find the C library's symbols, last of all. It has no proxy of it yet: what it loads first may ask
+    /// for a C library of its own.
+    fn share_libc(&self, id: NamespaceId) -> Result<(), Error> {
+        let _loading = self.begin(self.current_thread());
+        let mut state = self.state().lock(self.host());
+        let libc = state.with_role(Role::Libc).map(|libc| Key::of(libc));
+        let group = libc.map_or_else(Vec::new, |libc| state.closure(&[libc]));
+        let space = state.space_mut(id).ok_or(NO_SESSION)?;
+        space.add_to_session(&group);
+        state.publish(self.world());
+        Ok(())
     }
 
     /// Gives a session proxies of what is global in the base namespace.
