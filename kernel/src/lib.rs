@@ -31,8 +31,7 @@ use machine::{
 pub fn start(mut boot: Boot) -> ! {
     boot.take_module(config::set);
     machine::log::init(config::get().log.unwrap_or(log::LevelFilter::Warn));
-    upcall::register(&linux::Linux, &linker::Linker);
-    linux::linker::register(&linker::Linker);
+    upcall::register(&linux::Linux, &linker::Entry);
     boot.finish();
     sched::spawn_kernel("boot", Box::new(NoState), Box::new(run));
     boot::become_idle()

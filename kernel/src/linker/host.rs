@@ -1,6 +1,6 @@
 //! The kernel as the loader's host.
 
-use super::{finish, vdso};
+use super::{finish, vdso, with_current};
 use crate::end;
 use crate::open::open;
 use alloc::boxed::Box;
@@ -11,20 +11,16 @@ use linux::process::LinuxThread;
 use linux::process::{futex, signal};
 use linux::{fs, process};
 use loader::{
-    Access, Errno, Event, File, FileId, Gate, Host, HostCode, Loader, PAGE_SIZE, Stack, Unfinished,
-    Vdso,
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
 };
 use machine::arch::{gate, image};
 use machine::mm::space::{self, Backing, Options, Place, Prot};
 use machine::mm::{frame, user};
 use machine::sched;
-use machine::sync::{Signals, SpinLock};
+use machine::sync::Signals;
 
 /// The kernel.
 pub(super) struct Kernel;
-
-/// The dynamic linker.
-pub(crate) static LOADER: Loader = Loader::new(&Kernel);
 
 /// Ends the program: the loader cannot call it without.
 fn no_kernel_stack() -> ! {
@@ -32,16 +28,6 @@ fn no_kernel_stack() -> ! {
         "elfin: out of memory: no kernel stack for a nested call of the dynamic linker",
         127,
     )
-}
-
-/// Files that were not there, until the program has been loaded: for the error message.
-static TRIED: SpinLock<Option<Vec<Vec<u8>>>> = SpinLock::new(Some(Vec::new()));
-
-/// Takes the paths at which an object of this name was looked for, and keeps no more from now on.
-pub(crate) fn tried(name: &[u8]) -> Vec<Vec<u8>> {
-    let mut paths = TRIED.lock().take().unwrap_or_default();
-    paths.retain(|path| path.rsplit(|&byte| byte == b'/').next() == Some(name));
-    paths
 }
 
 struct OpenFile {
@@ -106,8 +92,8 @@ impl File for OpenFile {
 unsafe impl Host for Kernel {
     fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
         let file = open(path).map_err(|error| {
-            if let (abi::Errno::ENOENT, Some(tried)) = (error, &mut *TRIED.lock()) {
-                tried.push(path.to_vec());
+            if error == abi::Errno::ENOENT {
+                with_current(|linker| linker.has_tried(path));
             }
             errno(error)
         })?;

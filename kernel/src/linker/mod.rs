@@ -6,23 +6,62 @@ mod host;
 mod unwind;
 mod vdso;
 
-pub(crate) use host::{LOADER, tried};
-
 use crate::end;
 use alloc::string::String;
+use alloc::vec::Vec;
 use linux::process;
-use loader::{Gate, PAGE_SIZE};
+use loader::{Gate, Loader, PAGE_SIZE};
 use machine::arch::{TrapFrame, gate};
+use machine::sync::SpinLock;
 use machine::upcall::Gates;
 
 const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
 const _: () = assert!(Gate::ALL.len() <= gate::COUNT);
 
-/// The dynamic linker, for [`machine::upcall::register`] and [`linux::linker::register`].
-#[derive(Debug)]
-pub struct Linker;
+/// A process' dynamic linker.
+pub(crate) struct Linker {
+    pub(crate) loader: Loader,
+    /// Files that were not there, until the program has been loaded: for the error message.
+    tried: SpinLock<Option<Vec<Vec<u8>>>>,
+}
 
-impl Gates for Linker {
+impl Linker {
+    /// One that has nothing loaded.
+    pub(crate) const fn new() -> Self {
+        Self {
+            loader: Loader::new(&host::Kernel),
+            tried: SpinLock::new(Some(Vec::new())),
+        }
+    }
+
+    /// There was no file at `path`.
+    fn has_tried(&self, path: &[u8]) {
+        if let Some(tried) = &mut *self.tried.lock() {
+            tried.push(path.to_vec());
+        }
+    }
+
+    /// Takes the paths at which an object of this name was looked for, and keeps no more from now on.
+    pub(crate) fn tried(&self, name: &[u8]) -> Vec<Vec<u8>> {
+        let mut paths = self.tried.lock().take().unwrap_or_default();
+        paths.retain(|path| path.rsplit(|&byte| byte == b'/').next() == Some(name));
+        paths
+    }
+}
+
+/// Calls `f` with the dynamic linker of the current process.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Linker) -> R) -> R {
+    process::with_current(|process| {
+        let linker = process.linker_as();
+        f(linker.expect("processes are given one when they are made"))
+    })
+}
+
+/// What gates lead to: the dynamic linker of the calling thread's process.
+#[derive(Debug)]
+pub struct Entry;
+
+impl Gates for Entry {
     fn enter(&self, number: usize, arguments: [usize; 4], frame: usize) -> usize {
         let Some(gate) = Gate::from_number(number) else {
             return 0;
@@ -30,7 +69,11 @@ impl Gates for Linker {
         let depth = gate::depth();
         let has_left = |mark| mark >= depth;
         // SAFETY: the program has called the gate with these arguments; what it has been called from is in the middle still.
-        unsafe { LOADER.enter_from(depth, has_left, gate, arguments, frame) }
+        with_current(|linker| unsafe {
+            linker
+                .loader
+                .enter_from(depth, has_left, gate, arguments, frame)
+        })
     }
 
     /// The loader has followed one of the program's pointers to where nothing is, as ld.so would have.
@@ -49,7 +92,7 @@ impl Gates for Linker {
 
 impl linux::linker::Linker for Linker {
     fn thread_ended(&self, thread_pointer: usize) {
-        LOADER.thread_ended(thread_pointer);
+        self.loader.thread_ended(thread_pointer);
     }
 
     /// Code that the program has registered there is no more. Where no page starts there is none.
@@ -57,7 +100,7 @@ impl linux::linker::Linker for Linker {
         if let Some(len) = len.checked_next_multiple_of(PAGE_SIZE)
             && start.is_multiple_of(PAGE_SIZE)
         {
-            LOADER.unmapped(start, len);
+            self.loader.unmapped(start, len);
         }
     }
 

@@ -54,14 +54,18 @@ pub fn start() {
     // IFUNC resolvers run on the program's stack.
     gate::set_user_stack(stack.pointer, stack.range.clone());
     // SAFETY: the stack was just built as Linux lays it out, and stays.
-    match unsafe { linker::LOADER.load_program(&image.path, stack.pointer) } {
+    let loaded = linker::with_current(|linker| unsafe {
+        linker.loader.load_program(&image.path, stack.pointer)
+    });
+    match loaded {
         Ok(program) => {
-            let end = linker::LOADER.objects().first().map_or(0, |main| main.end);
+            let objects = linker::with_current(|linker| linker.loader.objects());
+            let end = objects.first().map_or(0, |main| main.end);
             place_break(end);
-            drop(linker::tried(b""));
+            drop(linker::with_current(|linker| linker.tried(b"")));
             start_main(&stack, move || {
                 // SAFETY: just loaded, not run before, on a thread without a thread pointer.
-                match unsafe { linker::LOADER.run_init(&program) } {
+                match linker::with_current(|linker| unsafe { linker.loader.run_init(&program) }) {
                     Ok(()) => Entry {
                         address: program.entry,
                         stack: program.stack,
@@ -97,7 +101,8 @@ pub fn start() {
 /// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0, 1 and 2.
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let root = tree::root();
-    let process = Process::start(1, FsContext::new(root.clone()));
+    let linker = Arc::new(linker::Linker::new());
+    let process = Process::start(1, FsContext::new(root.clone()), linker);
     if !config.cwd.is_empty() {
         let cwd = lookup(root, &config.cwd).and_then(|node| process.fs.set_cwd(node));
         cwd.map_err(|error| {
@@ -149,7 +154,7 @@ fn loader_failed(error: &Error) -> ! {
     let name = config::get().args.first().map_or(&[][..], Vec::as_slice);
     let (mut line, status) = error.at_startup(name);
     if let Error::CannotOpen { name, .. } = error {
-        let paths = linker::tried(name);
+        let paths = linker::with_current(|linker| linker.tried(name));
         let paths: Vec<_> = paths
             .iter()
             .map(|path| String::from_utf8_lossy(path))

@@ -1,6 +1,6 @@
 //! The end of threads and of processes: that of the first is the machine's.
 use super::{LinuxThread, Process, futex};
-use crate::{fs, linker};
+use crate::fs;
 use abi::Errno;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
@@ -90,7 +90,7 @@ pub fn exit_thread(status: i32) -> ! {
         )
     });
     // Before `clear_child_tid`: who joins this thread may give its thread control block to a new thread at once.
-    linker::thread_ended(thread_pointer);
+    super::with_current(|process| process.linker.thread_ended(thread_pointer));
     if robust != 0 {
         // The list is the program's; a broken one only ends the walk.
         let _ = release_robust_list(robust, tid);

@@ -19,7 +19,9 @@ pub use exit::{exit_by_signal, exit_group, exit_thread};
 pub use table::{adopt_main, find, processes, thread_ids, with_process, with_thread};
 
 use crate::fs::{context::FsContext, descriptor::Files};
+use crate::linker::Linker;
 use alloc::{sync::Arc, vec::Vec};
+use core::any::Any;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::sched::{self, Thread, Tid};
@@ -45,6 +47,8 @@ pub struct Process {
     pub files: Arc<Files>,
     /// Working directory and umask.
     pub fs: Arc<FsContext>,
+    /// The dynamic linker.
+    pub linker: Arc<dyn Linker>,
     /// Resource limits.
     pub limits: Limits,
     /// The nice value, one for all threads: it is remembered and changes nothing.
@@ -78,13 +82,13 @@ pub struct Program {
 
 impl Process {
     /// Makes a process of a session of its own, without threads and open files.
-    pub fn start(pid: Pid, fs: FsContext) -> Arc<Self> {
-        let process = Arc::new(Self::new(pid, fs));
+    pub fn start(pid: Pid, fs: FsContext, linker: Arc<dyn Linker>) -> Arc<Self> {
+        let process = Arc::new(Self::new(pid, fs, linker));
         table::insert_process(&process);
         process
     }
 
-    fn new(pid: Pid, fs: FsContext) -> Self {
+    fn new(pid: Pid, fs: FsContext, linker: Arc<dyn Linker>) -> Self {
         Self {
             pid,
             ppid: 0,
@@ -92,6 +96,7 @@ impl Process {
             sid: pid,
             files: Arc::default(),
             fs: Arc::new(fs),
+            linker,
             limits: Limits::default(),
             nice: AtomicI32::new(0),
             personality: AtomicU32::new(0),
@@ -104,6 +109,12 @@ impl Process {
             itimers: signal::itimer::IntervalTimers::default(),
             ending: AtomicI32::new(0),
         }
+    }
+
+    /// Its dynamic linker, if that is of this type.
+    pub fn linker_as<T: Linker>(&self) -> Option<&T> {
+        let linker: &dyn Any = &*self.linker;
+        linker.downcast_ref()
     }
 
     /// What it runs.

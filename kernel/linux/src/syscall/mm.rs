@@ -1,6 +1,6 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
-use crate::linker;
+use crate::process;
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::mm::space::{self, Backing, Options, Place, Prot};
@@ -81,9 +81,14 @@ pub fn mmap(
     }
 }
 
+/// The program gives up what it has at `start`: its dynamic linker is told first.
+fn unmapped(start: usize, len: usize) {
+    process::with_current(|process| process.linker.unmapped(start, len));
+}
+
 fn map(place: Place, len: usize, prot: Prot, backing: Backing, options: Options) -> SysResult {
     if let Place::Fixed(addr) = place {
-        linker::unmapped(addr, len);
+        unmapped(addr, len);
     }
     space::map(place, len, prot, backing, options)
 }
@@ -96,7 +101,7 @@ fn is_zero_device(open: &crate::fs::OpenFile) -> Result<bool, Errno> {
 
 /// munmap(2).
 pub fn munmap(addr: usize, len: usize) -> SysResult {
-    linker::unmapped(addr, len);
+    unmapped(addr, len);
     space::unmap(addr, len)?;
     Ok(0)
 }
@@ -141,7 +146,7 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
         return Err(Errno::EINVAL);
     }
     if fixed {
-        linker::unmapped(to, new_len);
+        unmapped(to, new_len);
     }
     let new = space::remap(old, old_len, new_len, may_move, fixed.then_some(to))?;
     let kept = if new == old {
@@ -150,7 +155,7 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
         0
     };
     if kept < old_len {
-        linker::unmapped(old + kept, old_len - kept);
+        unmapped(old + kept, old_len - kept);
     }
     Ok(new)
 }

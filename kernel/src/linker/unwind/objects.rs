@@ -2,7 +2,7 @@
 //! mapped.
 
 use super::{Frame, Program, kernel, symbols};
-use crate::linker::host::LOADER;
+use crate::linker::with_current;
 use crate::open;
 use alloc::format;
 use alloc::string::String;
@@ -61,7 +61,7 @@ impl Objects {
 
     /// The unwind tables for an address.
     pub(super) fn tables(&self, address: usize) -> Option<Tables> {
-        if let Some(header) = LOADER.unwind_header(address) {
+        if let Some(header) = with_current(|linker| linker.loader.unwind_header(address)) {
             return Tables::at(&Program, header as u64);
         }
         let (object, header) = self.foreign(address)?;
@@ -101,7 +101,7 @@ impl Objects {
         }
         let within = frame.within();
         let behind = frame.address.wrapping_sub(within);
-        let (object, symbol) = match LOADER.symbolise(within) {
+        let (object, symbol) = match with_current(|linker| linker.loader.symbolise(within)) {
             Some(Symbolised::Object {
                 path,
                 offset,

@@ -2,7 +2,7 @@
 //! system calls are restarted.
 use super::{Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
 use crate::{
-    config, fs, linker,
+    config, fs,
     process::{self, claim_exit, exit_by_signal, stop_if_over},
 };
 use abi::Errno;
@@ -195,7 +195,8 @@ pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
     if bit(info.signal) & REPORTED != 0 {
         let report = report(info);
         fs::write_stderr(report.as_bytes());
-        fs::write_stderr(linker::backtrace(frame).as_bytes());
+        let backtrace = process::with_current(|process| process.linker.backtrace(frame));
+        fs::write_stderr(backtrace.as_bytes());
     }
     exit_by_signal(info.signal)
 }
