@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use goblin::elf::program_header as pt;
 use goblin::elf::sym;
 
-use crate::image::address;
+use crate::elf::address;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;

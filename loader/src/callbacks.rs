@@ -11,20 +11,10 @@
 
 use alloc::vec::Vec;
 
+use crate::hold::Turn;
 use crate::host::Host;
-use crate::loader::Loader;
-use crate::signals;
 use crate::sync::Monitor;
 use crate::thread::ThreadId;
-use crate::tls;
-
-/// A call of `dl_iterate_phdr`, of which it is the turn, or which waits for it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Turn {
-    thread: ThreadId,
-    /// The function's address.
-    callback: usize,
-}
 
 struct Turns {
     /// What runs, in the order it began.
@@ -119,9 +109,14 @@ impl CallbackLock {
         });
     }
 
-    /// Notes that a thread loads, or waits for it.
-    fn begin_load(&self, host: &dyn Host, thread: ThreadId) {
+    /// Gives up the turns of a thread that begins a load, or waits for it: whomever it waits for may want to iterate.
+    pub(crate) fn give_up<'a>(&'a self, host: &'a dyn Host, thread: ThreadId) -> NoTurns<'a> {
         self.change(host, |turns| turns.loading.push(thread));
+        NoTurns {
+            lock: self,
+            host,
+            thread,
+        }
     }
 
     /// Notes that a load of a thread has ended.
@@ -140,54 +135,13 @@ impl CallbackLock {
 
 /// While this lasts, nobody waits for the turns of a thread.
 pub(crate) struct NoTurns<'a> {
-    loader: &'a Loader,
+    lock: &'a CallbackLock,
+    host: &'a dyn Host,
     thread: ThreadId,
 }
 
 impl Drop for NoTurns<'_> {
     fn drop(&mut self) {
-        self.loader
-            .callbacks()
-            .end_load(self.loader.host(), self.thread);
-    }
-}
-
-impl Loader {
-    /// Waits until it is the calling thread's turn to iterate with a function. Threads that are none of the program's
-    /// do not take turns.
-    pub(crate) fn begin_turn(&self, callback: usize) -> Option<Turn> {
-        let record = tls::current(self.host().thread_pointer())?;
-        Some(
-            self.callbacks()
-                .enter(self.host(), record.thread.id(), callback),
-        )
-    }
-
-    /// Ends a turn.
-    pub(crate) fn end_turn(&self, turn: &Turn) {
-        self.callbacks().leave(self.host(), turn);
-    }
-
-    /// Gives up the turns of a thread that begins a load: whomever that waits for may want to iterate.
-    pub(crate) fn give_up_turns(&self, thread: ThreadId) -> NoTurns<'_> {
-        self.callbacks().begin_load(self.host(), thread);
-        NoTurns {
-            loader: self,
-            thread,
-        }
-    }
-
-    /// Takes notice that the calling thread unwinds through the loader. If that is an exception, the function it is
-    /// called back by does not return, and there may be nothing else that tells.
-    pub(crate) fn unwinds(&self) {
-        let record = tls::current(self.host().thread_pointer());
-        let Some(record) = record.filter(|record| !record.holds.are_empty()) else {
-            return;
-        };
-        signals::undisturbed(self.host(), || {
-            if record.holds.have_turn() {
-                self.callbacks().leave_all(self.host(), record.thread.id());
-            }
-        });
+        self.lock.end_load(self.host, self.thread);
     }
 }

@@ -6,9 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use goblin::elf::dynamic::DT_DEBUG;
 
 use crate::arch;
-use crate::gates::address_of;
-use crate::image::address;
-use crate::loader::Loader;
+use crate::elf::address;
 use crate::object::Object;
 
 /// `r_state`.
@@ -43,7 +41,8 @@ pub(crate) struct RDebug {
 impl RDebug {
     /// Takes the variable of the mapped `ld.so` for the base namespace's, and enters it into the program's DT_DEBUG.
     pub(crate) fn of_program(main: &Object, rtld: &Object) -> Self {
-        let Some(at) = address_of(rtld, b"_r_debug")
+        let Some(at) = rtld
+            .address_of(b"_r_debug")
             .filter(|&at| rtld.is_writable(at, size_of::<Words>()) && at.is_multiple_of(8))
         else {
             return Self::default();
@@ -128,17 +127,6 @@ impl RDebug {
     fn set(&self, index: usize, value: usize) {
         if let Some(word) = self.word(index) {
             word.store(value, Ordering::Release);
-        }
-    }
-}
-
-impl Loader {
-    /// Lets debuggers see that lists of objects have changed. No lock is held here: a signal handler may come in.
-    pub(crate) fn stop_debuggers(&self) {
-        let function = self.state().lock(self.host()).base().debug.stop();
-        if function != 0 {
-            // SAFETY: an empty function of `ld.so`, there for breakpoints.
-            unsafe { self.host().call(function, [0; 4]) };
         }
     }
 }

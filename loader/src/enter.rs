@@ -10,9 +10,10 @@ use goblin::elf::program_header as pt;
 
 use crate::address::DlFindObject;
 use crate::dl::Opening;
+use crate::elf::address;
 use crate::error::Error;
+use crate::hold::{Destructor, Hold};
 use crate::host::{Errno, Gate};
-use crate::image::address;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::registry::CodeId;
@@ -20,7 +21,6 @@ use crate::signals;
 use crate::stack::c_bytes;
 use crate::thread::ThreadId;
 use crate::tls::{self, TlsIndex};
-use crate::unfinished::{Destructor, Hold};
 use crate::world::READERS;
 
 const FAILURE: usize = usize::MAX;

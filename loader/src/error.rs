@@ -188,7 +188,7 @@ impl fmt::Display for Error {
                     "{object}: cannot run {kind} functions: the signal handler has interrupted {function}"
                 )
             }
-            Self::DebugHelp => fmt::Display::fmt(&crate::ld_debug::HelpText, f),
+            Self::DebugHelp => fmt::Display::fmt(&crate::observer::HelpText, f),
             Self::Invalid(text) => f.write_str(text),
         }
     }

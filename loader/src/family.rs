@@ -7,7 +7,7 @@
 //! reverse order.
 //!
 //! Code of the program need not come back. If it has left, by `longjmp` or an exception, the thread itself can go on
-//! loading; others wait until the loader learns of it ([`crate::unfinished`]), by the thread's next call or its end.
+//! loading; others wait until the loader learns of it ([`crate::abandoned`]), by the thread's next call or its end.
 
 use alloc::vec::Vec;
 

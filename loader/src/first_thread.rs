@@ -6,7 +6,6 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::gates::address_of;
 use crate::loader::Loader;
 use crate::object::{Object, Role};
 use crate::signals;
@@ -36,8 +35,7 @@ impl Loader {
     /// Has a further libc's allocator called once: threads may come through either libc, and `ld.so` does not know
     /// this one's.
     pub(crate) fn initialise_allocator(&self, libc: &Object) {
-        if let (Some(malloc), Some(free)) = (address_of(libc, b"malloc"), address_of(libc, b"free"))
-        {
+        if let (Some(malloc), Some(free)) = (libc.address_of(b"malloc"), libc.address_of(b"free")) {
             // SAFETY: libc's own functions, after its early initialisation.
             unsafe {
                 let block = signals::call(self.host(), malloc, [1, 0, 0, 0]);

@@ -4,11 +4,8 @@
 //! interposes `dl_iterate_phdr` still gets its own. `dlopen` and its relatives are not in the list: libc's own pass
 //! through a table of functions (`_dl_dlfcn_hook`) that the loader fills, and hand over the caller's address.
 
-use alloc::vec::Vec;
-
-use crate::elf::hash::Name;
 use crate::host::Gate;
-use crate::object::{Object, Role};
+use crate::object::Role;
 
 /// Of libc and `ld.so`.
 const GLIBC: [(&[u8], Gate); 8] = [
@@ -38,33 +35,11 @@ const ELFIN: [(&[u8], Gate); 12] = [
     (b"dl_iterate_ns_phdr", Gate::IterateNamespace),
 ];
 
-/// Returns the symbols of an object that are replaced.
-pub(crate) fn overrides(object: &Object) -> Vec<(usize, Gate)> {
-    let table = match object.role() {
-        Role::Libc | Role::Rtld => &GLIBC[..],
+/// Returns the names whose definitions in objects of a role are replaced, and by what.
+pub(crate) fn overrides(role: Role) -> &'static [(&'static [u8], Gate)] {
+    match role {
+        Role::Libc | Role::Rtld => &GLIBC,
         Role::Elfin => &ELFIN,
-        Role::Main | Role::Library => return Vec::new(),
-    };
-    let mut found = Vec::new();
-    for &(name, gate) in table {
-        if let Some(index) = defined(object, name) {
-            found.push((index, gate));
-        }
+        Role::Main | Role::Library => &[],
     }
-    found
-}
-
-/// Returns the index of a symbol an object itself defines, whatever its version or visibility.
-pub(crate) fn defined(object: &Object, name: &[u8]) -> Option<usize> {
-    object.hash()?.candidates(&Name::new(name)).find(|&index| {
-        object
-            .symbol(index)
-            .is_some_and(|symbol| symbol.st_shndx != 0 && object.symbol_name(symbol) == Some(name))
-    })
-}
-
-/// Returns the address of a symbol an object itself defines.
-pub(crate) fn address_of(object: &Object, name: &[u8]) -> Option<usize> {
-    let symbol = object.symbol(defined(object, name)?)?;
-    Some(object.real(crate::image::address(symbol.st_value)))
 }

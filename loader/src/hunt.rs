@@ -8,14 +8,27 @@ use core::fmt;
 use crate::elf::header::{OtherMachine, other_machine};
 use crate::error::Error;
 use crate::host::{Errno, File, Host};
-use crate::ld_debug::Category::Libs;
-use crate::ld_debug::say;
-use crate::search::{Directories, Found, cannot_open};
+use crate::observer::{Step, tell};
 use crate::text::Text;
 
 /// Which subdirectories of absolute directories exist, by number, as far as that has been asked. As with ld.so, one that
 /// is made later is not noticed, and one that has two numbers is asked for twice.
 pub(crate) type Known = BTreeMap<(Vec<u8>, usize), bool>;
+
+/// A file that was found.
+pub(crate) struct Found {
+    pub(crate) path: Vec<u8>,
+    pub(crate) file: Box<dyn File>,
+}
+
+/// The directories an object names, expanded.
+pub(crate) struct Directories {
+    pub(crate) dirs: Vec<Vec<u8>>,
+    /// `RPATH` or `RUNPATH`.
+    pub(crate) tag: &'static str,
+    /// The object, as messages call it.
+    pub(crate) from: Vec<u8>,
+}
 
 /// The search for one name.
 pub(crate) struct Hunt<'a> {
@@ -61,8 +74,7 @@ impl<'a> Hunt<'a> {
                 subdirectories: self.subdirectories,
                 known: self.known,
             };
-            let line = format_args!(" search path={searched}\t\t({origin})");
-            say(self.host, Libs, line);
+            tell(self.host, &Step::SearchingPath(&searched, origin));
         }
         for dir in dirs {
             let mut any_exists = false;
@@ -99,8 +111,7 @@ impl<'a> Hunt<'a> {
 
     /// Opens a file, if it is there and for us.
     fn open(&mut self, path: &[u8]) -> Result<Option<Box<dyn File>>, Error> {
-        let line = format_args!("  trying file={}", Text(path));
-        say(self.host, Libs, line);
+        tell(self.host, &Step::Trying(path));
         self.errno = match self.host.open(path) {
             Ok(file) => match other_machine(&*file) {
                 None => return Ok(Some(file)),
@@ -161,5 +172,13 @@ impl<D: AsRef<[u8]>> fmt::Display for Searched<'_, D> {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes the error for a file that is not there, or cannot be had.
+pub(crate) fn cannot_open(name: &[u8], errno: Errno) -> Error {
+    Error::CannotOpen {
+        name: name.to_vec(),
+        errno,
     }
 }

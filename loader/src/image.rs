@@ -5,8 +5,8 @@ use core::ops::Range;
 
 use goblin::elf::program_header as pt;
 
-use crate::elf::ProgramHeader;
 use crate::elf::header::Headers;
+use crate::elf::{ProgramHeader, address};
 use crate::error::Error;
 use crate::host::{Access, Errno, File, Host, PAGE_SIZE};
 
@@ -148,11 +148,6 @@ pub(crate) fn access(flags: u32) -> Access {
     } else {
         Access::None
     }
-}
-
-/// Narrows an address or size from a file; `Headers::check` has bounded those of PT_LOADs.
-pub(crate) fn address(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// Rounds down to a page boundary.

@@ -5,25 +5,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::gates::address_of;
 use crate::glibc;
 use crate::host::{Errno, Event, Gate};
-use crate::ld_debug::{self, Category, In};
 use crate::loader::Loader;
+use crate::loading::Loading;
 use crate::namespace::{BASE, Key};
 use crate::object::{Object, Role, Visibility};
+use crate::observer::{Step, tell};
 use crate::signals;
-use crate::statistics;
-use crate::text::Text;
-use crate::unfinished::Loading;
-
-/// The arguments INIT functions get.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct InitArguments {
-    pub(crate) argc: usize,
-    pub(crate) argv: usize,
-    pub(crate) envp: usize,
-}
+use crate::stack::InitArguments;
 
 /// Which thread runs the INIT functions of what is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,8 +47,7 @@ impl Loader {
             }
             // The program's own INIT functions are run by libc's start-up code.
             if object.role() != Role::Main {
-                let line = format_args!("\ncalling init: {}\n", Text(object.shown()));
-                ld_debug::say(self.host(), Category::Calls, line);
+                tell(self.host(), &Step::Init(object.shown()));
                 loading.lend(|| self.run_init_functions(object));
             }
         }
@@ -105,7 +94,7 @@ impl Loader {
             .lock(self.host())
             .with_role(Role::Libc)
             .cloned();
-        let function = |name| libc.as_ref().and_then(|libc| address_of(libc, name));
+        let function = |name| libc.as_ref().and_then(|libc| libc.address_of(name));
         let (Some(create), Some(join)) = (function(b"pthread_create"), function(b"pthread_join"))
         else {
             return Err(failed(Errno::ENOSYS));
@@ -169,8 +158,7 @@ impl Loader {
 
     /// Runs the FINI functions of one object.
     pub(crate) fn run_fini_functions(&self, object: &Object) {
-        let line = format_args!("\ncalling fini: {}\n", In::mapped(object));
-        ld_debug::say(self.host(), Category::Calls, line);
+        tell(self.host(), &Step::Fini(object.list_label()));
         let dynamic = object.dynamic();
         for function in object.functions(dynamic.fini, dynamic.fini_array).rev() {
             // SAFETY: DT_FINI and DT_FINI_ARRAY hold functions without arguments.
@@ -201,6 +189,6 @@ impl Loader {
             }
             self.run_fini_functions(object);
         }
-        statistics::show_final(self.host());
+        tell(self.host(), &Step::End);
     }
 }

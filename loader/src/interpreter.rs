@@ -5,13 +5,13 @@ use alloc::sync::Arc;
 
 use crate::arch::{self, Kind};
 use crate::elf::Rela;
+use crate::elf::address;
 use crate::error::{Error, Foreign};
 use crate::glibc::cpu::Before;
 use crate::glibc::release_of;
 use crate::glibc::tunables::Tunables;
-use crate::host::FileId;
+use crate::host::{FileId, Host};
 use crate::hwcaps::Hwcaps;
-use crate::image::address;
 use crate::load::Load;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
@@ -51,7 +51,7 @@ impl Loader {
             // Before its resolver, and libc, look at them.
             tunables.set_from(stack);
         }
-        relocate_by_itself(&object)?;
+        relocate_by_itself(self.host(), &object)?;
         let before = Before::of(&object);
         self.resolve(&object);
         // SAFETY: it has just been relocated, but for references to functions that a program may replace.
@@ -83,8 +83,8 @@ impl Loader {
 }
 
 /// Does the relocations of `ld.so` that need no symbol.
-fn relocate_by_itself(rtld: &Object) -> Result<(), Error> {
-    apply_relr(rtld)?;
+fn relocate_by_itself(host: &dyn Host, rtld: &Object) -> Result<(), Error> {
+    apply_relr(host, rtld)?;
     for (place, value) in words(rtld, Kind::Relative) {
         // SAFETY: a word in a writable segment of the object. It may be unaligned.
         unsafe { (place as *mut usize).write_unaligned(value) };

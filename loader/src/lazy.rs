@@ -7,12 +7,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf64::reloc::r_sym;
 
+use crate::elf::address;
 use crate::host::Event;
-use crate::image::address;
-use crate::ld_debug;
 use crate::loader::Loader;
 use crate::lookup::{self, Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
 use crate::object::Object;
+use crate::observer::{Step, tell};
 use crate::relocate::undefined;
 use crate::signals;
 use crate::tls;
@@ -55,7 +55,7 @@ impl Loader {
         let Some(found) = resolve(&world, entry, unique, &request, symbol_index) else {
             signals::undisturbed(self.host(), || -> ! {
                 let error = undefined(object, symbol_index, name);
-                ld_debug::not_found(self.host(), &error);
+                tell(self.host(), &Step::NotFound(&error));
                 // SAFETY: `program_name` gives a C string that stays.
                 let program = unsafe { crate::stack::c_bytes(self.program_name()) };
                 let program = crate::text::Text(program);
@@ -63,8 +63,7 @@ impl Loader {
                     .fatal(&alloc::format!("{program}: symbol lookup error: {error}"))
             });
         };
-        let protected = lookup::is_protected(symbol);
-        ld_debug::bound(self.host(), object, &found, &request, protected);
+        request.tell_bound(object, &found, lookup::is_protected(symbol));
         if is_dependency(object, found.object) {
             object.bind_to(found.object);
         }

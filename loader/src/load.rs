@@ -2,25 +2,27 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::arch;
 use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
 use crate::host::{Errno, Event, File};
 use crate::image::Image;
-use crate::ld_debug::{self, Category, In};
 use crate::link_map::Type;
 use crate::loader::Loader;
+use crate::loading::Loading;
 use crate::lookup::UniqueTables;
 use crate::mode::Mode;
 use crate::namespace::{Arrival, BASE, Key, NamespaceId, Node};
 use crate::object::{Object, Place, Role};
+use crate::observer::{self, Category, Step, tell};
 use crate::relocate::{Bind, Deferred, Relocation};
 use crate::search::{Found, directory_of};
 use crate::state::{Dependency, DependencyKind, State};
 use crate::tables::dynamic_section;
+use crate::text::{In, Text};
 use crate::thread::ThreadProxy;
-use crate::unfinished::Loading;
 use crate::world::Group;
 
 /// A load under way: what it is to do, and what it has added so far.
@@ -82,7 +84,15 @@ impl Loader {
         let is_main = load.is_program();
         let object = self.map_object(state, load, file, path, (namespace, arrival.name))?;
         if !is_main {
-            ld_debug::mapped(self.host(), arrival.name, &object);
+            let step = Step::Mapped {
+                file: In(arrival.name, object.namespace()),
+                dynamic: object.dynamic_address(),
+                bias: object.bias(),
+                size: object.span().len(),
+                entry: object.entry(),
+                headers: (object.headers_address(), object.segments().len()),
+            };
+            tell(self.host(), &step);
         }
         self.add_mapped(state, load, &object, (namespace, arrival))
     }
@@ -245,15 +255,12 @@ impl Loader {
             return self.add_mapped(state, load, &rtld, (namespace, arrival));
         }
         if let Some(node) = wanted_by.and_then(|key| state.node(key)) {
-            let (name, by) = (In(name, namespace), In::of(&node.object));
-            let asked = load.is_asked_for();
-            let how = if asked {
-                "dynamically loaded"
-            } else {
-                "needed"
+            let step = Step::Needed {
+                file: In(name, namespace),
+                by: node.object.label(),
+                dynamically: load.is_asked_for(),
             };
-            let line = format_args!("\nfile={name};  {how} by {by}");
-            ld_debug::say(self.host(), Category::Files, line);
+            tell(self.host(), &step);
         }
         let Found { path, file } = self.search(state, (name, namespace), wanted_by)?;
         let space = state.space_mut(namespace).ok_or(GONE)?;
@@ -366,12 +373,18 @@ impl Loader {
 
     /// Says what the references of objects search, if LD_DEBUG asks for it.
     pub(crate) fn show_scopes(&self, state: &mut State, objects: &[Arc<Object>]) {
-        if !ld_debug::is_on(Category::Scopes) {
+        if !observer::is_on(Category::Scopes) {
             return;
         }
         let world = state.publish(self.world());
         let entries = objects.iter().filter_map(|object| world.entry_of(object));
-        entries.for_each(|entry| ld_debug::scopes(self.host(), &world, entry));
+        for entry in entries {
+            tell(self.host(), &Step::Scopes(entry.object.label()));
+            for (number, group) in world.scopes(entry).enumerate() {
+                tell(self.host(), &Step::Scope(number, &Names(group)));
+            }
+            tell(self.host(), &Step::EndOfScopes);
+        }
     }
 
     /// Lets the members of each root's closure find each other; `joins` says which members.
@@ -454,6 +467,17 @@ impl Loader {
             }
         }
         Ok(())
+    }
+}
+
+/// Displays the names of objects, with a space before each.
+struct Names<'a>(&'a [Arc<Object>]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|object| write!(f, " {}", Text(object.shown())))
     }
 }
 

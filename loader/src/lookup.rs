@@ -12,11 +12,9 @@ use crate::elf::hash::Name;
 use crate::elf::version::{HIDDEN, Version};
 use crate::elf::{Rela, Sym};
 use crate::host::{Gate, Host};
-use crate::ld_debug::{self, Category, In};
 use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
-use crate::statistics::LOOKUPS;
-use crate::text::Text;
+use crate::observer::{self, Category, Step, tell};
 use crate::thread::ThreadProxy;
 use crate::world::{Entry, Group, UniqueTable, World};
 
@@ -54,6 +52,18 @@ impl<'a> Request<'a> {
             referrer: None,
         }
     }
+
+    /// Tells that an object's reference has been bound. `protected`: the object's own symbol is.
+    pub(crate) fn tell_bound(&self, from: &Object, to: &Definition<'_>, protected: bool) {
+        let step = Step::Bound {
+            from: from.label(),
+            to: to.object.label(),
+            symbol: self.name.bytes,
+            version: self.version.map(|version| version.name),
+            protected,
+        };
+        tell(self.host, &step);
+    }
 }
 
 /// A symbol that answers a request.
@@ -78,7 +88,7 @@ impl Definition<'_> {
         if let Some(gate) = self.object.override_of(self.index) {
             return Value::Address(gate_address(host, gate));
         }
-        let value = crate::image::address(self.symbol.st_value);
+        let value = crate::elf::address(self.symbol.st_value);
         if u32::from(self.symbol.st_shndx) == SHN_ABS {
             return Value::Address(value);
         }
@@ -117,7 +127,7 @@ pub(crate) fn find<'w>(
     unique: &UniqueTables,
     request: &Request<'_>,
 ) -> Option<Definition<'w>> {
-    LOOKUPS.bump();
+    tell(request.host, &Step::LookingUp);
     let mut objects = groups.flat_map(|group| group.iter());
     let found = objects.find_map(|object| find_in(object, request))?;
     Some(the_unique(world, found, unique, request))
@@ -183,10 +193,9 @@ pub(crate) fn find_in<'w>(
     if request.skip == Some(object.id()) {
         return None;
     }
-    if ld_debug::is_on(Category::Symbols) {
-        let (name, file) = (Text(request.name.bytes), In::of(object));
-        let line = format_args!("symbol={name};  lookup in file={file}");
-        ld_debug::say(request.host, Category::Symbols, line);
+    if observer::is_on(Category::Symbols) {
+        let (file, symbol) = (object.label(), request.name.bytes);
+        tell(request.host, &Step::LookingInto { file, symbol });
     }
     let hash = object.hash()?;
     let mut fallback = None;
@@ -301,7 +310,7 @@ impl UniqueTables {
 
 /// Says whether a symbol is an IFUNC whose resolver is not code.
 fn has_bad_resolver(object: &Object, symbol: &Sym) -> bool {
-    let resolver = object.real(crate::image::address(symbol.st_value));
+    let resolver = object.real(crate::elf::address(symbol.st_value));
     sym::st_type(symbol.st_info) == sym::STT_GNU_IFUNC && !object.is_executable(resolver)
 }
 

@@ -9,18 +9,17 @@ use goblin::elf::program_header as pt;
 use goblin::elf::sym;
 
 use crate::arch::{self, Kind};
+use crate::elf::address;
 use crate::elf::{Rela, Sym};
 use crate::error::Error;
 use crate::host::{Access, Host};
-use crate::image::{access, address, page_ceil, page_floor};
-use crate::ld_debug::{self, Category};
+use crate::image::{access, page_ceil, page_floor};
 use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, resolve};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
+use crate::observer::{Step, tell};
 use crate::signals;
-use crate::statistics::{CACHED, RELATIVE};
 use crate::sync::Mutex;
-use crate::text::Text;
 use crate::thread::ThreadProxy;
 use crate::tls::{Tls, TlsIndex};
 use crate::world::{Entry, World};
@@ -109,13 +108,11 @@ impl<'a> Relocation<'a> {
     /// Relocates an object.
     pub(crate) fn run(&mut self, entry: &'a Entry) -> Result<(), Error> {
         let object = &*entry.object;
-        let (name, lazy) = (
-            Text(object.shown()),
+        let (file, lazy) = (
+            object.shown(),
             self.bind == Bind::Lazy && object.role() != Role::Rtld,
         );
-        let lazy = if lazy { " (lazy)" } else { "" };
-        let line = format_args!("\nrelocation processing: {name}{lazy}");
-        ld_debug::say(self.host, Category::Reloc, line);
+        tell(self.host, &Step::Relocating { file, lazy });
         if !object.dynamic().text_relocations {
             return self.everything(entry);
         }
@@ -127,7 +124,7 @@ impl<'a> Relocation<'a> {
 
     fn everything(&mut self, entry: &'a Entry) -> Result<(), Error> {
         let object = &*entry.object;
-        apply_relr(object)?;
+        apply_relr(self.host, object)?;
         let mut last = None;
         for rela in object.rela() {
             self.apply(entry, rela, &mut last)?;
@@ -201,7 +198,7 @@ impl<'a> Relocation<'a> {
         let value = match kind {
             Kind::None => return Ok(()),
             Kind::Relative => {
-                RELATIVE.bump();
+                tell(self.host, &Step::Relative);
                 object.real(addend)
             }
             Kind::IRelative => {
@@ -354,7 +351,7 @@ impl<'a> Relocation<'a> {
             };
         };
         let protected = lookup::is_protected(symbol);
-        ld_debug::bound(self.host, object, &found, &request, protected);
+        request.tell_bound(object, &found, protected);
         let size = address(symbol.st_size.min(found.symbol.st_size));
         let place = self.place(object, rela, size)?;
         let source = found.object.real(address(found.symbol.st_value));
@@ -435,7 +432,7 @@ impl<'a> Relocation<'a> {
             && last.symbol == index
             && last.defined_only == defined_only
         {
-            CACHED.bump();
+            tell(self.host, &Step::FoundAgain);
             return Ok(last.found);
         }
         let symbol = object
@@ -456,12 +453,12 @@ impl<'a> Relocation<'a> {
             let found = resolve(self.world, entry, self.unique, &request, index);
             if found.is_none() && sym::st_bind(symbol.st_info) != sym::STB_WEAK {
                 let error = undefined(object, index, name);
-                ld_debug::not_found(self.host, &error);
+                tell(self.host, &Step::NotFound(&error));
                 return Err(error);
             }
             if let Some(found) = &found {
                 let protected = lookup::is_protected(symbol);
-                ld_debug::bound(self.host, object, found, &request, protected);
+                request.tell_bound(object, found, protected);
                 self.unique.note(self.world, found, name);
                 if lookup::is_dependency(object, found.object) {
                     self.uses.push((Key::of(object), found.object.id()));
@@ -489,7 +486,7 @@ fn binds_locally(symbol: &Sym) -> bool {
 
 /// Does the relocations of DT_RELR, once: an even word is the address of a word to relocate, an odd one a bitmap of the 63
 /// that follow (gABI, "Relative relocation table").
-pub(crate) fn apply_relr(object: &Object) -> Result<(), Error> {
+pub(crate) fn apply_relr(host: &dyn Host, object: &Object) -> Result<(), Error> {
     if !object.begin_relr() {
         return Ok(());
     }
@@ -501,7 +498,7 @@ pub(crate) fn apply_relr(object: &Object) -> Result<(), Error> {
                 "DT_RELR entry outside the writable segments",
             ));
         }
-        RELATIVE.bump();
+        tell(host, &Step::Relative);
         // SAFETY: just checked.
         unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
         Ok(())

@@ -6,19 +6,18 @@
 //! for this CPU come first ([`crate::hwcaps`]); those that are not there are asked for once. `$ORIGIN`, `$LIB` and
 //! `$PLATFORM` are expanded.
 
-use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::elf::cache::Cache;
 use crate::error::Error;
-use crate::host::{Errno, File, Host};
-use crate::hunt::{Hunt, Known};
+use crate::host::Host;
+pub(crate) use crate::hunt::{Directories, Found};
+use crate::hunt::{Hunt, Known, cannot_open};
 use crate::hwcaps::Hwcaps;
-use crate::ld_debug::Category::Libs;
-use crate::ld_debug::{In, say};
 use crate::namespace::NamespaceId;
-use crate::text::Text;
+use crate::observer::{Step, tell};
+use crate::text::In;
 
 /// Debian's directories first, then those of distributions with `lib64`.
 const DEFAULT: [&[u8]; 6] = [
@@ -33,12 +32,6 @@ const DEFAULT: [&[u8]; 6] = [
 /// What `ldconfig` makes.
 const CACHE: &str = "/etc/ld.so.cache";
 
-/// A file that was found.
-pub(crate) struct Found {
-    pub(crate) path: Vec<u8>,
-    pub(crate) file: Box<dyn File>,
-}
-
 /// The search lists of one process.
 #[derive(Default)]
 pub(crate) struct Search {
@@ -47,15 +40,6 @@ pub(crate) struct Search {
     cache: Option<Vec<u8>>,
     hwcaps: Hwcaps,
     known: Known,
-}
-
-/// The directories an object names, expanded.
-pub(crate) struct Directories {
-    pub(crate) dirs: Vec<Vec<u8>>,
-    /// `RPATH` or `RUNPATH`.
-    pub(crate) tag: &'static str,
-    /// The object, as messages call it.
-    pub(crate) from: Vec<u8>,
 }
 
 /// The search lists of the object that needs something.
@@ -113,13 +97,9 @@ impl Search {
             let file = host.open(&path).map_err(|errno| cannot_open(name, errno))?;
             return Ok(Found { path, file });
         }
-        say(
-            host,
-            Libs,
-            format_args!("find library={}; searching", In(name, namespace)),
-        );
+        tell(host, &Step::Searching(In(name, namespace)));
         let found = self.hunt(host, name, wanted);
-        say(host, Libs, format_args!(""));
+        tell(host, &Step::Searched);
         found
     }
 
@@ -161,14 +141,14 @@ fn in_cache(
     name: &[u8],
     hwcaps: &Hwcaps,
 ) -> Option<Found> {
-    say(host, Libs, format_args!(" search cache={CACHE}"));
+    tell(host, &Step::SearchingCache(CACHE));
     let read = || read_file(host, CACHE.as_bytes()).unwrap_or_default();
     let (rank, admits) = (
         |level: &[u8]| hwcaps.rank(level),
         |bits| hwcaps.admits(bits),
     );
     let path = Cache::new(cache.get_or_insert_with(read))?.find(name, rank, admits)?;
-    say(host, Libs, format_args!("  trying file={}", Text(path)));
+    tell(host, &Step::Trying(path));
     let file = host.open(path).ok()?;
     Some(Found {
         path: path.to_vec(),
@@ -191,14 +171,6 @@ pub(crate) fn read_file(host: &dyn Host, path: &[u8]) -> Option<Vec<u8>> {
 fn is_below(path: &[u8], dir: &[u8]) -> bool {
     path.strip_prefix(dir)
         .is_some_and(|rest| rest.starts_with(b"/"))
-}
-
-/// Makes the error for a file that is not there, or cannot be had.
-pub(crate) fn cannot_open(name: &[u8], errno: Errno) -> Error {
-    Error::CannotOpen {
-        name: name.to_vec(),
-        errno,
-    }
 }
 
 /// Splits a DT_RPATH or DT_RUNPATH and expands its entries.

@@ -5,16 +5,10 @@
 //! or waits for other threads' loads, with no more blocked than the program had. What neither locks nor allocates (see
 //! [`Loader::enter`](crate::loader::Loader::enter)) stays as it is, and makes no system call for it.
 
-use core::cell::Cell;
 use core::sync::atomic::AtomicU32;
 
 use crate::host::Host;
 use crate::tls;
-
-/// The signals a thread had blocked before the loader blocked them all; `None` while the loader does not.
-///
-/// Its thread alone touches it. So do the handlers it runs, but while those run it is `None`, and they leave it so.
-pub(crate) type Blocked = Cell<Option<u64>>;
 
 /// Does something that takes locks or allocates.
 pub(crate) fn undisturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {

@@ -12,6 +12,14 @@ pub(crate) const AT_RANDOM: usize = 25;
 pub(crate) const AT_HWCAP2: usize = 26;
 pub(crate) const AT_MINSIGSTKSZ: usize = 51;
 
+/// The arguments INIT functions get.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct InitArguments {
+    pub(crate) argc: usize,
+    pub(crate) argv: usize,
+    pub(crate) envp: usize,
+}
+
 /// A view of it.
 #[derive(Clone, Copy)]
 pub(crate) struct InitialStack {

@@ -2,32 +2,30 @@
 //!
 //! The order of the steps matters more than any of them; docs of the functions below give the reasons.
 
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::debug::RDebug;
 use crate::elf::header::{Headers, interpreter};
 use crate::error::{Error, Foreign};
-use crate::execstack::Stacks;
-use crate::gates::{address_of, defined};
 use crate::glibc::tunables::Tunables;
 use crate::glibc::{self, Fields, probe};
-use crate::host::{Access, Gate, PAGE_SIZE};
-use crate::init::InitArguments;
+use crate::host::{Access, Event, Gate, PAGE_SIZE};
 use crate::interpreter::Interpreter;
-use crate::ld_debug::{self, Category};
 use crate::link_map::further_tags;
 use crate::load::Load;
 use crate::loader::{Loader, Program};
 use crate::mode::Mode;
 use crate::namespace::{Arrival, BASE, Key};
 use crate::object::{Object, Role};
+use crate::observer::{self, Category, Step, Times, tell};
 use crate::relocate::Bind;
 use crate::search::{Search, directory_of};
 use crate::signals;
-use crate::stack::{self, InitialStack};
+use crate::stack::{self, InitArguments, InitialStack};
+use crate::stacks::Stacks;
 use crate::state::State;
-use crate::statistics::Times;
 use crate::thread::ThreadProxy;
 use crate::tls::Area;
 
@@ -96,7 +94,7 @@ impl Loader {
         main.link_map().set_opens(1);
         self.registry().add_linker(self.host(), rtld.clone());
         let surplus = glibc::static_tls_surplus(tunables.as_ref());
-        if let Some(real) = address_of(&libc, b"__cxa_thread_atexit_impl") {
+        if let Some(real) = libc.address_of(b"__cxa_thread_atexit_impl") {
             self.thread_atexit()
                 .store(real, core::sync::atomic::Ordering::Relaxed);
         }
@@ -131,8 +129,7 @@ impl Loader {
                 .filter(|object| !matches!(object.role(), Role::Libc | Role::Rtld))
                 .cloned(),
         );
-        let title = format_args!("\nInitial object scopes");
-        ld_debug::say(self.host(), Category::Scopes, title);
+        tell(self.host(), &Step::InitialScopes);
         self.show_scopes(&mut state, &objects);
         times.relocation(|| {
             for word in self.relocate(&mut state, &order, thread, bind)? {
@@ -165,7 +162,7 @@ impl Loader {
             unsafe { stacks.share(&fields) };
         }
         self.finish_auxiliary(stack, &main, &rtld);
-        times.show(self.host());
+        tell(self.host(), &Step::Ready(&times));
         let program = Program {
             entry: main.entry(),
             stack: stack.address(),
@@ -175,6 +172,22 @@ impl Loader {
             fields,
         };
         Ok(program)
+    }
+
+    /// Switches on what LD_DEBUG asks for; complains about words that are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DebugHelp`]: what is asked for is the list of words.
+    fn watch(&self, words: &[u8]) -> Result<(), Error> {
+        observer::switch_on(words, |word| {
+            let line = format!("warning: debug option `{word}' unknown; try LD_DEBUG=help");
+            self.host().trace(&Event::Warning(&line));
+        });
+        if observer::is_on(Category::Help) {
+            return Err(Error::DebugHelp);
+        }
+        Ok(())
     }
 
     /// Maps the program, its interpreter, LD_PRELOAD's objects, and what they need.
@@ -202,8 +215,8 @@ impl Loader {
                 .variable(name)
                 .filter(|value| !secure && !value.is_empty())
         };
-        ld_debug::switch_on(self.host(), variable(b"LD_DEBUG").unwrap_or(b""))?;
-        state.bind_now = variable(b"LD_BIND_NOW").is_some() || ld_debug::binds_now();
+        self.watch(variable(b"LD_DEBUG").unwrap_or(b""))?;
+        state.bind_now = variable(b"LD_BIND_NOW").is_some() || observer::binds_now();
         let arrival = Arrival {
             name: path,
             loaded_by: None,
@@ -332,7 +345,7 @@ impl Loader {
             self.initialise(&loading, order);
             // SAFETY: `program_name` gives a C string that stays.
             let name = unsafe { stack::c_bytes(self.program_name()) };
-            ld_debug::program_begins(self.host(), name);
+            tell(self.host(), &Step::Program(name));
             Ok(())
         })
     }
@@ -349,7 +362,7 @@ impl Loader {
         unsafe {
             glibc::thread::adopt_main(self.host(), fields, tp, program.rseq_offset, program.stack);
         }
-        if let Some(function) = address_of(libc, b"__libc_early_init") {
+        if let Some(function) = libc.address_of(b"__libc_early_init") {
             // SAFETY: it takes a bool: this is the base namespace.
             unsafe { signals::call(self.host(), function, [1, 0, 0, 0]) };
         }
@@ -377,7 +390,7 @@ fn imports(object: &Object, name: &[u8]) -> bool {
     // Undefined symbols are not hashed; they come first in the table.
     let undefined =
         |symbol: &crate::elf::Sym| symbol.st_shndx == 0 && object.symbol_name(symbol) == Some(name);
-    object.symbols().iter().any(undefined) && defined(object, name).is_none()
+    object.symbols().iter().any(undefined) && object.defined(name).is_none()
 }
 
 /// Makes the array `_ns_main_searchlist` points at: nobody walks it, but it is there.

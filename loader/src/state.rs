@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 
 use crate::debug::RState;
 use crate::elf::version::Needed;
-use crate::execstack::Stacks;
 use crate::hwcaps::PLATFORM;
 use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
 use crate::search::{self, Directories, Search, Wanted};
+use crate::stacks::Stacks;
 use crate::thread::Family;
 use crate::tls::Tls;
 use crate::world::{Group, READERS, World};

@@ -2,13 +2,14 @@
 
 use goblin::elf::program_header as pt;
 
+use crate::elf::address;
 use crate::elf::dynamic::{Dynamic, Table};
 use crate::elf::hash::{GnuHash, HashTable};
 use crate::elf::version::{self, Versions};
 use crate::elf::{ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
 use crate::host::Access;
-use crate::image::{access, address};
+use crate::image::access;
 
 /// An object's PT_TLS segment.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,9 @@ use alloc::format;
 
 use crate::error::Error;
 use crate::host::Event;
-use crate::ld_debug::{self, Category, In};
 use crate::load::Load;
 use crate::loader::Loader;
+use crate::observer::{Step, tell};
 use crate::state::State;
 use crate::text::Text;
 
@@ -20,15 +20,12 @@ impl Loader {
         let mut missing: Option<Error> = None;
         for &key in &load.added {
             for (wanting, needed, provider) in state.needed_versions(key) {
-                let (version, file) = (Text(needed.name), In::of(provider));
-                let by = In::of(wanting);
-                ld_debug::say(
-                    self.host(),
-                    Category::Versions,
-                    format_args!(
-                        "checking for version `{version}' in file {file} required by file {by}"
-                    ),
-                );
+                let step = Step::CheckingVersion {
+                    version: needed.name,
+                    file: provider.label(),
+                    by: wanting.label(),
+                };
+                tell(self.host(), &step);
                 let versions = provider.versions();
                 if versions.defines(needed.name) {
                     continue;

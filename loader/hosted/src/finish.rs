@@ -13,8 +13,8 @@ use core::ops::Range;
 
 use loader::{Errno, Unfinished};
 
-use crate::process::{self, set_blocked_signals};
 use crate::sys;
+use crate::thread::{self, set_blocked_signals};
 
 /// `ucontext_t` as the kernel knows it, in words: `uc_stack`, the general registers, the floating-point state, `uc_sigmask`.
 type Context = [u64; 38];
@@ -179,8 +179,7 @@ pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
     let mut context: Box<Context> = Box::new([0; 38]);
     let mut return_to = 0u64;
     let from = (call.context, call.slot);
-    if !process::read(from.0, bytes(&mut *context)) || !process::read(from.1, bytes(&mut return_to))
-    {
+    if !thread::read(from.0, bytes(&mut *context)) || !thread::read(from.1, bytes(&mut return_to)) {
         return Err(Errno::EFAULT);
     }
     context[MASK] = u64::MAX;
@@ -198,7 +197,7 @@ pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
     copy.resize(len, 0);
-    if !process::read(start, &mut copy) {
+    if !thread::read(start, &mut copy) {
         return Err(Errno::EFAULT);
     }
     let mut finishing = Box::new(Finishing {
@@ -207,7 +206,7 @@ pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
         copy: copy.as_mut_ptr().expose_provenance(),
         stack: 0,
         end: if call.keeps_gate { call.keep.end } else { 0 },
-        thread: process::thread_pointer(),
+        thread: thread::thread_pointer(),
         returned: call.slot + 8,
         return_to,
         context: call.context,
@@ -227,7 +226,7 @@ pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
 /// Comes from `elfin_hosted_finished`, on the stack of the code that has been gone on with.
 unsafe extern "C" fn finished(pushed: &Pushed, area: *const u8) -> usize {
     let returned = core::ptr::from_ref(pushed).addr() + size_of::<Pushed>();
-    let thread = process::thread_pointer();
+    let thread = thread::thread_pointer();
     let at = {
         let mut under_way = UNDER_WAY.lock();
         let found = under_way.iter().rposition(|&at| {

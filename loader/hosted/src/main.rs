@@ -15,6 +15,7 @@ mod memory;
 mod process;
 mod stack;
 mod sys;
+mod thread;
 
 use alloc::format;
 use alloc::vec::Vec;

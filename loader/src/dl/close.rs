@@ -5,14 +5,13 @@ use alloc::vec::Vec;
 
 use crate::debug::RState;
 use crate::error::Error;
-use crate::ld_debug::{self, Category, In};
 use crate::loader::Loader;
+use crate::loading::Loading;
 use crate::namespace::{Key, NamespaceId};
 use crate::object::{ObjectId, Role};
+use crate::observer::{Step, tell};
 use crate::state::{Closing, State};
-use crate::text::Text;
 use crate::thread::ThreadProxy;
-use crate::unfinished::Loading;
 
 impl Loader {
     /// Undoes one `dlopen`; unloads what nothing keeps any more. The last one is refused in a handler that has interrupted
@@ -30,9 +29,8 @@ impl Loader {
                 Some(node) if node.opens() != 0 => {
                     node.set_opens(node.opens() - 1);
                     if node.opens() != 0 {
-                        let (name, opens) = (Text(node.object.shown()), node.opens());
-                        let line = format_args!("\nclosing file={name}; direct_opencount={opens}");
-                        ld_debug::say(self.host(), Category::Files, line);
+                        let step = Step::Closing(node.object.shown(), node.opens());
+                        tell(self.host(), &step);
                     }
                 }
                 _ => return Err(Error::Invalid("shared object not open")),
@@ -169,8 +167,7 @@ impl Loader {
         let namespaces: Vec<_> = namespaces.into_iter().collect();
         let nodes = garbage.iter().filter_map(|&key| state.node(key));
         for node in nodes.filter(|node| node.proxy.is_none()) {
-            let line = format_args!("\nfile={};  destroying link map", In::of(&node.object));
-            ld_debug::say(self.host(), Category::Files, line);
+            tell(self.host(), &Step::Unmapping(node.object.label()));
         }
         state.mark(&namespaces, RState::Delete);
         self.forget(&mut state, &garbage);

@@ -107,4 +107,13 @@ impl Loader {
     pub(crate) fn bound_to(&self) -> NamespaceId {
         tls::current(self.host().thread_pointer()).map_or(BASE, |record| record.namespace())
     }
+
+    /// Lets debuggers see that lists of objects have changed. No lock is held here: a signal handler may come in.
+    pub(crate) fn stop_debuggers(&self) {
+        let function = self.state().lock(self.host()).base().debug.stop();
+        if function != 0 {
+            // SAFETY: an empty function of `ld.so`, there for breakpoints.
+            unsafe { self.host().call(function, [0; 4]) };
+        }
+    }
 }

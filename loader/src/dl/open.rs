@@ -8,12 +8,12 @@ use crate::debug::RState;
 use crate::error::Error;
 use crate::host::Errno;
 use crate::init::InitOn;
-use crate::ld_debug::{self, Category, In};
 use crate::load::{GONE, Load};
 use crate::loader::Loader;
 use crate::mode::Mode;
 use crate::namespace::{BASE, Key, NamespaceId, Order};
 use crate::object::{Object, Role};
+use crate::observer::{Step, tell};
 use crate::state::State;
 use crate::world::Entry;
 
@@ -126,9 +126,7 @@ impl Loader {
             Self::show(&loading, objects, || self.initialise(&loading, order));
         }
         if let Some((object, opens)) = opened {
-            let file = In::mapped(object);
-            let line = format_args!("opening file={file}; direct_opencount={opens}\n");
-            ld_debug::say(self.host(), Category::Files, line);
+            tell(self.host(), &Step::Opened(object.list_label(), opens));
         }
         Ok(handle)
     }
@@ -284,8 +282,7 @@ impl Loader {
             return;
         };
         for object in closure.iter().filter(|object| !space.has_global(object)) {
-            let line = format_args!("\nadd {} to global scope", In::of(object));
-            ld_debug::say(self.host(), Category::Scopes, line);
+            tell(self.host(), &Step::AddedToGlobal(object.label()));
         }
         space.add_global(closure);
     }

@@ -2,11 +2,11 @@
 
 use crate::elf::version::Version;
 use crate::error::Error;
-use crate::ld_debug;
 use crate::loader::Loader;
 use crate::lookup::{Definition, Request, UniqueTables, Value, find, find_in, is_dependency};
 use crate::namespace::BASE;
 use crate::object::Role;
+use crate::observer::{Step, tell};
 use crate::signals;
 use crate::tls::{self, TlsIndex};
 use crate::world::{Entry, Group, World};
@@ -46,11 +46,11 @@ impl Loader {
                     symbol: name.to_vec(),
                     version: version.map(<[u8]>::to_vec),
                 };
-                ld_debug::not_found(self.host(), &error);
+                tell(self.host(), &Step::NotFound(&error));
                 error
             }));
         };
-        ld_debug::bound(self.host(), &place.object, &found, &request, false);
+        request.tell_bound(&place.object, &found, false);
         if handle == RTLD_DEFAULT
             && let Some(calling) = calling
             && is_dependency(&calling.object, found.object)
@@ -77,7 +77,7 @@ impl Loader {
             }
             return Ok(Value::Address(self.tls_address(&TlsIndex {
                 module: found.object.tls_module(),
-                offset: crate::image::address(found.symbol.st_value),
+                offset: crate::elf::address(found.symbol.st_value),
             })));
         }
         Ok(found.value(self.host()))

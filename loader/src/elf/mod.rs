@@ -39,3 +39,8 @@ pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     let word = bytes.get(offset..offset.checked_add(2)?)?;
     Some(u16::from_le_bytes(word.try_into().ok()?))
 }
+
+/// Narrows an address or size from a file; [`header::Headers::check`] has bounded those of PT_LOADs.
+pub(crate) fn address(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

@@ -6,7 +6,6 @@
 use alloc::vec::Vec;
 
 use crate::arch::{self, Features};
-use crate::gates::address_of;
 use crate::glibc::size_of_symbol;
 use crate::glibc::tunables::Tunables;
 use crate::host::Host;
@@ -35,7 +34,7 @@ pub(crate) struct Before {
 impl Before {
     /// Notes what is there now; `None` if `ld.so` has no such data.
     pub(crate) fn of(rtld: &Object) -> Option<Self> {
-        let at = address_of(rtld, b"_rtld_global_ro")?;
+        let at = rtld.address_of(b"_rtld_global_ro")?;
         let size = size_of_symbol(rtld, b"_rtld_global_ro")?;
         let words = rtld.is_writable(at, size).then(|| words(at, size / 8))?;
         Some(Self { at, words })
@@ -73,7 +72,7 @@ impl Before {
             let mask = tunables.and_then(|tunables| tunables.number(b"glibc.cpu.hwcap_mask"));
             hwcap.copied().unwrap_or(0) as u64 & mask.unwrap_or(usize::MAX) as u64
         });
-        let function = address_of(rtld, b"_dl_x86_get_cpu_features")?;
+        let function = rtld.address_of(b"_dl_x86_get_cpu_features")?;
         // SAFETY: forwarded to the caller; the function returns the address of a structure.
         let at = unsafe { signals::call_undisturbed(host, function, [0; 4]) };
         // SAFETY: `struct cpu_features`, whose leaves programs know by number, too.

@@ -4,7 +4,6 @@
 use core::ops::Range;
 
 use crate::error::{Error, Foreign};
-use crate::gates::address_of;
 use crate::glibc::{minor_version, size_of_symbol};
 use crate::object::Object;
 
@@ -54,17 +53,19 @@ impl Fields {
 
     fn find_all(libc: &Object, rtld: &Object, minor: u32) -> Option<Self> {
         let offset = |name: &[u8]| {
-            let vaddr =
-                address_of(libc, &[b"_thread_db_", name].concat())?.wrapping_sub(libc.bias());
+            let vaddr = libc
+                .address_of(&[b"_thread_db_", name].concat())?
+                .wrapping_sub(libc.bias());
             let words = libc.halves(vaddr, 12)?;
             Some(*words.get(2)? as usize)
         };
         let size = libc.halves(
-            address_of(libc, b"_thread_db_sizeof_pthread")?.wrapping_sub(libc.bias()),
+            libc.address_of(b"_thread_db_sizeof_pthread")?
+                .wrapping_sub(libc.bias()),
             4,
         )?;
         let range = |name: &[u8]| {
-            let start = address_of(rtld, name)?;
+            let start = rtld.address_of(name)?;
             let size = size_of_symbol(rtld, name)?;
             rtld.is_writable(start, size).then_some(start..start + size)
         };

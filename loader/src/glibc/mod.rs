@@ -15,10 +15,9 @@ pub(crate) mod tunables;
 use alloc::boxed::Box;
 
 use crate::arch;
+use crate::elf::address;
 use crate::error::{Error, Foreign};
-use crate::gates::address_of;
 use crate::host::{Gate, Host};
-use crate::image::address;
 use crate::object::Object;
 use crate::signals;
 use crate::stack::InitialStack;
@@ -110,7 +109,10 @@ pub(crate) fn static_tls_surplus(tunables: Option<&Tunables>) -> usize {
 /// Sets the variables `ld.so` exports by name. Before relocation: the program may have copies of them.
 pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset: usize) {
     let set = |name: &[u8], value: usize, size: usize| {
-        let Some(at) = address_of(rtld, name).filter(|&at| rtld.is_writable(at, size)) else {
+        let Some(at) = rtld
+            .address_of(name)
+            .filter(|&at| rtld.is_writable(at, size))
+        else {
             return;
         };
         if size == 4 {
@@ -250,13 +252,13 @@ pub(crate) unsafe fn call(
     name: &[u8],
     arguments: [usize; 4],
 ) -> Option<usize> {
-    let function = address_of(libc, name)?;
+    let function = libc.address_of(name)?;
     // SAFETY: forwarded to the caller.
     Some(unsafe { signals::call(host, function, arguments) })
 }
 
 /// Returns how large the array of a symbol is.
 pub(crate) fn size_of_symbol(object: &Object, name: &[u8]) -> Option<usize> {
-    let symbol = object.symbol(crate::gates::defined(object, name)?)?;
+    let symbol = object.symbol(object.defined(name)?)?;
     Some(address(symbol.st_size))
 }

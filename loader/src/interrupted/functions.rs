@@ -5,7 +5,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Program;
-use crate::gates::address_of;
 use crate::loader::Loader;
 use crate::object::Role;
 use crate::unwind::{Memory, Tables};
@@ -106,11 +105,11 @@ impl Functions {
         };
         for object in world.objects() {
             let names = ALLOCATOR.iter().map(|&name| (name, Kind::Finish));
-            let is_allocator = address_of(object, b"malloc").is_some();
+            let is_allocator = object.address_of(b"malloc").is_some();
             let names = names.filter(|_| is_allocator);
             let of_libc = LIBC.iter().filter(|_| object.role() == Role::Libc);
             for (name, kind) in names.chain(of_libc.copied()) {
-                if let Some(start) = address_of(object, name.as_bytes()) {
+                if let Some(start) = object.address_of(name.as_bytes()) {
                     functions.add(start as u64, name, kind);
                 }
             }

@@ -11,9 +11,8 @@ mod survey;
 
 use core::ops::Range;
 
-use crate::gates::address_of;
+use crate::elf::address;
 use crate::host::Unfinished;
-use crate::image::address;
 use crate::loader::Loader;
 use crate::namespace::BASE;
 use crate::object::Role;
@@ -115,7 +114,7 @@ impl Loader {
         let mut objects = world.objects();
         let libc =
             objects.find(|object| object.role() == Role::Libc && object.namespace() == BASE)?;
-        let function = address_of(libc, b"__errno_location")?;
+        let function = libc.address_of(b"__errno_location")?;
         // SAFETY: a function without arguments that returns an address and may be called anywhere.
         let errno = unsafe { self.host().call(function, [0; 4]) };
         Some(errno as *mut i32)

@@ -7,10 +7,11 @@ use goblin::elf::program_header as pt;
 
 use super::Object;
 use crate::elf::ProgramHeader;
+use crate::elf::address;
 use crate::elf::dynamic::Table;
 use crate::error::Error;
 use crate::host::{Access, Host};
-use crate::image::{address, page_floor};
+use crate::image::page_floor;
 use crate::tables::Memory;
 
 impl Object {

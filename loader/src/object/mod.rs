@@ -9,6 +9,8 @@
 
 mod keep;
 mod memory;
+mod names;
+mod role;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,17 +20,20 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use goblin::elf::dynamic::DT_GNU_HASH;
 
+pub(crate) use self::role::Role;
+use crate::elf::address;
 use crate::elf::dynamic::Dynamic;
 use crate::elf::hash::HashTable;
 use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
 use crate::host::{FileId, Gate};
-use crate::image::{Image, Region, address};
+use crate::image::{Image, Region};
 use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
 use crate::tables::{Memory, Tables, dynamic_section, headers_address, tls_segment};
+use crate::text::In;
 use crate::thread::{Family, ThreadProxy};
 use crate::tls::TlsIndex;
 pub(crate) use crate::visibility::Visibility;
@@ -36,21 +41,6 @@ use crate::visibility::VisibilityCell;
 
 /// A number no other object has or had. Larger means loaded later.
 pub(crate) type ObjectId = u64;
-
-/// What an object is to the loader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The program.
-    Main,
-    /// `libc.so.6`.
-    Libc,
-    /// `ld-linux-x86-64.so.2`, mapped for its data: none of its loader code ever runs.
-    Rtld,
-    /// `libelfin.so.1`, through which programs use functions of the loader's own.
-    Elfin,
-    /// Any other.
-    Library,
-}
 
 /// Where a new object goes, and what it is called.
 pub(crate) struct Place<'a> {
@@ -199,7 +189,7 @@ impl Object {
             overrides: Vec::new(),
             region,
         };
-        object.overrides = crate::gates::overrides(&object);
+        object.overrides = object.replaced();
         let object = Arc::new(object);
         object.fill_link_map(section_at, object.is_data(object.real(section_at)));
         Ok(object)
@@ -312,6 +302,17 @@ impl Object {
     /// Returns the name messages show.
     pub(crate) fn shown(&self) -> &[u8] {
         &self.shown
+    }
+
+    /// Returns the name messages show, with the namespace.
+    pub(crate) fn label(&self) -> In<'_> {
+        In(self.shown(), self.namespace)
+    }
+
+    /// Returns the name that the link map has, with the namespace: the program has none.
+    pub(crate) fn list_label(&self) -> In<'_> {
+        let is_main = self.role == Role::Main;
+        In(if is_main { b"" } else { self.path() }, self.namespace)
     }
 
     /// Returns what `$ORIGIN` stands for.

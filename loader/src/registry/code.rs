@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use core::ops::Range;
 
 use super::{Code, CodeId, Occupant, Owner, UnwindHeader};
+use crate::elf::address;
 use crate::host::{Errno, Gate};
-use crate::image::address;
 use crate::loader::Loader;
 use crate::object::Object;
 use crate::stack::c_bytes;

@@ -8,7 +8,7 @@ use goblin::elf::program_header as pt;
 
 use super::{Occupant, Snapshot};
 use crate::address::symbol_at;
-use crate::image::address;
+use crate::elf::address;
 use crate::loader::Loader;
 use crate::object::Object;
 use crate::world::{Entry, World};

@@ -5,9 +5,9 @@ use alloc::sync::Arc;
 use goblin::elf::sym;
 
 use crate::elf::Sym;
+use crate::elf::address;
 use crate::error::Error;
 use crate::host::Errno;
-use crate::image::address;
 use crate::init::InitOn;
 use crate::loader::Loader;
 use crate::lookup;

@@ -8,6 +8,7 @@
 
 mod layout;
 mod record;
+mod table;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -18,19 +19,11 @@ pub(crate) use self::layout::Area;
 use self::layout::Layout;
 pub(crate) use self::record::Record;
 use self::record::fill;
-pub(crate) use self::record::{DTV_LEN, DTV_RECORD, DTV_SLOTS};
+pub(crate) use self::table::{DTV_LEN, DTV_RECORD, DTV_SLOTS, TlsIndex};
+use crate::hold::Hold;
 use crate::namespace::NamespaceId;
 use crate::object::{Object, TlsSegment};
 use crate::thread::{Ancestor, Lineage, ThreadProxy};
-use crate::unfinished::Hold;
-
-/// The argument of `__tls_get_addr`.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct TlsIndex {
-    pub(crate) module: usize,
-    pub(crate) offset: usize,
-}
 
 /// All of it; kept under the loader's leaf lock.
 pub(crate) struct Tls {

@@ -2,7 +2,7 @@
 //!
 //! A thread finds its own record through its table (`tcb->dtv`), without a lock.
 
-use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use alloc::alloc::{Layout, alloc, dealloc};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::sync::Arc;
@@ -11,20 +11,19 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use super::table::Table;
+use crate::hold::Holds;
 use crate::namespace::NamespaceId;
-use crate::signals;
 use crate::tables::TlsSegment;
 use crate::thread::ThreadProxy;
-use crate::unfinished::Holds;
 
-/// Offsets from `tcb->dtv`: the thread's record, how many modules the table has words for, the words.
-pub(crate) const DTV_RECORD: usize = 16;
-pub(crate) const DTV_LEN: usize = 24;
-pub(crate) const DTV_SLOTS: usize = 32;
-/// What lies before `tcb->dtv`.
-const DTV_BEFORE: usize = 16;
 /// Words for modules to come.
 const SPARE: usize = 16;
+
+/// The signals a thread had blocked before the loader blocked them all; `None` while the loader does not.
+///
+/// Its thread alone touches it. So do the handlers it runs, but while those run it is `None`, and they leave it so.
+type Blocked = Cell<Option<u64>>;
 
 /// What the loader knows of one thread of the program.
 pub(crate) struct Record {
@@ -40,7 +39,7 @@ pub(crate) struct Record {
     /// `dlerror`'s state; only the thread itself touches it, with signals blocked.
     pub(crate) error: UnsafeCell<LastError>,
     /// The signals it had blocked before the loader blocked them all.
-    pub(crate) blocked: signals::Blocked,
+    pub(crate) blocked: Blocked,
     /// What it has interrupted, while it loads in a signal handler; only the thread itself touches it.
     pub(crate) interrupted: Cell<Option<&'static str>>,
     /// The mark of the gate through which it has come into the loader, see `Loader::enter_from`.
@@ -64,12 +63,6 @@ struct Block {
     layout: Layout,
 }
 
-/// A thread's table of blocks: an allocation that starts [`DTV_BEFORE`] bytes before `tcb->dtv`.
-struct Table {
-    at: *mut u8,
-    len: usize,
-}
-
 impl Record {
     /// Makes the record of a thread and its table, with words for `modules` modules, and enters the table into the
     /// thread's control block.
@@ -91,12 +84,12 @@ impl Record {
             old_tables: Vec::new(),
             blocks: Vec::new(),
             error: UnsafeCell::default(),
-            blocked: signals::Blocked::default(),
+            blocked: Blocked::default(),
             interrupted: Cell::new(None),
             gate: Cell::new(0),
             holds: Holds::new(),
         });
-        record.table.set_record(&raw const *record);
+        record.table.set_record((&raw const *record).cast());
         // SAFETY: the caller's promise.
         unsafe { record.enter_table() };
         record
@@ -150,8 +143,9 @@ impl Record {
         if module < self.table.len {
             return;
         }
+        let record = ptr::from_ref(self).cast();
         // Twice as large, so that a thread leaves few tables behind however many modules there will be.
-        let mut table = Table::new((module + SPARE).max(2 * self.table.len), self);
+        let mut table = Table::new((module + SPARE).max(2 * self.table.len), record);
         for module in 0..self.table.len {
             table.set(module, self.table.get(module));
         }
@@ -219,62 +213,6 @@ pub(crate) unsafe fn fill(at: *mut u8, segment: &TlsSegment) {
             0,
             segment.size - segment.file_size,
         );
-    }
-}
-
-impl Table {
-    fn new(len: usize, record: *const Record) -> Self {
-        let layout = Self::layout(len);
-        // SAFETY: the size is not zero.
-        let at = unsafe { alloc_zeroed(layout) };
-        if at.is_null() {
-            alloc::alloc::handle_alloc_error(layout);
-        }
-        let table = Self { at, len };
-        table.set_record(record);
-        // SAFETY: the allocation reaches to the last slot.
-        unsafe { *((table.dtv() + DTV_LEN) as *mut usize) = len };
-        table
-    }
-
-    fn layout(len: usize) -> Layout {
-        let size = DTV_BEFORE + DTV_SLOTS + len * 8;
-        Layout::from_size_align(size, 16).expect("a table of TLS blocks is small")
-    }
-
-    fn dtv(&self) -> usize {
-        self.at.expose_provenance() + DTV_BEFORE
-    }
-
-    fn set_record(&self, record: *const Record) {
-        // SAFETY: inside the allocation.
-        unsafe { *((self.dtv() + DTV_RECORD) as *mut *const Record) = record };
-    }
-
-    fn slot(&self, module: usize) -> Option<&AtomicUsize> {
-        if module >= self.len {
-            return None;
-        }
-        // SAFETY: inside the allocation, aligned, and only ever accessed as an atomic or by the thread's own code.
-        Some(unsafe { &*((self.dtv() + DTV_SLOTS + module * 8) as *const AtomicUsize) })
-    }
-
-    fn get(&self, module: usize) -> usize {
-        self.slot(module)
-            .map_or(0, |slot| slot.load(Ordering::Acquire))
-    }
-
-    fn set(&mut self, module: usize, value: usize) {
-        if let Some(slot) = self.slot(module) {
-            slot.store(value, Ordering::Release);
-        }
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.at, Self::layout(self.len)) };
     }
 }
 

@@ -3,40 +3,19 @@
 //! The base namespace holds the program. Others come from `dlmopen` and from sessions ([`crate::session`]); each has
 //! objects, names, scopes and unique symbols of its own. What concerns several at once is in [`crate::state`].
 
+mod id;
+
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+pub(crate) use self::id::{BASE, NamespaceId};
 use crate::debug::RDebug;
 use crate::host::FileId;
 use crate::object::{Object, ObjectId};
 use crate::proxy::Proxy;
 use crate::world::{Entry, Group, Space, UniqueTable};
-
-/// The number of a namespace: `Lmid_t`. Numbers are not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NamespaceId(usize);
-
-/// The namespace of the program: `LM_ID_BASE`.
-pub(crate) const BASE: NamespaceId = NamespaceId(0);
-
-impl NamespaceId {
-    /// Returns the namespace an `Lmid_t` names.
-    pub(crate) const fn from_lmid(lmid: usize) -> Self {
-        Self(lmid)
-    }
-
-    /// Returns the `Lmid_t`.
-    pub(crate) const fn lmid(self) -> usize {
-        self.0
-    }
-
-    /// Returns the next number.
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
 
 /// A node among all namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
