@@ -32,8 +32,9 @@ test: build ## run all tests
 	RUSTFLAGS='--cfg loom' cargo test --release -p loader --test loom --target-dir target/loom
 	cargo test --release
 
-check: setup ## formatting and lints
+check: setup ## formatting, lints, structure
 	cargo fmt --all --check
+	scripts/structure
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release -p abi -p machine -p linux -p kernel --target $(TARGET) --target-dir target/kernel -- -D warnings
 	cargo clippy --release -p loader-hosted --target $(TARGET) --target-dir target/hosted -- -D warnings

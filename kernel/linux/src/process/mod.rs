@@ -162,8 +162,8 @@ pub struct ThreadState {
 }
 
 impl sched::ThreadState for ThreadState {
-    fn signal_pending(&self, thread: &Thread) -> bool {
-        signal::pending(self, thread.tid)
+    fn signal_pending(&self, tid: Tid) -> bool {
+        signal::pending(self, tid)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The running thread.
 
-use super::thread::{Thread, Tid};
+use super::state::Tid;
+use super::thread::Thread;
 use crate::arch::{context, interrupt_flag, percpu};
 use alloc::sync::Arc;
 

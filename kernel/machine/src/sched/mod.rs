@@ -22,8 +22,8 @@ pub use policy::Policy;
 pub(crate) use queue::{become_idle, init, thread_start, tick};
 pub use queue::{exit_current, park, reschedule, yield_now};
 pub use ranked::Level;
-pub use state::{NoState, ThreadState};
-pub use thread::{Body, Thread, Tid, thread_count};
+pub use state::{NoState, ThreadState, Tid};
+pub use thread::{Body, Thread, thread_count};
 
 use crate::arch::TrapFrame;
 use alloc::boxed::Box;

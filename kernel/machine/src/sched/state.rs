@@ -1,13 +1,15 @@
 //! What floors above keep with a thread, as far as this one has to know.
 
-use super::Thread;
 use core::any::Any;
 
-/// State of a thread that belongs to a floor above; [`Thread::state_as`] gives it back with its own type.
+/// Thread id as Linux numbers them; the first user thread is 1 and equals the process id.
+pub type Tid = i32;
+
+/// State of a thread that belongs to a floor above; [`super::Thread::state_as`] gives it back with its own type.
 pub trait ThreadState: Any + Send + Sync {
     /// Whether a signal has to be looked at before the thread goes back to the program, or sleeps on in an interruptible wait.
-    /// Called often, by the thread itself: a few loads.
-    fn signal_pending(&self, thread: &Thread) -> bool;
+    /// Called often, by the thread itself, whose id is `tid`: a few loads.
+    fn signal_pending(&self, tid: Tid) -> bool;
 }
 
 /// Nothing: the state of threads that never enter the program, such as idle ones.
@@ -15,7 +17,7 @@ pub trait ThreadState: Any + Send + Sync {
 pub struct NoState;
 
 impl ThreadState for NoState {
-    fn signal_pending(&self, _: &Thread) -> bool {
+    fn signal_pending(&self, _: Tid) -> bool {
         false
     }
 }

@@ -3,7 +3,7 @@
 use super::calls::Calls;
 use super::current;
 use super::policy::Scheduling;
-use super::state::{NoState, ThreadState};
+use super::state::{NoState, ThreadState, Tid};
 use crate::arch::fpu::Area;
 use crate::arch::{TrapFrame, context, cpu, interrupt_flag};
 use crate::mm::stack::KernelStack;
@@ -15,9 +15,6 @@ use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-
-/// Thread id as Linux numbers them; the first user thread is 1 and equals the process id.
-pub type Tid = i32;
 
 static NEXT_TID: AtomicI32 = AtomicI32::new(1);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -177,7 +174,7 @@ impl Thread {
     /// Whether a signal has to be looked at before it goes back to the program ([`ThreadState::signal_pending`]).
     #[inline]
     pub fn signal_pending(&self) -> bool {
-        self.state.signal_pending(self)
+        self.state.signal_pending(self.tid)
     }
 
     /// Another reference to the thread.

@@ -1,6 +1,6 @@
 //! The local APIC, as x2APIC where there is one, and the silencing of the old interrupt controllers.
 
-use super::{interrupt, percpu, port};
+use super::{port, vector};
 use crate::mm::kernel_map::map_physical;
 use core::arch::x86_64::__cpuid;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -68,10 +68,10 @@ pub(crate) fn init() {
         BOOT_ID.store(id(), Ordering::Relaxed);
         mask_8259();
     }
-    write(SPURIOUS, 0x100 | interrupt::SPURIOUS as u32);
+    write(SPURIOUS, 0x100 | vector::SPURIOUS as u32);
     write(TIMER_DIVIDE, 0b1011);
     let mode = u32::from(deadline_mode()) << 18;
-    write(LVT_TIMER, mode | interrupt::TIMER as u32);
+    write(LVT_TIMER, mode | vector::TIMER as u32);
 }
 
 fn mask_8259() {
@@ -124,8 +124,8 @@ fn command(target: u32, low: u32) {
 }
 
 /// Interrupts the CPU with an APIC id.
-pub(crate) fn send(target: u32, vector: u64) {
-    command(target, 1 << 14 | vector as u32);
+pub(crate) fn send(target: u32, number: u64) {
+    command(target, 1 << 14 | number as u32);
 }
 
 /// Resets a CPU (INIT).
@@ -158,12 +158,7 @@ pub(crate) fn timer_left() -> u32 {
     read(TIMER_CURRENT)
 }
 
-/// Interrupts all other CPUs for good (NMI): the kernel has panicked.
-pub(crate) fn halt_others() {
-    let this = percpu::this().apic;
-    super::cpu::each(|cpu| {
-        if cpu.apic != this {
-            command(cpu.apic, 0x4400);
-        }
-    });
+/// Interrupts a CPU whatever it does (NMI).
+pub(crate) fn send_nmi(target: u32) {
+    command(target, 0x4400);
 }

@@ -1,7 +1,7 @@
 //! CPUs: identity, count, calls to other CPUs, TLB shootdown, the end of the machine.
 
 use super::percpu::PerCpu;
-use super::{apic, interrupt, paging, percpu, port};
+use super::{apic, percpu, port, tlb, vector};
 use crate::sync::SpinLock;
 use alloc::vec::Vec;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step};
@@ -51,7 +51,7 @@ pub(crate) fn get(index: usize) -> Option<&'static PerCpu> {
 
 /// Makes another CPU look whether a different thread should run.
 pub(crate) fn send_reschedule(cpu: &PerCpu) {
-    apic::send(cpu.apic, interrupt::RESCHEDULE);
+    apic::send(cpu.apic, vector::RESCHEDULE);
 }
 
 /// The one call in progress.
@@ -74,7 +74,7 @@ pub fn broadcast(f: fn(usize, usize), a: usize, b: usize) {
 /// Makes every other CPU forget the translations of `len` bytes at `start`. Idle CPUs do so when they wake.
 pub(crate) fn flush_others(start: usize, len: usize) {
     if count() > 1 {
-        call(paging::flush_local, start, len, |cpu| {
+        call(tlb::flush_local, start, len, |cpu| {
             cpu.stale.store(true, Ordering::SeqCst);
             // An idle CPU clears `idle` before it looks at `stale`, so one of us sees the other's store.
             !cpu.idle.load(Ordering::SeqCst)
@@ -95,7 +95,7 @@ fn call(f: fn(usize, usize), a: usize, b: usize, wanted: impl Fn(&PerCpu) -> boo
         if cpu.id != this && wanted(cpu) {
             MISSING.fetch_add(1, Ordering::Relaxed);
             cpu.call.store(1, Ordering::Release);
-            apic::send(cpu.apic, interrupt::CALL);
+            apic::send(cpu.apic, vector::CALL);
         }
     });
     while MISSING.load(Ordering::Acquire) != 0 {
@@ -124,7 +124,7 @@ pub(crate) fn leave_idle() {
     let cpu = percpu::this();
     cpu.idle.store(false, Ordering::SeqCst);
     if cpu.stale.swap(false, Ordering::SeqCst) {
-        paging::flush_local(0, usize::MAX);
+        tlb::flush_local(0, usize::MAX);
     }
 }
 
@@ -181,7 +181,12 @@ pub fn hwcap() -> usize {
     __cpuid(1).edx as usize
 }
 
-/// Stops all other CPUs, because the kernel has panicked.
+/// Stops all other CPUs for good: the kernel has panicked.
 pub fn halt_others() {
-    apic::halt_others();
+    let this = percpu::this().apic;
+    each(|cpu| {
+        if cpu.apic != this {
+            apic::send_nmi(cpu.apic);
+        }
+    });
 }

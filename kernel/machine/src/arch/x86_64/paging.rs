@@ -4,13 +4,13 @@
 //! the address space. Which frames lie behind entries, and who owns them, is the memory management's business.
 
 use super::layout::{PAGE, phys_to_virt};
+use super::tlb;
 use crate::mm::frame;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU64, Ordering};
-use x86_64::instructions::tlb;
+use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
-use x86_64::{PhysAddr, VirtAddr};
 
 bitflags! {
     /// A page-table entry's flags (Intel SDM, volume 3, chapter "Paging").
@@ -160,19 +160,8 @@ pub(crate) fn switch() {
     unsafe { Cr3::write(root, Cr3Flags::empty()) };
 }
 
-/// Makes this CPU forget the translations of `len` bytes at `start`.
-pub fn flush_local(start: usize, len: usize) {
-    if len > 32 * PAGE {
-        tlb::flush_all();
-        return;
-    }
-    for addr in (start..start + len).step_by(PAGE) {
-        tlb::flush(VirtAddr::new_truncate(addr as u64));
-    }
-}
-
 /// Makes every CPU forget them. Interrupts must be on; no `SpinLock` may be held.
 pub fn flush(start: usize, len: usize) {
-    flush_local(start, len);
+    tlb::flush_local(start, len);
     super::cpu::flush_others(start, len);
 }

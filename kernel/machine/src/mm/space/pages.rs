@@ -6,6 +6,7 @@
 use super::area::{Area, Backing, Page, Prot};
 use crate::arch::layout::phys_to_virt;
 use crate::arch::paging::{self, Flags, entry_address, entry_flags};
+use crate::arch::tlb;
 use crate::mm::PAGE;
 use crate::mm::fault::Fault;
 use crate::mm::frame::Frame;
@@ -147,12 +148,12 @@ impl Pages {
         let old = entry.load(Ordering::Relaxed);
         if !write || entry_flags(old).contains(Flags::WRITABLE) {
             // This CPU had not noticed that the entry allows more than before.
-            paging::flush_local(page, PAGE);
+            tlb::flush_local(page, PAGE);
             return Ok(());
         }
         if entry_flags(old).contains(Flags::OWNED) {
             entry.store(old | Flags::WRITABLE.bits(), Ordering::Release);
-            paging::flush_local(page, PAGE);
+            tlb::flush_local(page, PAGE);
             return Ok(());
         }
         let Backing::File {

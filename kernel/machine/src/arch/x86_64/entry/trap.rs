@@ -3,7 +3,7 @@
 use super::gate;
 use crate::arch::layout::USER_END;
 use crate::arch::user;
-use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu};
+use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu, vector};
 use crate::mm::fault::{Fault, Wanted};
 use crate::mm::space;
 use crate::upcall::{self, Exception};
@@ -44,23 +44,23 @@ pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
             upcall::traps().exception(frame, exception);
             interrupts::disable();
         }
-        interrupt::TIMER => {
+        vector::TIMER => {
             apic::end_of_interrupt();
             time::timer::expire();
             sched::tick();
             time::timer::rearm();
         }
-        interrupt::RESCHEDULE => {
+        vector::RESCHEDULE => {
             apic::end_of_interrupt();
             percpu::this().need_resched.store(true, Ordering::Relaxed);
         }
-        interrupt::CALL => {
+        vector::CALL => {
             apic::end_of_interrupt();
             cpu::answer();
         }
-        interrupt::SPURIOUS => {}
-        vector => {
-            interrupt::handle(vector);
+        vector::SPURIOUS => {}
+        number => {
+            interrupt::handle(number);
             apic::end_of_interrupt();
         }
     }
