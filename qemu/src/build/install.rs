@@ -298,4 +298,64 @@ mod tests {
         packages.unpack(&[step(false), step(true)]).unwrap();
         assert_eq!(packages.skipped, 1);
     }
+
+    #[test]
+    fn what_a_failing_dpkg_leaves_out_is_unpacked() {
+        if !rustix::process::geteuid().is_root() || chroot::enter().is_err() {
+            eprintln!("skipped: this machine does not let us use chroot");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::new(dir.path().join("root"));
+        fs::create_dir(tree.root()).unwrap();
+        tree.skeleton().unwrap();
+        // Writes down what it is told, and fails to unpack.
+        let source = dir.path().join("dpkg.c");
+        let text = r#"#include <stdio.h>
+            #include <string.h>
+            int main(int argc, char **argv) {
+                FILE *log = fopen("/log", "a");
+                int failed = 0;
+                for (int i = 4; i < argc; i++) {
+                    fprintf(log, "%s ", argv[i]);
+                    failed |= !strcmp(argv[i], "--unpack");
+                }
+                fputs("\n", log);
+                return failed;
+            }"#;
+        fs::write(&source, text).unwrap();
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-static", "-o"])
+            .arg(tree.root().join("usr/bin/dpkg"))
+            .arg(&source);
+        tool::output(&mut gcc).unwrap();
+        let [a, b] = ["a", "b"].map(|name| package(dir.path(), name, "#!/bin/sh\n"));
+        let step = |file: &Path, configure| Step {
+            file: file.to_owned(),
+            configure,
+        };
+        let steps = [
+            step(&a, false),
+            step(&b, false),
+            step(&a, true),
+            step(&b, true),
+        ];
+        let progress = Progress::new();
+        let mut packages = Packages::new(&tree, &progress, None);
+        packages.install(&steps).unwrap();
+        let log = fs::read_to_string(tree.root().join("log")).unwrap();
+        assert_eq!(
+            log,
+            "--unpack --no-triggers /run/packages/a_1_all.deb /run/packages/b_1_all.deb \n\
+             --configure a b \n--configure --pending \n"
+        );
+        assert!(tree.root().join("opt/a").exists() && tree.root().join("opt/b").exists());
+        assert_eq!(tree.resolve(Path::new(POLICY.0)), None);
+        // A later layer brings them again.
+        packages.install(&steps).unwrap();
+        assert_eq!(
+            fs::read_to_string(tree.root().join("log")).unwrap(),
+            log + "--configure --pending \n"
+        );
+    }
 }
