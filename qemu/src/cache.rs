@@ -1,5 +1,5 @@
 //! The cache under `${XDG_CACHE_HOME:-~/.cache}/elfin`: downloads, resolved package lists, images
-//! of `run --root`, the embedded kernel. Everything in it can be deleted at any time.
+//! of `run --root`, the embedded kernel, what QEMU calls itself. Everything in it can be deleted at any time.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -26,6 +26,12 @@ impl Cache {
         fs::create_dir_all(&root)
             .with_context(|| format!("cannot create the cache {}", root.display()))?;
         Ok(Self { root })
+    }
+
+    /// A cache in the directory `root`, which is there.
+    #[cfg(test)]
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
     }
 
     /// A directory inside the cache, created if need be.

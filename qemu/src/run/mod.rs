@@ -47,7 +47,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     };
     let accel = accel::choose(options.accel)?;
     let program_of_qemu = qemu.as_deref().ok();
-    let processor = processor::choose(options.cpu.as_deref(), accel, program_of_qemu);
+    let processor = processor::choose(options.cpu.as_deref(), accel, program_of_qemu, &cache);
     if let Some(why) = processor.withheld.filter(|_| options.verbose > 0) {
         eprintln!("elfin: {why}");
     }

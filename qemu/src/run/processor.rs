@@ -3,10 +3,14 @@
 //! and found it got wrong numbers (<https://gitlab.com/qemu-project/qemu/-/issues/2474>). A QEMU
 //! of that kind is asked for a processor without AVX2.
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
 use super::accel::Chosen;
+use crate::cache::{self, Cache};
 use crate::tool;
 
 /// A release of QEMU: major, minor, micro.
@@ -25,7 +29,12 @@ pub(super) struct Processor {
 }
 
 /// The processor for a machine run by `accel` with the program `qemu`, unless `wish` names one.
-pub(super) fn choose(wish: Option<&str>, accel: Chosen, qemu: Option<&Path>) -> Processor {
+pub(super) fn choose(
+    wish: Option<&str>,
+    accel: Chosen,
+    qemu: Option<&Path>,
+    cache: &Cache,
+) -> Processor {
     let as_asked = |model: &str| Processor {
         model: model.to_owned(),
         withheld: None,
@@ -33,7 +42,7 @@ pub(super) fn choose(wish: Option<&str>, accel: Chosen, qemu: Option<&Path>) -> 
     match (wish, accel) {
         (Some(model), _) => as_asked(model),
         (None, Chosen::Kvm) => as_asked("host"),
-        (None, Chosen::Tcg) => translated(qemu.and_then(version)),
+        (None, Chosen::Tcg) => translated(qemu.and_then(|qemu| version(qemu, cache))),
     }
 }
 
@@ -66,8 +75,27 @@ fn gathers_rightly(version: Version) -> bool {
     }
 }
 
-fn version(qemu: &Path) -> Option<Version> {
-    let printed = tool::output(Command::new(qemu).arg("--version")).ok()?;
+/// Asks the program `qemu`, once for as long as it stays the same: that takes some 30 ms.
+fn version(qemu: &Path, cache: &Cache) -> Option<Version> {
+    let meta = fs::metadata(qemu).ok()?;
+    let state = format!(
+        "{} {} {} {}",
+        meta.ino(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.len()
+    );
+    let key = cache::key([qemu.as_os_str().as_bytes(), state.as_bytes()]);
+    let record = cache.dir("versions").ok()?.join(key);
+    let printed = match fs::read(&record) {
+        Ok(printed) => printed,
+        Err(_) => {
+            let printed = tool::output(Command::new(qemu).arg("--version")).ok()?;
+            // It is asked again next time if it cannot be kept.
+            let _ = cache::write_atomically(&record, &printed);
+            printed
+        }
+    };
     parse(&String::from_utf8_lossy(&printed))
 }
 
@@ -126,13 +154,38 @@ mod tests {
 
     #[test]
     fn only_a_faulty_translator_goes_without_avx2() {
-        assert_eq!(choose(None, Chosen::Kvm, None).model, "host");
-        assert_eq!(choose(Some("max"), Chosen::Tcg, None).model, "max");
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned());
+        let model = |wish, accel| choose(wish, accel, None, &cache).model;
+        assert_eq!(model(None, Chosen::Kvm), "host");
+        assert_eq!(model(Some("max"), Chosen::Tcg), "max");
         assert_eq!(translated(Some((10, 0, 2))).model, "max");
         for version in [Some((7, 2, 22)), None] {
             let processor = translated(version);
             assert!(processor.model.contains("avx2=off"));
             assert!(processor.withheld.is_some());
         }
+    }
+
+    #[test]
+    fn a_new_qemu_is_asked_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned());
+        let qemu = dir.path().join("qemu");
+        for micro in [1, 22] {
+            let text = format!("#!/bin/sh\necho QEMU emulator version 7.2.{micro}\n");
+            fs::write(&qemu, text).unwrap();
+            fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+            for _ in 0..2 {
+                assert_eq!(version(&qemu, &cache), Some((7, 2, micro)));
+            }
+        }
+        assert_eq!(
+            fs::read_dir(cache.dir("versions").unwrap())
+                .unwrap()
+                .count(),
+            2
+        );
     }
 }
