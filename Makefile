@@ -27,10 +27,8 @@ run: build $(IMAGE) ## boot Debian's python3 and numpy; CPUS=4 MACHINE=q35 (or m
 $(IMAGE): | build
 	$(ELFIN) build -o $@ --deb python3,python3-numpy,libopenblas0-pthread
 
-test: build ## run all tests
-	RUSTFLAGS='--cfg hosted' cargo test --release -p abi -p machine -p linux -p kernel --lib --target-dir target/kernel-test
-	RUSTFLAGS='--cfg loom' cargo test --release -p loader --test loom --target-dir target/loom
-	cargo test --release
+test: build ## run all tests, go on after a failure, and list what has failed
+	@scripts/test
 
 check: setup ## formatting, lints, structure
 	cargo fmt --all --check

@@ -1,6 +1,7 @@
 // Users, groups and capabilities: the rules of the setuid family, thread by thread and, by glibc, for all threads at once; who
-// signals and files are from; and what root alone may do. On Linux it needs root. What cannot be taken back is done in a thread.
+// signals and files are from; and what root alone may do. What cannot be taken back is done in a thread.
 // cpus: 2
+// linux: as root
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -21,6 +21,7 @@
 //! | `flags`, `link` | more of the compiler's arguments, before and after the source | |
 //! | `shared` | `NAME.so ARG…`: the same source, compiled to a shared object first; may be repeated | |
 //! | `remove` | an object that is deleted once the program is linked | |
+//! | `linux` | `as root`: Linux runs it as root only; a file `NAME.root` says what it prints there, to everybody else, too | |
 //!
 //! A file `NAME.out` beside the source is what the guest must print; such a test is not run on Linux.
 
@@ -88,6 +89,8 @@ pub struct Case {
     pub removed: Vec<String>,
     /// What a guest must print, if Linux cannot be asked.
     pub expected: Option<PathBuf>,
+    /// What Linux prints, if it must be asked as root.
+    pub as_root: Option<PathBuf>,
 }
 
 /// One way to call a program.
@@ -154,6 +157,7 @@ impl Case {
             shared: Vec::new(),
             removed: Vec::new(),
             expected: expected.exists().then_some(expected),
+            as_root: None,
         };
         let mut args = Vec::new();
         let mut exits = Vec::new();
@@ -190,6 +194,9 @@ impl Case {
                 }
                 "says" => case.says.push(value.to_owned()),
                 "hosted" if value == "too" => case.hosted = true,
+                "linux" if value == "as root" => {
+                    case.as_root = Some(source.with_extension("root"));
+                }
                 "cpus" => case.cpus = numbers(value)?,
                 "memory" => value.clone_into(&mut case.memory),
                 "seconds" => case.limit = Duration::from_secs(number(value)?),
