@@ -42,12 +42,11 @@ pub(super) fn init(info: &StartInfo) {
         image::text().start - KERNEL_BASE,
         image::data().end - KERNEL_BASE,
     );
-    let (module, len) = info.module;
-    let module_end = (module + len).next_multiple_of(PAGE as u64);
+    let module = module_pages(info);
     let taken = [
         (0, LOW),
         (kernel.0 as u64, kernel.1 as u64),
-        (module & !(PAGE as u64 - 1), module_end),
+        (module.start, module.end),
     ];
     let (mut most, mut total) = (0, 0);
     usable(info, &[], &mut |start, end| {
@@ -111,24 +110,41 @@ fn map(info: &StartInfo) -> Option<()> {
         mapped =
             mapped.and_then(|()| paging::map_kernel(DIRECT_MAP + start as usize, start, len, data));
     });
-    mapped
+    mapped?;
+    // Firmware may keep the module's memory for itself, as microvm's of QEMU 10 does.
+    for page in module_pages(info).step_by(PAGE) {
+        let mut is_mapped = false;
+        within(info, page, page + PAGE as u64, &mut |_, _| is_mapped = true);
+        if !is_mapped {
+            paging::map_kernel(DIRECT_MAP + page as usize, page, PAGE, data)?;
+        }
+    }
+    Some(())
 }
 
-/// The contents of the first module, with its address and length.
-pub(super) fn module(info: &StartInfo) -> (&'static [u8], u64, u64) {
+/// The addresses of the pages that the first module lies in.
+fn module_pages(info: &StartInfo) -> core::ops::Range<u64> {
+    let (start, len) = info.module;
+    start & !(PAGE as u64 - 1)..(start + len).next_multiple_of(PAGE as u64)
+}
+
+/// Calls `f` for the usable memory in `start..end`.
+fn within(info: &StartInfo, start: u64, end: u64, f: &mut impl FnMut(u64, u64)) {
+    usable(info, &[(0, start), (end, u64::MAX)], f);
+}
+
+/// The contents of the first module.
+pub(super) fn module(info: &StartInfo) -> &'static [u8] {
     let (start, len) = info.module;
     if len == 0 {
-        return (&[], 0, 0);
+        return &[];
     }
-    // SAFETY: the module lies in usable memory, which is mapped, and is kept until `release_module`.
-    let bytes = unsafe { core::slice::from_raw_parts(phys_to_virt(start), len as usize) };
-    (bytes, start, len)
+    // SAFETY: `map` has mapped the module's memory, usable or not, and it is kept until `release_module`.
+    unsafe { core::slice::from_raw_parts(phys_to_virt(start), len as usize) }
 }
 
-/// Gives the module's memory to the frame allocator; its contents have been copied.
-pub(super) fn release_module(start: u64, len: u64) {
-    if len != 0 {
-        let end = (start + len).next_multiple_of(PAGE as u64);
-        frame::add(start & !(PAGE as u64 - 1), end);
-    }
+/// Gives the module's memory, as far as it is usable, to the frame allocator; its contents have been copied.
+pub(super) fn release_module(info: &StartInfo) {
+    let pages = module_pages(info);
+    within(info, pages.start, pages.end, &mut frame::add);
 }

@@ -30,9 +30,9 @@ impl Boot {
 
     /// Runs `read` on the contents of the first module, and frees its memory.
     pub fn take_module<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> T {
-        let (bytes, phys, len) = memory::module(&self.info);
+        let bytes = memory::module(&self.info);
         let result = read(bytes);
-        memory::release_module(phys, len);
+        memory::release_module(&self.info);
         self.info.module = (0, 0);
         result
     }
