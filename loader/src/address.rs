@@ -6,12 +6,12 @@ use alloc::sync::Arc;
 use goblin::elf::program_header as pt;
 use goblin::elf::sym;
 
+use crate::c::Callback;
 use crate::elf::address;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
 use crate::registry::{Code, Occupant};
-use crate::signals;
 use crate::tls::Tls;
 use crate::world::World;
 
@@ -60,7 +60,7 @@ pub(crate) struct DlFindObject {
 
 /// `struct dl_phdr_info`.
 #[repr(C)]
-struct DlPhdrInfo {
+pub(crate) struct DlPhdrInfo {
     addr: usize,
     name: usize,
     phdr: usize,
@@ -69,6 +69,21 @@ struct DlPhdrInfo {
     subs: u64,
     tls_modid: usize,
     tls_data: usize,
+}
+
+impl DlPhdrInfo {
+    fn new(world: &World, object: &Object, thread_pointer: usize) -> Self {
+        Self {
+            addr: object.bias(),
+            name: object.list_name_address(),
+            phdr: object.headers_address(),
+            phnum: u16::try_from(object.segments().len()).unwrap_or(u16::MAX),
+            adds: world.adds,
+            subs: world.subs,
+            tls_modid: object.tls_module(),
+            tls_data: Tls::existing_block(thread_pointer, object.tls_module()),
+        }
+    }
 }
 
 impl Loader {
@@ -173,79 +188,35 @@ impl Loader {
     }
 
     /// `dl_iterate_phdr`: visits the objects of the namespace that `caller`, an address, is in.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::iterate_namespace`].
-    pub(crate) unsafe fn iterate_phdr(&self, callback: usize, data: usize, caller: usize) -> usize {
+    pub(crate) fn iterate_phdr(&self, callback: Callback<DlPhdrInfo>, caller: usize) -> usize {
         let snapshot = self.registry().snapshot();
         let calling = snapshot
             .as_ref()
             .and_then(|snapshot| snapshot.object_at(caller));
         let namespace = calling.map_or(BASE, |object| object.namespace());
         drop(snapshot);
-        // SAFETY: forwarded to the caller.
-        unsafe { self.iterate_namespace(namespace, callback, data) }
+        self.iterate_namespace(namespace, callback)
     }
 
-    /// Calls back for each object and proxy of a namespace, a proxy's with the object's own headers. The objects
-    /// visited stay mapped while the callback runs, whatever other threads close.
-    ///
-    /// # Safety
-    ///
-    /// `callback` must be a function of the program that takes `(info, size, data)`.
-    pub(crate) unsafe fn iterate_namespace(
+    /// Calls back for each object and proxy of a namespace, a proxy's with the object's own headers, until one call gives
+    /// something. The objects visited stay mapped while the callback runs, whatever other threads close.
+    pub(crate) fn iterate_namespace(
         &self,
         namespace: NamespaceId,
-        callback: usize,
-        data: usize,
+        callback: Callback<DlPhdrInfo>,
     ) -> usize {
-        // SAFETY: forwarded to the caller.
-        let visited = self.with_world(Some(callback), |world| unsafe {
-            self.visit(world, namespace, callback, data)
-        });
-        visited.unwrap_or(0)
-    }
-
-    /// # Safety
-    ///
-    /// As [`Self::iterate_namespace`].
-    unsafe fn visit(
-        &self,
-        world: &World,
-        namespace: NamespaceId,
-        callback: usize,
-        data: usize,
-    ) -> usize {
-        let entries = world
-            .space(namespace)
-            .map_or(&[][..], |space| &space.entries);
         let thread_pointer = self.host().thread_pointer();
-        for entry in entries {
-            let object = &entry.object;
-            let info = DlPhdrInfo {
-                addr: object.bias(),
-                name: object.list_name_address(),
-                phdr: object.headers_address(),
-                phnum: u16::try_from(object.segments().len()).unwrap_or(u16::MAX),
-                adds: world.adds,
-                subs: world.subs,
-                tls_modid: object.tls_module(),
-                tls_data: Tls::existing_block(thread_pointer, object.tls_module()),
-            };
-            let arguments = [
-                core::ptr::from_ref(&info).expose_provenance(),
-                size_of::<DlPhdrInfo>(),
-                data,
-                0,
-            ];
-            // SAFETY: forwarded to the caller.
-            let result = unsafe { signals::call(self.host(), callback, arguments) };
-            if result & 0xffff_ffff != 0 {
-                return result;
-            }
-        }
-        0
+        let visited = self.with_world(Some(callback.function()), |world| {
+            let entries = world
+                .space(namespace)
+                .map_or(&[][..], |space| &space.entries);
+            let mut results = entries.iter().map(|entry| {
+                let info = DlPhdrInfo::new(world, &entry.object, thread_pointer);
+                callback.visit_sized(self.host(), &info)
+            });
+            results.find(|result| result & 0xffff_ffff != 0)
+        });
+        visited.flatten().unwrap_or(0)
     }
 
     /// Returns the address of `argv[0]`.

@@ -27,7 +27,7 @@ pub enum InitOn {
 }
 
 /// What a worker is to do.
-struct Work {
+pub(crate) struct Work {
     /// New objects, to be seen by the worker and by what it starts.
     objects: Vec<Arc<Object>>,
     /// What is to be initialised, in order.
@@ -125,15 +125,9 @@ impl Loader {
     }
 
     /// The worker's side.
-    ///
-    /// # Safety
-    ///
-    /// `work` must come from [`Self::initialise_on_worker`], once.
-    pub(crate) unsafe fn work(&self, work: usize) {
-        // SAFETY: the caller's promise.
-        let work = unsafe { Box::from_raw(work as *mut Work) };
+    pub(crate) fn work(&self, work: Work) {
         let loading = self.begin(self.current_thread());
-        let Work { objects, order } = *work;
+        let Work { objects, order } = work;
         let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
         Self::show(&loading, objects, || self.initialise(&loading, order));
     }

@@ -19,13 +19,8 @@ use crate::tls;
 
 impl Loader {
     /// Binds the slot of a relocation of `object`'s PLT and returns the address to go to.
-    ///
-    /// # Safety
-    ///
-    /// `handle` must be the word `Relocation::prepare_plt` put into the object's GOT, and the index one its PLT pushed.
-    pub(crate) unsafe fn bind(&self, handle: usize, index: usize) -> usize {
-        // SAFETY: code of the object is running, so it is loaded, and the handle is its address.
-        let object = unsafe { &*(handle as *const Object) };
+    /// The object is the one whose address `Relocation::prepare_plt` put into its GOT; `index` is what its PLT pushed.
+    pub(crate) fn bind(&self, object: &Object, index: usize) -> usize {
         let missing = || -> ! {
             self.host()
                 .fatal("elfin: a PLT entry without a relocation was called")

@@ -35,6 +35,7 @@ extern crate alloc;
 mod abandoned;
 mod address;
 mod arch;
+mod c;
 mod callbacks;
 mod debug;
 mod dl;

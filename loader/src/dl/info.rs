@@ -3,12 +3,17 @@
 use alloc::vec::Vec;
 
 use crate::address::DlInfo;
+use crate::c::{Out, Untyped};
 use crate::error::Error;
 use crate::loader::Loader;
 use crate::namespace::Key;
 use crate::tls::Tls;
 
 const FAILURE: usize = usize::MAX;
+
+/// What else `dladdr1` is to tell.
+const RTLD_DL_SYMENT: usize = 1;
+const RTLD_DL_LINKMAP: usize = 2;
 
 /// Requests of `dlinfo`.
 const RTLD_DI_LMID: usize = 1;
@@ -21,37 +26,31 @@ const RTLD_DI_TLS_DATA: usize = 10;
 const RTLD_DI_PHDR: usize = 11;
 
 impl Loader {
-    /// # Safety
-    ///
-    /// As `dladdr1`.
-    pub(crate) unsafe fn dladdr_into(
+    /// `dladdr1`.
+    pub(crate) fn dladdr_into(
         &self,
         at: usize,
-        info: usize,
-        extra: usize,
+        info: Out<DlInfo>,
+        extra: Option<Out<usize>>,
         flags: usize,
     ) -> usize {
         let Some((found, symbol, handle)) = self.dladdr(at) else {
             return 0;
         };
-        // SAFETY: the caller's promise.
-        unsafe { *(info as *mut DlInfo) = found };
-        let extra_value = match flags {
-            1 => symbol,
-            2 => handle,
+        info.put(found);
+        let value = match flags {
+            RTLD_DL_SYMENT => symbol,
+            RTLD_DL_LINKMAP => handle,
             _ => return 1,
         };
-        if extra != 0 {
-            // SAFETY: the caller's promise.
-            unsafe { *(extra as *mut usize) = extra_value };
+        if let Some(extra) = extra {
+            extra.put(value);
         }
         1
     }
 
-    /// # Safety
-    ///
-    /// As `dlinfo`.
-    pub(crate) unsafe fn dlinfo(&self, handle: usize, request: usize, argument: usize) -> usize {
+    /// `dlinfo`.
+    pub(crate) fn dlinfo(&self, handle: usize, request: usize, argument: &Untyped) -> usize {
         let Some(world) = self.world().get() else {
             return FAILURE;
         };
@@ -60,7 +59,6 @@ impl Loader {
             return FAILURE;
         };
         let object = &entry.object;
-        let word = argument as *mut usize;
         let value = match request {
             RTLD_DI_LMID => entry.namespace().lmid(),
             RTLD_DI_LINKMAP => entry.handle(),
@@ -70,28 +68,23 @@ impl Loader {
             }
             RTLD_DI_ORIGIN => {
                 let origin = object.origin();
-                // SAFETY: the caller's promise: room for the string.
-                unsafe {
-                    core::ptr::copy_nonoverlapping(
-                        origin.as_ptr(),
-                        argument as *mut u8,
-                        origin.len(),
-                    );
-                }
-                // SAFETY: as above.
-                unsafe { *((argument + origin.len()) as *mut u8) = 0 };
+                let to = argument.address() as *mut u8;
+                // SAFETY: RTLD_DI_ORIGIN is asked for with room for the string.
+                unsafe { core::ptr::copy_nonoverlapping(origin.as_ptr(), to, origin.len()) };
+                // SAFETY: and for its end.
+                unsafe { *to.add(origin.len()) = 0 };
                 return 0;
             }
             RTLD_DI_SERINFOSIZE => {
                 let directories = self.search_path(Key::of(object));
-                // SAFETY: the caller's promise: a `Dl_serinfo`.
-                unsafe { *(argument as *mut SearchInfo) = SearchInfo::of(&directories) };
+                // SAFETY: RTLD_DI_SERINFOSIZE is asked for with a `Dl_serinfo`.
+                unsafe { argument.out() }.put(SearchInfo::of(&directories));
                 return 0;
             }
             RTLD_DI_SERINFO => {
                 let directories = self.search_path(Key::of(object));
-                // SAFETY: the caller's promise: a `Dl_serinfo` of the size it gives.
-                let fits = unsafe { fill_search_info(argument, &directories) };
+                // SAFETY: RTLD_DI_SERINFO is asked for with a `Dl_serinfo` of the size it gives.
+                let fits = unsafe { fill_search_info(argument.address(), &directories) };
                 if !fits {
                     self.set_error(Error::Invalid("dlinfo: the search list has grown"));
                     return FAILURE;
@@ -99,8 +92,8 @@ impl Loader {
                 return 0;
             }
             RTLD_DI_PHDR => {
-                // SAFETY: the caller's promise: a pointer to a pointer.
-                unsafe { *word = object.headers_address() };
+                // SAFETY: RTLD_DI_PHDR is asked for with a pointer to a pointer.
+                unsafe { argument.out() }.put(object.headers_address());
                 return object.segments().len();
             }
             _ => {
@@ -108,8 +101,8 @@ impl Loader {
                 return FAILURE;
             }
         };
-        // SAFETY: the caller's promise: a pointer to a word.
-        unsafe { *word = value };
+        // SAFETY: the requests that have come here are made with a pointer to a word.
+        unsafe { argument.out() }.put(value);
         0
     }
 
@@ -153,7 +146,7 @@ impl SearchInfo {
 ///
 /// There must be as much memory as the structure's `dls_size` says.
 unsafe fn fill_search_info(at: usize, directories: &[Vec<u8>]) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: the structure is there, says the caller.
     let given = unsafe { &*(at as *const SearchInfo) };
     let needed = SearchInfo::of(directories);
     if given.size < needed.size || given.count < needed.count {
@@ -169,7 +162,7 @@ unsafe fn fill_search_info(at: usize, directories: &[Vec<u8>]) -> bool {
         let to = name as *mut u8;
         // SAFETY: `needed.size` counts this name and its end.
         unsafe { core::ptr::copy_nonoverlapping(directory.as_ptr(), to, directory.len()) };
-        // SAFETY: as above.
+        // SAFETY: its end is counted with the name.
         unsafe { *to.add(directory.len()) = 0 };
         name += directory.len() + 1;
     }

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use core::ops::Range;
 
 use super::{Code, CodeId, Occupant, Owner, UnwindHeader};
+use crate::c::Out;
 use crate::elf::address;
 use crate::host::{Errno, Gate};
 use crate::loader::Loader;
@@ -28,9 +29,9 @@ const END: usize = 1 << 47;
 /// What a registration takes of the host's memory at most, but for the name.
 const MEMORY: usize = 16 << 10;
 
-/// `struct elfin_code`.
+/// `struct elfin_code`, as a program has filled it in: what is the address of something there is one.
 #[repr(C)]
-struct ElfinCode {
+pub(crate) struct ElfinCode {
     start: usize,
     size: usize,
     name: usize,
@@ -44,7 +45,7 @@ struct ElfinCode {
 
 /// `struct elfin_code_info`.
 #[repr(C)]
-struct ElfinCodeInfo {
+pub(crate) struct ElfinCodeInfo {
     start: usize,
     size: usize,
     id: CodeId,
@@ -64,14 +65,11 @@ impl ElfinCode {
             .ok_or(Errno::EINVAL)
     }
 
-    /// # Safety
-    ///
-    /// `name` must be the address of a C string, or 0.
-    unsafe fn name(&self) -> Result<CString, Errno> {
+    fn name(&self) -> Result<CString, Errno> {
         if self.name == 0 {
             return Ok(CString::default());
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: `elfin_code` has the address of a C string there, or 0.
         let name = unsafe { c_bytes(self.name) };
         if name.len() > LONGEST_NAME {
             return Err(Errno::EINVAL);
@@ -79,14 +77,11 @@ impl ElfinCode {
         CString::new(name).map_err(|_| Errno::EINVAL)
     }
 
-    /// # Safety
-    ///
-    /// `eh_frame_hdr` must be an address that can be read, or 0.
-    unsafe fn unwind(&self) -> Result<UnwindHeader, Errno> {
+    fn unwind(&self) -> Result<UnwindHeader, Errno> {
         match (self.eh_frame_hdr, self.eh_frame) {
             (0, 0) => Ok(UnwindHeader::None),
             (0, frames) => Ok(UnwindHeader::of_frames(frames)),
-            // SAFETY: the caller's promise. The first byte of the section is its version.
+            // SAFETY: `elfin_code` has the address of such a section there, or 0. Its first byte is its version.
             (header, 0) if unsafe { *(header as *const u8) } == 1 => Ok(UnwindHeader::At(header)),
             _ => Err(Errno::EINVAL),
         }
@@ -95,13 +90,11 @@ impl ElfinCode {
 
 impl Loader {
     /// `elfin_code_register`.
-    ///
-    /// # Safety
-    ///
-    /// As that function.
-    pub(crate) unsafe fn code_register(&self, code: usize, id: usize) -> Result<(), Errno> {
-        // SAFETY: the caller's promise.
-        let code = unsafe { &*(code as *const ElfinCode) };
+    pub(crate) fn code_register(
+        &self,
+        code: &ElfinCode,
+        id: Option<Out<CodeId>>,
+    ) -> Result<(), Errno> {
         if code.reserved0 != 0 || code.reserved != [0; 2] {
             return Err(Errno::EINVAL);
         }
@@ -109,8 +102,7 @@ impl Loader {
         if !self.host().can_spare(MEMORY + LONGEST_NAME) {
             return Err(Errno::ENOMEM);
         }
-        // SAFETY: the caller's promise.
-        let (name, unwind) = unsafe { (code.name()?, code.unwind()?) };
+        let (name, unwind) = (code.name()?, code.unwind()?);
         let (owner, object) = match code.owned_by {
             OF_NOBODY => (Owner::Nobody, None),
             OF_THREAD => (self.calling_thread()?, None),
@@ -127,9 +119,8 @@ impl Loader {
             unwind,
         };
         let number = self.registry().register(self.host(), range, code)?;
-        if id != 0 {
-            // SAFETY: the caller's promise.
-            unsafe { *(id as *mut CodeId) = number };
+        if let Some(id) = id {
+            id.put(number);
         }
         Ok(())
     }
@@ -157,11 +148,7 @@ impl Loader {
     }
 
     /// `elfin_code_find`.
-    ///
-    /// # Safety
-    ///
-    /// As that function.
-    pub(crate) unsafe fn code_find(&self, at: usize, info: usize) -> Result<(), Errno> {
+    pub(crate) fn code_find(&self, at: usize, info: Out<ElfinCodeInfo>) -> Result<(), Errno> {
         let snapshot = self.registry().snapshot().ok_or(Errno::ENOENT)?;
         let entry = snapshot.at(at).ok_or(Errno::ENOENT)?;
         let found = match &entry.value {
@@ -187,8 +174,7 @@ impl Loader {
                 ..ElfinCodeInfo::new(entry.start..entry.end, code.name.as_bytes())
             },
         };
-        // SAFETY: the caller's promise.
-        unsafe { *(info as *mut ElfinCodeInfo) = found };
+        info.put(found);
         Ok(())
     }
 }

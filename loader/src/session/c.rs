@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use goblin::elf::sym;
 
+use crate::c::{Callback, Out};
 use crate::elf::Sym;
 use crate::elf::address;
 use crate::error::Error;
@@ -13,8 +14,6 @@ use crate::loader::Loader;
 use crate::lookup;
 use crate::namespace::NamespaceId;
 use crate::object::Object;
-use crate::signals;
-use crate::stack::c_bytes;
 use crate::world::Entry;
 
 /// `ELFIN_INIT_ON_WORKER`, beside the bits of `dlopen`'s mode.
@@ -22,7 +21,7 @@ const INIT_ON_WORKER: usize = 0x10000;
 
 /// `struct elfin_duplicate`.
 #[repr(C)]
-struct CDuplicate {
+pub(crate) struct CDuplicate {
     symbol: usize,
     newer: usize,
     older: usize,
@@ -30,7 +29,7 @@ struct CDuplicate {
 
 /// `struct elfin_symbol`.
 #[repr(C)]
-struct CSymbol {
+pub(crate) struct CSymbol {
     name: usize,
     version: usize,
     address: usize,
@@ -43,32 +42,19 @@ struct CSymbol {
 
 impl Loader {
     /// `elfin_session_open(shared, session*)`.
-    ///
-    /// # Safety
-    ///
-    /// `shared` must be 0 or the address of an array of C strings that ends with a null pointer; `session`, of a word.
-    pub(crate) unsafe fn c_session_open(&self, shared: usize, session: usize) -> usize {
-        let mut at = shared;
-        let names = core::iter::from_fn(|| {
-            if at == 0 {
-                return None;
-            }
-            // SAFETY: the caller's promise; the null pointer ends the iteration.
-            let name = unsafe { *(at as *const usize) };
-            at += size_of::<usize>();
-            // SAFETY: the caller's promise.
-            (name != 0).then(|| unsafe { c_bytes(name) })
-        });
-        self.status(self.open_session(names.fuse()).map(|id| {
-            // SAFETY: the caller's promise.
-            unsafe { *(session as *mut usize) = id.lmid() };
-        }))
+    pub(crate) fn c_session_open(
+        &self,
+        shared: impl Iterator<Item = &'static [u8]>,
+        session: Out<usize>,
+    ) -> usize {
+        let opened = self.open_session(shared);
+        self.status(opened.map(|id| session.put(id.lmid())))
     }
 
     /// `elfin_session_load(session, file, mode)`.
     pub(crate) fn c_session_load(
         &self,
-        session: usize,
+        session: NamespaceId,
         file: &[u8],
         mode: usize,
     ) -> Result<usize, Error> {
@@ -77,56 +63,37 @@ impl Loader {
         } else {
             InitOn::Worker
         };
-        self.session_load(
-            NamespaceId::from_lmid(session),
-            file,
-            mode & !INIT_ON_WORKER,
-            init,
-        )
+        self.session_load(session, file, mode & !INIT_ON_WORKER, init)
     }
 
     /// `elfin_session_duplicates(session, visit, data)`.
-    ///
-    /// # Safety
-    ///
-    /// `visit` must be a function of the program that takes `(duplicate*, data)`.
-    pub(crate) unsafe fn c_session_duplicates(
+    pub(crate) fn c_session_duplicates(
         &self,
-        session: usize,
-        visit: usize,
-        data: usize,
+        session: NamespaceId,
+        visit: Callback<CDuplicate>,
     ) -> usize {
-        let id = NamespaceId::from_lmid(session);
-        let listed = self.each_duplicate(id, |symbol, newer, older| {
+        let listed = self.each_duplicate(session, |symbol, newer, older| {
             let duplicate = CDuplicate {
                 // A name is followed by its end in the string table.
                 symbol: symbol.as_ptr().addr(),
                 newer: newer.path_address(),
                 older: older.path_address(),
             };
-            let duplicate = core::ptr::from_ref(&duplicate).expose_provenance();
-            // SAFETY: the caller's promise.
-            unsafe { signals::call(self.host(), visit, [duplicate, data, 0, 0]) & 0xffff_ffff == 0 }
+            visit.visit(self.host(), &duplicate) & 0xffff_ffff == 0
         });
         self.status(listed)
     }
 
     /// `elfin_symbols(namespace, handle, visit, data)`.
-    ///
-    /// # Safety
-    ///
-    /// `visit` must be a function of the program that takes `(symbol*, data)`.
-    pub(crate) unsafe fn c_symbols(
+    pub(crate) fn c_symbols(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         handle: usize,
-        visit: usize,
-        data: usize,
+        visit: Callback<CSymbol>,
     ) -> usize {
-        let id = NamespaceId::from_lmid(namespace);
         let listed = self.with_world(None, |world| {
             let no_namespace = Error::Invalid("no such namespace");
-            let entries = world.space(id).ok_or(no_namespace)?.entries.iter();
+            let entries = world.space(namespace).ok_or(no_namespace)?.entries.iter();
             let wanted = |entry: &&Arc<Entry>| handle == 0 || entry.handle() == handle;
             let mut entries = entries.filter(wanted).peekable();
             if handle != 0 && entries.peek().is_none() {
@@ -136,10 +103,7 @@ impl Loader {
                 let symbols = entry.object.symbols().iter().enumerate();
                 for (index, symbol) in symbols.filter(|(_, symbol)| lookup::is_exported(symbol)) {
                     let symbol = describe(entry, index, symbol);
-                    let symbol = core::ptr::from_ref(&symbol).expose_provenance();
-                    // SAFETY: the caller's promise.
-                    let result = unsafe { signals::call(self.host(), visit, [symbol, data, 0, 0]) };
-                    if result & 0xffff_ffff != 0 {
+                    if visit.visit(self.host(), &symbol) & 0xffff_ffff != 0 {
                         return Ok(());
                     }
                 }

@@ -1,0 +1,233 @@
+//! The gates: from C's arguments to Rust's and back.
+
+mod arguments;
+mod errors;
+mod threads;
+
+use goblin::elf::program_header as pt;
+
+use self::arguments::Arguments;
+use crate::dl::Opening;
+use crate::elf::address;
+use crate::host::{Errno, Gate};
+use crate::loader::Loader;
+use crate::namespace::BASE;
+use crate::registry::CodeId;
+use crate::signals;
+use crate::thread::ThreadId;
+use crate::world::READERS;
+
+const FAILURE: usize = usize::MAX;
+
+/// What libc opens for backtraces and for the end of threads, also in handlers of crashes within `malloc`. Its INIT
+/// functions ask the CPU what it is, and do nothing else.
+const LIBGCC: &[u8] = b"libgcc_s.so.1";
+
+/// libc's own flag for `dlopen`, which says that it is no program's call.
+const RTLD_DLOPEN: usize = 0x8000_0000;
+
+/// What it takes to serve a gate.
+enum Care {
+    /// Nothing: it neither locks nor allocates, or sees to it itself where it must, when something is missing.
+    None,
+    /// It locks or allocates.
+    Undisturbed,
+    /// It runs INIT and FINI functions, too.
+    Prepared,
+}
+
+impl Care {
+    fn of(gate: Gate, arguments: &Arguments) -> Self {
+        match gate {
+            Gate::Bind
+            | Gate::TlsGetAddr
+            | Gate::FindDsoForObject
+            | Gate::IteratePhdr
+            | Gate::FindObject
+            | Gate::Dlsym
+            | Gate::LibcDlsym
+            | Gate::Dlvsym
+            | Gate::LibcDlvsym
+            | Gate::Dladdr
+            | Gate::Dladdr1
+            | Gate::ReadonlyArea
+            | Gate::CodeFind
+            | Gate::CodeCount => Self::None,
+            Gate::LibcDlopen if arguments.file(0) == LIBGCC => Self::Undisturbed,
+            Gate::Dlopen
+            | Gate::Dlmopen
+            | Gate::Dlclose
+            | Gate::LibcDlopen
+            | Gate::LibcDlclose
+            | Gate::SessionOpen
+            | Gate::SessionLoad
+            | Gate::SessionClose => Self::Prepared,
+            _ => Self::Undisturbed,
+        }
+    }
+}
+
+impl Loader {
+    /// Does what a gate is for. The host's gates end here. `frame` is where the gate has saved its caller's `%rbp` on the
+    /// program's stack, right below its return address, with the other registers as the caller had them; 0 if it has not.
+    ///
+    /// # Safety
+    ///
+    /// The arguments must be those a program called the gate with.
+    pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4], frame: usize) -> usize {
+        // SAFETY: forwarded to the caller.
+        let arguments = unsafe { Arguments::new(arguments) };
+        let result = match Care::of(gate, &arguments) {
+            Care::None => self.serve(gate, arguments),
+            Care::Undisturbed => signals::undisturbed(self.host(), || self.serve(gate, arguments)),
+            Care::Prepared => signals::undisturbed(self.host(), || {
+                let serve = || self.serve(gate, arguments);
+                // SAFETY: the frame is the caller's promise, and no lock is held yet.
+                unsafe { self.with_interrupted_finished(frame, serve) }
+            }),
+        };
+        if READERS.are_waited_for() || self.registry().has_leftovers() {
+            // This may have been the last reader of what has been closed since.
+            signals::undisturbed(self.host(), || self.reclaim());
+        }
+        result
+    }
+
+    /// Each arm takes the arguments as [`Gate`] says that they are.
+    fn serve(&self, gate: Gate, arguments: Arguments) -> usize {
+        if matches!(
+            gate,
+            Gate::Dlopen
+                | Gate::Dlmopen
+                | Gate::Dlclose
+                | Gate::Dlsym
+                | Gate::Dlvsym
+                | Gate::Dlinfo
+        ) {
+            self.forget_error();
+        }
+        let word = |index| arguments.word(index);
+        let name = |index| arguments.name(index);
+        match gate {
+            Gate::Bind => self.bind(arguments.value(0), word(1)),
+            Gate::TlsGetAddr => self.tls_address(arguments.value(0)),
+            Gate::AllocateTls => {
+                self.before_first_thread();
+                self.allocate_tls(arguments.control_block(0))
+            }
+            Gate::AllocateTlsInit => self.allocate_tls(arguments.control_block(0)),
+            Gate::DeallocateTls => self.deallocate_tls(word(0)),
+            Gate::FindDsoForObject => self.link_map_at(word(0)),
+            Gate::IteratePhdr => self.iterate_phdr(arguments.callback(0), word(2)),
+            Gate::FindObject => {
+                let found = self.find_object(word(0));
+                found.map_or(FAILURE, |found| {
+                    arguments.out(1).put(found);
+                    0
+                })
+            }
+            Gate::ThreadAtexit => self.thread_atexit_register(arguments.callback(0), word(2)),
+            Gate::ThreadAtexitRun => self.thread_atexit_run(*arguments.owned(0)),
+            Gate::Dlopen => {
+                let opening = Opening::new(arguments.file(0), word(1), word(2));
+                self.report(self.open_object(&opening))
+            }
+            Gate::LibcDlopen => {
+                // Helpers of the one C library there is: they belong to the base namespace.
+                let opening = Opening::new(arguments.file(0), word(1) & !RTLD_DLOPEN, 0);
+                let opening = opening.in_namespace(BASE.lmid());
+                self.open_object(&opening).unwrap_or(0)
+            }
+            Gate::Dlmopen => {
+                let opening = Opening::new(arguments.file(1), word(2), word(3));
+                self.report(self.open_object(&opening.in_namespace(word(0))))
+            }
+            Gate::Dlclose => match self.dlclose(word(0)) {
+                Ok(()) => 0,
+                Err(error) => {
+                    self.set_error(error);
+                    FAILURE
+                }
+            },
+            Gate::LibcDlclose => self.dlclose(word(0)).map_or(FAILURE, |()| 0),
+            Gate::Dlsym => self.report(self.dlsym(word(0), name(1), None, word(2))),
+            Gate::LibcDlsym => self.or_nothing(self.dlsym(word(0), name(1), None, 0)),
+            Gate::Dlvsym => self.report(self.dlsym(word(0), name(1), Some(name(2)), word(3))),
+            Gate::LibcDlvsym => self.or_nothing(self.dlsym(word(0), name(1), Some(name(2)), 0)),
+            Gate::Dlerror => self.last_error(),
+            Gate::Dladdr => self.dladdr_into(word(0), arguments.out(1), None, 0),
+            Gate::Dladdr1 => {
+                let extra = arguments.out_if_any(2);
+                self.dladdr_into(word(0), arguments.out(1), extra, word(3))
+            }
+            Gate::Dlinfo => self.dlinfo(word(0), word(1), &arguments.untyped(2)),
+            Gate::ReadonlyArea => self.readonly_area(word(0), word(1)),
+            Gate::Worker => {
+                self.work(*arguments.owned(0));
+                0
+            }
+            Gate::CodeRegister => {
+                let id = arguments.out_if_any(1);
+                status(self.code_register(arguments.value(0), id))
+            }
+            Gate::CodeUnregister => {
+                status(self.registry().unregister(self.host(), word(0) as CodeId))
+            }
+            Gate::CodeFind => status(self.code_find(word(0), arguments.out(1))),
+            Gate::CodeCount => self.registry().code_count(),
+            Gate::CodeThreadEnd => {
+                self.registry()
+                    .remove_thread(self.host(), word(0) as ThreadId);
+                0
+            }
+            Gate::SessionOpen => self.c_session_open(arguments.names(0), arguments.out(1)),
+            Gate::SessionLoad => {
+                let (session, file) = (arguments.namespace(0), arguments.file(1));
+                self.report(self.c_session_load(session, file, word(2)))
+            }
+            Gate::SessionSymbol => {
+                self.report(self.session_symbol(arguments.namespace(0), name(1)))
+            }
+            Gate::SessionDuplicates => {
+                self.c_session_duplicates(arguments.namespace(0), arguments.callback(1))
+            }
+            Gate::SessionBind => self.status(self.bind_thread(arguments.namespace(0)).map(drop)),
+            Gate::SessionClose => self.status(self.close_session(arguments.namespace(0))),
+            Gate::Symbols => self.c_symbols(arguments.namespace(0), word(1), arguments.callback(2)),
+            Gate::IterateNamespace => {
+                self.iterate_namespace(arguments.namespace(0), arguments.callback(1))
+            }
+            Gate::Fini => {
+                self.fini();
+                0
+            }
+        }
+    }
+
+    /// `_dl_readonly_area`: 0 read-only, 1 writable, 2 not in any object.
+    fn readonly_area(&self, at: usize, size: usize) -> usize {
+        let snapshot = self.registry().snapshot();
+        let object = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.object_at(at));
+        let Some(object) = object else { return 2 };
+        if object
+            .relro()
+            .is_some_and(|span| span.contains(&at) && at + size <= span.end)
+        {
+            return 0;
+        }
+        let vaddr = at.wrapping_sub(object.bias());
+        let segment = object.segments().iter().find(|segment| {
+            segment.p_type == pt::PT_LOAD
+                && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
+                    .contains(&vaddr)
+        });
+        segment.map_or(2, |segment| usize::from(segment.p_flags & pt::PF_W != 0))
+    }
+}
+
+/// Returns what a function that returns error numbers does.
+fn status(result: Result<(), Errno>) -> usize {
+    result.map_or_else(|errno| errno.0 as usize, |()| 0)
+}
