@@ -8,13 +8,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU32;
 use linux::process::LinuxThread;
+use linux::process::with_space;
 use linux::process::{futex, signal};
 use linux::{fs, process};
 use loader::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
 };
 use machine::arch::{gate, image};
-use machine::mm::space::{self, Backing, Options, Place, Prot};
+use machine::mm::space::{Backing, Options, Place, Prot};
 use machine::mm::{frame, user};
 use machine::sched;
 use machine::sync::Signals;
@@ -54,7 +55,7 @@ fn prot(access: Access) -> Prot {
 }
 
 fn map(place: Place, len: usize, prot: Prot, backing: Backing) -> Result<usize, Errno> {
-    space::map(place, len, prot, backing, Options::default()).map_err(errno)
+    with_space(|space| space.map(place, len, prot, backing, Options::default())).map_err(errno)
 }
 
 impl File for OpenFile {
@@ -129,19 +130,23 @@ unsafe impl Host for Kernel {
     }
 
     unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
-        space::protect(addr, len, prot(access)).map_err(errno)
+        with_space(|space| space.protect(addr, len, prot(access))).map_err(errno)
     }
 
     unsafe fn make_executable(&self, stack: Stack) -> Result<(), Errno> {
         match stack {
-            Stack::Main(at) => space::protect_down(at & !(PAGE_SIZE - 1), PAGE_SIZE, Prot::all()),
-            Stack::Thread(range) => space::protect(range.start, range.len(), Prot::all()),
+            Stack::Main(at) => with_space(|space| {
+                space.protect_down(at & !(PAGE_SIZE - 1), PAGE_SIZE, Prot::all())
+            }),
+            Stack::Thread(range) => {
+                with_space(|space| space.protect(range.start, range.len(), Prot::all()))
+            }
         }
         .map_err(errno)
     }
 
     unsafe fn unmap(&self, addr: usize, len: usize) {
-        if let Err(error) = space::unmap(addr, len.next_multiple_of(PAGE_SIZE)) {
+        if let Err(error) = with_space(|space| space.unmap(addr, len.next_multiple_of(PAGE_SIZE))) {
             log::error!("cannot unmap {len:#x} bytes at {addr:#x}: {error:?}");
         }
     }

@@ -13,8 +13,9 @@ use goblin::elf64::program_header::{
     PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR, ProgramHeader, SIZEOF_PHDR,
 };
 use linux::fs::{self, File};
+use linux::process::with_space;
 use linux_raw_sys::auxvec;
-use machine::mm::space::{self, Backing, Options, Place, Prot};
+use machine::mm::space::{Backing, Options, Place, Prot};
 use machine::mm::{PAGE, USER_END, user};
 
 const MOST_SEGMENTS: usize = 128;
@@ -126,7 +127,9 @@ impl Image {
             Place::Aligned(align.min(1 << 30))
         };
         let none = Options::default();
-        let start = space::map(place, last - first, Prot::empty(), Backing::Anonymous, none)?;
+        let start = with_space(|space| {
+            space.map(place, last - first, Prot::empty(), Backing::Anonymous, none)
+        })?;
         let bias = start.wrapping_sub(first);
         for segment in loads() {
             self.map_segment(segment, bias)?;
@@ -174,7 +177,7 @@ impl Image {
                 shared: false,
             };
             let len = file_pages - (start - skew);
-            space::map(Place::Fixed(start - skew), len, prot, backing, none)?;
+            with_space(|space| space.map(Place::Fixed(start - skew), len, prot, backing, none))?;
         }
         let end = (start + segment.p_memsz as usize).next_multiple_of(PAGE);
         let zero_from = if segment.p_filesz == 0 {
@@ -183,13 +186,15 @@ impl Image {
             file_pages
         };
         if end > zero_from {
-            space::map(
-                Place::Fixed(zero_from),
-                end - zero_from,
-                prot,
-                Backing::Anonymous,
-                none,
-            )?;
+            with_space(|space| {
+                space.map(
+                    Place::Fixed(zero_from),
+                    end - zero_from,
+                    prot,
+                    Backing::Anonymous,
+                    none,
+                )
+            })?;
         }
         // What the file has behind the segment's contents is not the segment's.
         if segment.p_memsz > segment.p_filesz && prot.contains(Prot::WRITE) {
@@ -213,7 +218,8 @@ pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
         .iter()
         .rfind(|segment| segment.p_type == PT_GNU_STACK);
     if stack_flags.is_some_and(|segment| segment.p_flags & PF_X != 0) {
-        space::protect(stack.range.start, stack.range.len(), Prot::all()).map_err(about(path))?;
+        with_space(|space| space.protect(stack.range.start, stack.range.len(), Prot::all()))
+            .map_err(about(path))?;
     }
     let mut enter = program.entry;
     let mut base = 0;

@@ -14,11 +14,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux::config::{self, Config};
 use linux::fs::{context::FsContext, path::lookup, tree};
-use linux::process::{Process, Program, ThreadState};
+use linux::process::{Process, Program, ThreadState, with_space};
 use linux::{fs, process};
 use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
-use machine::mm::space;
 use machine::sched;
 use machine::time;
 
@@ -39,7 +38,7 @@ pub fn start() {
     let config = config::get();
     let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
     // Up to 64 GiB below the top.
-    space::init((time::entropy() & 0xff_ffff) as usize);
+    with_space(|space| space.open((time::entropy() & 0xff_ffff) as usize));
     let stack = match stack::build(&image.args, &config.env, &image.path) {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),
@@ -141,7 +140,7 @@ fn place_break(end: usize) {
     const AMONG_LIBRARIES: usize = 0x7000_0000_0000;
     const APART: usize = 0x5555_5555_4000;
     let start = if end < AMONG_LIBRARIES { end } else { APART };
-    space::set_break(start + (time::entropy() as usize & 0x1fff) * PAGE_SIZE);
+    with_space(|space| space.set_break(start + (time::entropy() as usize & 0x1fff) * PAGE_SIZE));
 }
 
 fn no_memory(what: &[u8], errno: Errno) -> ! {

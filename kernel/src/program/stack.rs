@@ -4,6 +4,7 @@ use abi::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
 use linux::process::signal;
+use linux::process::with_space;
 use linux_raw_sys::auxvec;
 use machine::arch::{context, cpu};
 use machine::drivers::random;
@@ -73,19 +74,16 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     }
     let place = Place::Anywhere { hint: 0 };
     let none = Options::default();
-    let base = space::map(place, SIZE + GUARD, Prot::empty(), Backing::Anonymous, none)?;
+    let map = |place, len, prot, options| {
+        with_space(|space| space.map(place, len, prot, Backing::Anonymous, options))
+    };
+    let base = map(place, SIZE + GUARD, Prot::empty(), none)?;
     let options = Options {
         name: Some(space::STACK),
         ..none
     };
     let prot = Prot::READ | Prot::WRITE;
-    space::map(
-        Place::Fixed(base + GUARD),
-        SIZE,
-        prot,
-        Backing::Anonymous,
-        options,
-    )?;
+    map(Place::Fixed(base + GUARD), SIZE, prot, options)?;
 
     let mut bytes = [0; 32];
     random::fill(&mut bytes);

@@ -6,17 +6,14 @@
 mod frames;
 
 use super::{erofs::Inode, image::filesystem};
+use crate::process;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 pub use frames::available;
 use frames::{Purpose, may_cache, new_frame};
 use machine::{
-    mm::{
-        PAGE,
-        frame::Frame,
-        space::{self, Page},
-    },
+    mm::{PAGE, frame::Frame, space::Page},
     sync::Mutex,
 };
 
@@ -61,7 +58,7 @@ impl Content {
         }
     }
 
-    /// For [`space::PageSource::key`].
+    /// For [`PageSource::key`](machine::mm::space::PageSource::key).
     pub fn key(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
@@ -71,7 +68,11 @@ impl Content {
     fn forget_mapped(&self, start: u64, end: u64, even_private: bool) {
         if self.mapped.load(Ordering::Relaxed) {
             let (from, to) = (start / PAGE as u64, end.div_ceil(PAGE as u64));
-            space::forget_file(self.key(), from, to, even_private);
+            for process in process::processes() {
+                process
+                    .space
+                    .forget_file(self.key(), from, to, even_private);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Walking paths: components, `..`, symbolic links.
 //!
-//! There are no permission checks: the program is root.
+//! There are no checks of permissions.
 use super::tree::{self, Kind, Node};
 use abi::Errno;
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};

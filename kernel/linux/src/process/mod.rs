@@ -24,6 +24,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::any::Any;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
+use machine::mm::space::Space;
 use machine::sched::{self, Thread, Tid};
 use machine::sync::SpinLock;
 use restart::Restart;
@@ -47,6 +48,8 @@ pub struct Process {
     pub files: Arc<Files>,
     /// Working directory and umask.
     pub fs: Arc<FsContext>,
+    /// The address space.
+    pub space: Arc<Space>,
     /// The dynamic linker.
     pub linker: Arc<dyn Linker>,
     /// Resource limits.
@@ -96,6 +99,7 @@ impl Process {
             sid: pid,
             files: Arc::default(),
             fs: Arc::new(fs),
+            space: Arc::default(),
             linker,
             limits: Limits::default(),
             nice: AtomicI32::new(0),
@@ -138,6 +142,11 @@ pub fn with_current<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
     sched::with_current(|thread| f(&thread.linux().process))
 }
 
+/// Calls `f` with the calling thread's address space; as [`with_current`].
+pub fn with_space<R>(f: impl FnOnce(&Space) -> R) -> R {
+    with_current(|process| f(&process.space))
+}
+
 /// Longest thread name, with its NUL.
 pub const NAME_LEN: usize = 16;
 
@@ -164,6 +173,10 @@ pub struct ThreadState {
 impl sched::ThreadState for ThreadState {
     fn signal_pending(&self, tid: Tid) -> bool {
         signal::pending(self, tid)
+    }
+
+    fn space(&self) -> Option<&Space> {
+        Some(&self.process.space)
     }
 }
 

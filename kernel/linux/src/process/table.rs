@@ -44,9 +44,14 @@ pub fn with_process<R>(pid: Pid, f: impl FnOnce(&Process) -> R) -> Result<R, Err
     process.map(|process| f(&process)).ok_or(Errno::ESRCH)
 }
 
-/// All processes, by their ids.
-pub fn processes() -> Vec<Arc<Process>> {
-    PROCESSES.lock().values().cloned().collect()
+/// All processes, by their ids. Those that are made meanwhile may be missed.
+pub fn processes() -> impl Iterator<Item = Arc<Process>> {
+    let mut last = 0;
+    core::iter::from_fn(move || {
+        let next = PROCESSES.lock().range(last + 1..).next()?.1.clone();
+        last = next.pid;
+        Some(next)
+    })
 }
 
 /// Enters the main thread, named after the program.

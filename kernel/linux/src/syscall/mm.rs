@@ -1,9 +1,9 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
-use crate::process;
+use crate::process::{self, with_space};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
-use machine::mm::space::{self, Backing, Options, Place, Prot};
+use machine::mm::space::{Backing, Options, Place, Prot};
 use machine::mm::{PAGE, user};
 
 const MAP_TYPE: u32 = 0xf;
@@ -90,7 +90,7 @@ fn map(place: Place, len: usize, prot: Prot, backing: Backing, options: Options)
     if let Place::Fixed(addr) = place {
         unmapped(addr, len);
     }
-    space::map(place, len, prot, backing, options)
+    with_space(|space| space.map(place, len, prot, backing, options))
 }
 
 fn is_zero_device(open: &crate::fs::OpenFile) -> Result<bool, Errno> {
@@ -102,7 +102,7 @@ fn is_zero_device(open: &crate::fs::OpenFile) -> Result<bool, Errno> {
 /// munmap(2).
 pub fn munmap(addr: usize, len: usize) -> SysResult {
     unmapped(addr, len);
-    space::unmap(addr, len)?;
+    with_space(|space| space.unmap(addr, len))?;
     Ok(0)
 }
 
@@ -117,8 +117,8 @@ pub fn mprotect(addr: usize, len: usize, protection: usize) -> SysResult {
         return Ok(0);
     }
     match grows as u32 {
-        0 => space::protect(addr, len, prot)?,
-        linux::PROT_GROWSDOWN => space::protect_down(addr, len, prot)?,
+        0 => with_space(|space| space.protect(addr, len, prot))?,
+        linux::PROT_GROWSDOWN => with_space(|space| space.protect_down(addr, len, prot))?,
         // Nothing grows upwards.
         _ => return Err(Errno::EINVAL),
     }
@@ -148,7 +148,8 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
     if fixed {
         unmapped(to, new_len);
     }
-    let new = space::remap(old, old_len, new_len, may_move, fixed.then_some(to))?;
+    let new =
+        with_space(|space| space.remap(old, old_len, new_len, may_move, fixed.then_some(to)))?;
     let kept = if new == old {
         new_len.next_multiple_of(PAGE)
     } else {
@@ -162,7 +163,7 @@ pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usiz
 
 /// brk(2).
 pub fn brk(addr: usize) -> SysResult {
-    Ok(space::set_break_end(addr))
+    Ok(with_space(|space| space.set_break_end(addr)))
 }
 
 /// madvise(2).
@@ -172,7 +173,7 @@ pub fn madvise(addr: usize, len: usize, advice: usize) -> SysResult {
     }
     match advice as u32 {
         linux::MADV_DONTNEED | linux::MADV_FREE | linux::MADV_DONTNEED_LOCKED => {
-            space::forget(addr, len)?;
+            with_space(|space| space.forget(addr, len))?;
         }
         linux::MADV_NORMAL
         | linux::MADV_RANDOM
@@ -187,7 +188,7 @@ pub fn madvise(addr: usize, len: usize, advice: usize) -> SysResult {
         | linux::MADV_DONTDUMP
         | linux::MADV_DODUMP
         | linux::MADV_COLD
-        | linux::MADV_PAGEOUT => space::check_mapped(addr, len)?,
+        | linux::MADV_PAGEOUT => with_space(|space| space.check_mapped(addr, len))?,
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
@@ -198,7 +199,7 @@ pub fn msync(addr: usize, len: usize, _flags: usize) -> SysResult {
     if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    space::check_mapped(addr, len)?;
+    with_space(|space| space.check_mapped(addr, len))?;
     Ok(0)
 }
 
@@ -207,13 +208,13 @@ pub fn mincore(addr: usize, len: usize, to: usize) -> SysResult {
     if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    user::copy_out(to, &space::resident(addr, len)?)?;
+    user::copy_out(to, &with_space(|space| space.resident(addr, len))?)?;
     Ok(0)
 }
 
 /// mlock(2): nothing is ever paged out.
 pub fn mlock(addr: usize, len: usize) -> SysResult {
-    space::check_mapped(addr & !(PAGE - 1), len + addr % PAGE)?;
+    with_space(|space| space.check_mapped(addr & !(PAGE - 1), len + addr % PAGE))?;
     Ok(0)
 }
 

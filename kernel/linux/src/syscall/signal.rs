@@ -192,7 +192,6 @@ pub fn kill(pid: usize, signal: usize) -> SysResult {
     match pid as i32 {
         pid @ 1.. => send_process(pid, info),
         _ => process::processes()
-            .iter()
             .filter(|process| is_meant(process))
             .map(|process| send_process(process.pid, info))
             .reduce(Result::or)

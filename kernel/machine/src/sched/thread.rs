@@ -6,6 +6,7 @@ use super::policy::Scheduling;
 use super::state::{NoState, ThreadState, Tid};
 use crate::arch::fpu::Area;
 use crate::arch::{TrapFrame, context, cpu, interrupt_flag};
+use crate::mm::space::Space;
 use crate::mm::stack::KernelStack;
 use crate::sync::SpinLock;
 use crate::time::Instant;
@@ -175,6 +176,12 @@ impl Thread {
     #[inline]
     pub fn signal_pending(&self) -> bool {
         self.state.signal_pending(self.tid)
+    }
+
+    /// The address space that its page faults are about ([`ThreadState::space`]).
+    #[inline]
+    pub(crate) fn space(&self) -> Option<&Space> {
+        self.state.space()
     }
 
     /// Another reference to the thread.

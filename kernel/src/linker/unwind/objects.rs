@@ -10,10 +10,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use goblin::elf64::program_header::PT_LOAD;
 use linux::fs::File;
+use linux::process::with_space;
 use loader::Symbolised;
 use loader::unwind::{self, Tables};
 use machine::mm::PAGE;
-use machine::mm::space::{self, MapsLine, Prot};
+use machine::mm::space::{MapsLine, Prot, Space};
 
 /// Files that are larger are not searched for symbols.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -44,7 +45,7 @@ enum Place {
 impl Objects {
     pub(super) fn now() -> Self {
         Self {
-            maps: space::maps(),
+            maps: with_space(Space::maps),
         }
     }
 

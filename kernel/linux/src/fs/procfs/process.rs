@@ -17,7 +17,7 @@ use alloc::{
 };
 use linux_raw_sys::general as linux;
 use machine::{
-    mm::{PAGE, space},
+    mm::PAGE,
     sched::{self, Tid},
 };
 
@@ -215,7 +215,9 @@ pub fn add(process: &Arc<Process>) -> Result<(), Errno> {
             node: Some(tree::root().clone()),
         })
     })?;
-    generated::file(&own, "maps", status::maps)?;
+    bytes(&own, "maps", &owner, |process| {
+        status::maps(process).into_bytes()
+    })?;
     bytes(&own, "limits", &owner, |process| {
         status::limits(process).into_bytes()
     })?;
@@ -229,10 +231,10 @@ pub fn add(process: &Arc<Process>) -> Result<(), Errno> {
         process.program().auxv.clone()
     })?;
     generated::file(&own, "cgroup", || "0::/\n".into())?;
-    generated::file(&own, "statm", || {
-        let (mapped, resident) = space::usage();
+    bytes(&own, "statm", &owner, |process| {
+        let (mapped, resident) = process.space.usage();
         let (size, rss) = (mapped / PAGE, resident / PAGE);
-        format!("{size} {rss} 0 0 0 {size} 0\n")
+        format!("{size} {rss} 0 0 0 {size} 0\n").into_bytes()
     })?;
     for name in ["oom_score", "oom_score_adj"] {
         generated::writable(&own, name, || b"0\n".to_vec(), |_| Ok(()))?;

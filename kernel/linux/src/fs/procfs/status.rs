@@ -9,7 +9,7 @@ use core::fmt::Write;
 use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
-    mm::{PAGE, space},
+    mm::{PAGE, space::Prot},
     sched::{self, Tid},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
         process::with_thread(tid, sched::Thread::cpu_time_ns).unwrap_or(0)
     };
     let ticks = ns / (1_000_000_000 / HZ);
-    let (mapped, resident) = space::usage();
+    let (mapped, resident) = process.space.usage();
     let threads = process.thread_ids().len();
     let Process {
         ppid, pgid, sid, ..
@@ -84,7 +84,7 @@ fn capabilities(has: &Capabilities) -> String {
 /// The lines of status.
 pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
     let Process { pid, ppid, .. } = *process;
-    let (mapped, resident) = space::usage();
+    let (mapped, resident) = process.space.usage();
     let (size, rss) = (mapped / 1024, resident / 1024);
     let cpus = cpu::count();
     let mask = u64::MAX >> (64 - cpus.clamp(1, 64));
@@ -111,9 +111,9 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
 }
 
 /// The lines of maps.
-pub(super) fn maps() -> String {
+pub(super) fn maps(process: &Process) -> String {
     let mut text = String::new();
-    for area in space::maps() {
+    for area in process.space.maps() {
         let flag = |prot, letter| {
             if area.prot.contains(prot) {
                 letter
@@ -125,9 +125,9 @@ pub(super) fn maps() -> String {
             "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
             area.start,
             area.end,
-            flag(space::Prot::READ, 'r'),
-            flag(space::Prot::WRITE, 'w'),
-            flag(space::Prot::EXEC, 'x'),
+            flag(Prot::READ, 'r'),
+            flag(Prot::WRITE, 'w'),
+            flag(Prot::EXEC, 'x'),
             if area.shared { 's' } else { 'p' },
             area.offset,
             area.dev >> 8 & 0xfff,

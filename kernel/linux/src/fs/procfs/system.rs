@@ -90,9 +90,8 @@ fn meminfo() -> String {
 }
 
 fn stat() -> String {
-    let processes = process::processes();
-    let used: u64 = processes.iter().map(|one| one.cpu_time_ns()).sum();
-    let processes = processes.len();
+    let used: u64 = process::processes().map(|one| one.cpu_time_ns()).sum();
+    let processes = process::processes().count();
     let busy = used / 10_000_000;
     let cpus = cpu::count() as u64;
     let up = Instant::now().0 / 10_000_000;

@@ -6,7 +6,7 @@ use crate::{
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::{
-    mm::{space, user},
+    mm::{space::Space, user},
     sched::Thread,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -30,7 +30,7 @@ fn set(process: &Process, resource: u32, new: Limit) -> Result<Limit, Errno> {
     let may_raise = credentials::capable(linux::CAP_SYS_RESOURCE);
     let old = process.limits.set(resource, new, may_raise)?;
     if resource == linux::RLIMIT_AS {
-        space::set_limit(new.soft as usize);
+        process.space.set_limit(new.soft as usize);
     }
     Ok(old)
 }
@@ -76,7 +76,7 @@ pub fn getrusage(who: usize, to: usize) -> SysResult {
         }
         _ => return Err(Errno::EINVAL),
     };
-    let (_, resident) = space::usage();
+    let (_, resident) = process::with_space(Space::usage);
     let usage = Usage {
         user: Timespec::micros_from_ns(used),
         max_resident_kib: (resident >> 10) as i64,

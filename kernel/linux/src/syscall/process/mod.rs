@@ -72,12 +72,12 @@ pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
     process::clone::thread(frame, request)
 }
 
-/// fork(2): there is one process.
+/// fork(2): no process makes another.
 pub fn fork() -> SysResult {
     Err(Errno::ENOSYS)
 }
 
-/// vfork(2): there is one process.
+/// vfork(2): as [`fork`].
 pub fn vfork() -> SysResult {
     Err(Errno::ENOSYS)
 }

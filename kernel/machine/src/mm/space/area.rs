@@ -54,7 +54,7 @@ fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
 pub enum Backing {
     /// Zeros, private.
     Anonymous,
-    /// Zeros, shared (one process: like private, but not forgotten on advice).
+    /// Zeros, shared: in one space like private, but not forgotten on advice.
     SharedAnonymous,
     /// A file from `offset` (page aligned) on.
     File {

@@ -5,7 +5,6 @@ use crate::arch::layout::USER_END;
 use crate::arch::user;
 use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu, vector};
 use crate::mm::fault::{Fault, Wanted};
-use crate::mm::space;
 use crate::upcall::{self, Exception};
 use crate::{sched, time};
 use core::sync::atomic::Ordering;
@@ -111,7 +110,10 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
     let result = if addr >= USER_END || !frame.has_interrupts() {
         Err(Fault::NotMapped)
     } else {
-        space::fault(addr, wanted)
+        sched::with_current(|thread| {
+            let space = thread.space().ok_or(Fault::NotMapped)?;
+            space.fault(addr, wanted)
+        })
     };
     if result.is_err()
         && let Some(fixup) = user::fixup(frame.instruction_pointer())

@@ -1,0 +1,225 @@
+//! What is mapped in a [`Space`](super::Space), under its lock: where mappings go, and how a fault is satisfied.
+
+use super::area::{Area, Backing, Place, Prot};
+use super::areas::Areas;
+use super::pages::Pages;
+use crate::mm::fault::{Fault, Wanted};
+use crate::mm::{PAGE, USER_END, USER_START};
+use abi::Errno;
+
+/// The areas, and what the page tables refer to.
+pub(super) struct Mappings {
+    pub(super) areas: Areas,
+    pub(super) pages: Pages,
+    /// Mappings are put below this address, from the top down.
+    pub(super) top: usize,
+    pub(super) break_start: usize,
+    pub(super) break_end: usize,
+    /// Bytes that may be mapped (`RLIMIT_AS`).
+    pub(super) limit: usize,
+}
+
+pub(super) fn page_up(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(PAGE)
+}
+
+/// Checks a page-aligned range that has to lie in the program's half; its end.
+pub(super) fn range(addr: usize, len: usize) -> Result<usize, Errno> {
+    let end = page_up(len).and_then(|len| addr.checked_add(len));
+    match end {
+        Some(end) if addr.is_multiple_of(PAGE) && end <= USER_END => Ok(end),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+impl Mappings {
+    pub(super) const fn new() -> Self {
+        Self {
+            areas: Areas::new(),
+            pages: Pages::new(),
+            top: 0,
+            break_start: 0,
+            break_end: 0,
+            limit: usize::MAX,
+        }
+    }
+
+    pub(super) fn place(&mut self, place: Place, len: usize) -> Result<usize, Errno> {
+        match place {
+            Place::Fixed(at) => {
+                let end = range(at, len)?;
+                if at < USER_START {
+                    return Err(Errno::EPERM);
+                }
+                self.clear(at, end)?;
+                Ok(at)
+            }
+            Place::FixedNoReplace(at) => {
+                let end = range(at, len)?;
+                if at < USER_START {
+                    return Err(Errno::EPERM);
+                }
+                if self.areas.is_free(at, end) {
+                    Ok(at)
+                } else {
+                    Err(Errno::EEXIST)
+                }
+            }
+            Place::Anywhere { hint } => {
+                let hint = hint & !(PAGE - 1);
+                match hint.checked_add(len) {
+                    Some(end) if hint != 0 && self.areas.is_free(hint, end) => Ok(hint),
+                    _ => self.areas.find(len, PAGE, self.top),
+                }
+            }
+            Place::Aligned(align) => self.areas.find(len, align.max(PAGE), self.top),
+        }
+    }
+
+    /// Takes everything out of `start..end`; `ENOMEM` as [`Areas::clear`].
+    pub(super) fn clear(&mut self, start: usize, end: usize) -> Result<(), Errno> {
+        self.areas.clear(start, end)?;
+        self.pages.zap(start, end);
+        Ok(())
+    }
+
+    /// `ENOMEM` when `more` bytes are beyond the limit.
+    pub(super) fn check_limit(&self, more: usize) -> Result<(), Errno> {
+        if self.areas.bytes().saturating_add(more) <= self.limit {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
+    }
+
+    /// As [`Space::protect`].
+    pub(super) fn protect(&mut self, addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
+        let end = range(addr, len).map_err(|error| {
+            if addr.is_multiple_of(PAGE) {
+                Errno::ENOMEM
+            } else {
+                error
+            }
+        })?;
+        if !self.areas.is_covered(addr, end) {
+            return Err(Errno::ENOMEM);
+        }
+        let allows = |(_, area): (usize, &Area)| area.allows(prot);
+        if !self.areas.overlapping(addr, end).all(allows) {
+            return Err(Errno::EACCES);
+        }
+        self.areas.change(addr, end, |area| area.prot = prot)?;
+        self.pages.protect(addr, end, prot);
+        Ok(())
+    }
+
+    /// As [`Space::forget_file`]; entries that refer to the frame `keep` stay.
+    pub(super) fn forget_file(
+        &mut self,
+        key: usize,
+        from: u64,
+        to: u64,
+        even_private: bool,
+        keep: Option<u64>,
+    ) {
+        let ranges = self.areas.of_file(key, from, to);
+        for (start, end) in ranges {
+            self.pages.forget(start, end, even_private, keep);
+        }
+    }
+
+    pub(super) fn fault(&mut self, addr: usize, wanted: Wanted) -> Result<(), Fault> {
+        let page = addr & !(PAGE - 1);
+        let (start, area) = self.areas.at(page).ok_or(Fault::NotMapped)?;
+        let needed = match wanted {
+            Wanted::Read => Prot::READ,
+            Wanted::Write => Prot::WRITE,
+            Wanted::Execute => Prot::EXEC,
+        };
+        // On x86-64 what may be written or executed may be read.
+        let allowed = match wanted {
+            Wanted::Read => !area.prot.is_empty(),
+            _ => area.prot.contains(needed),
+        };
+        if !allowed {
+            return Err(Fault::Protection);
+        }
+        let write = wanted == Wanted::Write;
+        self.pages.bring_in(area, start, page, write)?;
+        if let Backing::File {
+            source,
+            offset,
+            shared: true,
+        } = &area.backing
+            && write
+            && let Some(key) = source.key()
+        {
+            // The file may have a page of its own now, which other mappings have not heard of.
+            let index = (*offset + (page - start) as u64) / PAGE as u64;
+            self.forget_file(key, index, index + 1, false, Pages::address(page));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mappings() -> Mappings {
+        let mut mappings = Mappings::new();
+        mappings.areas.open();
+        mappings.top = USER_END;
+        mappings
+    }
+
+    fn insert(mappings: &mut Mappings, place: Place, len: usize) -> Result<usize, Errno> {
+        mappings.check_limit(len)?;
+        let at = mappings.place(place, len)?;
+        let area = Area {
+            end: at + len,
+            prot: Prot::READ,
+            backing: Backing::Anonymous,
+            name: None,
+        };
+        mappings.areas.insert(at, area);
+        Ok(at)
+    }
+
+    #[test]
+    fn spaces_do_not_share_what_is_mapped() {
+        let (mut one, mut other) = (mappings(), mappings());
+        let fixed = Place::FixedNoReplace(USER_START);
+        assert_eq!(insert(&mut one, fixed, PAGE), Ok(USER_START));
+        assert_eq!(insert(&mut one, fixed, PAGE), Err(Errno::EEXIST));
+        assert_eq!(insert(&mut other, fixed, PAGE), Ok(USER_START));
+    }
+
+    #[test]
+    fn a_limit_is_that_of_one_space() {
+        let (mut one, mut other) = (mappings(), mappings());
+        one.limit = 2 * PAGE;
+        let anywhere = Place::Anywhere { hint: 0 };
+        assert_eq!(
+            insert(&mut one, anywhere, 2 * PAGE),
+            Ok(USER_END - 2 * PAGE)
+        );
+        assert_eq!(insert(&mut one, anywhere, PAGE), Err(Errno::ENOMEM));
+        assert_eq!(insert(&mut other, anywhere, PAGE), Ok(USER_END - PAGE));
+    }
+
+    #[test]
+    fn a_hint_counts_where_there_is_room() {
+        let mut mappings = mappings();
+        let hint = Place::Anywhere {
+            hint: 16 * PAGE + 1,
+        };
+        assert_eq!(insert(&mut mappings, hint, PAGE), Ok(16 * PAGE));
+        assert_eq!(insert(&mut mappings, hint, PAGE), Ok(USER_END - PAGE));
+        let aligned = Place::Aligned(64 * PAGE);
+        assert_eq!(
+            insert(&mut mappings, aligned, PAGE).map(|at| at % (64 * PAGE)),
+            Ok(0)
+        );
+    }
+}
