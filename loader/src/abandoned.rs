@@ -131,7 +131,7 @@ impl Loader {
         let current = || tls::current(self.host().thread_pointer());
         self.drop_left(has_left);
         let outer = current().map(|record| record.gate.replace(mark));
-        // SAFETY: forwarded to the caller.
+        // SAFETY: the caller says that the program called the gate with these arguments.
         let result = unsafe { self.enter(gate, arguments, frame) };
         // A thread that has freed its own control block has no record any more.
         if let (Some(outer), Some(record)) = (outer, current()) {
@@ -191,7 +191,8 @@ impl Loader {
             (added, core::mem::take(&mut *undertaking.objects.get()))
         };
         if let Some((added, namespace)) = added {
-            self.roll_back(&mut self.state().lock(self.host()), &added, namespace);
+            self.linker()
+                .roll_back(&mut self.state().lock(self.host()), &added, namespace);
         }
         // What was being initialised is as good as initialised.
         for object in groups.iter().flat_map(|group| group.iter()) {

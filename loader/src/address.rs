@@ -4,39 +4,16 @@
 use alloc::sync::Arc;
 
 use goblin::elf::program_header as pt;
-use goblin::elf::sym;
 
 use crate::c::Callback;
 use crate::elf::address;
+use crate::loaded::Loaded;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::Object;
 use crate::registry::{Code, Occupant};
 use crate::tls::Tls;
 use crate::world::World;
-
-/// Returns the index of the symbol that an address lies in, as far as its size says; `dladdr` has it the same way.
-pub(crate) fn symbol_at(object: &Object, at: usize) -> Option<usize> {
-    let vaddr = at.wrapping_sub(object.bias());
-    let mut best: Option<(usize, usize)> = None;
-    for (index, symbol) in object.symbols().iter().enumerate() {
-        let value = address(symbol.st_value);
-        let size = address(symbol.st_size);
-        let defined = symbol.st_shndx != 0 || symbol.st_value != 0;
-        if value == 0 || value > vaddr || !defined || sym::st_type(symbol.st_info) == sym::STT_TLS {
-            continue;
-        }
-        let inside = if symbol.st_shndx == 0 || size == 0 {
-            vaddr == value
-        } else {
-            vaddr - value < size
-        };
-        if inside && best.is_none_or(|(_, so_far)| so_far < value) {
-            best = Some((index, value));
-        }
-    }
-    best.map(|(index, _)| index)
-}
 
 /// `Dl_info`.
 #[repr(C)]
@@ -86,7 +63,7 @@ impl DlPhdrInfo {
     }
 }
 
-impl Loader {
+impl Loaded {
     /// Returns the `struct link_map` of the object that occupies an address, or 0.
     pub(crate) fn link_map_at(&self, at: usize) -> usize {
         let snapshot = self.registry().snapshot();
@@ -113,7 +90,7 @@ impl Loader {
                 && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
                     .contains(&vaddr)
         })?;
-        let symbol = symbol_at(object, at).and_then(|index| object.symbol(index));
+        let symbol = object.symbol_at(at).and_then(|index| object.symbol(index));
         let (sname, saddr) = symbol.map_or((0, 0), |symbol| {
             let name = object
                 .symbol_name(symbol)
@@ -159,6 +136,41 @@ impl Loader {
         }
     }
 
+    /// Returns the address of `argv[0]`.
+    pub(crate) fn program_name(&self) -> usize {
+        let argv = self.init_arguments().argv;
+        if argv == 0 {
+            return c"".as_ptr().addr();
+        }
+        // SAFETY: the initial stack's argument vector, which ends with a null pointer.
+        let name = unsafe { *(argv as *const usize) };
+        if name == 0 { c"".as_ptr().addr() } else { name }
+    }
+
+    /// `_dl_readonly_area`: 0 read-only, 1 writable, 2 not in any object.
+    pub(crate) fn readonly_area(&self, at: usize, size: usize) -> usize {
+        let snapshot = self.registry().snapshot();
+        let object = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.object_at(at));
+        let Some(object) = object else { return 2 };
+        if object
+            .relro()
+            .is_some_and(|span| span.contains(&at) && at + size <= span.end)
+        {
+            return 0;
+        }
+        let vaddr = at.wrapping_sub(object.bias());
+        let segment = object.segments().iter().find(|segment| {
+            segment.p_type == pt::PT_LOAD
+                && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
+                    .contains(&vaddr)
+        });
+        segment.map_or(2, |segment| usize::from(segment.p_flags & pt::PF_W != 0))
+    }
+}
+
+impl Loader {
     /// `_dl_find_object`.
     pub(crate) fn find_object(&self, at: usize) -> Option<DlFindObject> {
         let snapshot = self.registry().snapshot()?;
@@ -217,16 +229,5 @@ impl Loader {
             results.find(|result| result & 0xffff_ffff != 0)
         });
         visited.flatten().unwrap_or(0)
-    }
-
-    /// Returns the address of `argv[0]`.
-    pub(crate) fn program_name(&self) -> usize {
-        let argv = self.init_arguments().argv;
-        if argv == 0 {
-            return c"".as_ptr().addr();
-        }
-        // SAFETY: the initial stack's argument vector, which ends with a null pointer.
-        let name = unsafe { *(argv as *const usize) };
-        if name == 0 { c"".as_ptr().addr() } else { name }
     }
 }

@@ -52,7 +52,7 @@ impl Untyped {
     ///
     /// The other argument must say that it is one, of this type.
     pub(crate) unsafe fn out<T>(&self) -> Out<T> {
-        // SAFETY: there is a `T`, by the caller's promise and that of `new`.
+        // SAFETY: there is what the other argument says, and that is a place for a `T`, says the caller.
         unsafe { Out::new(self.0) }
     }
 }

@@ -56,7 +56,7 @@ impl RDebug {
             .dynamic_entry(address(DT_DEBUG))
             .filter(|&entry| main.is_writable(entry, 16))
         {
-            // SAFETY: just checked.
+            // SAFETY: the entry is in a writable segment: just checked.
             unsafe { *((entry + 8) as *mut usize) = at };
         }
         debug

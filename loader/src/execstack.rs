@@ -9,12 +9,12 @@ use goblin::elf::program_header as pt;
 use crate::elf::ProgramHeader;
 use crate::error::Error;
 use crate::host::{Errno, Stack};
+use crate::linker::Linker;
 use crate::load::Load;
-use crate::loader::Loader;
 use crate::stacks::{DEFAULT, Stacks};
 use crate::state::State;
 
-impl Loader {
+impl Linker<'_> {
     /// Gives the program the stacks that an object just mapped asks for. `name` is what errors call the object.
     pub(crate) fn provide_stacks(
         &self,
@@ -68,7 +68,7 @@ impl Loader {
         for thread_pointer in tls.thread_pointers() {
             // SAFETY: threads leave the list, which is locked, before their descriptors and stacks go.
             if let Some(stack) = unsafe { fields.stack_of(thread_pointer) } {
-                // SAFETY: as above.
+                // SAFETY: a thread in the list has its stack, and whoever asks for the object wants its code to run there.
                 unsafe { self.host().make_executable(Stack::Thread(stack)) }?;
             }
         }

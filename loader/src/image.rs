@@ -117,18 +117,18 @@ fn map_segment(
             unsafe { core::ptr::write_bytes(at(file_end) as *mut u8, 0, mapped_end - file_end) };
         } else {
             let protect = |access| {
-                // SAFETY: as for mapping, one page.
+                // SAFETY: one page of the region, which nobody knows yet.
                 unsafe { host.protect(at(mapped_end - PAGE_SIZE), PAGE_SIZE, access) }
                     .map_err(|errno| ("cannot change memory protections", errno))
             };
             protect(Access::ReadWrite)?;
-            // SAFETY: as above, now that the page is writable.
+            // SAFETY: the tail of the last file page, which is writable now, private, and known to nobody yet.
             unsafe { core::ptr::write_bytes(at(file_end) as *mut u8, 0, mapped_end - file_end) };
             protect(access)?;
         }
     }
     if end > zero_start {
-        // SAFETY: as for mapping.
+        // SAFETY: the pages lie in the region reserved for this object, and nobody knows them yet.
         unsafe { host.zero(at(zero_start), end - zero_start, access) }
             .map_err(|errno| ("cannot map zero-fill pages", errno))?;
     }

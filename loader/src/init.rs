@@ -126,14 +126,14 @@ impl Loader {
 
     /// The worker's side.
     pub(crate) fn work(&self, work: Work) {
-        let loading = self.begin(self.current_thread());
+        let loading = self.begin(self.threads().current_thread());
         let Work { objects, order } = work;
         let (objects, order) = (loading.keep_objects(objects), loading.keep_objects(order));
         Self::show(&loading, objects, || self.initialise(&loading, order));
     }
 
     fn run_init_functions(&self, object: &Object) {
-        let InitArguments { argc, argv, envp } = self.init_arguments();
+        let InitArguments { argc, argv, envp } = self.loaded().init_arguments();
         if object.role() == Role::Libc && object.namespace() != BASE {
             // SAFETY: libc is relocated. `false`: there is another, which owns the break.
             unsafe { glibc::call(self.host(), object, b"__libc_early_init", [0; 4]) };

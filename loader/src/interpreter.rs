@@ -12,8 +12,8 @@ use crate::glibc::release_of;
 use crate::glibc::tunables::Tunables;
 use crate::host::{FileId, Host};
 use crate::hwcaps::Hwcaps;
+use crate::linker::Linker;
 use crate::load::Load;
-use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
 use crate::object::{Object, Role};
 use crate::relocate::{Deferred, apply_relr, r_type};
@@ -28,7 +28,7 @@ pub(crate) struct Interpreter {
     pub(crate) hwcaps: Hwcaps,
 }
 
-impl Loader {
+impl Linker<'_> {
     /// Maps the interpreter of a program, and lets it look at the CPU.
     pub(crate) fn map_interpreter(
         &self,

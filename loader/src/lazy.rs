@@ -9,7 +9,7 @@ use goblin::elf64::reloc::r_sym;
 
 use crate::elf::address;
 use crate::host::Event;
-use crate::loader::Loader;
+use crate::loaded::Loaded;
 use crate::lookup::{self, Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
 use crate::object::Object;
 use crate::observer::{Step, tell};
@@ -17,7 +17,7 @@ use crate::relocate::undefined;
 use crate::signals;
 use crate::tls;
 
-impl Loader {
+impl Loaded {
     /// Binds the slot of a relocation of `object`'s PLT and returns the address to go to.
     /// The object is the one whose address `Relocation::prepare_plt` put into its GOT; `index` is what its PLT pushed.
     pub(crate) fn bind(&self, object: &Object, index: usize) -> usize {

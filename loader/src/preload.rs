@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::host::Event;
+use crate::linker::Linker;
 use crate::load::Load;
-use crate::loader::Loader;
 use crate::namespace::{BASE, Key};
 use crate::search::read_file;
 use crate::state::State;
@@ -13,7 +13,7 @@ use crate::text::Text;
 
 const FILE: &str = "/etc/ld.so.preload";
 
-impl Loader {
+impl Linker<'_> {
     /// Maps what the variable and the file name, for the program, and returns it. `ld.so` says what is missing, and
     /// goes on.
     pub(crate) fn preload(

@@ -166,9 +166,9 @@ impl<'a> Relocation<'a> {
         if !object.is_writable(got, 24) {
             return Err(malformed(object, "DT_PLTGOT outside the writable segments"));
         }
-        // SAFETY: just checked.
+        // SAFETY: the GOT's second word is inside a writable segment, and aligned: just checked.
         unsafe { *((got + 8) as *mut usize) = object.handle() };
-        // SAFETY: just checked.
+        // SAFETY: so is its third.
         unsafe { *((got + 16) as *mut usize) = arch::plt_entry() };
         Ok(())
     }
@@ -394,7 +394,7 @@ impl<'a> Relocation<'a> {
         };
         // SAFETY: `place` has two writable words.
         unsafe { (place as *mut usize).write_unaligned(function) };
-        // SAFETY: as above.
+        // SAFETY: `place` has two words in a writable segment.
         unsafe { ((place + 8) as *mut usize).write_unaligned(argument) };
         Ok(())
     }
@@ -499,7 +499,7 @@ pub(crate) fn apply_relr(host: &dyn Host, object: &Object) -> Result<(), Error> 
             ));
         }
         tell(host, &Step::Relative);
-        // SAFETY: just checked.
+        // SAFETY: the word is in a writable segment: just checked.
         unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
         Ok(())
     };

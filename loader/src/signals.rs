@@ -60,7 +60,7 @@ fn in_the_same_gate<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
 ///
 /// As [`Host::call`].
 pub(crate) unsafe fn call(host: &dyn Host, function: usize, arguments: [usize; 4]) -> usize {
-    // SAFETY: forwarded to the caller.
+    // SAFETY: the caller says that the function can take these arguments.
     disturbed(host, || unsafe { host.call(function, arguments) })
 }
 
@@ -75,7 +75,7 @@ pub(crate) unsafe fn call_undisturbed(
     arguments: [usize; 4],
 ) -> usize {
     undisturbed(host, || {
-        // SAFETY: forwarded to the caller.
+        // SAFETY: the caller says that the function can take these arguments.
         in_the_same_gate(host, || unsafe { host.call(function, arguments) })
     })
 }

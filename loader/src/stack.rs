@@ -36,7 +36,7 @@ impl InitialStack {
     ///
     /// It must be laid out as described, and stay as long as the view is used.
     pub(crate) unsafe fn new(at: usize) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: the stack starts with `argc`, says the caller.
         let argc = unsafe { *(at as *const usize) };
         let envp = at + 8 * (argc + 2);
         let mut auxv = envp;
@@ -132,6 +132,6 @@ impl InitialStack {
 ///
 /// `at` must be the address of one, which stays as it is while the result is used.
 pub(crate) unsafe fn c_bytes(at: usize) -> &'static [u8] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that there is a C string, which stays as it is.
     unsafe { core::ffi::CStr::from_ptr(at as *const core::ffi::c_char) }.to_bytes()
 }

@@ -54,9 +54,9 @@ impl Loader {
     ///
     /// `stack` must be as described, readable and writable, and stay where it is for as long as the program runs.
     pub unsafe fn load_program(&self, path: &[u8], stack: usize) -> Result<Program, Error> {
-        // SAFETY: forwarded to the caller.
+        // SAFETY: the caller says that the stack is laid out so, and stays.
         let stack = unsafe { InitialStack::new(stack) };
-        self.set_init_arguments(InitArguments {
+        self.loaded().set_init_arguments(InitArguments {
             argc: stack.argc(),
             argv: stack.argv(),
             envp: stack.envp(),
@@ -69,7 +69,8 @@ impl Loader {
         // SAFETY: the value it had.
         unsafe { self.host().set_thread_pointer(before) };
         if loaded.is_err() {
-            self.roll_back(&mut self.state().lock(self.host()), &load.added, BASE);
+            self.linker()
+                .roll_back(&mut self.state().lock(self.host()), &load.added, BASE);
         }
         loaded
     }
@@ -95,7 +96,8 @@ impl Loader {
         self.registry().add_linker(self.host(), rtld.clone());
         let surplus = glibc::static_tls_surplus(tunables.as_ref());
         if let Some(real) = libc.address_of(b"__cxa_thread_atexit_impl") {
-            self.thread_atexit()
+            self.threads()
+                .thread_atexit()
                 .store(real, core::sync::atomic::Ordering::Relaxed);
         }
 
@@ -130,15 +132,15 @@ impl Loader {
                 .cloned(),
         );
         tell(self.host(), &Step::InitialScopes);
-        self.show_scopes(&mut state, &objects);
+        self.linker().show_scopes(&mut state, &objects);
         times.relocation(|| {
-            for word in self.relocate(&mut state, &order, thread, bind)? {
+            for word in self.linker().relocate(&mut state, &order, thread, bind)? {
                 // SAFETY: everything is relocated but for the words on this list, and those of ld.so and libc come first.
                 unsafe { word.finish(self.host()) };
             }
             Ok(())
         })?;
-        self.check_functions(&objects)?;
+        self.linker().check_functions(&objects)?;
         // TLS images hold relocated words, so blocks are filled (again) only now.
         // SAFETY: `make_main_thread` made room below the thread pointer.
         unsafe { self.tls().lock(self.host()).fill_static(thread_pointer) };
@@ -155,7 +157,7 @@ impl Loader {
             count: objects.len(),
             search_list: search_list(&objects),
         };
-        // SAFETY: as above.
+        // SAFETY: libc and ld.so are relocated, and these are the places of their fields.
         unsafe { glibc::fill(self.host(), &fields, &offsets, stack, &space, area, surplus) };
         if let Some(stacks) = &mut state.stacks {
             // SAFETY: the program's libc is never unmapped.
@@ -224,9 +226,12 @@ impl Loader {
             deep: false,
         };
         state.stacks = Some(Stacks::new(stack.address()));
-        let main = self.add_object(state, load, &*file, path, (BASE, arrival))?;
+        let main = self
+            .linker()
+            .add_object(state, load, &*file, path, (BASE, arrival))?;
         let Interpreter { tunables, hwcaps } =
-            self.map_interpreter(state, load, &interpreter, stack)?;
+            self.linker()
+                .map_interpreter(state, load, &interpreter, stack)?;
         state.search = Some(Search::new(
             variable(b"LD_LIBRARY_PATH"),
             directory_of(path),
@@ -235,8 +240,8 @@ impl Loader {
         // The program searches what is preloaded before what it needs itself.
         let mut roots = alloc::vec![main];
         let preload = variable(b"LD_PRELOAD").unwrap_or(b"");
-        roots.extend(self.preload(state, load, main, preload));
-        self.add_needed(state, load)?;
+        roots.extend(self.linker().preload(state, load, main, preload));
+        self.linker().add_needed(state, load)?;
         let everything = state.closure(&roots);
         state.base().add_global(&everything);
         if let Some(node) = state.node_mut(main) {
@@ -277,7 +282,7 @@ impl Loader {
         unsafe { self.host().zero(memory, size, Access::ReadWrite) }.map_err(no_memory)?;
         let thread_pointer = (memory + area.size).next_multiple_of(area.align);
         // SAFETY: the memory is zeroed and has room for the descriptor; AT_RANDOM points at 16 bytes.
-        unsafe { glibc::thread::write_header(thread_pointer, random) };
+        unsafe { glibc::main_thread::write_header(thread_pointer, random) };
         // SAFETY: `area.size` bytes below are free.
         unsafe {
             self.tls()
@@ -334,7 +339,7 @@ impl Loader {
             self.enter_libc(program, objects)?;
             if let Some(main) = objects.iter().find(|object| object.role() == Role::Main) {
                 let array = main.dynamic().preinit_array;
-                let InitArguments { argc, argv, envp } = self.init_arguments();
+                let InitArguments { argc, argv, envp } = self.loaded().init_arguments();
                 for &function in main.words(array.vaddr, array.size).unwrap_or(&[]) {
                     // SAFETY: DT_PREINIT_ARRAY holds functions that take these arguments.
                     loading.lend(|| unsafe {
@@ -344,7 +349,7 @@ impl Loader {
             }
             self.initialise(&loading, order);
             // SAFETY: `program_name` gives a C string that stays.
-            let name = unsafe { stack::c_bytes(self.program_name()) };
+            let name = unsafe { stack::c_bytes(self.loaded().program_name()) };
             tell(self.host(), &Step::Program(name));
             Ok(())
         })
@@ -360,7 +365,13 @@ impl Loader {
         let tp = program.thread_pointer;
         // SAFETY: the thread is W, its control block is `tp`, and `fill` has initialised the lists.
         unsafe {
-            glibc::thread::adopt_main(self.host(), fields, tp, program.rseq_offset, program.stack);
+            glibc::main_thread::adopt_main(
+                self.host(),
+                fields,
+                tp,
+                program.rseq_offset,
+                program.stack,
+            );
         }
         if let Some(function) = libc.address_of(b"__libc_early_init") {
             // SAFETY: it takes a bool: this is the base namespace.

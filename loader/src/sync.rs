@@ -72,7 +72,7 @@ impl<T> Deref for Guard<'_, T> {
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and `&mut self` excludes other uses of this guard.
+        // SAFETY: the lock is held, by this guard alone, and `&mut self` excludes other uses of it.
         unsafe { &mut *self.mutex.value.get() }
     }
 }

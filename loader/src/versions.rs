@@ -4,18 +4,18 @@ use alloc::format;
 
 use crate::error::Error;
 use crate::host::Event;
+use crate::linker::Linker;
 use crate::load::Load;
-use crate::loader::Loader;
 use crate::observer::{Step, tell};
 use crate::state::State;
 use crate::text::Text;
 
-impl Loader {
+impl Linker<'_> {
     /// Checks the versions that added objects need. `dlopen` fails at the first that is missing; at start-up the host
     /// is given a line for each but the last, and for each that may be missing, as `ld.so` prints them.
     pub(crate) fn check_versions(&self, state: &State, load: &Load) -> Result<(), Error> {
         // SAFETY: `program_name` gives a C string that stays.
-        let program = unsafe { crate::stack::c_bytes(self.program_name()) };
+        let program = unsafe { crate::stack::c_bytes(self.loaded().program_name()) };
         let warn = |line: &str| self.host().trace(&Event::Warning(line));
         let mut missing: Option<Error> = None;
         for &key in &load.added {

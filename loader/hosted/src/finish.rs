@@ -213,7 +213,7 @@ pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
     });
     let finishing = &raw mut *finishing;
     UNDER_WAY.lock().push(finishing.expose_provenance());
-    // SAFETY: the caller's promise: the word is a return address of this thread's stack, which goes on with the context until
+    // SAFETY: the caller says that the word is a return address of this thread's stack, which goes on with the context until
     // the call returns. The rest of the stack is put back then, so that this function finds its frame as it was.
     unsafe {
         (call.slot as *mut usize).write((elfin_hosted_finished as *const ()).expose_provenance());
@@ -240,7 +240,7 @@ unsafe extern "C" fn finished(pushed: &Pushed, area: *const u8) -> usize {
         };
         under_way.remove(found)
     };
-    // SAFETY: as above.
+    // SAFETY: what has just been an entry of the list points to what waits in `finish`.
     let finishing = unsafe { &*(at as *const Finishing) };
     let place = |address: usize| {
         let kept = finishing.start..finishing.start + finishing.len;

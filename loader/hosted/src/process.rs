@@ -288,7 +288,7 @@ unsafe impl Host for Process {
     unsafe fn set_thread_pointer(&self, address: usize) {
         HAS_THREAD_POINTER.store(address != 0, core::sync::atomic::Ordering::Relaxed);
         stack::set_main(address);
-        // SAFETY: the caller's promise.
+        // SAFETY: the address is that of a thread control block, says the caller.
         unsafe { sys::call(sys::ARCH_PRCTL, [sys::ARCH_SET_FS, address, 0, 0, 0, 0]) };
     }
 
@@ -300,7 +300,7 @@ unsafe impl Host for Process {
     ) -> u32 {
         // SAFETY: the addresses are in the main thread's descriptor, which stays.
         let tid = unsafe { sys::call(sys::SET_TID_ADDRESS, [clear_tid, 0, 0, 0, 0, 0]) };
-        // SAFETY: as above.
+        // SAFETY: the list is in the main thread's descriptor, too.
         unsafe {
             sys::call(
                 sys::SET_ROBUST_LIST,
@@ -312,7 +312,7 @@ unsafe impl Host for Process {
 
     unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
         let [a, b, c, d] = arguments;
-        // SAFETY: the caller's promise: a function with the C calling convention.
+        // SAFETY: the address is that of a function with the C calling convention, says the caller.
         let function: extern "C" fn(usize, usize, usize, usize) -> usize =
             unsafe { core::mem::transmute(function as *const ()) };
         function(a, b, c, d)
@@ -336,7 +336,7 @@ unsafe impl Host for Process {
     }
 
     unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
-        // SAFETY: forwarded to the caller.
+        // SAFETY: the calling thread is in that call and the loader holds no lock, says the caller.
         unsafe { finish::finish(call) }
     }
 

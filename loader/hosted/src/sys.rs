@@ -56,7 +56,7 @@ pub(crate) unsafe fn call(number: usize, arguments: [usize; 6]) -> usize {
 ///
 /// As [`call`].
 pub(crate) unsafe fn result(number: usize, arguments: [usize; 6]) -> Result<usize, i32> {
-    // SAFETY: forwarded to the caller.
+    // SAFETY: the system call may be made with these arguments, says the caller.
     let result = unsafe { call(number, arguments) };
     match i32::try_from(result.cast_signed()) {
         Ok(error @ -4095..=-1) => Err(-error),

@@ -195,7 +195,7 @@ unsafe impl Host for Process {
 
     unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
         let [a, b, c, d] = arguments;
-        // SAFETY: the caller's promise: a function with the C calling convention.
+        // SAFETY: the address is that of a function with the C calling convention, says the caller.
         let function: extern "C" fn(usize, usize, usize, usize) -> usize =
             unsafe { std::mem::transmute(function as *const ()) };
         function(a, b, c, d)

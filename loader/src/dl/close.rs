@@ -17,7 +17,7 @@ impl Loader {
     /// Undoes one `dlopen`; unloads what nothing keeps any more. The last one is refused in a handler that has interrupted
     /// what FINI functions might call.
     pub(crate) fn dlclose(&self, handle: usize) -> Result<(), Error> {
-        let loading = self.begin(self.current_thread());
+        let loading = self.begin(self.threads().current_thread());
         let namespace = {
             let mut state = self.state().lock(self.host());
             let key = state.by_handle(handle);
@@ -49,7 +49,7 @@ impl Loader {
     /// Refuses to run the FINI functions of what nothing keeps, once a node has been closed, in a handler that has interrupted what
     /// they might call: the node is as before then.
     fn may_finish(&self, state: &mut State, closed: Key) -> Result<(), Error> {
-        let Some(function) = self.interrupted_call() else {
+        let Some(function) = self.loaded().interrupted_call() else {
             return Ok(());
         };
         let space = state.space(closed.namespace);
@@ -170,7 +170,7 @@ impl Loader {
             tell(self.host(), &Step::Unmapping(node.object.label()));
         }
         state.mark(&namespaces, RState::Delete);
-        self.forget(&mut state, &garbage);
+        self.linker().forget(&mut state, &garbage);
         state.publish(self.world());
         state.reclaim();
         state.mark(&namespaces, RState::Consistent);

@@ -34,7 +34,7 @@ impl Loader {
         extra: Option<Out<usize>>,
         flags: usize,
     ) -> usize {
-        let Some((found, symbol, handle)) = self.dladdr(at) else {
+        let Some((found, symbol, handle)) = self.loaded().dladdr(at) else {
             return 0;
         };
         info.put(found);
@@ -55,7 +55,7 @@ impl Loader {
             return FAILURE;
         };
         let Some(entry) = world.by_handle(handle) else {
-            self.set_error(Error::Invalid("invalid handle"));
+            self.threads().set_error(Error::Invalid("invalid handle"));
             return FAILURE;
         };
         let object = &entry.object;
@@ -86,7 +86,8 @@ impl Loader {
                 // SAFETY: RTLD_DI_SERINFO is asked for with a `Dl_serinfo` of the size it gives.
                 let fits = unsafe { fill_search_info(argument.address(), &directories) };
                 if !fits {
-                    self.set_error(Error::Invalid("dlinfo: the search list has grown"));
+                    self.threads()
+                        .set_error(Error::Invalid("dlinfo: the search list has grown"));
                     return FAILURE;
                 }
                 return 0;
@@ -97,7 +98,8 @@ impl Loader {
                 return object.segments().len();
             }
             _ => {
-                self.set_error(Error::Invalid("unsupported dlinfo request"));
+                self.threads()
+                    .set_error(Error::Invalid("unsupported dlinfo request"));
                 return FAILURE;
             }
         };

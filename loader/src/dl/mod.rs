@@ -5,16 +5,10 @@ mod info;
 mod open;
 mod symbol;
 
-use alloc::sync::Arc;
-
 use crate::error::Error;
 use crate::init::InitOn;
 use crate::loader::Loader;
 use crate::mode::Mode;
-use crate::namespace::{BASE, NamespaceId};
-use crate::thread::ThreadProxy;
-use crate::tls;
-use crate::world::Entry;
 
 pub(crate) use open::Opening;
 
@@ -88,24 +82,6 @@ impl Loader {
     /// ```
     pub fn symbol(&self, handle: usize, name: &[u8]) -> Result<usize, Error> {
         self.dlsym(handle, name, None, 0)
-    }
-
-    /// Returns the calling thread's proxy; a thread the loader does not know gets one of its own.
-    pub(crate) fn current_thread(&self) -> Arc<ThreadProxy> {
-        tls::current(self.host().thread_pointer())
-            .map_or_else(ThreadProxy::root, |record| record.thread.clone())
-    }
-
-    /// Returns the namespace that plain `dlopen` and `dlsym` act in: that of the code which calls, or, if that is the
-    /// base namespace, the one of the session the calling thread is bound to.
-    pub(crate) fn acting_namespace(&self, caller: Option<&Entry>) -> NamespaceId {
-        let own = caller.map_or(BASE, |entry| entry.object.namespace());
-        if own == BASE { self.bound_to() } else { own }
-    }
-
-    /// Returns the namespace the calling thread is bound to; the base namespace if none.
-    pub(crate) fn bound_to(&self) -> NamespaceId {
-        tls::current(self.host().thread_pointer()).map_or(BASE, |record| record.namespace())
     }
 
     /// Lets debuggers see that lists of objects have changed. No lock is held here: a signal handler may come in.

@@ -77,14 +77,14 @@ impl Loader {
                 errno: Errno::EINVAL,
             });
         }
-        let loading = self.begin(self.current_thread());
+        let loading = self.begin(self.threads().current_thread());
         let mut load = Load::new(loading.thread().clone(), mode, false);
         let found = {
             // Nothing that goes may be kept by a snapshot of ours.
             let world = self.world().get();
             let caller = world
                 .as_ref()
-                .and_then(|world| self.entry_at(world, opening.caller));
+                .and_then(|world| self.loaded().entry_at(world, opening.caller));
             self.map_opening(&mut load, opening, caller)
         };
         if let Ok((_, Some(root))) = found {
@@ -105,7 +105,11 @@ impl Loader {
             Ok((namespace, Some(root))) => (namespace, root),
             Ok((_, None)) => return Ok(0),
             Err((namespace, error)) => {
-                self.roll_back(&mut self.state().lock(self.host()), &load.added, namespace);
+                self.linker().roll_back(
+                    &mut self.state().lock(self.host()),
+                    &load.added,
+                    namespace,
+                );
                 return Err(error);
             }
         };
@@ -119,7 +123,11 @@ impl Loader {
         let opened = opened.map(|(object, opens)| (loading.keep(object), opens));
         if opening.init == InitOn::Worker && !order.is_empty() {
             if let Err(error) = self.initialise_on_worker(&loading, objects, order) {
-                self.roll_back(&mut self.state().lock(self.host()), &load.added, namespace);
+                self.linker().roll_back(
+                    &mut self.state().lock(self.host()),
+                    &load.added,
+                    namespace,
+                );
                 return Err(error);
             }
         } else {
@@ -140,7 +148,7 @@ impl Loader {
     ) -> Result<(NamespaceId, Option<Key>), (NamespaceId, Error)> {
         let mut state = self.state().lock(self.host());
         let namespace = match opening.target {
-            Target::Caller => self.acting_namespace(caller),
+            Target::Caller => self.threads().acting_namespace(caller),
             Target::Namespace(id) => id,
             Target::New => state.new_namespace(Order::OldestFirst),
         };
@@ -159,20 +167,21 @@ impl Loader {
         let name = opening.name;
         let wanted_by = caller.map(|caller| Key::of(&caller.object));
         if load.mode.contains(Mode::NOLOAD) {
-            let known = self.known(&mut state, namespace, name, wanted_by);
+            let known = self.linker().known(&mut state, namespace, name, wanted_by);
             return Ok((namespace, known));
         }
         let shared = load.mode.contains(Mode::SHARED);
         let root = self
+            .linker()
             .find_or_add(&mut state, load, namespace, name, wanted_by, shared)
             .map_err(failed)?;
-        self.add_needed(&mut state, load).map_err(failed)?;
+        self.linker().add_needed(&mut state, load).map_err(failed)?;
         Ok((namespace, Some(root)))
     }
 
     /// Refuses to run INIT functions in a handler that has interrupted what they might call.
     fn may_initialise(&self, root: Key) -> Result<(), Error> {
-        let Some(function) = self.interrupted_call() else {
+        let Some(function) = self.loaded().interrupted_call() else {
             return Ok(());
         };
         let state = self.state().lock(self.host());
@@ -195,29 +204,10 @@ impl Loader {
         })
     }
 
-    /// Finds what a name stands for, if it is loaded.
-    fn known(
-        &self,
-        state: &mut State,
-        namespace: NamespaceId,
-        name: &[u8],
-        wanted_by: Option<Key>,
-    ) -> Option<Key> {
-        let id = match state.space(namespace)?.by_name(name) {
-            Some(node) => node.id(),
-            None => {
-                let found = self.search(state, (name, namespace), wanted_by).ok()?;
-                let space = state.space_mut(namespace)?;
-                space.by_file(found.file.id(), name)?.id()
-            }
-        };
-        Some(Key { namespace, id })
-    }
-
     /// Enters a load that can no longer fail into the books.
     fn commit(&self, load: &Load, namespace: NamespaceId, root: Key) -> Committed {
         let mut state = self.state().lock(self.host());
-        self.add_local_groups(&mut state, load, |_| true);
+        self.linker().add_local_groups(&mut state, load, |_| true);
         let closure = state.closure(&[root]);
         let proxied = load.added.iter().filter_map(|&key| state.node(key));
         for node in proxied.filter(|node| node.proxy.is_some()) {

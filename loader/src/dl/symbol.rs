@@ -27,7 +27,7 @@ impl Loader {
         let nothing = Error::Invalid("nothing is loaded");
         let world = self.world().read().ok_or(nothing)?;
         let record = tls::current(self.host().thread_pointer());
-        let calling = self.entry_at(&world, caller);
+        let calling = self.loaded().entry_at(&world, caller);
         let request = Request {
             version: version.map(Version::exactly),
             newest: version.is_none(),
@@ -75,7 +75,7 @@ impl Loader {
                     "a thread-local symbol has no address on a thread that is not the program's";
                 return Err(Error::Invalid(text));
             }
-            return Ok(Value::Address(self.tls_address(&TlsIndex {
+            return Ok(Value::Address(self.threads().tls_address(&TlsIndex {
                 module: found.object.tls_module(),
                 offset: crate::elf::address(found.symbol.st_value),
             })));
@@ -105,7 +105,7 @@ impl Loader {
             .or(main)
             .ok_or(Error::Invalid("nothing is loaded"))?;
         let unique = &UniqueTables::PUBLISHED;
-        let acting = self.acting_namespace(calling);
+        let acting = self.threads().acting_namespace(calling);
         if acting != from.object.namespace() {
             let bound = world.space(acting).ok_or(ENDED)?;
             let groups = core::iter::once(&bound.global);
@@ -114,22 +114,6 @@ impl Loader {
             }
         }
         Ok((find(world, world.scopes(from), unique, request), from))
-    }
-
-    /// Returns the address of a thread-local variable in the calling thread.
-    pub(crate) fn tls_address(&self, index: &TlsIndex) -> usize {
-        let thread_pointer = self.host().thread_pointer();
-        let block = signals::undisturbed(self.host(), || {
-            let mut tls = self.tls().lock(self.host());
-            // SAFETY: it is the calling thread's.
-            unsafe { tls.block(thread_pointer, index.module) }
-        });
-        match block {
-            Some(block) => block.wrapping_add(index.offset),
-            None => self
-                .host()
-                .fatal("cannot allocate memory for thread-local data: ABORT"),
-        }
     }
 }
 

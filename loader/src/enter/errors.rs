@@ -5,11 +5,11 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::loader::Loader;
 use crate::signals;
+use crate::threads::Threads;
 use crate::tls;
 
-impl Loader {
+impl Threads {
     /// Keeps an error for `dlerror`, and returns the null pointer for it.
     pub(super) fn report(&self, result: Result<usize, Error>) -> usize {
         result.unwrap_or_else(|error| {

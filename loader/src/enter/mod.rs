@@ -4,11 +4,8 @@ mod arguments;
 mod errors;
 mod threads;
 
-use goblin::elf::program_header as pt;
-
 use self::arguments::Arguments;
 use crate::dl::Opening;
-use crate::elf::address;
 use crate::host::{Errno, Gate};
 use crate::loader::Loader;
 use crate::namespace::BASE;
@@ -75,15 +72,15 @@ impl Loader {
     ///
     /// The arguments must be those a program called the gate with.
     pub unsafe fn enter(&self, gate: Gate, arguments: [usize; 4], frame: usize) -> usize {
-        // SAFETY: forwarded to the caller.
+        // SAFETY: the caller says that the program called the gate with them.
         let arguments = unsafe { Arguments::new(arguments) };
         let result = match Care::of(gate, &arguments) {
             Care::None => self.serve(gate, arguments),
             Care::Undisturbed => signals::undisturbed(self.host(), || self.serve(gate, arguments)),
             Care::Prepared => signals::undisturbed(self.host(), || {
                 let serve = || self.serve(gate, arguments);
-                // SAFETY: the frame is the caller's promise, and no lock is held yet.
-                unsafe { self.with_interrupted_finished(frame, serve) }
+                // SAFETY: the frame is the gate's, says the caller, and no lock is held yet.
+                unsafe { self.loaded().with_interrupted_finished(frame, serve) }
             }),
         };
         if READERS.are_waited_for() || self.registry().has_leftovers() {
@@ -104,20 +101,20 @@ impl Loader {
                 | Gate::Dlvsym
                 | Gate::Dlinfo
         ) {
-            self.forget_error();
+            self.threads().forget_error();
         }
         let word = |index| arguments.word(index);
         let name = |index| arguments.name(index);
         match gate {
-            Gate::Bind => self.bind(arguments.value(0), word(1)),
-            Gate::TlsGetAddr => self.tls_address(arguments.value(0)),
+            Gate::Bind => self.loaded().bind(arguments.value(0), word(1)),
+            Gate::TlsGetAddr => self.threads().tls_address(arguments.value(0)),
             Gate::AllocateTls => {
                 self.before_first_thread();
                 self.allocate_tls(arguments.control_block(0))
             }
             Gate::AllocateTlsInit => self.allocate_tls(arguments.control_block(0)),
             Gate::DeallocateTls => self.deallocate_tls(word(0)),
-            Gate::FindDsoForObject => self.link_map_at(word(0)),
+            Gate::FindDsoForObject => self.loaded().link_map_at(word(0)),
             Gate::IteratePhdr => self.iterate_phdr(arguments.callback(0), word(2)),
             Gate::FindObject => {
                 let found = self.find_object(word(0));
@@ -130,7 +127,7 @@ impl Loader {
             Gate::ThreadAtexitRun => self.thread_atexit_run(*arguments.owned(0)),
             Gate::Dlopen => {
                 let opening = Opening::new(arguments.file(0), word(1), word(2));
-                self.report(self.open_object(&opening))
+                self.threads().report(self.open_object(&opening))
             }
             Gate::LibcDlopen => {
                 // Helpers of the one C library there is: they belong to the base namespace.
@@ -140,28 +137,39 @@ impl Loader {
             }
             Gate::Dlmopen => {
                 let opening = Opening::new(arguments.file(1), word(2), word(3));
-                self.report(self.open_object(&opening.in_namespace(word(0))))
+                self.threads()
+                    .report(self.open_object(&opening.in_namespace(word(0))))
             }
             Gate::Dlclose => match self.dlclose(word(0)) {
                 Ok(()) => 0,
                 Err(error) => {
-                    self.set_error(error);
+                    self.threads().set_error(error);
                     FAILURE
                 }
             },
             Gate::LibcDlclose => self.dlclose(word(0)).map_or(FAILURE, |()| 0),
-            Gate::Dlsym => self.report(self.dlsym(word(0), name(1), None, word(2))),
-            Gate::LibcDlsym => self.or_nothing(self.dlsym(word(0), name(1), None, 0)),
-            Gate::Dlvsym => self.report(self.dlsym(word(0), name(1), Some(name(2)), word(3))),
-            Gate::LibcDlvsym => self.or_nothing(self.dlsym(word(0), name(1), Some(name(2)), 0)),
-            Gate::Dlerror => self.last_error(),
+            Gate::Dlsym => self
+                .threads()
+                .report(self.dlsym(word(0), name(1), None, word(2))),
+            Gate::LibcDlsym => self
+                .threads()
+                .or_nothing(self.dlsym(word(0), name(1), None, 0)),
+            Gate::Dlvsym => {
+                self.threads()
+                    .report(self.dlsym(word(0), name(1), Some(name(2)), word(3)))
+            }
+            Gate::LibcDlvsym => {
+                self.threads()
+                    .or_nothing(self.dlsym(word(0), name(1), Some(name(2)), 0))
+            }
+            Gate::Dlerror => self.threads().last_error(),
             Gate::Dladdr => self.dladdr_into(word(0), arguments.out(1), None, 0),
             Gate::Dladdr1 => {
                 let extra = arguments.out_if_any(2);
                 self.dladdr_into(word(0), arguments.out(1), extra, word(3))
             }
             Gate::Dlinfo => self.dlinfo(word(0), word(1), &arguments.untyped(2)),
-            Gate::ReadonlyArea => self.readonly_area(word(0), word(1)),
+            Gate::ReadonlyArea => self.loaded().readonly_area(word(0), word(1)),
             Gate::Worker => {
                 self.work(*arguments.owned(0));
                 0
@@ -173,7 +181,7 @@ impl Loader {
             Gate::CodeUnregister => {
                 status(self.registry().unregister(self.host(), word(0) as CodeId))
             }
-            Gate::CodeFind => status(self.code_find(word(0), arguments.out(1))),
+            Gate::CodeFind => status(self.loaded().code_find(word(0), arguments.out(1))),
             Gate::CodeCount => self.registry().code_count(),
             Gate::CodeThreadEnd => {
                 self.registry()
@@ -183,11 +191,12 @@ impl Loader {
             Gate::SessionOpen => self.c_session_open(arguments.names(0), arguments.out(1)),
             Gate::SessionLoad => {
                 let (session, file) = (arguments.namespace(0), arguments.file(1));
-                self.report(self.c_session_load(session, file, word(2)))
+                self.threads()
+                    .report(self.c_session_load(session, file, word(2)))
             }
-            Gate::SessionSymbol => {
-                self.report(self.session_symbol(arguments.namespace(0), name(1)))
-            }
+            Gate::SessionSymbol => self
+                .threads()
+                .report(self.session_symbol(arguments.namespace(0), name(1))),
             Gate::SessionDuplicates => {
                 self.c_session_duplicates(arguments.namespace(0), arguments.callback(1))
             }
@@ -202,28 +211,6 @@ impl Loader {
                 0
             }
         }
-    }
-
-    /// `_dl_readonly_area`: 0 read-only, 1 writable, 2 not in any object.
-    fn readonly_area(&self, at: usize, size: usize) -> usize {
-        let snapshot = self.registry().snapshot();
-        let object = snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.object_at(at));
-        let Some(object) = object else { return 2 };
-        if object
-            .relro()
-            .is_some_and(|span| span.contains(&at) && at + size <= span.end)
-        {
-            return 0;
-        }
-        let vaddr = at.wrapping_sub(object.bias());
-        let segment = object.segments().iter().find(|segment| {
-            segment.p_type == pt::PT_LOAD
-                && (address(segment.p_vaddr)..address(segment.p_vaddr + segment.p_memsz))
-                    .contains(&vaddr)
-        });
-        segment.map_or(2, |segment| usize::from(segment.p_flags & pt::PF_W != 0))
     }
 }
 

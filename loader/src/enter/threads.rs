@@ -1,13 +1,11 @@
 //! What libc asks for when threads start and end.
 
 use alloc::boxed::Box;
-use core::sync::atomic::Ordering;
 
 use crate::c::{Callback, ControlBlock};
 use crate::hold::{Destructor, Hold};
 use crate::host::Gate;
 use crate::loader::Loader;
-use crate::signals;
 use crate::tls;
 
 /// A destructor of a thread-local object, on its way through libc's list.
@@ -28,7 +26,7 @@ impl Loader {
         let mut tls = self.tls().lock(self.host());
         let thread = tls.new_thread(parent, self.host().thread_id());
         // SAFETY: a `ControlBlock` has the static TLS area below it, and is not used yet.
-        unsafe { tls.add_thread(thread_pointer, thread, self.bound_to()) };
+        unsafe { tls.add_thread(thread_pointer, thread, self.threads().bound_to()) };
         thread_pointer
     }
 
@@ -49,20 +47,10 @@ impl Loader {
         let record = Box::into_raw(Box::new(ThreadExit { destructor, object }));
         let trampoline = self.host().gate(Gate::ThreadAtexitRun);
         // SAFETY: this gate takes the record.
-        unsafe { self.call_at_thread_exit(trampoline, record.expose_provenance()) }
-    }
-
-    /// Has a gate called with an argument when the calling thread ends.
-    ///
-    /// # Safety
-    ///
-    /// The gate must take this argument.
-    pub(crate) unsafe fn call_at_thread_exit(&self, gate: usize, argument: usize) -> usize {
-        let real = self.thread_atexit().load(Ordering::Relaxed);
-        // libc looks for the object of its third argument unless it is the one it saw last, which at first is 0. It
-        // finds none and counts the destructor for the program, which is never unloaded.
-        // SAFETY: libc's own function, which calls the gate with the argument that the caller says it takes.
-        unsafe { signals::call(self.host(), real, [gate, argument, gate, 0]) }
+        unsafe {
+            self.threads()
+                .call_at_thread_exit(trampoline, record.expose_provenance())
+        }
     }
 
     /// Runs a destructor that has been registered.

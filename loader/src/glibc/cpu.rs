@@ -73,7 +73,7 @@ impl Before {
             hwcap.copied().unwrap_or(0) as u64 & mask.unwrap_or(usize::MAX) as u64
         });
         let function = rtld.address_of(b"_dl_x86_get_cpu_features")?;
-        // SAFETY: forwarded to the caller; the function returns the address of a structure.
+        // SAFETY: the caller says that ld.so is ready for it; the function returns the address of a structure.
         let at = unsafe { signals::call_undisturbed(host, function, [0; 4]) };
         // SAFETY: `struct cpu_features`, whose leaves programs know by number, too.
         let usable =

@@ -8,8 +8,8 @@
 
 pub(crate) mod cpu;
 pub(crate) mod fields;
+pub(crate) mod main_thread;
 pub(crate) mod probe;
-pub(crate) mod thread;
 pub(crate) mod tunables;
 
 use alloc::boxed::Box;
@@ -122,7 +122,7 @@ pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset
                 *(at as *mut u32) = value as u32;
             }
         } else {
-            // SAFETY: as above, a pointer.
+            // SAFETY: just checked to be writable memory of the object; libc reads it as a pointer.
             unsafe { *(at as *mut usize) = value };
         }
     };
@@ -208,31 +208,31 @@ pub(crate) unsafe fn fill(
     }
     if let Some(ticks) = auxiliary(at::AT_CLKTCK) {
         #[expect(clippy::cast_possible_truncation, reason = "a C int")]
-        // SAFETY: as above; this field is an int.
+        // SAFETY: a field of ld.so's data, by an offset that was found; it is an int.
         unsafe {
             *ro(offsets.clktck).cast::<u32>() = ticks as u32;
         }
     }
     if fields.minor >= 43 {
         // Null in the image; `printf("%n")` with _FORTIFY_SOURCE would jump there.
-        // SAFETY: as above: the field before `_dl_dlfcn_hook`.
+        // SAFETY: a field of ld.so's data: the one before `_dl_dlfcn_hook`.
         unsafe { *ro(offsets.dlfcn_hook - 8) = host.gate(Gate::ReadonlyArea) };
     }
     // `_dl_libc_freeres`, which comes before `_dl_find_object` (and, since 2.42, `_dl_readonly_area`): it frees what
     // `ld.so` has allocated, by an allocator that is not there.
     let freeres = offsets.dlfcn_hook - if fields.minor >= 42 { 24 } else { 16 };
-    // SAFETY: as above.
+    // SAFETY: a field of ld.so's data, by an offset that was found.
     unsafe { *ro(freeres) = arch::debug_state() };
     let rw = |offset: usize| (fields.rtld_global.start + offset) as *mut usize;
     // The base namespace: its list, its length, and its main search list.
     // SAFETY: `Fields::find` checked that `_rtld_global` is writable memory of this size.
     unsafe { *rw(0) = space.main.handle() };
     #[expect(clippy::cast_possible_truncation, reason = "an unsigned int")]
-    // SAFETY: as above.
+    // SAFETY: `_rtld_global` starts with the base namespace, whose first fields these are.
     unsafe {
         *rw(8).cast::<u32>() = space.count as u32;
     }
-    // SAFETY: as above.
+    // SAFETY: the third word of `_rtld_global`, a field of the base namespace.
     unsafe { *rw(16) = space.search_list };
     for list in [fields.stack_used, fields.stack_user, fields.stack_user + 16] {
         // An empty list points at itself, twice.
@@ -253,7 +253,7 @@ pub(crate) unsafe fn call(
     arguments: [usize; 4],
 ) -> Option<usize> {
     let function = libc.address_of(name)?;
-    // SAFETY: forwarded to the caller.
+    // SAFETY: the caller says that libc's function can take these arguments.
     Some(unsafe { signals::call(host, function, arguments) })
 }
 

@@ -49,7 +49,7 @@ pub(crate) unsafe fn find(
         // below `words`. Nobody uses it yet but the functions called below, which is why the access is volatile.
         unsafe { word(index).write_volatile(value) };
     };
-    // SAFETY: as above.
+    // SAFETY: `index` stays below `words`, and nobody uses the memory meanwhile.
     let saved: Vec<usize> = (0..words)
         .map(|index| unsafe { word(index).read_volatile() })
         .collect();
@@ -59,7 +59,7 @@ pub(crate) unsafe fn find(
             .enumerate()
             .for_each(|(index, &value)| set(index, value));
     };
-    // SAFETY: forwarded to the caller; these functions of libc only read fields and compute.
+    // SAFETY: libc is relocated, says the caller, and these functions of its only read fields and compute.
     let ask = |name: &[u8], argument: usize| unsafe { call(host, libc, name, [argument, 0, 0, 0]) };
 
     for index in 0..words {
@@ -83,7 +83,7 @@ pub(crate) unsafe fn find(
         0,
         0,
     ];
-    // SAFETY: forwarded to the caller; the function stores two words.
+    // SAFETY: ld.so is relocated, says the caller, and this function of its stores two words.
     let called = unsafe { call(host, rtld, b"_dl_get_tls_static_info", pointers) };
     let tls = called.map(|_| sizes.map(|size| place(Some(size))));
 
@@ -111,7 +111,7 @@ pub(crate) unsafe fn find(
             set(index, function::clock());
             let mut time = [0usize; 2];
             let arguments = [1, time.as_mut_ptr().expose_provenance(), 0, 0];
-            // SAFETY: forwarded to the caller; CLOCK_MONOTONIC and room for a `struct timespec`.
+            // SAFETY: libc is relocated, says the caller; it gets CLOCK_MONOTONIC and room for a `struct timespec`.
             unsafe { call(host, libc, b"clock_gettime", arguments) };
             if time[0] == function::MAGIC {
                 clock_gettime = Some(index * 8);

@@ -166,7 +166,7 @@ impl Tunables {
             // SAFETY: the value in the table, which is writable until RELRO is applied and which nobody else uses yet.
             unsafe { *((entry + at) as *mut usize) = words[(at - self.value) / 8] };
         }
-        // SAFETY: as above, a `bool`.
+        // SAFETY: another field of the entry, a `bool`.
         unsafe { *((entry + self.initialized) as *mut u8) = 1 };
     }
 }

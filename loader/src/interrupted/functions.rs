@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Program;
-use crate::loader::Loader;
+use crate::loaded::Loaded;
 use crate::object::Role;
 use crate::unwind::{Memory, Tables};
 
@@ -98,7 +98,7 @@ struct Function {
 
 impl Functions {
     /// Collects them, also local functions they end in by a jump: those have their frames in their place.
-    pub(super) fn of(loader: &Loader) -> Self {
+    pub(super) fn of(loader: &Loaded) -> Self {
         let mut functions = Self(Vec::new());
         let Some(world) = loader.world().get() else {
             return functions;
@@ -140,7 +140,7 @@ impl Functions {
 }
 
 /// Returns the functions of the same object that the one at `start` jumps to.
-fn jumps_from(loader: &Loader, start: u64) -> Option<Vec<u64>> {
+fn jumps_from(loader: &Loaded, start: u64) -> Option<Vec<u64>> {
     let memory = Program(loader);
     let header = loader.unwind_header(usize::try_from(start).ok()?)?;
     let tables = Tables::at(&memory, header as u64)?;

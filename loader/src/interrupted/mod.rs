@@ -13,7 +13,7 @@ use core::ops::Range;
 
 use crate::elf::address;
 use crate::host::Unfinished;
-use crate::loader::Loader;
+use crate::loaded::Loaded;
 use crate::namespace::BASE;
 use crate::object::Role;
 use crate::tls;
@@ -26,7 +26,7 @@ const RED_ZONE: u64 = 128;
 const MOST_KEPT: u64 = 8 << 20;
 
 /// The program's memory.
-struct Program<'a>(&'a Loader);
+struct Program<'a>(&'a Loaded);
 
 impl Memory for Program<'_> {
     fn copy(&self, address: u64, to: &mut [u8]) -> Option<()> {
@@ -45,7 +45,7 @@ impl Memory for Program<'_> {
     }
 }
 
-impl Loader {
+impl Loaded {
     /// Does something that runs INIT or FINI functions, after what signal handlers of this thread have interrupted.
     ///
     /// # Safety
@@ -60,7 +60,7 @@ impl Loader {
         if frame == 0 || !self.host().may_be_in_handler() || record().is_none() {
             return work();
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: no lock is held and the frame is the gate's, says the caller.
         let interrupted = unsafe { self.finish_interrupted(frame) };
         let set = |value| record().map(|record| record.interrupted.replace(value));
         set(interrupted);
@@ -96,13 +96,13 @@ impl Loader {
             let Some((name, call)) = describe(contexts, frame as u64) else {
                 break None;
             };
-            // SAFETY: the survey has found it on this thread's stack; the caller's promise.
+            // SAFETY: the survey has found the call on this thread's stack, and the caller says that no lock is held.
             if call.is_none_or(|call| unsafe { self.host().finish(&call) }.is_err()) {
                 break Some(name);
             }
         };
         if let (Some(errno), Some(before)) = (errno, before) {
-            // SAFETY: as above. The handler keeps what it had.
+            // SAFETY: libc's `errno` of this thread. The handler keeps what it had.
             unsafe { errno.write(before) };
         }
         unfinished

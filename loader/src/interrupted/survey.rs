@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::Program;
 use super::functions::{Functions, Kind};
-use crate::loader::Loader;
+use crate::loaded::Loaded;
 use crate::object::Role;
 use crate::registry::{LINKER, Occupant};
 use crate::unwind::{Memory, RBP, RIP, RSP, Registers, Tables};
@@ -70,7 +70,7 @@ enum Owner {
     Loader,
 }
 
-impl Loader {
+impl Loaded {
     /// Returns what the calling thread's handlers have interrupted, innermost first, as far as its stack can be unwound.
     pub(super) fn survey(&self, frame: u64) -> Vec<Context> {
         let mut contexts = Vec::new();

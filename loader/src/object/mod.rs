@@ -244,7 +244,7 @@ impl Object {
             self.link_map.set_info(address(tag), entry);
             if writable && Dynamic::is_address(tag) {
                 let value = (entry + 8) as *mut u64;
-                // SAFETY: as above, and the segment is writable and not known to anybody else yet.
+                // SAFETY: the entry's second word, in a segment that is writable and not known to anybody else yet.
                 unsafe { *value = (*value).wrapping_add(self.bias as u64) };
             }
         }

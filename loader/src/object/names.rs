@@ -1,6 +1,8 @@
-//! What an object defines, by name alone: for what the loader itself needs of libc, `ld.so` and others.
+//! What an object defines, by name alone, for what the loader itself needs of libc, `ld.so` and others; and by address.
 
 use alloc::vec::Vec;
+
+use goblin::elf::sym;
 
 use super::Object;
 use crate::elf::address;
@@ -22,6 +24,33 @@ impl Object {
     pub(crate) fn address_of(&self, name: &[u8]) -> Option<usize> {
         let symbol = self.symbol(self.defined(name)?)?;
         Some(self.real(address(symbol.st_value)))
+    }
+
+    /// Returns the index of the symbol that an address lies in, as far as its size says; `dladdr` has it the same way.
+    pub(crate) fn symbol_at(&self, at: usize) -> Option<usize> {
+        let vaddr = at.wrapping_sub(self.bias());
+        let mut best: Option<(usize, usize)> = None;
+        for (index, symbol) in self.symbols().iter().enumerate() {
+            let value = address(symbol.st_value);
+            let size = address(symbol.st_size);
+            let defined = symbol.st_shndx != 0 || symbol.st_value != 0;
+            if value == 0
+                || value > vaddr
+                || !defined
+                || sym::st_type(symbol.st_info) == sym::STT_TLS
+            {
+                continue;
+            }
+            let inside = if symbol.st_shndx == 0 || size == 0 {
+                vaddr == value
+            } else {
+                vaddr - value < size
+            };
+            if inside && best.is_none_or(|(_, so_far)| so_far < value) {
+                best = Some((index, value));
+            }
+        }
+        best.map(|(index, _)| index)
     }
 
     /// Returns the symbols whose definitions are replaced by gates.

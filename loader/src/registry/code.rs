@@ -9,6 +9,7 @@ use super::{Code, CodeId, Occupant, Owner, UnwindHeader};
 use crate::c::Out;
 use crate::elf::address;
 use crate::host::{Errno, Gate};
+use crate::loaded::Loaded;
 use crate::loader::Loader;
 use crate::object::Object;
 use crate::stack::c_bytes;
@@ -107,7 +108,7 @@ impl Loader {
             OF_NOBODY => (Owner::Nobody, None),
             OF_THREAD => (self.calling_thread()?, None),
             OF_OBJECT => {
-                let object = self.object_of(code.owner).ok_or(Errno::EINVAL)?;
+                let object = self.loaded().object_of(code.owner).ok_or(Errno::EINVAL)?;
                 (Owner::Object(object.id()), Some(object))
             }
             _ => return Err(Errno::EINVAL),
@@ -133,11 +134,13 @@ impl Loader {
         if self.registry().add_thread(self.host(), thread) {
             let gate = self.host().gate(Gate::CodeThreadEnd);
             // SAFETY: the gate takes a thread's number.
-            unsafe { self.call_at_thread_exit(gate, address(thread)) };
+            unsafe { self.threads().call_at_thread_exit(gate, address(thread)) };
         }
         Ok(Owner::Thread(thread))
     }
+}
 
+impl Loaded {
     /// Returns the object with a handle, or at an address.
     fn object_of(&self, owner: usize) -> Option<Arc<Object>> {
         let world = self.world().get()?;

@@ -7,9 +7,8 @@ use core::ops::Range;
 use goblin::elf::program_header as pt;
 
 use super::{Occupant, Snapshot};
-use crate::address::symbol_at;
 use crate::elf::address;
-use crate::loader::Loader;
+use crate::loaded::Loaded;
 use crate::object::Object;
 use crate::world::{Entry, World};
 
@@ -36,14 +35,14 @@ pub enum Symbolised {
     },
 }
 
-impl Loader {
+impl Loaded {
     /// Says where an address belongs. Takes no lock, so a crash handler may call it.
-    pub fn symbolise(&self, at: usize) -> Option<Symbolised> {
+    pub(crate) fn symbolise(&self, at: usize) -> Option<Symbolised> {
         let snapshot = self.registry().snapshot()?;
         let entry = snapshot.at(at)?;
         Some(match &entry.value {
             Occupant::Object(object) => {
-                let symbol = symbol_at(object, at).and_then(|index| object.symbol(index));
+                let symbol = object.symbol_at(at).and_then(|index| object.symbol(index));
                 let symbol = symbol.map(|symbol| {
                     let name = object.symbol_name(symbol).unwrap_or(b"?").to_vec();
                     let start = object.real(address(symbol.st_value));
@@ -65,19 +64,13 @@ impl Loader {
 
     /// Returns the address of the `.eh_frame_hdr` section, or of one the loader has made, by which to unwind from an
     /// address. Takes no lock.
-    pub fn unwind_header(&self, at: usize) -> Option<usize> {
+    pub(crate) fn unwind_header(&self, at: usize) -> Option<usize> {
         let snapshot = self.registry().snapshot()?;
         let header = match &snapshot.at(at)?.value {
             Occupant::Object(object) => object.unwind_header(),
             Occupant::Code(_, code) => code.unwind.address(),
         };
         Some(header).filter(|&header| header != 0)
-    }
-
-    /// Takes notice that the program gives up memory: code that was registered there is no more.
-    pub fn unmapped(&self, start: usize, len: usize) {
-        let range = start..start.saturating_add(len);
-        self.registry().unmapped(self.host(), range);
     }
 
     /// Returns the object in a world that an address lies in, or that owns the code registered there: who calls, if it is

@@ -121,7 +121,7 @@ impl Loader {
             Error::Invalid(_) => Errno::EINVAL,
             _ => Errno::ENOEXEC,
         };
-        self.set_error(error);
+        self.threads().set_error(error);
         usize::try_from(errno.0).unwrap_or(0)
     }
 }

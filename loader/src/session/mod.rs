@@ -136,7 +136,7 @@ impl Loader {
         shared: impl Iterator<Item = &'n [u8]>,
     ) -> Result<NamespaceId, Error> {
         let id = {
-            let _loading = self.begin(self.current_thread());
+            let _loading = self.begin(self.threads().current_thread());
             let mut state = self.state().lock(self.host());
             let id = state.new_namespace(Order::NewestFirst);
             state.publish(self.world());
@@ -162,7 +162,7 @@ impl Loader {
     /// Lets a session find the C library's symbols, last of all. It has no proxy of it yet: what it loads first may ask
     /// for a C library of its own.
     fn share_libc(&self, id: NamespaceId) -> Result<(), Error> {
-        let _loading = self.begin(self.current_thread());
+        let _loading = self.begin(self.threads().current_thread());
         let mut state = self.state().lock(self.host());
         let libc = state.with_role(Role::Libc).map(|libc| Key::of(libc));
         let group = libc.map_or_else(Vec::new, |libc| state.closure(&[libc]));
@@ -174,14 +174,16 @@ impl Loader {
 
     /// Gives a session proxies of what is global in the base namespace.
     fn share_program(&self, id: NamespaceId) -> Result<(), Error> {
-        let loading = self.begin(self.current_thread());
+        let loading = self.begin(self.threads().current_thread());
         let mut state = self.state().lock(self.host());
         let mut load = Load::new(loading.thread().clone(), Mode::LAZY, false);
         let global: Vec<Arc<Object>> = state.base().global().to_vec();
         for object in &global {
             let space = state.space_mut(id).ok_or(NO_SESSION)?;
             if space.by_file(object.file_id(), object.path()).is_none() {
-                let key = self.add_proxy(&mut state, &mut load, id, object, object.path())?;
+                let key =
+                    self.linker()
+                        .add_proxy(&mut state, &mut load, id, object, object.path())?;
                 if let Some(node) = state.node_mut(key) {
                     node.set_opens(1);
                 }
@@ -251,12 +253,12 @@ impl Loader {
     /// Closes a session: its objects' FINI functions run, and what nothing else keeps goes. Objects that may not go
     /// (RTLD_NODELETE, thread-local destructors that are still to run) stay mapped until they may, out of sight.
     pub(crate) fn close_session(&self, id: NamespaceId) -> Result<(), Error> {
-        let loading = self.begin(self.current_thread());
+        let loading = self.begin(self.threads().current_thread());
         {
             let mut state = self.state().lock(self.host());
             let space = state.space_mut(id).filter(|space| space.is_session());
             let space = space.ok_or(NO_SESSION)?;
-            if let Some(function) = self.interrupted_call() {
+            if let Some(function) = self.loaded().interrupted_call() {
                 return Err(Error::Interrupted {
                     object: b"session".to_vec(),
                     kind: "FINI",

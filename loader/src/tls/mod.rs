@@ -191,10 +191,10 @@ impl Tls {
         thread: Arc<ThreadProxy>,
         session: NamespaceId,
     ) {
-        // SAFETY: forwarded to the caller.
+        // SAFETY: nobody uses the control block yet, says the caller.
         let record = unsafe { Record::new(thread_pointer, thread, session, self.modules.len()) };
         self.records.insert(thread_pointer, Box::into_raw(record));
-        // SAFETY: forwarded to the caller.
+        // SAFETY: the static area lies below the control block, says the caller, and nobody uses it yet.
         unsafe { self.fill_static(thread_pointer) };
     }
 
@@ -333,6 +333,7 @@ pub(crate) fn current(thread_pointer: usize) -> Option<&'static Record> {
     if dtv == 0 {
         return None;
     }
-    // SAFETY: as above. The record lives until the thread has ended, so the calling thread may borrow its own.
+    // SAFETY: our table has its record's address there. The record lives until the thread has ended, so the calling thread
+    // may borrow its own.
     unsafe { (*((dtv + DTV_RECORD) as *const *const Record)).as_ref() }
 }

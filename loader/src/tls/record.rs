@@ -90,7 +90,7 @@ impl Record {
             holds: Holds::new(),
         });
         record.table.set_record((&raw const *record).cast());
-        // SAFETY: the caller's promise.
+        // SAFETY: the control block is there and nobody uses it yet, says the caller.
         unsafe { record.enter_table() };
         record
     }
@@ -99,7 +99,7 @@ impl Record {
     ///
     /// The control block must be there, and read by the thread itself only.
     unsafe fn enter_table(&self) {
-        // SAFETY: the TCB's second word is `dtv` (psABI); the rest is the caller's promise.
+        // SAFETY: the TCB's second word is `dtv` (psABI). It is there, says the caller, and read by the thread itself only.
         unsafe { *((self.thread_pointer + 8) as *mut usize) = self.table.dtv() };
     }
 
@@ -109,7 +109,7 @@ impl Record {
     ///
     /// The control block must be there still.
     pub(crate) unsafe fn leave(&self) {
-        // SAFETY: as in `enter_table`.
+        // SAFETY: the TCB's second word is `dtv` (psABI), and the TCB is there, says the caller.
         unsafe { *((self.thread_pointer + 8) as *mut usize) = 0 };
     }
 
@@ -166,7 +166,7 @@ impl Record {
         }
         // SAFETY: `skew` bytes and the block fit the allocation.
         let block = unsafe { at.add(segment.skew) };
-        // SAFETY: as above.
+        // SAFETY: the allocation has room for the block behind the skew.
         unsafe { fill(block, segment) };
         self.blocks.push(Block { module, at, layout });
         Some(block.expose_provenance())
@@ -204,9 +204,9 @@ impl Drop for Record {
 ///
 /// `at` must have room for it.
 pub(crate) unsafe fn fill(at: *mut u8, segment: &TlsSegment) {
-    // SAFETY: the image lies in a loaded object (checked when it was made); the target is the caller's promise.
+    // SAFETY: the image lies in a loaded object (checked when it was made); there is room for it, says the caller.
     unsafe { ptr::copy_nonoverlapping(segment.image as *const u8, at, segment.file_size) };
-    // SAFETY: as above.
+    // SAFETY: there is room for the whole block, of which the image is the first part.
     unsafe {
         ptr::write_bytes(
             at.add(segment.file_size),

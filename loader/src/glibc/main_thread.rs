@@ -56,15 +56,15 @@ pub(crate) unsafe fn adopt_main(
     }
     if fields.minor >= 43 {
         // stack_mode: owned by the user; joinstate: joinable.
-        // SAFETY: as above; these two offsets are those of 2.43.
+        // SAFETY: fields of the main thread's descriptor, by the offsets of 2.43.
         unsafe {
             *((tp + 1556) as *mut u32) = 2;
             *((tp + 1576) as *mut u32) = 2;
         }
     } else {
-        // SAFETY: as above: `user_stack` follows `report_events`.
+        // SAFETY: a field of the main thread's descriptor: `user_stack` follows `report_events`.
         unsafe { *((tp + fields.report_events + 1) as *mut u8) = 1 };
-        // SAFETY: as above: stackblock_size holds the stack's end in the main thread (1688 in 2.36 to 2.41).
+        // SAFETY: a field of the main thread's descriptor: stackblock_size, which holds the stack's end there (1688 in 2.36 to 2.41).
         unsafe { *word(1688) = stack_end };
     }
 }
