@@ -12,6 +12,7 @@
 //! | `stdout` | `closed after N`: the reader goes away after N bytes, and only the status is compared | compared |
 //! | `stderr` | `any`: is not compared | compared, but for lines of elfin's own |
 //! | `backtrace` | functions that the guest's crash report on standard error names in this order, which is not compared then | |
+//! | `options` | of `elfin run` for the guest | none |
 //! | `says` | text that the guest's standard error has, in lines of elfin's own; may be repeated | |
 //! | `hosted` | `too`: it is also run by elfin-hosted, like in the guest | |
 //! | `cpus` | virtual CPUs; each further number is a further guest for each run | 2 |
@@ -69,6 +70,8 @@ pub struct Case {
     pub compare_stderr: bool,
     /// Functions that the guest's crash report names in this order.
     pub backtrace: Vec<String>,
+    /// Options of `elfin run`.
+    pub options: Vec<String>,
     /// Text that elfin adds on the guest's standard error.
     pub says: Vec<String>,
     /// Whether the program is also run by elfin-hosted, the loader in an ordinary Linux process.
@@ -147,6 +150,7 @@ impl Case {
             close_stdout_after: None,
             compare_stderr: true,
             backtrace: Vec::new(),
+            options: Vec::new(),
             says: Vec::new(),
             hosted: false,
             cpus: vec![2],
@@ -192,6 +196,7 @@ impl Case {
                     case.backtrace = words(value);
                     case.compare_stderr = false;
                 }
+                "options" => case.options.extend(words(value)),
                 "says" => case.says.push(value.to_owned()),
                 "hosted" if value == "too" => case.hosted = true,
                 "linux" if value == "as root" => {

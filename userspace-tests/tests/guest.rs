@@ -348,6 +348,7 @@ fn guest_command(ready: &Ready, case: &Case, run: &Run, cpus: u32) -> (Command, 
     for (name, value) in &case.env {
         words.push(format!("--env={name}={value}"));
     }
+    words.extend(case.options.iter().cloned());
     words.push("--".to_owned());
     match case.language {
         Language::Python => words.extend([PYTHON.to_owned(), case.file_name()]),

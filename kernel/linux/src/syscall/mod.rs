@@ -1,7 +1,6 @@
 //! System calls: the table, dispatch, trace.
 pub mod fs;
 pub mod mm;
-mod names;
 pub mod process;
 pub(crate) mod restart;
 pub mod signal;
@@ -32,7 +31,7 @@ pub fn entry(frame: &mut TrapFrame) {
         Err(Errno::ENOSYS)
     });
     if let Some(call) = traced {
-        trace::result(&call, result);
+        trace::result(number, &arguments, &call, result);
     }
     frame.set_result(match result {
         Ok(value) => value as i64,
