@@ -163,3 +163,34 @@ impl core::fmt::Debug for Errno {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Errno;
+
+    /// Errors that programs see.
+    const SEEN: std::ops::RangeInclusive<i32> = 1..=133;
+
+    #[test]
+    fn names_are_those_of_linux() {
+        for number in SEEN.chain(512..=516) {
+            let linux = syscalls::Errno::new(number).name_and_description();
+            let name = Errno(number).name();
+            // ENOIOCTLCMD (515) never gets to where names are looked at.
+            if name != "E?" || SEEN.contains(&number) {
+                assert_eq!(name, linux.map_or("E?", |(name, _)| name), "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_those_of_strerror() {
+        for number in SEEN {
+            let text = std::io::Error::from_raw_os_error(number).to_string();
+            let text = text.strip_suffix(&format!(" (os error {number})"));
+            // The C library adds the number to its text for unknown ones.
+            let text = text.map(|text| text.trim_end_matches(&format!(" {number}")));
+            assert_eq!(Some(Errno(number).text()), text, "{number}");
+        }
+    }
+}
