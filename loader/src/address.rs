@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use goblin::elf::program_header as pt;
 
 use crate::c::Callback;
-use crate::elf::address;
+use crate::elf::{ProgramHeader, address};
 use crate::loaded::Loaded;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
@@ -61,9 +61,45 @@ impl DlPhdrInfo {
             tls_data: Tls::existing_block(thread_pointer, object.tls_module()),
         }
     }
+
+    /// Describes the host's own code.
+    fn of_linker(world: &World, headers: &[ProgramHeader; 2]) -> Self {
+        Self {
+            addr: 0,
+            name: c"linux-vdso.so.1".as_ptr().addr(),
+            phdr: headers.as_ptr().addr(),
+            phnum: 2,
+            adds: world.adds,
+            subs: world.subs,
+            tls_modid: 0,
+            tls_data: 0,
+        }
+    }
 }
 
 impl Loaded {
+    /// Makes program headers for the host's code.
+    pub(crate) fn describe_linker(&self) {
+        let Some(code) = self.host().code() else {
+            return;
+        };
+        let header = |p_type, start: usize, len: usize| ProgramHeader {
+            p_type,
+            p_flags: pt::PF_R | pt::PF_X,
+            p_vaddr: start as u64,
+            p_paddr: start as u64,
+            p_filesz: len as u64,
+            p_memsz: len as u64,
+            ..ProgramHeader::default()
+        };
+        self.linker_headers().call_once(|| {
+            [
+                header(pt::PT_LOAD, code.range.start, code.range.len()),
+                header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
+            ]
+        });
+    }
+
     /// Returns the `struct link_map` of the object that occupies an address, or 0.
     pub(crate) fn link_map_at(&self, at: usize) -> usize {
         let snapshot = self.registry().snapshot();
@@ -222,10 +258,17 @@ impl Loader {
             let entries = world
                 .space(namespace)
                 .map_or(&[][..], |space| &space.entries);
-            let mut results = entries.iter().map(|entry| {
-                let info = DlPhdrInfo::new(world, &entry.object, thread_pointer);
-                callback.visit_sized(self.host(), &info)
-            });
+            let objects = entries
+                .iter()
+                .map(|entry| DlPhdrInfo::new(world, &entry.object, thread_pointer));
+            // Code that the system brings comes where Linux has the vDSO: unwinders look for its tables here.
+            let (first, others) = (objects.clone().take(1), objects.skip(1));
+            let own = self.loaded().linker_headers().get();
+            let own = own.map(|headers| DlPhdrInfo::of_linker(world, headers));
+            let mut results = first
+                .chain(own)
+                .chain(others)
+                .map(|info| callback.visit_sized(self.host(), &info));
             results.find(|result| result & 0xffff_ffff != 0)
         });
         visited.flatten().unwrap_or(0)

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::elf::ProgramHeader;
 use crate::host::Host;
 use crate::object::Object;
 use crate::publish::Published;
@@ -24,6 +25,8 @@ pub(crate) struct Loaded {
     argc: AtomicUsize,
     argv: AtomicUsize,
     envp: AtomicUsize,
+    /// Program headers that describe the host's own code, made when a program starts.
+    linker_headers: spin::Once<[ProgramHeader; 2]>,
 }
 
 /// A loaded object, for tools.
@@ -51,6 +54,7 @@ impl Loaded {
             argc: AtomicUsize::new(0),
             argv: AtomicUsize::new(0),
             envp: AtomicUsize::new(0),
+            linker_headers: spin::Once::new(),
         }
     }
 
@@ -79,6 +83,10 @@ impl Loaded {
 
     pub(crate) fn registry(&self) -> &Registry<Arc<Object>> {
         &self.registry
+    }
+
+    pub(crate) fn linker_headers(&self) -> &spin::Once<[ProgramHeader; 2]> {
+        &self.linker_headers
     }
 
     pub(crate) fn init_arguments(&self) -> InitArguments {

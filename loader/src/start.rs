@@ -94,6 +94,7 @@ impl Loader {
         }
         main.link_map().set_opens(1);
         self.registry().add_linker(self.host(), rtld.clone());
+        self.loaded().describe_linker();
         let surplus = glibc::static_tls_surplus(tunables.as_ref());
         if let Some(real) = libc.address_of(b"__cxa_thread_atexit_impl") {
             self.threads()

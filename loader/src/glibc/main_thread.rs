@@ -64,7 +64,8 @@ pub(crate) unsafe fn adopt_main(
     } else {
         // SAFETY: a field of the main thread's descriptor: `user_stack` follows `report_events`.
         unsafe { *((tp + fields.report_events + 1) as *mut u8) = 1 };
-        // SAFETY: a field of the main thread's descriptor: stackblock_size, which holds the stack's end there (1688 in 2.36 to 2.41).
-        unsafe { *word(1688) = stack_end };
     }
+    // SAFETY: a field of the main thread's descriptor: stackblock_size, which holds the stack's end there (1688 in 2.36
+    // to 2.43).
+    unsafe { *word(1688) = stack_end };
 }
