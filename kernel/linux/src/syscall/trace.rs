@@ -202,9 +202,17 @@ fn result_kind(number: usize, arguments: &[usize; 6]) -> Kind {
     }
 }
 
+/// rt_sigreturn(2) gives back what the interrupted call has left in the register, which may be an error.
+fn error_in_register(value: usize) -> SysResult {
+    match value.cast_signed() {
+        error @ -4095..=-1 => Err(Errno(-(error as i32))),
+        _ => Ok(value),
+    }
+}
+
 /// Shows a call with its result.
 pub(super) fn result(number: usize, arguments: &[usize; 6], call: &str, result: SysResult) {
-    let line = match result {
+    let line = match result.and_then(error_in_register) {
         Ok(value) => format!("{call} = {}\n", word(result_kind(number, arguments), value)),
         Err(
             errno @ (Errno::ERESTARTSYS
@@ -225,6 +233,12 @@ mod tests {
     fn strings_are_quoted_as_in_c() {
         assert_eq!(quoted(b"it's \"x\\\"\r\n"), r#""it's \"x\\\"\r\n""#);
         assert_eq!(quoted(b"\0\x01\x018\xff"), r#""\0\1\0018\377""#);
+    }
+
+    #[test]
+    fn what_a_handler_interrupted_may_have_failed() {
+        assert_eq!(error_in_register(usize::MAX - 3), Err(Errno::EINTR));
+        assert_eq!(error_in_register(7), Ok(7));
     }
 
     #[test]
