@@ -1,6 +1,7 @@
 // The limits on descriptors and on the address space hold when they are lowered and when they are raised.
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -79,5 +80,18 @@ int main(void)
     CHECK(prlimit(0, RLIMIT_NOFILE, 0, &now) == 0 && now.rlim_cur == 100);
     limit.rlim_cur = limit.rlim_max + 1;
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == -1 && errno == EINVAL);
+    // /proc shows what holds.
+    limit = (struct rlimit){12345, 54321};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    char line[200];
+    int lines = 0, found = 0;
+    close(50);
+    FILE *limits = fopen("/proc/self/limits", "r");
+    while (limits && fgets(line, sizeof line, limits)) {
+        lines++;
+        found += !strcmp(line, "Max file size             12345                54321                bytes     \n");
+        found += !strncmp(line, "Max open files            100                  ", 47);
+    }
+    CHECK(lines == 17 && found == 2);
     return FINISH();
 }

@@ -1,4 +1,4 @@
-// Pairs of sockets that keep boundaries: datagrams and packets whole, cut, looked at, empty, waiting and at the end.
+// Pairs of sockets, who has made them, and boundaries that they keep: datagrams and packets whole, cut, looked at, empty, waiting and at the end.
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -118,6 +118,18 @@ int main(void)
     CHECK(recv(pair[1], buffer, 10, MSG_PEEK) == 6 && recv(pair[1], buffer, 10, 0) == 6);
     CHECK(send(pair[0], "12345", 5, 0) == 5 && send(pair[0], "67890", 5, 0) == 5);
     CHECK(recv(pair[1], buffer, 10, MSG_WAITALL) == 10 && !memcmp(buffer, "1234567890", 10));
+    struct ucred maker;
+    socklen_t size = sizeof maker;
+    CHECK(getsockopt(pair[1], SOL_SOCKET, SO_PEERCRED, &maker, &size) == 0 && size == sizeof maker);
+    CHECK(maker.pid == getpid() && maker.uid == geteuid() && maker.gid == getegid());
+    // Whoever it has become since: it was made by who it was.
+    if (geteuid() == 0 && seteuid(1234) == 0) {
+        CHECK(getsockopt(pair[1], SOL_SOCKET, SO_PEERCRED, &maker, &size) == 0 && maker.uid == 0);
+        close(pair[0]), close(pair[1]);
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+        CHECK(getsockopt(pair[1], SOL_SOCKET, SO_PEERCRED, &maker, &size) == 0 && maker.uid == 1234);
+        CHECK(seteuid(0) == 0);
+    }
     close(pair[0]), close(pair[1]);
     CHECK(socketpair(AF_INET, SOCK_STREAM, 0, pair) == -1);
     CHECK(socketpair(AF_UNIX, SOCK_RDM, 0, pair) == -1 && errno == ESOCKTNOSUPPORT);

@@ -1,5 +1,7 @@
-// /proc says of each thread whether it runs or sleeps.
+// /proc says of each thread whether it runs or sleeps, and has its directory where it belongs.
+#include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "check.h"
@@ -53,6 +55,13 @@ int main(void)
     while (!id)
         ;
     CHECK(state(id, "stat", ") ") == 'R');
+    // Directories of threads are in that of the threads of the process.
+    char path[100], real[PATH_MAX], wanted[100];
+    snprintf(path, sizeof path, "/proc/self/task/%d/..", id);
+    snprintf(wanted, sizeof wanted, "/proc/%d/task", getpid());
+    CHECK(realpath(path, real) && !strcmp(real, wanted));
+    CHECK(chdir(path) == 0 && getcwd(real, sizeof real) && !strcmp(real, wanted));
+    CHECK(chdir("..") == 0 && readlink("/proc/self", path, sizeof path) > 0 && atoi(path) == getpid());
     stop = 1;
     pthread_join(spinner, 0);
     return FINISH();
