@@ -11,8 +11,8 @@ use crate::host::{Errno, File, Host};
 use crate::observer::{Step, tell};
 use crate::text::Text;
 
-/// Which subdirectories of absolute directories exist, by number, as far as that has been asked. As with ld.so, one that
-/// is made later is not noticed, and one that has two numbers is asked for twice.
+/// Which subdirectories of absolute directories exist, by number, as far as that has been asked. As with ld.so, one
+/// that is made later is not noticed, and one that has two numbers is asked for twice.
 pub(crate) type Known = BTreeMap<(Vec<u8>, usize), bool>;
 
 /// A file that was found.

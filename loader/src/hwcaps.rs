@@ -1,8 +1,8 @@
 //! What the CPU has to do with the search for libraries: the subdirectories that a directory may have for it, and what
 //! `$PLATFORM` stands for.
 //!
-//! Where there is an `ld.so`, it decides ([`crate::glibc::cpu`]); in a process without one the CPU does, and there is no
-//! more than `glibc-hwcaps`.
+//! Where there is an `ld.so`, it decides ([`crate::glibc::cpu`]); in a process without one the CPU does, and there is
+//! no more than `glibc-hwcaps`.
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
-//! The program's interpreter, `ld.so`: mapped before anything is searched for, since what it finds out about the CPU says
-//! where libraries are looked for. It becomes part of the program where something needs it, as with glibc.
+//! The program's interpreter, `ld.so`: mapped before anything is searched for, since what it finds out about the CPU
+//! says where libraries are looked for. It becomes part of the program where something needs it, as with glibc.
 
 use alloc::sync::Arc;
 

@@ -3,8 +3,8 @@
 //! Every file in `fixtures/` is one test. Lines of it that start with `//$ ` or `#$ ` are shell commands that build it,
 //! in an empty directory, with `$S` naming the file; lines that start with `//> ` or `#> ` are the commands whose
 //! output is compared, with `$RUN` before the program's name (nothing, or `elfin-hosted`). Without the latter the
-//! command is `$RUN ./a.out`. Where `ld.so` itself fails, lines that start with `//= ` say what must be printed. A program of `/usr/bin` that can print its version
-//! is one more test.
+//! command is `$RUN ./a.out`. Where `ld.so` itself fails, lines that start with `//= ` say what must be printed. A program
+//! of `/usr/bin` that can print its version is one more test.
 //!
 //! `EMULATOR='qemu-x86_64-static -cpu EPYC'` makes both run on another processor than this machine's.
 

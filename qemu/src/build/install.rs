@@ -257,7 +257,10 @@ mod tests {
         fs::write(content.join("DEBIAN/control"), control).unwrap();
         let postinst = content.join("DEBIAN/postinst");
         fs::write(&postinst, script).unwrap();
-        fs::set_permissions(&postinst, fs::Permissions::from_mode(0o755)).unwrap();
+        // Whatever the umask.
+        for place in [&postinst, &content.join("DEBIAN"), &content.join("opt")] {
+            fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let file = dir.join(format!("{name}_1_all.deb"));
         let mut dpkg = Command::new("dpkg-deb");
         dpkg.args(["--root-owner-group", "--build"])

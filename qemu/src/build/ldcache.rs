@@ -183,6 +183,7 @@ mod tests {
         if let Ok(output) = std::process::Command::new("/sbin/ldconfig")
             .args(["-p", "-C"])
             .arg(&file)
+            .env("LC_ALL", "C")
             .output()
         {
             let text = String::from_utf8_lossy(&output.stdout);

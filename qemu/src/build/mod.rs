@@ -37,6 +37,8 @@ const WHEELS_NEED: [&str; 3] = ["libexpat1", "libstdc++6", "zlib1g"];
 /// Builds the image that `options` describe.
 pub(crate) fn build(options: &BuildOptions) -> Result<()> {
     let start = SystemTime::now();
+    // Equal input, equal image: for directories that no layer brings, too, and for what packages' scripts make.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let packages = |layer: &Layer| !matches!(layer, Layer::Root { .. });
     let obstacle = match options.layers.iter().any(packages) {
         true => chroot::enter().err(),
