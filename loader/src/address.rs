@@ -1,6 +1,7 @@
 //! From an address to what lies there: `dladdr`, `_dl_find_object`, `dl_iterate_phdr`. All of it reads the published
 //! world and registry only, so unwinders, signal handlers and crash handlers may ask at any time.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use goblin::elf::program_header as pt;
@@ -22,6 +23,12 @@ pub(crate) struct DlInfo {
     fbase: usize,
     sname: usize,
     saddr: usize,
+}
+
+/// What `dl_iterate_phdr` says of the host's own code. It is allocated, like all that programs are given pointers to.
+pub(crate) struct LinkerObject {
+    headers: [ProgramHeader; 2],
+    name: [u8; 16],
 }
 
 /// `struct dl_find_object`.
@@ -63,11 +70,11 @@ impl DlPhdrInfo {
     }
 
     /// Describes the host's own code.
-    fn of_linker(world: &World, headers: &[ProgramHeader; 2]) -> Self {
+    fn of_linker(world: &World, linker: &LinkerObject) -> Self {
         Self {
             addr: 0,
-            name: c"linux-vdso.so.1".as_ptr().addr(),
-            phdr: headers.as_ptr().addr(),
+            name: linker.name.as_ptr().addr(),
+            phdr: linker.headers.as_ptr().addr(),
             phnum: 2,
             adds: world.adds,
             subs: world.subs,
@@ -92,11 +99,14 @@ impl Loaded {
             p_memsz: len as u64,
             ..ProgramHeader::default()
         };
-        self.linker_headers().call_once(|| {
-            [
-                header(pt::PT_LOAD, code.range.start, code.range.len()),
-                header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
-            ]
+        self.linker_object().call_once(|| {
+            Box::new(LinkerObject {
+                headers: [
+                    header(pt::PT_LOAD, code.range.start, code.range.len()),
+                    header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
+                ],
+                name: *b"linux-vdso.so.1\0",
+            })
         });
     }
 
@@ -180,7 +190,8 @@ impl Loaded {
         }
         // SAFETY: the initial stack's argument vector, which ends with a null pointer.
         let name = unsafe { *(argv as *const usize) };
-        if name == 0 { c"".as_ptr().addr() } else { name }
+        // A null pointer is an empty string, too.
+        if name == 0 { argv } else { name }
     }
 
     /// `_dl_readonly_area`: 0 read-only, 1 writable, 2 not in any object.
@@ -263,8 +274,8 @@ impl Loader {
                 .map(|entry| DlPhdrInfo::new(world, &entry.object, thread_pointer));
             // Code that the system brings comes where Linux has the vDSO: unwinders look for its tables here.
             let (first, others) = (objects.clone().take(1), objects.skip(1));
-            let own = self.loaded().linker_headers().get();
-            let own = own.map(|headers| DlPhdrInfo::of_linker(world, headers));
+            let own = self.loaded().linker_object().get();
+            let own = own.map(|linker| DlPhdrInfo::of_linker(world, linker));
             let mut results = first
                 .chain(own)
                 .chain(others)

@@ -4,11 +4,12 @@
 //! Loads publish it ([`crate::state`]). What is asked of it is in [`crate::address`], [`crate::lazy`], [`crate::registry`]
 //! and [`crate::interrupted`].
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::elf::ProgramHeader;
+use crate::address::LinkerObject;
 use crate::host::Host;
 use crate::object::Object;
 use crate::publish::Published;
@@ -25,8 +26,8 @@ pub(crate) struct Loaded {
     argc: AtomicUsize,
     argv: AtomicUsize,
     envp: AtomicUsize,
-    /// Program headers that describe the host's own code, made when a program starts.
-    linker_headers: spin::Once<[ProgramHeader; 2]>,
+    /// What describes the host's own code, made when a program starts.
+    linker_object: spin::Once<Box<LinkerObject>>,
 }
 
 /// A loaded object, for tools.
@@ -54,7 +55,7 @@ impl Loaded {
             argc: AtomicUsize::new(0),
             argv: AtomicUsize::new(0),
             envp: AtomicUsize::new(0),
-            linker_headers: spin::Once::new(),
+            linker_object: spin::Once::new(),
         }
     }
 
@@ -85,8 +86,8 @@ impl Loaded {
         &self.registry
     }
 
-    pub(crate) fn linker_headers(&self) -> &spin::Once<[ProgramHeader; 2]> {
-        &self.linker_headers
+    pub(crate) fn linker_object(&self) -> &spin::Once<Box<LinkerObject>> {
+        &self.linker_object
     }
 
     pub(crate) fn init_arguments(&self) -> InitArguments {

@@ -1,4 +1,5 @@
-//! The kernel as the loader's host.
+//! The kernel as the loader's host. What the loader asks for is the kernel's to keep: its memory comes from the kernel heap, not from
+//! the arena that the loader itself allocates from.
 
 use super::{finish, vdso, with_current};
 use crate::end;
@@ -15,6 +16,7 @@ use loader::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
 };
 use machine::arch::{gate, image};
+use machine::mm::arena::outside;
 use machine::mm::space::{Backing, Options, Place, Prot};
 use machine::mm::{frame, user};
 use machine::sched;
@@ -68,7 +70,7 @@ impl File for OpenFile {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
-        fs::read_exact(&*self.file, offset, buffer).map_err(errno)
+        outside(|| fs::read_exact(&*self.file, offset, buffer).map_err(errno))
     }
 
     unsafe fn map(
@@ -78,77 +80,91 @@ impl File for OpenFile {
         offset: u64,
         access: Access,
     ) -> Result<(), Errno> {
-        let source = self.file.page_source(false).ok_or(Errno(19))?;
-        let backing = Backing::File {
-            source,
-            offset,
-            shared: false,
-        };
-        map(Place::Fixed(addr), len, prot(access), backing)?;
-        Ok(())
+        outside(|| {
+            let source = self.file.page_source(false).ok_or(Errno(19))?;
+            let backing = Backing::File {
+                source,
+                offset,
+                shared: false,
+            };
+            map(Place::Fixed(addr), len, prot(access), backing)?;
+            Ok(())
+        })
     }
 }
 
 // SAFETY: the address space gives out a range once; the gates are the kernel's own; FS is the program's.
 unsafe impl Host for Kernel {
     fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
-        let file = open(path).map_err(|error| {
-            if error == abi::Errno::ENOENT {
-                with_current(|linker| linker.has_tried(path));
+        outside(|| -> Result<Box<dyn File>, Errno> {
+            let file = open(path).map_err(|error| {
+                if error == abi::Errno::ENOENT {
+                    with_current(|linker| linker.has_tried(path));
+                }
+                errno(error)
+            })?;
+            let metadata = file.metadata().map_err(errno)?;
+            if metadata.mode & S_IFMT != S_IFREG {
+                return Err(Errno::EISDIR);
             }
-            errno(error)
-        })?;
-        let metadata = file.metadata().map_err(errno)?;
-        if metadata.mode & S_IFMT != S_IFREG {
-            return Err(Errno::EISDIR);
-        }
-        Ok(Box::new(OpenFile {
-            file,
-            id: FileId {
-                device: metadata.dev,
-                inode: metadata.ino,
-            },
-            size: metadata.size,
-        }))
+            Ok(Box::new(OpenFile {
+                file,
+                id: FileId {
+                    device: metadata.dev,
+                    inode: metadata.ino,
+                },
+                size: metadata.size,
+            }))
+        })
     }
 
     fn current_directory(&self) -> Vec<u8> {
-        process::with_current(|process| process.fs.cwd()).directory_path()
+        outside(|| process::with_current(|process| process.fs.cwd()).directory_path())
     }
 
     fn reserve(&self, at: Option<usize>, len: usize, align: usize) -> Result<usize, Errno> {
-        let place = match at {
-            Some(at) => Place::FixedNoReplace(at),
-            None => Place::Aligned(align),
-        };
-        map(place, len, Prot::empty(), Backing::Anonymous)
+        outside(|| {
+            let place = match at {
+                Some(at) => Place::FixedNoReplace(at),
+                None => Place::Aligned(align),
+            };
+            map(place, len, Prot::empty(), Backing::Anonymous)
+        })
     }
 
     unsafe fn zero(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
-        map(Place::Fixed(addr), len, prot(access), Backing::Anonymous)?;
-        Ok(())
+        outside(|| {
+            map(Place::Fixed(addr), len, prot(access), Backing::Anonymous)?;
+            Ok(())
+        })
     }
 
     unsafe fn protect(&self, addr: usize, len: usize, access: Access) -> Result<(), Errno> {
-        with_space(|space| space.protect(addr, len, prot(access))).map_err(errno)
+        outside(|| with_space(|space| space.protect(addr, len, prot(access))).map_err(errno))
     }
 
     unsafe fn make_executable(&self, stack: Stack) -> Result<(), Errno> {
-        match stack {
-            Stack::Main(at) => with_space(|space| {
-                space.protect_down(at & !(PAGE_SIZE - 1), PAGE_SIZE, Prot::all())
-            }),
-            Stack::Thread(range) => {
-                with_space(|space| space.protect(range.start, range.len(), Prot::all()))
+        outside(|| {
+            match stack {
+                Stack::Main(at) => with_space(|space| {
+                    space.protect_down(at & !(PAGE_SIZE - 1), PAGE_SIZE, Prot::all())
+                }),
+                Stack::Thread(range) => {
+                    with_space(|space| space.protect(range.start, range.len(), Prot::all()))
+                }
             }
-        }
-        .map_err(errno)
+            .map_err(errno)
+        })
     }
 
     unsafe fn unmap(&self, addr: usize, len: usize) {
-        if let Err(error) = with_space(|space| space.unmap(addr, len.next_multiple_of(PAGE_SIZE))) {
-            log::error!("cannot unmap {len:#x} bytes at {addr:#x}: {error:?}");
-        }
+        outside(|| {
+            if let Err(error) =
+                with_space(|space| space.unmap(addr, len.next_multiple_of(PAGE_SIZE)))
+            {
+                log::error!("cannot unmap {len:#x} bytes at {addr:#x}: {error:?}");
+            }
+        })
     }
 
     fn thread_pointer(&self) -> usize {
@@ -165,24 +181,30 @@ unsafe impl Host for Kernel {
         robust_list: usize,
         _robust_list_len: usize,
     ) -> u32 {
-        let thread = sched::current();
-        thread.linux().register(clear_tid, robust_list);
-        process::adopt_main(&thread);
-        thread.tid.unsigned_abs()
+        outside(|| {
+            let thread = sched::current();
+            thread.linux().register(clear_tid, robust_list);
+            process::adopt_main(&thread);
+            thread.tid.unsigned_abs()
+        })
     }
 
     unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
-        // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
-        // its stack.
-        unsafe { gate::call_user(function, arguments) }.unwrap_or_else(|| no_kernel_stack())
+        outside(|| {
+            // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
+            // its stack.
+            unsafe { gate::call_user(function, arguments) }.unwrap_or_else(|| no_kernel_stack())
+        })
     }
 
     fn block_signals(&self) -> u64 {
-        signal::change_mask(|_| u64::MAX)
+        outside(|| signal::change_mask(|_| u64::MAX))
     }
 
     fn unblock_signals(&self, before: u64) {
-        signal::change_mask(|_| before);
+        outside(|| {
+            signal::change_mask(|_| before);
+        })
     }
 
     fn may_be_in_handler(&self) -> bool {
@@ -190,28 +212,36 @@ unsafe impl Host for Kernel {
     }
 
     fn read(&self, address: usize, to: &mut [u8]) -> bool {
-        image::read(address, to) || user::copy_in(address, to).is_ok()
+        outside(|| image::read(address, to) || user::copy_in(address, to).is_ok())
     }
 
     unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
-        // SAFETY: the caller's promise.
-        unsafe { finish::finish(call) }.map_err(errno)
+        outside(|| {
+            // SAFETY: the caller's promise.
+            unsafe { finish::finish(call) }.map_err(errno)
+        })
     }
 
     fn wait(&self, word: &AtomicU32, value: u32) {
-        // Whoever wakes it does so soon, whatever signals come.
-        let _ = futex::wait_kernel(word, value, Signals::Ignore);
+        outside(|| {
+            // Whoever wakes it does so soon, whatever signals come.
+            let _ = futex::wait_kernel(word, value, Signals::Ignore);
+        })
     }
 
     fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
-        if futex::wait_kernel(word, value, Signals::Interrupt).is_err() {
-            // SAFETY: as in `call`.
-            unsafe { gate::take_signals() }.unwrap_or_else(|| no_kernel_stack());
-        }
+        outside(|| {
+            if futex::wait_kernel(word, value, Signals::Interrupt).is_err() {
+                // SAFETY: as in `call`.
+                unsafe { gate::take_signals() }.unwrap_or_else(|| no_kernel_stack());
+            }
+        })
     }
 
     fn wake(&self, word: &AtomicU32) {
-        futex::wake_kernel(word);
+        outside(|| {
+            futex::wake_kernel(word);
+        })
     }
 
     fn fatal(&self, message: &str) -> ! {
@@ -230,7 +260,7 @@ unsafe impl Host for Kernel {
     }
 
     fn can_spare(&self, len: usize) -> bool {
-        frame::available() > len.div_ceil(PAGE_SIZE)
+        outside(|| frame::available() > len.div_ceil(PAGE_SIZE))
     }
 
     fn vdso(&self) -> Vdso {
@@ -238,7 +268,7 @@ unsafe impl Host for Kernel {
     }
 
     fn trace(&self, event: &Event<'_>) {
-        match event {
+        outside(|| match event {
             Event::Warning(line) => {
                 fs::write_stderr(line.as_bytes());
                 fs::write_stderr(b"\n");
@@ -253,6 +283,6 @@ unsafe impl Host for Kernel {
             }
             Event::Unmapped { object } => log::debug!("unmapped {}", object.escape_ascii()),
             event => log::trace!("{event:x?}"),
-        }
+        })
     }
 }

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use linux::process;
 use loader::{Gate, Loader, PAGE_SIZE};
 use machine::arch::{TrapFrame, gate};
+use machine::mm::arena;
 use machine::sync::SpinLock;
 use machine::upcall::Gates;
 
@@ -68,11 +69,10 @@ impl Gates for Entry {
         };
         let depth = gate::depth();
         let has_left = |mark| mark >= depth;
-        // SAFETY: the program has called the gate with these arguments; what it has been called from is in the middle still.
-        with_current(|linker| unsafe {
-            linker
-                .loader
-                .enter_from(depth, has_left, gate, arguments, frame)
+        with_current(|linker| {
+            let loader = &linker.loader;
+            // SAFETY: the program has called the gate with these arguments; what it has been called from is in the middle still.
+            arena::inside(|| unsafe { loader.enter_from(depth, has_left, gate, arguments, frame) })
         })
     }
 
@@ -92,7 +92,7 @@ impl Gates for Entry {
 
 impl linux::linker::Linker for Linker {
     fn thread_ended(&self, thread_pointer: usize) {
-        self.loader.thread_ended(thread_pointer);
+        arena::inside(|| self.loader.thread_ended(thread_pointer));
     }
 
     /// Code that the program has registered there is no more. Where no page starts there is none.
@@ -100,7 +100,7 @@ impl linux::linker::Linker for Linker {
         if let Some(len) = len.checked_next_multiple_of(PAGE_SIZE)
             && start.is_multiple_of(PAGE_SIZE)
         {
-            self.loader.unmapped(start, len);
+            arena::inside(|| self.loader.unmapped(start, len));
         }
     }
 

@@ -18,6 +18,7 @@ use linux::process::{Process, Program, ThreadState, with_space};
 use linux::{fs, process};
 use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
+use machine::mm::arena;
 use machine::sched;
 use machine::time;
 
@@ -52,9 +53,9 @@ pub fn start() {
     });
     // IFUNC resolvers run on the program's stack.
     gate::set_user_stack(stack.pointer, stack.range.clone());
-    // SAFETY: the stack was just built as Linux lays it out, and stays.
-    let loaded = linker::with_current(|linker| unsafe {
-        linker.loader.load_program(&image.path, stack.pointer)
+    let loaded = linker::with_current(|linker| {
+        // SAFETY: the stack was just built as Linux lays it out, and stays.
+        arena::inside(|| unsafe { linker.loader.load_program(&image.path, stack.pointer) })
     });
     match loaded {
         Ok(program) => {
@@ -63,8 +64,11 @@ pub fn start() {
             place_break(end);
             drop(linker::with_current(|linker| linker.tried(b"")));
             start_main(&stack, move || {
-                // SAFETY: just loaded, not run before, on a thread without a thread pointer.
-                match linker::with_current(|linker| unsafe { linker.loader.run_init(&program) }) {
+                let initialised = linker::with_current(|linker| {
+                    // SAFETY: just loaded, not run before, on a thread without a thread pointer.
+                    arena::inside(|| unsafe { linker.loader.run_init(&program) })
+                });
+                match initialised {
                     Ok(()) => Entry {
                         address: program.entry,
                         stack: program.stack,

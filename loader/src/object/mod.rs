@@ -224,7 +224,8 @@ impl Object {
         let at = self.real(section);
         // glibc's list has no name for the program: gdb and dl_iterate_phdr users expect an empty string.
         let name = if self.role == Role::Main {
-            c"".as_ptr().addr()
+            // The end of the path is one, in memory that the program may see.
+            self.path.as_ptr().addr() + self.path.len() - 1
         } else {
             self.path.as_ptr().addr()
         };

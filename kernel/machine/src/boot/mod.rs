@@ -24,6 +24,7 @@ impl Boot {
         let Some(info) = info else {
             crate::log::fatal(format_args!("not started by PVH"));
         };
+        smp::begin();
         memory::init(&info);
         Self { info }
     }

@@ -7,7 +7,6 @@
 pub(super) const ORDERS: usize = 19;
 
 const NOT_FREE: u8 = u8::MAX;
-const MARKED: u8 = u8::MAX - 1;
 const NONE: usize = usize::MAX;
 
 /// Access to the two link words in a free block.
@@ -57,16 +56,6 @@ impl<L: Links> Buddy<L> {
     /// (frames managed, frames free).
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.total, self.free)
-    }
-
-    /// Notes that a taken block's frames are (or are not any more) what `is_marked` asks for.
-    pub(super) fn mark(&mut self, block: usize, count: usize, marked: bool) {
-        self.states[block..block + count].fill(if marked { MARKED } else { NOT_FREE });
-    }
-
-    /// Whether a frame is marked.
-    pub(super) fn is_marked(&self, frame: usize) -> bool {
-        self.states.get(frame) == Some(&MARKED)
     }
 
     /// Takes a block of `1 << order` frames.

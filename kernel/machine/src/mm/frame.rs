@@ -1,7 +1,7 @@
 //! Physical frames: handles, contiguous blocks.
 
 use super::buddy::{Buddy, Links};
-use crate::arch::layout::{DIRECT_MAP, PAGE, phys_to_virt};
+use crate::arch::layout::{PAGE, phys_to_virt};
 use crate::sync::SpinLock;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -154,25 +154,6 @@ pub unsafe fn free_contiguous(phys: u64, count: usize) {
     if let Some(frames) = FRAMES.lock().as_mut() {
         frames.release(number(phys), order(count));
     }
-}
-
-/// Notes that frames from [`alloc_contiguous`] hold the kernel heap, or that they are about to be freed.
-pub(super) fn mark_heap(phys: u64, count: usize, is_heap: bool) {
-    if let Some(frames) = FRAMES.lock().as_mut() {
-        frames.mark(number(phys), count, is_heap);
-    }
-}
-
-/// Whether all of a range lies in the kernel heap.
-pub(super) fn is_heap(addr: usize, len: usize) -> bool {
-    let Some(start) = addr.checked_sub(DIRECT_MAP) else {
-        return false;
-    };
-    let frames = FRAMES.lock();
-    let pages = start / PAGE..=(start + len.max(1) - 1) / PAGE;
-    frames
-        .as_ref()
-        .is_some_and(|frames| pages.into_iter().all(|page| frames.is_marked(page)))
 }
 
 /// A zeroed frame for a page table, never freed.

@@ -1,4 +1,9 @@
 //! Memory: frames, kernel heap, kernel stacks, address spaces of programs, access to their memory.
+#[expect(
+    unsafe_code,
+    reason = "the dynamic linker's part of the global allocator"
+)]
+pub mod arena;
 mod buddy;
 pub mod fault;
 #[expect(unsafe_code, reason = "memory is reached by address")]
@@ -6,6 +11,8 @@ pub mod frame;
 #[expect(unsafe_code, reason = "the global allocator")]
 pub mod heap;
 pub mod kernel_map;
+#[expect(unsafe_code, reason = "blocks of memory")]
+mod slab;
 pub mod space;
 pub mod stack;
 #[expect(unsafe_code, reason = "the program's memory is not the kernel's")]

@@ -2,18 +2,17 @@
 //!
 //! With interrupts on, a page that is not there yet is brought in; with interrupts off (under a spin lock) the access fails.
 
-use super::{USER_END, USER_START, frame};
+use super::{USER_END, USER_START};
 use crate::arch::{interrupt_flag, user as arch};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Checks that a range is the program's: in its half, or in the kernel heap, where the loader keeps what ld.so would have
-/// kept in memory of its own (names, texts of errors, blocks of thread-local storage) and hands out pointers to.
+/// Checks that a range is in the program's half of the address space.
 pub fn check(addr: usize, len: usize) -> Result<(), Errno> {
     let end = addr.checked_add(len).ok_or(Errno::EFAULT)?;
-    if len == 0 || (addr >= USER_START && end <= USER_END) || frame::is_heap(addr, len) {
+    if len == 0 || (addr >= USER_START && end <= USER_END) {
         Ok(())
     } else {
         Err(Errno::EFAULT)

@@ -68,6 +68,8 @@ pub struct Thread {
     pub(super) fpu: Area,
     stack: KernelStack,
     pub(crate) calls: Calls,
+    /// It allocates from the arena: see [`crate::mm::arena`].
+    pub(crate) uses_arena: AtomicBool,
     body: SpinLock<Option<Body>>,
     is_idle: bool,
 }
@@ -113,6 +115,7 @@ impl Thread {
             fpu: Area::new()?,
             stack,
             calls: Calls::default(),
+            uses_arena: AtomicBool::new(false),
             body: SpinLock::new(body),
             is_idle,
         })

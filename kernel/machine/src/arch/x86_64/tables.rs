@@ -104,7 +104,7 @@ pub(crate) fn install() {
         base: idt.as_ptr().expose_provenance() as u64,
     };
     // SAFETY: the tables are well formed, are never freed, and have code and data where the boot GDT had them. GS's base
-    // is not touched: it is loaded after this.
+    // is not touched.
     unsafe {
         asm!(
             "lgdt [{gdt}]",

@@ -5,6 +5,7 @@ use crate::mm::frame::Frame;
 use abi::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::ops::Range;
 
 bitflags::bitflags! {
     /// Page protection as in mmap(2).
@@ -113,6 +114,23 @@ pub struct MapsLine {
     pub name: String,
     /// Resident bytes.
     pub rss: usize,
+}
+
+impl MapsLine {
+    /// Private memory of no file, which may be read and written.
+    pub(super) fn anonymous(range: Range<usize>, name: &str, rss: usize) -> Self {
+        Self {
+            start: range.start,
+            end: range.end,
+            prot: Prot::READ | Prot::WRITE,
+            shared: false,
+            offset: 0,
+            dev: 0,
+            ino: 0,
+            name: name.into(),
+            rss,
+        }
+    }
 }
 
 /// An area; its start is its key.

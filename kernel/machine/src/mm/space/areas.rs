@@ -3,7 +3,7 @@
 
 use super::area::Area;
 use super::holes::Holes;
-use crate::mm::{USER_END, USER_START};
+use crate::mm::{USER_END, USER_START, arena};
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -31,9 +31,10 @@ impl Areas {
         }
     }
 
-    /// Makes the program's half free.
+    /// Makes the program's half free, but for the arena.
     pub(super) fn open(&mut self) {
-        self.holes.release(USER_START, USER_END);
+        self.holes.release(USER_START, arena::START);
+        self.holes.release(arena::END, USER_END);
     }
 
     /// All, in the order of addresses.

@@ -4,7 +4,7 @@ use super::area::{Area, Backing, Place, Prot};
 use super::areas::Areas;
 use super::pages::Pages;
 use crate::mm::fault::{Fault, Wanted};
-use crate::mm::{PAGE, USER_END, USER_START};
+use crate::mm::{PAGE, USER_END, USER_START, arena};
 use abi::Errno;
 
 /// The areas, and what the page tables refer to.
@@ -23,11 +23,17 @@ pub(super) fn page_up(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(PAGE)
 }
 
-/// Checks a page-aligned range that has to lie in the program's half; its end.
+/// Checks a page-aligned range that has to lie in the program's half, outside of the arena; its end.
 pub(super) fn range(addr: usize, len: usize) -> Result<usize, Errno> {
     let end = page_up(len).and_then(|len| addr.checked_add(len));
     match end {
-        Some(end) if addr.is_multiple_of(PAGE) && end <= USER_END => Ok(end),
+        Some(end)
+            if addr.is_multiple_of(PAGE)
+                && end <= USER_END
+                && (end <= arena::START || addr >= arena::END) =>
+        {
+            Ok(end)
+        }
         _ => Err(Errno::EINVAL),
     }
 }

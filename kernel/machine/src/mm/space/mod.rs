@@ -16,6 +16,7 @@ mod pages;
 pub use area::{Backing, MapsLine, Options, Page, PageSource, Place, Prot};
 pub use areas::MAX as MAX_AREAS;
 
+use super::arena::Arena;
 use super::fault::{Fault, Wanted};
 use super::{PAGE, USER_END};
 use crate::sync::Mutex;
@@ -29,26 +30,37 @@ pub const STACK: &str = "[stack]";
 
 /// The program's half of the address space.
 #[doc(alias = "mm_struct")]
-pub struct Space(Mutex<Mappings>);
+pub struct Space {
+    mappings: Mutex<Mappings>,
+    arena: Arena,
+}
 
 impl Default for Space {
     /// One in which nothing can be mapped yet.
     fn default() -> Self {
-        Self(Mutex::new(Mappings::new()))
+        Self {
+            mappings: Mutex::new(Mappings::new()),
+            arena: Arena::default(),
+        }
     }
 }
 
 impl Space {
+    /// Where the dynamic linker keeps what it has.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     /// Opens it for mappings, which go from `offset` pages below the top of the program's half.
     pub fn open(&self, offset: usize) {
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         space.areas.open();
         space.top = USER_END - offset * PAGE;
     }
 
     /// Sets the number of bytes that may be mapped (`RLIMIT_AS`); what is mapped stays.
     pub fn set_limit(&self, bytes: usize) {
-        self.0.lock().limit = bytes;
+        self.mappings.lock().limit = bytes;
     }
 
     /// Maps `len` bytes (rounded up to pages); the address. `ENOMEM`, `EEXIST`, `EINVAL` as mmap(2).
@@ -66,7 +78,7 @@ impl Space {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         // One more than there may be, as on Linux.
         if space.areas.are_too_many(0) {
             return Err(Errno::ENOMEM);
@@ -106,17 +118,17 @@ impl Space {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
-        self.0.lock().clear(addr, end)
+        self.mappings.lock().clear(addr, end)
     }
 
     /// mprotect(2).
     pub fn protect(&self, addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
-        self.0.lock().protect(addr, len, prot)
+        self.mappings.lock().protect(addr, len, prot)
     }
 
     /// mprotect(2) with `PROT_GROWSDOWN`: from the start of the stack that `addr` lies in. `EINVAL` if it lies elsewhere.
     pub fn protect_down(&self, addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         let (start, area) = space.areas.at(addr).ok_or(Errno::ENOMEM)?;
         if area.name != Some(STACK) {
             return Err(Errno::EINVAL);
@@ -127,7 +139,7 @@ impl Space {
     /// madvise(2) with `MADV_DONTNEED` and its like: contents are forgotten.
     pub fn forget(&self, addr: usize, len: usize) -> Result<(), Errno> {
         let end = range(addr, len)?;
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         let Mappings { areas, pages, .. } = &mut *space;
         for (at, area) in areas.overlapping(addr, end) {
             // Shared memory of ours has no other home than its pages.
@@ -142,7 +154,9 @@ impl Space {
     /// Forgets where pages `from..to` of a file are mapped: the file has other ones now, or none. What a program has written to
     /// private mappings stays, unless `even_private`. `key` is [`PageSource::key`].
     pub fn forget_file(&self, key: usize, from: u64, to: u64, even_private: bool) {
-        self.0.lock().forget_file(key, from, to, even_private, None);
+        self.mappings
+            .lock()
+            .forget_file(key, from, to, even_private, None);
     }
 
     /// Whether every page of the range is mapped (`madvise`, `msync`, `mlock`, …: `ENOMEM` if not, beyond the program's
@@ -152,7 +166,7 @@ impl Space {
             .and_then(|len| addr.checked_add(len))
             .filter(|_| addr.is_multiple_of(PAGE))
             .ok_or(Errno::EINVAL)?;
-        if self.0.lock().areas.is_covered(addr, end) {
+        if self.mappings.lock().areas.is_covered(addr, end) {
             Ok(())
         } else {
             Err(Errno::ENOMEM)
@@ -162,7 +176,7 @@ impl Space {
     /// mincore(2): one byte a page, 1 when it is there.
     pub fn resident(&self, addr: usize, len: usize) -> Result<Vec<u8>, Errno> {
         let end = range(addr, len)?;
-        let space = self.0.lock();
+        let space = self.mappings.lock();
         if !space.areas.is_covered(addr, end) {
             return Err(Errno::ENOMEM);
         }
@@ -187,7 +201,7 @@ impl Space {
             return Err(Errno::EINVAL);
         }
         let old_len = old_end - old;
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         let (start, area) = space.areas.at(old).ok_or(Errno::EFAULT)?;
         let area = area.clone();
         if area.end < old_end {
@@ -235,14 +249,14 @@ impl Space {
 
     /// Sets where the heap of brk(2) begins.
     pub fn set_break(&self, addr: usize) {
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         let addr = addr.next_multiple_of(PAGE);
         (space.break_start, space.break_end) = (addr, addr);
     }
 
     /// brk(2): the break after the attempt.
     pub fn set_break_end(&self, addr: usize) -> usize {
-        let mut space = self.0.lock();
+        let mut space = self.mappings.lock();
         let (start, old) = (space.break_start, space.break_end);
         if addr < start || addr > USER_END || start == 0 {
             return old;
@@ -273,22 +287,29 @@ impl Space {
 
     /// Brings a page in, or says why not.
     pub(crate) fn fault(&self, addr: usize, wanted: Wanted) -> Result<(), Fault> {
-        self.0.lock().fault(addr, wanted)
+        self.mappings.lock().fault(addr, wanted)
     }
 
     /// All areas in address order.
     pub fn maps(&self) -> Vec<MapsLine> {
-        let space = self.0.lock();
-        space
+        let space = self.mappings.lock();
+        let mut lines: Vec<_> = space
             .areas
             .iter()
             .map(|(start, area)| area.describe(start, pages::Pages::count(start, area.end)))
-            .collect()
+            .collect();
+        let used = self.arena.used();
+        if !used.is_empty() {
+            let at = lines.partition_point(|line| line.start < used.start);
+            let rss = pages::Pages::count(used.start, used.end) * PAGE;
+            lines.insert(at, MapsLine::anonymous(used, "[loader]", rss));
+        }
+        lines
     }
 
     /// Mapped and resident bytes.
     pub fn usage(&self) -> (usize, usize) {
-        let space = self.0.lock();
+        let space = self.mappings.lock();
         (space.areas.bytes(), space.pages.resident() * PAGE)
     }
 }

@@ -32,16 +32,27 @@ unsafe extern "C" {
 /// What the CPU being started is to use.
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 
+/// Gives the CPU that booted a block for as long as there is no memory for its own.
+pub(crate) fn begin() {
+    static EARLY: AtomicUsize = AtomicUsize::new(0);
+    static mut BLOCK: percpu::PerCpu = percpu::PerCpu::new(0, 0);
+    assert_eq!(EARLY.swap(1, Ordering::Relaxed), 0, "the CPU boots once");
+    let block = &raw mut BLOCK;
+    // SAFETY: the flag says that nobody has, or will have, another reference.
+    percpu::install(unsafe { &mut *block });
+}
+
 /// Sets up the CPU that runs this: the parts that need memory management.
 pub(crate) fn init_boot_cpu() {
     init(Box::leak(Box::new(percpu::PerCpu::new(0, 0))));
 }
 
 fn init(block: &'static mut percpu::PerCpu) {
+    let at = core::ptr::from_mut(block);
+    // First: the allocator asks which thread runs.
+    percpu::install(block);
     fpu::init();
     tables::install();
-    let at = core::ptr::from_mut(block);
-    percpu::install(block);
     apic::init();
     // SAFETY: `percpu::install` keeps no reference; this CPU owns its block, and nobody else knows it yet.
     unsafe { (*at).apic = apic::id() };

@@ -4,6 +4,7 @@ use super::gate;
 use crate::arch::layout::USER_END;
 use crate::arch::user;
 use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu, vector};
+use crate::mm::arena;
 use crate::mm::fault::{Fault, Wanted};
 use crate::upcall::{self, Exception};
 use crate::{sched, time};
@@ -23,6 +24,16 @@ const RFLAGS_IF: u64 = 1 << 9;
 
 /// Comes from the assembly with interrupts off, and returns with interrupts off.
 pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
+    if frame.is_program() {
+        handle(frame);
+        sched::exit_to_program(frame);
+    } else {
+        // Whatever the interrupted code allocates from.
+        arena::outside(|| handle(frame));
+    }
+}
+
+fn handle(frame: &mut TrapFrame) {
     match frame.vector {
         PAGE_FAULT => page_fault(frame),
         NMI | DOUBLE_FAULT | MACHINE_CHECK => fatal(frame),
@@ -63,7 +74,6 @@ pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
             apic::end_of_interrupt();
         }
     }
-    sched::exit_to_program(frame);
 }
 
 /// Comes from the `syscall` instruction's entry with interrupts off.

@@ -1,0 +1,214 @@
+//! The arena: where the dynamic linker keeps what it has, in the program's half of each address space and at the same address in
+//! each. Programs are given pointers to much of it (link maps, names, blocks of thread-local storage), as by ld.so, whose memory is
+//! the program's, too.
+//!
+//! A thread allocates from it while it is [`inside`]; interrupts, page faults and what the linker asks of the kernel are
+//! [`outside`]. The pages are always there, so that no kernel code that runs on them faults. The program cannot unmap them.
+
+use super::PAGE;
+use super::frame::{alloc_contiguous, free_contiguous};
+use super::slab::{Slab, class, pages};
+use super::space::Space;
+use crate::arch::paging::{self, Flags, entry_address};
+use crate::arch::{interrupt_flag, percpu};
+use crate::sched;
+use crate::sync::SpinLock;
+use core::alloc::Layout;
+use core::ops::Range;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering;
+
+/// Where arenas lie: far below where mappings of ordinary programs begin, and where sanitizers know programs' memory to be.
+pub const START: usize = 0x7e90_0000_0000;
+/// The end of their place.
+pub const END: usize = START + (64 << 30);
+
+/// Orders of runs of pages: the largest is the arena.
+const ORDERS: usize = ((END - START) / PAGE).trailing_zeros() as usize + 1;
+/// Order from which on freed runs give their frames back, but for the first.
+const LARGE: usize = 6;
+
+/// A free run of pages; it stands in the first.
+struct Run {
+    next: Option<NonNull<Run>>,
+    /// Whether the other pages are there, too.
+    is_mapped: bool,
+}
+
+struct State {
+    slab: Slab,
+    /// Free runs, by order.
+    runs: [Option<NonNull<Run>>; ORDERS],
+    /// Where nothing has been yet.
+    next: usize,
+}
+
+// SAFETY: runs are the arena's own memory; the lock admits one user.
+unsafe impl Send for State {}
+
+/// An address space's arena.
+pub struct Arena(SpinLock<State>);
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self(SpinLock::new(State {
+            slab: Slab::new(),
+            runs: [None; ORDERS],
+            next: START,
+        }))
+    }
+}
+
+/// Runs `f` with the arena as what this thread allocates from.
+pub fn inside<R>(f: impl FnOnce() -> R) -> R {
+    with_flag(true, f)
+}
+
+/// Runs `f` with the kernel heap as what this thread allocates from.
+pub fn outside<R>(f: impl FnOnce() -> R) -> R {
+    with_flag(false, f)
+}
+
+fn with_flag<R>(value: bool, f: impl FnOnce() -> R) -> R {
+    if percpu::current_address() == 0 {
+        // Before there are threads there is no dynamic linker.
+        return f();
+    }
+    // Nobody but the thread itself touches the flag.
+    let before = sched::with_current(|thread| {
+        let before = thread.uses_arena.load(Ordering::Relaxed);
+        thread.uses_arena.store(value, Ordering::Relaxed);
+        before
+    });
+    let result = f();
+    sched::with_current(|thread| thread.uses_arena.store(before, Ordering::Relaxed));
+    result
+}
+
+/// Calls `f` with the arena of the running thread's space.
+fn with_current<R>(f: impl FnOnce(&Arena) -> R) -> Option<R> {
+    sched::with_current(|thread| thread.space().map(Space::arena).map(f))
+}
+
+/// A block of the arena, or null without memory; `None` if the running thread does not allocate from it.
+pub(super) fn alloc(layout: Layout) -> Option<*mut u8> {
+    let uses = percpu::current_address() != 0
+        && sched::with_current(|thread| thread.uses_arena.load(Ordering::Relaxed));
+    uses.then(|| with_current(|arena| arena.alloc(layout)).unwrap_or(ptr::null_mut()))
+}
+
+/// Gives a block back.
+///
+/// # Safety
+/// The block must come from [`alloc`], for this layout, in this address space, and be nobody's any more.
+pub(super) unsafe fn dealloc(block: *mut u8, layout: Layout) {
+    // Without a space there is no block to give back.
+    let _ = with_current(|arena| match class(layout) {
+        // SAFETY: `alloc` took a block of this class for this layout; it is nobody's by the caller's word.
+        Some(class) => unsafe { arena.0.lock().slab.put(class, block) },
+        // SAFETY: `alloc` took a run of this order for this layout; it is nobody's by the caller's word.
+        None => unsafe { arena.put(block, order(layout)) },
+    });
+}
+
+fn order(layout: Layout) -> usize {
+    pages(layout).next_power_of_two().trailing_zeros() as usize
+}
+
+impl Arena {
+    /// What of its place has ever been in use.
+    pub(super) fn used(&self) -> Range<usize> {
+        START..self.0.lock().next
+    }
+
+    fn alloc(&self, layout: Layout) -> *mut u8 {
+        let mut state = self.0.lock();
+        match class(layout) {
+            Some(class) => {
+                let State { slab, runs, next } = &mut *state;
+                // SAFETY: the page is a run of one, which is nobody's, and is not given back.
+                unsafe { slab.take(class, || take(runs, next, 0)) }
+            }
+            None => {
+                let State { runs, next, .. } = &mut *state;
+                take(runs, next, order(layout))
+            }
+        }
+    }
+
+    /// Gives a run back.
+    ///
+    /// # Safety
+    /// It must be one of this arena's, of this order, and nobody's any more.
+    unsafe fn put(&self, run: *mut u8, order: usize) {
+        // Taking pages out wants other CPUs to hear of it.
+        let is_mapped = order < LARGE || !interrupt_flag::are_enabled();
+        if !is_mapped {
+            unmap(run.expose_provenance() + PAGE, (1 << order) - 1);
+        }
+        let run = run.cast::<Run>();
+        let mut state = self.0.lock();
+        let next = state.runs[order];
+        // SAFETY: the first page is there still, and nobody's by the caller's word.
+        unsafe { run.write(Run { next, is_mapped }) };
+        state.runs[order] = NonNull::new(run);
+    }
+}
+
+/// Takes a run of pages; null without memory, or room.
+fn take(runs: &mut [Option<NonNull<Run>>; ORDERS], next: &mut usize, order: usize) -> *mut u8 {
+    let others = (1 << order) - 1;
+    if let Some(run) = runs[order] {
+        // SAFETY: runs on a list are the arena's, and their first page is there.
+        let Run { next, is_mapped } = unsafe { run.read() };
+        if !is_mapped && map(run.addr().get() + PAGE, others).is_none() {
+            return ptr::null_mut();
+        }
+        runs[order] = next;
+        return run.as_ptr().cast();
+    }
+    // Aligned to its size, as a layout may want.
+    let size = PAGE << order;
+    let start = next.next_multiple_of(size);
+    if start + size > END || map(start, 1 << order).is_none() {
+        return ptr::null_mut();
+    }
+    *next = start + size;
+    ptr::with_exposed_provenance_mut(start)
+}
+
+/// Maps pages, as far as they are not there; `None` without memory, when some may be there.
+fn map(start: usize, count: usize) -> Option<()> {
+    for page in (start..start + count * PAGE).step_by(PAGE) {
+        let entry = paging::entry(page, true)?;
+        if entry.load(Ordering::Relaxed) == 0 {
+            paging::map_kernel(
+                page,
+                alloc_contiguous(1)?,
+                PAGE,
+                Flags::WRITABLE | Flags::NO_EXECUTE,
+            )?;
+        }
+    }
+    Some(())
+}
+
+/// Takes pages out and frees their frames. Interrupts are on.
+fn unmap(start: usize, count: usize) {
+    /// Pages taken out at a time.
+    const BATCH: usize = 64;
+    for first in (0..count).step_by(BATCH) {
+        let pages = first..count.min(first + BATCH);
+        let mut gone = [0; BATCH];
+        for (frame, page) in gone.iter_mut().zip(pages.clone()) {
+            if let Some(entry) = paging::entry(start + page * PAGE, false) {
+                *frame = entry_address(entry.swap(0, Ordering::AcqRel));
+            }
+        }
+        paging::flush(start + first * PAGE, pages.len() * PAGE);
+        for &frame in gone.iter().filter(|&&frame| frame != 0) {
+            // SAFETY: `map` took the frame, whose entry is gone from the tables and now from every TLB.
+            unsafe { free_contiguous(frame, 1) };
+        }
+    }
+}
