@@ -1,5 +1,5 @@
-//! Links the kernel at its fixed high address. The arguments stand here and not in `.cargo/config.toml`, where they would
-//! also hit build scripts.
+//! Links the kernel at its fixed high address. The arguments stand here and not in `.cargo/config.toml`, where they
+//! would also hit build scripts.
 
 fn main() {
     let dir = std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo");

@@ -1,7 +1,7 @@
 //! Floor 3 of the kernel, its top: the order of boot, the dynamic linker's host, the start of the program.
 //!
-//! It imports the floors below (`linux`, `machine`, `abi`) and the `loader`, and puts them together: what they call upwards is
-//! registered here.
+//! It imports the floors below (`linux`, `machine`, `abi`) and the `loader`, and puts them together: what they call
+//! upwards is registered here.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 

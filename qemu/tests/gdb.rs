@@ -1,5 +1,5 @@
-//! `elfin run --gdb`: gdb, started as elfin says, finds a position-independent program, its libraries, and what it opens
-//! later in its own namespace and in another.
+//! `elfin run --gdb`: gdb, started as elfin says, finds a position-independent program, its libraries, and what it
+//! opens later in its own namespace and in another.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

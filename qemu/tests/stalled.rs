@@ -22,7 +22,8 @@ fn qemu(elfin: &Child) -> Option<Pid> {
     Pid::from_raw(child.parse().ok()?)
 }
 
-/// Boots, stopping QEMU most of the time if `stalled`; the frequency of the time-stamp counter that the kernel has measured.
+/// Boots, stopping QEMU most of the time if `stalled`; the frequency of the time-stamp counter that the kernel has
+/// measured.
 fn frequency(root: &Path, stalled: bool) -> f64 {
     let mut elfin = Command::new(env!("CARGO_BIN_EXE_elfin"))
         .args(["run", "-vv", "--accel", "tcg", "--cpus", "1", "--root"])

@@ -1,7 +1,7 @@
 //! Floor 2 of the kernel: Linux as programs see it. Files, threads and signals of the process, system calls.
 //!
-//! It stands on `machine` and `abi`, and knows nothing of how a program is loaded: what it has to tell the dynamic linker is in
-//! [`linker`]. No code here is unsafe; what would have to be is below.
+//! It stands on `machine` and `abi`, and knows nothing of how a program is loaded: what it has to tell the dynamic
+//! linker is in [`linker`]. No code here is unsafe; what would have to be is below.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

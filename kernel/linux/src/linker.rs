@@ -1,11 +1,12 @@
-//! A process' dynamic linker, as far as Linux has to tell it something or ask it: a call upwards, to what the floor above has given the
-//! process when it made it.
+//! A process' dynamic linker, as far as Linux has to tell it something or ask it: a call upwards, to what the floor
+//! above has given the process when it made it.
 
 use alloc::string::String;
 use core::any::Any;
 use machine::arch::TrapFrame;
 
-/// The dynamic linker of an address space. [`Process::linker_as`](crate::process::Process::linker_as) gives it back with its own type.
+/// The dynamic linker of an address space. [`Process::linker_as`](crate::process::Process::linker_as) gives it back
+/// with its own type.
 pub trait Linker: Any + Send + Sync {
     /// The thread with this thread pointer ends. Comes before anybody who joins it can know.
     fn thread_ended(&self, thread_pointer: usize);

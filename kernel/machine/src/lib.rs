@@ -1,13 +1,16 @@
 //! Floor 1 of the kernel: the machine. Processor, memory, threads, time, devices.
 //!
 //! It knows nothing of files, signals or dynamic linking; what it needs of those who do is in [`upcall`] and
-//! [`sched::ThreadState`]. Of the other crates of the kernel it imports `abi` only. Everything unsafe that the floor above would need
-//! is wrapped here: frames, the program's memory, timers, processor state.
+//! [`sched::ThreadState`]. Of the other crates of the kernel it imports `abi` only. Everything unsafe that the floor
+//! above would need is wrapped here: frames, the program's memory, timers, processor state.
 //!
 //! Rules that hold everywhere:
-//! * Kernel code is never preempted; it gives the CPU up in [`sync`]'s sleeping primitives and on the way back to the program.
-//! * A [`sync::SpinLock`] disables interrupts while held: no sleeping, no access to the program's memory, no TLB shootdown under it.
-//! * The program's memory is touched only through [`mm::user`] (and by the loader, which runs in place of the program's ld.so).
+//! * Kernel code is never preempted; it gives the CPU up in [`sync`]'s sleeping primitives and on the way back to the
+//!   program.
+//! * A [`sync::SpinLock`] disables interrupts while held: no sleeping, no access to the program's memory, no TLB
+//!   shootdown under it.
+//! * The program's memory is touched only through [`mm::user`] (and by the loader, which runs in place of the program's
+//!   ld.so).
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     hosted,

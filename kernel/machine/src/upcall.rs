@@ -1,8 +1,8 @@
-//! Calls upwards: what this floor wants done by those above it, as traits that they implement and register once, at boot,
-//! before the first thread of the program runs.
+//! Calls upwards: what this floor wants done by those above it, as traits that they implement and register once, at
+//! boot, before the first thread of the program runs.
 //!
-//! [`Traps`] is for whoever is Linux to the program, [`Gates`] for whoever is its dynamic linker. What is kept with a thread is
-//! [`crate::sched::ThreadState`].
+//! [`Traps`] is for whoever is Linux to the program, [`Gates`] for whoever is its dynamic linker. What is kept with a
+//! thread is [`crate::sched::ThreadState`].
 
 use crate::arch::TrapFrame;
 use crate::mm::fault::Fault;
@@ -47,7 +47,8 @@ pub trait Gates: Sync {
     fn enter(&self, number: usize, arguments: [usize; 4], frame: usize) -> usize;
     /// Kernel code that works on the program's memory in place has met an address where nothing is.
     fn bad_address(&self, addr: usize) -> !;
-    /// A function of the program that the kernel has called has returned with another stack pointer than it was called with.
+    /// A function of the program that the kernel has called has returned with another stack pointer than it was called
+    /// with.
     fn stack_lost(&self) -> !;
 }
 

@@ -5,8 +5,8 @@ use linux::process::signal::{self, InterruptedCall};
 use loader::Unfinished;
 use machine::arch::gate;
 
-/// Goes on with the interrupted code until the call returns, and makes its state then the interrupted context. On an error nothing
-/// has happened.
+/// Goes on with the interrupted code until the call returns, and makes its state then the interrupted context. On an
+/// error nothing has happened.
 ///
 /// # Safety
 /// The call must be one that the current thread is in, on the stack that it says.
@@ -18,8 +18,8 @@ pub(super) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
         keeps_gate: call.keeps_gate,
     };
     signal::finish(&call, |frame, stack| {
-        // SAFETY: the frame is that of the interrupted code, which can go on and, the caller promises, returns from the call; its
-        // return address has been replaced by `call_finished`.
+        // SAFETY: the frame is that of the interrupted code, which can go on and, the caller promises, returns from the
+        // call; its return address has been replaced by `call_finished`.
         unsafe { gate::resume(frame, stack) }
     })
 }

@@ -1,5 +1,5 @@
-//! The kernel as the loader's host. What the loader asks for is the kernel's to keep: its memory comes from the kernel heap, not from
-//! the arena that the loader itself allocates from.
+//! The kernel as the loader's host. What the loader asks for is the kernel's to keep: its memory comes from the kernel
+//! heap, not from the arena that the loader itself allocates from.
 
 use super::{finish, vdso, with_current};
 use crate::end;
@@ -164,7 +164,7 @@ unsafe impl Host for Kernel {
             {
                 log::error!("cannot unmap {len:#x} bytes at {addr:#x}: {error:?}");
             }
-        })
+        });
     }
 
     fn thread_pointer(&self) -> usize {
@@ -191,8 +191,8 @@ unsafe impl Host for Kernel {
 
     unsafe fn call(&self, function: usize, arguments: [usize; 4]) -> usize {
         outside(|| {
-            // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start` has given
-            // its stack.
+            // SAFETY: the caller's promise; the loader runs on threads of the program, or on ones that `exec::start`
+            // has given its stack.
             unsafe { gate::call_user(function, arguments) }.unwrap_or_else(|| no_kernel_stack())
         })
     }
@@ -204,7 +204,7 @@ unsafe impl Host for Kernel {
     fn unblock_signals(&self, before: u64) {
         outside(|| {
             signal::change_mask(|_| before);
-        })
+        });
     }
 
     fn may_be_in_handler(&self) -> bool {
@@ -226,7 +226,7 @@ unsafe impl Host for Kernel {
         outside(|| {
             // Whoever wakes it does so soon, whatever signals come.
             let _ = futex::wait_kernel(word, value, Signals::Ignore);
-        })
+        });
     }
 
     fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
@@ -235,13 +235,13 @@ unsafe impl Host for Kernel {
                 // SAFETY: as in `call`.
                 unsafe { gate::take_signals() }.unwrap_or_else(|| no_kernel_stack());
             }
-        })
+        });
     }
 
     fn wake(&self, word: &AtomicU32) {
         outside(|| {
             futex::wake_kernel(word);
-        })
+        });
     }
 
     fn fatal(&self, message: &str) -> ! {
@@ -283,6 +283,6 @@ unsafe impl Host for Kernel {
             }
             Event::Unmapped { object } => log::debug!("unmapped {}", object.escape_ascii()),
             event => log::trace!("{event:x?}"),
-        })
+        });
     }
 }

@@ -1,5 +1,5 @@
-//! The dynamic linker in the kernel: the `loader` crate with the kernel as its host, what its gates lead to, the vDSO's functions,
-//! backtraces.
+//! The dynamic linker in the kernel: the `loader` crate with the kernel as its host, what its gates lead to, the vDSO's
+//! functions, backtraces.
 
 mod finish;
 mod host;
@@ -71,7 +71,8 @@ impl Gates for Entry {
         let has_left = |mark| mark >= depth;
         with_current(|linker| {
             let loader = &linker.loader;
-            // SAFETY: the program has called the gate with these arguments; what it has been called from is in the middle still.
+            // SAFETY: the program has called the gate with these arguments; what it has been called from is in the
+            // middle still.
             arena::inside(|| unsafe { loader.enter_from(depth, has_left, gate, arguments, frame) })
         })
     }

@@ -1,5 +1,5 @@
-//! What Linux' vDSO offers: clocks that can be read without a system call. The functions run on the program's stack, may be
-//! interrupted like any of its own, take no lock, and leave the clocks they do not know to the system call.
+//! What Linux' vDSO offers: clocks that can be read without a system call. The functions run on the program's stack,
+//! may be interrupted like any of its own, take no lock, and leave the clocks they do not know to the system call.
 
 use core::arch::asm;
 use linux_raw_sys::general::{

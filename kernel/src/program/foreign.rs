@@ -1,5 +1,5 @@
-//! Programs that are not for our loader (static ones, other C libraries): mapped and entered the way Linux does it, through
-//! their own interpreter if they name one.
+//! Programs that are not for our loader (static ones, other C libraries): mapped and entered the way Linux does it,
+//! through their own interpreter if they name one.
 
 use super::stack::Stack;
 use abi::Errno;
@@ -204,7 +204,8 @@ impl Image {
     }
 }
 
-/// Maps a program (and its interpreter) and fills in the auxiliary vector; where to enter. An error is a line for the user.
+/// Maps a program (and its interpreter) and fills in the auxiliary vector; where to enter. An error is a line for the
+/// user.
 pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
     let about = |path: &[u8]| {
         let path = show(path);

@@ -1,5 +1,5 @@
-//! Starting the program: finding it, its initial stack, and who loads it: the kernel's own dynamic linker, or for a foreign program
-//! the interpreter that it names.
+//! Starting the program: finding it, its initial stack, and who loads it: the kernel's own dynamic linker, or for a
+//! foreign program the interpreter that it names.
 
 mod foreign;
 mod path;
@@ -33,8 +33,8 @@ struct Entry {
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
-/// Loads and starts the program that the boot configuration names. Runs on the loader thread; on failure it says why on the
-/// program's standard error and ends the machine with the status a shell would give.
+/// Loads and starts the program that the boot configuration names. Runs on the loader thread; on failure it says why on
+/// the program's standard error and ends the machine with the status a shell would give.
 pub fn start() {
     let config = config::get();
     let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
@@ -101,7 +101,8 @@ pub fn start() {
     }
 }
 
-/// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0, 1 and 2.
+/// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0,
+/// 1 and 2.
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let root = tree::root();
     let linker = Arc::new(linker::Linker::new());
@@ -138,8 +139,8 @@ fn start_main(stack: &stack::Stack, prepare: impl FnOnce() -> Entry + Send + 'st
     }
 }
 
-/// Puts the heap of brk(2) behind a program that ends at `end`; one that lies among the libraries, where nothing is free
-/// behind it, gets it where Linux has position-independent programs.
+/// Puts the heap of brk(2) behind a program that ends at `end`; one that lies among the libraries, where nothing is
+/// free behind it, gets it where Linux has position-independent programs.
 fn place_break(end: usize) {
     const AMONG_LIBRARIES: usize = 0x7000_0000_0000;
     const APART: usize = 0x5555_5555_4000;

@@ -1,4 +1,5 @@
-//! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process Initialization").
+//! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process
+//! Initialization").
 
 use abi::Errno;
 use alloc::vec::Vec;

@@ -1,6 +1,6 @@
-//! Installing Debian packages as dpkg does, by the tree's own dpkg, so that their maintainer scripts make what only they
-//! make: users, alternatives, certificates, caches. Where the tree cannot be entered, packages are only unpacked, and
-//! the plain `update-alternatives` lines of their scripts are heeded.
+//! Installing Debian packages as dpkg does, by the tree's own dpkg, so that their maintainer scripts make what only
+//! they make: users, alternatives, certificates, caches. Where the tree cannot be entered, packages are only unpacked,
+//! and the plain `update-alternatives` lines of their scripts are heeded.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -17,9 +17,9 @@ use crate::progress::Progress;
 use crate::tool;
 use crate::tree::Tree;
 
-/// What scripts may count on without a word, and any program on a Debian system may, too: apt's pattern for the essential
-/// packages. apt, which counts itself among them, has nothing to do in an image. Without `usr-is-merged` (in suites that
-/// have it) apt would choose the package that merges directories at run time, with Perl as a whole.
+/// What scripts may count on without a word, and any program on a Debian system may, too: apt's pattern for the
+/// essential packages. apt, which counts itself among them, has nothing to do in an image. Without `usr-is-merged` (in
+/// suites that have it) apt would choose the package that merges directories at run time, with Perl as a whole.
 const ESSENTIAL: [&str; 2] = [
     "?and(?essential,?not(?exact-name(apt)))",
     "?exact-name(usr-is-merged)",

@@ -1,6 +1,7 @@
 //! Block cache in front of a root device that is not memory (virtio-blk), for inodes and directories.
 //!
-//! File data is cached as pages by `page_cache.rs`; this only keeps the small scattered reads of metadata off the device.
+//! File data is cached as pages by `page_cache.rs`; this only keeps the small scattered reads of metadata off the
+//! device.
 use abi::Errno;
 use alloc::{boxed::Box, collections::BTreeMap, vec};
 use machine::{drivers::RootDevice, sync::Mutex};

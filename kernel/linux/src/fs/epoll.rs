@@ -2,8 +2,8 @@
 //!
 //! A wait registers with the queues of all entries and then looks at each: it costs time in the number of entries, and
 //! loses no event. An edge is a change of the file's [`File::edges`] or an event that was not there at the last
-//! look. When there is more than a wait may take, the next one begins where it has left off. Entries hold the open file description
-//! weakly and vanish with it.
+//! look. When there is more than a wait may take, the next one begins where it has left off. Entries hold the open file
+//! description weakly and vanish with it.
 use super::{File, Metadata, OpenFile, Poll, downcast, tree::next_ino};
 use abi::Errno;
 use alloc::{
@@ -42,7 +42,8 @@ pub struct Epoll {
 /// The interest list.
 struct Interest {
     entries: BTreeMap<Key, Entry>,
-    /// Where the next look begins: behind the entry that was reported last, if others were left out, so that all have their turn.
+    /// Where the next look begins: behind the entry that was reported last, if others were left out, so that all have
+    /// their turn.
     after: Key,
 }
 

@@ -257,8 +257,8 @@ impl<'a> Erofs<'a> {
         Ok(done)
     }
 
-    /// Physical address of a page of the file, when it can be mapped as it lies there: on memory, aligned, and with zeros
-    /// after the end of the file.
+    /// Physical address of a page of the file, when it can be mapped as it lies there: on memory, aligned, and with
+    /// zeros after the end of the file.
     pub fn direct_page(&self, inode: &Inode, index: u64) -> Result<Option<u64>, Errno> {
         let offset = index.checked_mul(PAGE).ok_or(Errno::EFAULT)?;
         if offset >= inode.size {

@@ -1,8 +1,8 @@
 //! Files: the VFS, EROFS root with a writable in-memory layer, special file systems, descriptors.
 //!
-//! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is a
-//! file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files without
-//! a node. Left out: checks of permissions, extended attributes, locks between processes, networking.
+//! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is
+//! a file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files
+//! without a node. Left out: checks of permissions, extended attributes, locks between processes, networking.
 pub mod block_cache;
 pub mod console;
 pub mod context;
@@ -85,8 +85,8 @@ pub trait File: Any + Send + Sync {
     fn poll_queue(&self) -> Option<&WaitQueue> {
         None
     }
-    /// How often it has become readable and writable, for edge-triggered epoll; constant if only changes of [`File::poll`]
-    /// count.
+    /// How often it has become readable and writable, for edge-triggered epoll; constant if only changes of
+    /// [`File::poll`] count.
     fn edges(&self) -> [u64; 2] {
         [0; 2]
     }

@@ -63,8 +63,8 @@ impl Content {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Makes mappings look again for the pages that hold the bytes `start..end`. The content's lock is not held: a page fault
-    /// takes the address space's lock first.
+    /// Makes mappings look again for the pages that hold the bytes `start..end`. The content's lock is not held: a page
+    /// fault takes the address space's lock first.
     fn forget_mapped(&self, start: u64, end: u64, even_private: bool) {
         if self.mapped.load(Ordering::Relaxed) {
             let (from, to) = (start / PAGE as u64, end.div_ceil(PAGE as u64));
@@ -258,7 +258,8 @@ impl Inner {
         filesystem().is_some_and(|fs| fs.is_direct())
     }
 
-    /// How many of `len` bytes at `offset` are read from the source past any page in memory; 0 if the page is to be there.
+    /// How many of `len` bytes at `offset` are read from the source past any page in memory; 0 if the page is to be
+    /// there.
     fn uncached(&self, offset: u64, len: usize) -> usize {
         if offset >= self.source_len || (!self.is_direct() && may_cache()) {
             return 0;

@@ -1,5 +1,5 @@
-//! Pairs of connected sockets (socketpair(2) of `AF_UNIX`): streams, datagrams, sequenced packets. There is no other networking, and no passing of
-//! descriptors: there is no other process to pass them to.
+//! Pairs of connected sockets (socketpair(2) of `AF_UNIX`): streams, datagrams, sequenced packets. There is no other
+//! networking, and no passing of descriptors: there is no other process to pass them to.
 use super::{
     Edges, File, Metadata, Poll,
     pipe::{CAPACITY, Ring},

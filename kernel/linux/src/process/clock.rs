@@ -1,4 +1,5 @@
-//! Clocks that programs can name, and when to look at them: timers run on the monotonic clock, whatever clock they are set on.
+//! Clocks that programs can name, and when to look at them: timers run on the monotonic clock, whatever clock they are
+//! set on.
 use super::{Pid, table};
 use abi::Errno;
 use linux_raw_sys::general as linux;
@@ -46,8 +47,8 @@ impl Clock {
         })
     }
 
-    /// Ids that `clock_getcpuclockid` and `pthread_getcpuclockid` make: the inverted thread or process id above three bits, of which
-    /// bit 2 means a thread and the lower two the kind of time (3: a descriptor's clock).
+    /// Ids that `clock_getcpuclockid` and `pthread_getcpuclockid` make: the inverted thread or process id above three
+    /// bits, of which bit 2 means a thread and the lower two the kind of time (3: a descriptor's clock).
     fn from_cpu_clock(id: i32) -> Result<Self, Errno> {
         let owner = !(id >> 3);
         match (id & 3, id & 4 != 0) {
@@ -67,7 +68,8 @@ impl Clock {
         }
     }
 
-    /// What it shows. `EINVAL` when it was a thread's or a process' that has ended. May be called in interrupt context once it is resolved.
+    /// What it shows. `EINVAL` when it was a thread's or a process' that has ended. May be called in interrupt context
+    /// once it is resolved.
     pub fn now_ns(self) -> Result<u64, Errno> {
         Ok(match self.resolved() {
             Self::Real => realtime_ns(),
@@ -77,7 +79,8 @@ impl Clock {
         })
     }
 
-    /// When to look whether it has reached `at`, if it shows `now`: the moment itself, or for CPU time the earliest that it can be.
+    /// When to look whether it has reached `at`, if it shows `now`: the moment itself, or for CPU time the earliest
+    /// that it can be.
     pub fn look_at(self, at: u64, now: u64) -> Instant {
         let left = at.saturating_sub(now);
         let wait = match self {
@@ -90,7 +93,8 @@ impl Clock {
     }
 }
 
-/// The first expiry after `now`, in steps of `interval` from `last`, and how many steps that is; `last` if that is not past.
+/// The first expiry after `now`, in steps of `interval` from `last`, and how many steps that is; `last` if that is not
+/// past.
 pub(super) fn next_expiry(last: u64, interval: u64, now: u64) -> (u64, u64) {
     let Some(past) = now.checked_sub(last) else {
         return (last, 0);

@@ -1,6 +1,7 @@
 //! Who a thread is to checks of permission (credentials(7), capabilities(7)): user and group ids, groups, capabilities.
 //!
-//! As in Linux each thread has its own, which threads that it starts inherit; glibc changes those of all threads at once.
+//! As in Linux each thread has its own, which threads that it starts inherit; glibc changes those of all threads at
+//! once.
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
@@ -20,8 +21,8 @@ const FILES: u64 = 1 << linux::CAP_CHOWN
     | 1 << linux::CAP_MKNOD
     | 1 << linux::CAP_MAC_OVERRIDE;
 
-/// The four ids of a user, or of a group. Where ids are set, `None` leaves one as it is, and who is not privileged can only
-/// choose among those it has: `EPERM`.
+/// The four ids of a user, or of a group. Where ids are set, `None` leaves one as it is, and who is not privileged can
+/// only choose among those it has: `EPERM`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are credentials(7)'s")]
 pub struct Ids {

@@ -17,7 +17,8 @@ const ROBUST_LIMIT: usize = 2048;
 /// `isa-debug-exit` code of a program that ended, whatever its status.
 const PROGRAM_ENDED: u8 = 0x10;
 
-/// Makes the calling thread the one that ends its process. Any other thread that tries later sleeps here until the machine is off.
+/// Makes the calling thread the one that ends its process. Any other thread that tries later sleeps here until the
+/// machine is off.
 pub(crate) fn claim_exit() {
     let me = sched::current_tid();
     let claimed = super::with_current(|process| {

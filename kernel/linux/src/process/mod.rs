@@ -1,9 +1,9 @@
 //! Processes: threads as Linux sees them, signals, futexes, exit.
 //!
-//! A [`Process`] has everything that its threads share, in parts that another may share or copy. A thread knows its process, and so
-//! every system call finds what is meant ([`with_current`]). Who starts the program makes the only one there is: fork, exec and
-//! children are missing. Lock order, outermost first: signal dispositions ([`signal`]), the thread table, one thread's signal
-//! state.
+//! A [`Process`] has everything that its threads share, in parts that another may share or copy. A thread knows its
+//! process, and so every system call finds what is meant ([`with_current`]). Who starts the program makes the only one
+//! there is: fork, exec and children are missing. Lock order, outermost first: signal dispositions ([`signal`]), the
+//! thread table, one thread's signal state.
 pub mod clock;
 pub mod clone;
 pub mod credentials;
@@ -211,7 +211,8 @@ impl ThreadState {
         }
     }
 
-    /// What set_tid_address(2) and set_robust_list(2) would set, for the main thread, whose C library does not call them.
+    /// What set_tid_address(2) and set_robust_list(2) would set, for the main thread, whose C library does not call
+    /// them.
     pub fn register(&self, clear_child_tid: usize, robust_list: usize) {
         self.clear_child_tid
             .store(clear_child_tid, Ordering::Relaxed);

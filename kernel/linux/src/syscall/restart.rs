@@ -1,7 +1,7 @@
 //! restart_syscall(2): going on with a call that has a deadline, after a signal that no handler was called for.
 //!
-//! Such a call cannot just be made again, its time would begin anew. It leaves what is to be done with its thread, and fails
-//! with `ERESTART_RESTARTBLOCK`, which delivery turns into this call.
+//! Such a call cannot just be made again, its time would begin anew. It leaves what is to be done with its thread, and
+//! fails with `ERESTART_RESTARTBLOCK`, which delivery turns into this call.
 
 use super::{fs, time};
 use crate::process::LinuxThread;

@@ -113,7 +113,8 @@ fn read_info(signal: i32, from: usize) -> Result<SigInfo, Errno> {
     Ok(SigInfo::from_bytes(signal, &bytes))
 }
 
-/// Only to the calling thread can a program send what looks like a signal of the kernel's, or of `kill` or `tkill`: `EPERM` else.
+/// Only to the calling thread can a program send what looks like a signal of the kernel's, or of `kill` or `tkill`:
+/// `EPERM` else.
 fn check_code(info: &SigInfo, to: usize) -> Result<(), Errno> {
     let forged = info.code >= 0 || info.code == linux::SI_TKILL;
     if forged && to as i32 != sched::current_tid() {

@@ -1,5 +1,5 @@
-//! The processor. This file is the contract: what follows is what a second architecture would have to define, and nothing outside
-//! of `arch` names x86-64's registers, ports or instructions.
+//! The processor. This file is the contract: what follows is what a second architecture would have to define, and
+//! nothing outside of `arch` names x86-64's registers, ports or instructions.
 //!
 //! | module | what it offers |
 //! |---|---|

@@ -1,6 +1,7 @@
 //! Physical memory at boot: who gets what, the direct map, the kernel's own page tables.
 //!
-//! The heap needs frames and frames need a table, so the first steps do without the heap: ranges are kept in fixed arrays.
+//! The heap needs frames and frames need a table, so the first steps do without the heap: ranges are kept in fixed
+//! arrays.
 
 use super::pvh::{RAM, StartInfo};
 use crate::arch::image;
@@ -71,7 +72,8 @@ pub(super) fn init(info: &StartInfo) {
     let Some(place) = place else {
         log::fatal(format_args!("no room for the table of memory"));
     };
-    // SAFETY: the range is usable memory that nobody else is given, mapped by the boot page tables and, below, for good.
+    // SAFETY: the range is usable memory that nobody else is given, mapped by the boot page tables and, below, for
+    // good.
     frame::init(unsafe { core::slice::from_raw_parts_mut(phys_to_virt(place), states as usize) });
     let taken = [taken[0], taken[1], taken[2], (place, place + states)];
     usable(info, &taken, &mut |start, end| {

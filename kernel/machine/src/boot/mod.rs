@@ -13,8 +13,8 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Takes all memory over; from here on there is a heap. `start_info` is the physical address of `hvm_start_info`, which the boot
-    /// code passes on. Without it, or without memory, the machine ends with a line that says so.
+    /// Takes all memory over; from here on there is a heap. `start_info` is the physical address of `hvm_start_info`,
+    /// which the boot code passes on. Without it, or without memory, the machine ends with a line that says so.
     ///
     /// # Safety
     /// Only the boot code calls this, once, on the CPU that booted, with interrupts off.

@@ -1,4 +1,5 @@
-//! `hvm_start_info`, by which a PVH boot protocol's hypervisor tells where things are (Xen, public/arch-x86/hvm/start_info.h).
+//! `hvm_start_info`, by which a PVH boot protocol's hypervisor tells where things are (Xen,
+//! public/arch-x86/hvm/start_info.h).
 
 use crate::arch::layout::phys_to_virt;
 

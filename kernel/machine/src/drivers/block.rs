@@ -79,7 +79,8 @@ impl Requests {
             queue.doorbell.ring();
         }
         while !queue.ring.can_pop() {
-            // A wait without deadline that ignores signals has no other end; if it had, the request would still be under way.
+            // A wait without deadline that ignores signals has no other end; if it had, the request would still be
+            // under way.
             let _ = DONE.wait_until(None, Signals::Ignore, || queue.ring.can_pop().then_some(()));
         }
         // SAFETY: this is what was added, and the device is done with it.

@@ -1,8 +1,8 @@
 //! virtio-console with several ports: the program's standard input, output and error.
 //!
-//! Ports are told apart by name (`elfin.stdin` and so on). Output is copied to buffers in flight, so that a writer waits
-//! only while the host is slow to take what was written before; input stays in the device's buffers until it is read.
-//! Hot-plugged ports are not noticed.
+//! Ports are told apart by name (`elfin.stdin` and so on). Output is copied to buffers in flight, so that a writer
+//! waits only while the host is slow to take what was written before; input stays in the device's buffers until it is
+//! read. Hot-plugged ports are not noticed.
 //!
 //! Without the device or one of its ports, input is at its end and output goes nowhere.
 mod ports;

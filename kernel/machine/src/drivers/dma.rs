@@ -1,7 +1,8 @@
-//! Memory that devices read and write: whole frames, taken for good, and what the virtio-drivers crate asks of a kernel.
+//! Memory that devices read and write: whole frames, taken for good, and what the virtio-drivers crate asks of a
+//! kernel.
 //!
-//! Only memory in the direct map or the kernel image is ever given to a device, so sharing it needs no copy. There is no
-//! IOMMU: bus addresses are physical addresses.
+//! Only memory in the direct map or the kernel image is ever given to a device, so sharing it needs no copy. There is
+//! no IOMMU: bus addresses are physical addresses.
 use super::pci::Mmio;
 use crate::arch::layout::phys_to_virt;
 use crate::mm::{frame, kernel_map};
@@ -11,8 +12,8 @@ use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 /// What the virtio-drivers crate needs of the kernel.
 pub(super) struct DmaHal;
 
-// SAFETY: `dma_alloc` gives zeroed frames that nothing else uses, `mmio_phys_to_virt` a mapping of the device's registers
-// that stays for good.
+// SAFETY: `dma_alloc` gives zeroed frames that nothing else uses, `mmio_phys_to_virt` a mapping of the device's
+// registers that stays for good.
 unsafe impl Hal for DmaHal {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let memory = frame::alloc_contiguous(pages)

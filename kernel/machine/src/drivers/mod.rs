@@ -1,7 +1,7 @@
 //! Devices: PCI enumeration and virtio (pmem, blk, console, rng).
 //!
-//! The machine has one PCI bus with a handful of virtio devices that are there from the start: no hot-plugging, no power
-//! management, no legacy virtio, no INTx interrupts. Everything here is found and started once, by [`init`].
+//! The machine has one PCI bus with a handful of virtio devices that are there from the start: no hot-plugging, no
+//! power management, no legacy virtio, no INTx interrupts. Everything here is found and started once, by [`init`].
 #[expect(unsafe_code, reason = "memory that the device writes")]
 mod block;
 pub mod console;
@@ -26,7 +26,8 @@ pub trait RootDevice: Send + Sync {
     fn size(&self) -> u64;
     /// Fills `buf` with what is at `offset`. `EIO` when that is not all on the device, or it cannot be read. May sleep.
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno>;
-    /// Physical address of the byte at `offset` when the device is memory; the memory is contiguous, mapped, and never changes.
+    /// Physical address of the byte at `offset` when the device is memory; the memory is contiguous, mapped, and never
+    /// changes.
     fn direct(&self, offset: u64) -> Option<u64>;
 }
 

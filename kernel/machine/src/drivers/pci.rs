@@ -133,8 +133,8 @@ impl ConfigurationAccess for Config {
     fn write_word(&mut self, function: DeviceFunction, register: u8, data: u32) {
         match self {
             Self::Memory(registers) => registers.write32(memory_offset(function, register), data),
-            // SAFETY: only this module and the virtio-drivers crate write to the configuration space: addresses out of `WINDOW`,
-            // command bits, MSI-X.
+            // SAFETY: only this module and the virtio-drivers crate write to the configuration space: addresses out of
+            // `WINDOW`, command bits, MSI-X.
             Self::Ports => unsafe { ports::write(port_address(function, register), data) },
         }
     }

@@ -75,8 +75,8 @@ impl RootDevice for Pmem {
             return Err(Errno::EIO);
         }
         let from = (self.start + offset as usize) as *const u8;
-        // SAFETY: the bytes were just found to lie within the mapped memory, which nobody writes to and which no `buf` can
-        // overlap, because it is not memory that the kernel allocates from.
+        // SAFETY: the bytes were just found to lie within the mapped memory, which nobody writes to and which no `buf`
+        // can overlap, because it is not memory that the kernel allocates from.
         unsafe { buf.as_mut_ptr().copy_from_nonoverlapping(from, buf.len()) };
         Ok(())
     }

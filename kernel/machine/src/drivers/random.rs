@@ -1,7 +1,7 @@
 //! Random numbers: a ChaCha20 generator, seeded from virtio-rng, the processor's generator and the time.
 //!
-//! Every call takes a key of its own out of the generator, which replaces its own key at the same time: what has been given
-//! out cannot be computed from what is left in memory. There is no reseeding and no estimate of entropy.
+//! Every call takes a key of its own out of the generator, which replaces its own key at the same time: what has been
+//! given out cannot be computed from what is left in memory. There is no reseeding and no estimate of entropy.
 use super::{
     dma::{DmaBuffer, DmaHal},
     pci::Bus,
@@ -105,8 +105,8 @@ fn block(key: &Key, counter: u64) -> [u8; BLOCK] {
     bytes
 }
 
-/// The ChaCha20 block function with a 64-bit counter and nonce, as Bernstein has it. RFC 8439 splits the same four words
-/// differently.
+/// The ChaCha20 block function with a 64-bit counter and nonce, as Bernstein has it. RFC 8439 splits the same four
+/// words differently.
 fn words(key: &Key, counter: u64, nonce: [u32; 2]) -> [u32; 16] {
     let mut start = [0; 16];
     start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);

@@ -1,7 +1,7 @@
 //! Virtio devices on PCI: finding their registers, starting them, queues with interrupts.
 //!
-//! The rings and the initialisation are the virtio-drivers crate's. What it leaves out is here: MSI-X, queue notifications
-//! that take one register access and no lock, and device types it does not know.
+//! The rings and the initialisation are the virtio-drivers crate's. What it leaves out is here: MSI-X, queue
+//! notifications that take one register access and no lock, and device types it does not know.
 use super::{
     dma::{DmaBuffer, DmaHal},
     pci::{Bus, Mmio, VectorTable},
@@ -85,8 +85,8 @@ impl From<virtio_drivers::Error> for Failure {
 }
 
 bitflags::bitflags! {
-    /// Features this kernel uses. The common ones that it does without (indirect descriptors, event indices) pay off with
-    /// longer queues and more requests than it has.
+    /// Features this kernel uses. The common ones that it does without (indirect descriptors, event indices) pay off
+    /// with longer queues and more requests than it has.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(super) struct Features: u64 {
         /// The console has ports.
@@ -283,8 +283,8 @@ impl<const N: usize> Pool<N> {
         let buffer = &mut self.buffer(index)[..len];
         // The borrow ends here for the compiler, but not for the ring.
         let buffer: *mut [u8] = buffer;
-        // SAFETY: the memory stays allocated for good, and `in_queue` keeps it from being used until `take` has found that
-        // the device has given it back.
+        // SAFETY: the memory stays allocated for good, and `in_queue` keeps it from being used until `take` has found
+        // that the device has given it back.
         let added = unsafe {
             match self.filled {
                 Filled::ByDriver => self.queue.ring.add(&[&*buffer], &mut []),

@@ -1,9 +1,10 @@
-//! The arena: where the dynamic linker keeps what it has, in the program's half of each address space and at the same address in
-//! each. Programs are given pointers to much of it (link maps, names, blocks of thread-local storage), as by ld.so, whose memory is
-//! the program's, too.
+//! The arena: where the dynamic linker keeps what it has, in the program's half of each address space and at the same
+//! address in each. Programs are given pointers to much of it (link maps, names, blocks of thread-local storage), as by
+//! ld.so, whose memory is the program's, too.
 //!
-//! A thread allocates from it while it is [`inside`]; interrupts, page faults and what the linker asks of the kernel are
-//! [`outside`]. The pages are always there, so that no kernel code that runs on them faults. The program cannot unmap them.
+//! A thread allocates from it while it is [`inside`]; interrupts, page faults and what the linker asks of the kernel
+//! are [`outside`]. The pages are always there, so that no kernel code that runs on them faults. The program cannot
+//! unmap them.
 
 use super::PAGE;
 use super::frame::{alloc_contiguous, free_contiguous};
@@ -18,7 +19,8 @@ use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
-/// Where arenas lie: far below where mappings of ordinary programs begin, and where sanitizers know programs' memory to be.
+/// Where arenas lie: far below where mappings of ordinary programs begin, and where sanitizers know programs' memory to
+/// be.
 pub const START: usize = 0x7e90_0000_0000;
 /// The end of their place.
 pub const END: usize = START + (64 << 30);

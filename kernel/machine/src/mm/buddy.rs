@@ -1,7 +1,7 @@
 //! The buddy system that hands out physical frames in blocks of powers of two (Knuth, TAOCP volume 1, 2.5).
 //!
-//! Knows frame numbers only. The links of free blocks lie in the blocks themselves, reached through [`Links`]; one byte a
-//! frame says which frames begin a free block, and of what order.
+//! Knows frame numbers only. The links of free blocks lie in the blocks themselves, reached through [`Links`]; one byte
+//! a frame says which frames begin a free block, and of what order.
 
 /// Number of block sizes: 4 KiB to 1 GiB.
 pub(super) const ORDERS: usize = 19;

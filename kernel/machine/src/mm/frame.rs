@@ -47,8 +47,8 @@ impl Frame {
     /// If that is not all within the frame.
     pub fn read(&self, offset: usize, to: &mut [u8]) {
         assert!(offset + to.len() <= PAGE);
-        // SAFETY: the range lies within the frame, which is ours while `self` lives; a program that has it mapped may write to it
-        // meanwhile, which changes bytes but never their validity, and nobody makes references into frames.
+        // SAFETY: the range lies within the frame, which is ours while `self` lives; a program that has it mapped may
+        // write to it meanwhile, which changes bytes but never their validity, and nobody makes references into frames.
         unsafe {
             self.bytes()
                 .add(offset)

@@ -1,5 +1,6 @@
-//! The kernel heap: small blocks by [`super::slab`], larger ones are frames of their own. What the dynamic linker allocates comes
-//! from the arena of the thread's address space instead ([`super::arena`]); where a block is says where it goes back to.
+//! The kernel heap: small blocks by [`super::slab`], larger ones are frames of their own. What the dynamic linker
+//! allocates comes from the arena of the thread's address space instead ([`super::arena`]); where a block is says where
+//! it goes back to.
 //!
 //! The program's `malloc` has nothing to do with it. Works before the scheduler and in interrupt context.
 
@@ -21,8 +22,8 @@ fn take(count: usize) -> *mut u8 {
     alloc_contiguous(count).map_or(ptr::null_mut(), phys_to_virt)
 }
 
-// SAFETY: a block comes from frames of the heap's own, or the arena, is as large as its class or its frames and aligned to that, and
-// has one owner until it is given back.
+// SAFETY: a block comes from frames of the heap's own, or the arena, is as large as its class or its frames and aligned
+// to that, and has one owner until it is given back.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if let Some(block) = arena::alloc(layout) {

@@ -1,4 +1,5 @@
-//! Free lists of blocks whose sizes are powers of two, cut from pages: the small blocks of the kernel heap and of arenas.
+//! Free lists of blocks whose sizes are powers of two, cut from pages: the small blocks of the kernel heap and of
+//! arenas.
 
 use super::PAGE;
 use core::alloc::Layout;
@@ -47,7 +48,8 @@ impl Slab {
                 return ptr::null_mut();
             }
             for offset in (0..PAGE).step_by(SMALLEST << class) {
-                // SAFETY: the offset is within the page, which the caller promises to be free; the part is a block of this class.
+                // SAFETY: the offset is within the page, which the caller promises to be free; the part is a block of
+                // this class.
                 unsafe { self.put(class, page.add(offset)) };
             }
         }

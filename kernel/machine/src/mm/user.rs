@@ -1,6 +1,8 @@
-//! Access to user memory: a pointer from the program is an allegation, checked and copied through fault-catching routines.
+//! Access to user memory: a pointer from the program is an allegation, checked and copied through fault-catching
+//! routines.
 //!
-//! With interrupts on, a page that is not there yet is brought in; with interrupts off (under a spin lock) the access fails.
+//! With interrupts on, a page that is not there yet is brought in; with interrupts off (under a spin lock) the access
+//! fails.
 
 use super::{USER_END, USER_START};
 use crate::arch::{interrupt_flag, user as arch};

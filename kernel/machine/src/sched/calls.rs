@@ -1,5 +1,5 @@
-//! What a thread has on its kernel stack while the kernel calls the program: one record a call. The processor's side of it keeps
-//! the records (`arch::x86_64::entry::callout`).
+//! What a thread has on its kernel stack while the kernel calls the program: one record a call. The processor's side of
+//! it keeps the records (`arch::x86_64::entry::callout`).
 
 use crate::mm::stack::KernelStack;
 use alloc::vec::Vec;
@@ -34,8 +34,9 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Whether a call made at `call` is over when the program comes in at `now`, which is on a stack of the kind `place`: then that
-    /// part of its stack is not in use any more. Nobody knows how stacks of the program's own are related.
+    /// Whether a call made at `call` is over when the program comes in at `now`, which is on a stack of the kind
+    /// `place`: then that part of its stack is not in use any more. Nobody knows how stacks of the program's own are
+    /// related.
     pub(crate) fn has_left(self, call: usize, place: Self, now: usize) -> bool {
         match (self, place) {
             (Self::Own, Self::Own) | (Self::Alternate, Self::Alternate) => call < now,

@@ -11,8 +11,8 @@ pub(crate) fn has_exit_work() -> bool {
     percpu::this().need_resched.load(Ordering::Relaxed) || signal_pending()
 }
 
-/// Lets other threads run and delivers signals, until nothing is left to do. Does nothing if `frame` goes back to the kernel.
-/// Interrupts are off before and after.
+/// Lets other threads run and delivers signals, until nothing is left to do. Does nothing if `frame` goes back to the
+/// kernel. Interrupts are off before and after.
 pub(crate) fn exit_to_program(frame: &mut TrapFrame) {
     if !frame.is_program() {
         return;

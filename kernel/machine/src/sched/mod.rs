@@ -41,13 +41,14 @@ pub fn spawn_kernel(name: &'static str, state: Box<dyn ThreadState>, body: Body)
     thread
 }
 
-/// Makes the program's main thread, which starts in the kernel, with `body`. It does not run before [`start`]. `None` without memory.
+/// Makes the program's main thread, which starts in the kernel, with `body`. It does not run before [`start`]. `None`
+/// without memory.
 pub fn new_main(state: Box<dyn ThreadState>, body: Body) -> Option<Arc<Thread>> {
     Thread::kernel(body, state, true)
 }
 
-/// Makes a user thread that starts from `frame` on `stack`; its FPU state is the caller's (clone), or the initial one when the caller
-/// is a kernel thread. It does not run before [`start`]. `None` without memory.
+/// Makes a user thread that starts from `frame` on `stack`; its FPU state is the caller's (clone), or the initial one
+/// when the caller is a kernel thread. It does not run before [`start`]. `None` without memory.
 pub fn new_user(
     frame: TrapFrame,
     stack: Range<usize>,

@@ -1,7 +1,7 @@
 //! Scheduling policies and priorities (sched(7)).
 //!
-//! Of SCHED_OTHER, SCHED_BATCH and SCHED_IDLE the kernel makes one thing: such threads take turns. Real-time threads come before
-//! them and are never slowed down for their sake.
+//! Of SCHED_OTHER, SCHED_BATCH and SCHED_IDLE the kernel makes one thing: such threads take turns. Real-time threads
+//! come before them and are never slowed down for their sake.
 
 use super::queue::{self, End};
 use super::ranked::Level;

@@ -1,7 +1,8 @@
 //! Run queues and the switch from one thread to the next.
 //!
-//! The thread of the highest level runs, on whatever CPU it may: one that becomes ready goes to a CPU that runs what is lower, and
-//! a CPU that looks for its next thread looks at what waits for real-time on others. Threads of one level take turns.
+//! The thread of the highest level runs, on whatever CPU it may: one that becomes ready goes to a CPU that runs what is
+//! lower, and a CPU that looks for its next thread looks at what waits for real-time on others. Threads of one level
+//! take turns.
 //!
 //! A thread that is woken while some CPU still uses its stack goes to that CPU's queue, and nobody else takes it from
 //! there: so a thread never runs on two stacks' worth of CPUs, and no CPU waits for another in the middle of a switch.
@@ -151,8 +152,8 @@ fn enqueue_at(thread: Arc<Thread>, end: End) {
     });
 }
 
-/// The CPU a woken thread should run on: its last one if idle, else an idle one, else the one that runs what comes first for the
-/// least, or with the least to do.
+/// The CPU a woken thread should run on: its last one if idle, else an idle one, else the one that runs what comes
+/// first for the least, or with the least to do.
 fn choose(thread: &Thread, last: usize) -> usize {
     let is_idle = |index: usize| {
         thread.may_run_on(index)
@@ -175,8 +176,8 @@ fn choose(thread: &Thread, last: usize) -> usize {
                 .running
                 .load(Ordering::Relaxed)
                 .max(local.top().unwrap_or(0));
-            // Of CPUs that run what is lower anyway a real-time thread takes the one with the lowest; others do not wait
-            // behind real-time threads if they need not.
+            // Of CPUs that run what is lower anyway a real-time thread takes the one with the lowest; others do not
+            // wait behind real-time threads if they need not.
             let rank = if level == 0 { before.min(1) } else { before };
             (rank, local.waiting.load(Ordering::Relaxed), index != last)
         })
@@ -473,8 +474,8 @@ pub(super) fn finish() {
     }
 }
 
-/// If somebody waits here: an idle CPU may take it, or one that runs what comes after it. Ordinary threads do not wait behind a
-/// real-time thread if there is a CPU that runs ordinary ones.
+/// If somebody waits here: an idle CPU may take it, or one that runs what comes after it. Ordinary threads do not wait
+/// behind a real-time thread if there is a CPU that runs ordinary ones.
 fn offer() {
     let this = percpu::this().id;
     let local = &LOCALS[this];

@@ -8,8 +8,8 @@ pub type Tid = i32;
 
 /// State of a thread that belongs to a floor above; [`super::Thread::state_as`] gives it back with its own type.
 pub trait ThreadState: Any + Send + Sync {
-    /// Whether a signal has to be looked at before the thread goes back to the program, or sleeps on in an interruptible wait.
-    /// Called often, by the thread itself, whose id is `tid`: a few loads.
+    /// Whether a signal has to be looked at before the thread goes back to the program, or sleeps on in an
+    /// interruptible wait. Called often, by the thread itself, whose id is `tid`: a few loads.
     fn signal_pending(&self, tid: Tid) -> bool;
 
     /// The address space that the thread's page faults are about.

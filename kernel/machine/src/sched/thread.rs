@@ -74,8 +74,8 @@ pub struct Thread {
     is_idle: bool,
 }
 
-// SAFETY: `saved` is touched only by the CPU that takes the thread off or puts it on, which `on_cpu` and the queues' locks
-// make one at a time.
+// SAFETY: `saved` is touched only by the CPU that takes the thread off or puts it on, which `on_cpu` and the queues'
+// locks make one at a time.
 unsafe impl Sync for Thread {}
 
 impl core::fmt::Debug for Thread {
@@ -247,8 +247,8 @@ impl Thread {
         self.cpu.load(Ordering::Relaxed)
     }
 
-    /// Makes the thread pass through [`super::exit_to_program`] soon: wakes it from an interruptible wait, or interrupts
-    /// the CPU it runs on.
+    /// Makes the thread pass through [`super::exit_to_program`] soon: wakes it from an interruptible wait, or
+    /// interrupts the CPU it runs on.
     pub fn kick(&self) {
         self.unpark();
         if self.on_cpu.load(Ordering::SeqCst)

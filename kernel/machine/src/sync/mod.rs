@@ -1,7 +1,7 @@
 //! Locks and waiting.
 //!
-//! `SpinLock` is for short sections and disables interrupts; `Mutex` sleeps; [`WaitQueue`] and [`Waiter`] are what every
-//! blocking operation is made of.
+//! `SpinLock` is for short sections and disables interrupts; `Mutex` sleeps; [`WaitQueue`] and [`Waiter`] are what
+//! every blocking operation is made of.
 
 #[expect(unsafe_code, reason = "a lock")]
 mod mutex;

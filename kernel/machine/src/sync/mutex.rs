@@ -47,7 +47,8 @@ impl<T> Mutex<T> {
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        // A guard made and dropped would release the holder's lock: it must not come into being before the lock is ours.
+        // A guard made and dropped would release the holder's lock: it must not come into being before the lock is
+        // ours.
         (!self.taken.swap(true, Ordering::Acquire)).then(|| MutexGuard(self))
     }
 }

@@ -40,7 +40,8 @@ pub struct Waiter {
     woken: AtomicBool,
 }
 
-/// A waiter's place in a queue; it leaves the queue when this is dropped. A wake-up that came too late for it is passed on.
+/// A waiter's place in a queue; it leaves the queue when this is dropped. A wake-up that came too late for it is passed
+/// on.
 #[derive(Debug)]
 pub struct Registration<'a> {
     queue: &'a WaitQueue,
@@ -56,8 +57,8 @@ impl WaitQueue {
         }
     }
 
-    /// Waits until `ready` returns a value. `ready` is called at least once, before sleeping, and after each wake-up; it
-    /// runs with no lock of the queue held, and no wake-up between its call and the sleep is lost.
+    /// Waits until `ready` returns a value. `ready` is called at least once, before sleeping, and after each wake-up;
+    /// it runs with no lock of the queue held, and no wake-up between its call and the sleep is lost.
     pub fn wait_until<T>(
         &self,
         deadline: Option<Instant>,

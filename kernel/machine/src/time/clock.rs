@@ -109,7 +109,8 @@ fn seconds_since_1970(date: Date) -> u64 {
     days * 86400 + date.hour * 3600 + date.minute * 60 + date.second
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar after 2000-03-01 (Neri and Schneider's counting from March).
+/// Days from 1970-01-01 to a date of the Gregorian calendar after 2000-03-01 (Neri and Schneider's counting from
+/// March).
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 {
         (year, month - 3)

@@ -1,8 +1,8 @@
 //! One-shot timers: one queue for all CPUs, served by whichever local APIC timer fires first.
 //!
-//! Some CPU's timer is always armed for the first in the queue or earlier: a CPU that inserts a new earliest one arms its own, and a
-//! CPU whose timer has fired arms it again for what is then first. The ends of time slices, one a CPU, are served by the same
-//! hardware; what they mean is the scheduler's business.
+//! Some CPU's timer is always armed for the first in the queue or earlier: a CPU that inserts a new earliest one arms
+//! its own, and a CPU whose timer has fired arms it again for what is then first. The ends of time slices, one a CPU,
+//! are served by the same hardware; what they mean is the scheduler's business.
 
 use super::Instant;
 use crate::arch::{cpu, interrupt_flag, timer};
@@ -36,8 +36,8 @@ static RUNNING: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST
 /// When the time slice on each CPU ends; 0: it does not.
 static SLICE_ENDS: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
 
-/// A one-shot timer: the alarm rings at or after the time; dropping the handle cancels it, and once that is done it does not ring
-/// any more.
+/// A one-shot timer: the alarm rings at or after the time; dropping the handle cancels it, and once that is done it
+/// does not ring any more.
 #[derive(Debug)]
 pub struct Timer {
     key: Key,
@@ -77,8 +77,8 @@ impl Drop for Timer {
     }
 }
 
-/// Sets when the time slice on this CPU ends (0: it does not); whether that is another time than before. Interrupts are off, and
-/// [`rearm`] follows.
+/// Sets when the time slice on this CPU ends (0: it does not); whether that is another time than before. Interrupts are
+/// off, and [`rearm`] follows.
 pub(crate) fn set_slice_end(end: u64) -> bool {
     slice_end().swap(end, Ordering::Relaxed) != end
 }
@@ -125,7 +125,8 @@ pub(crate) fn expire() {
         running.store(key.1, Ordering::SeqCst);
         drop(queue);
         alarm.ring();
-        // Before it is said to be over: whoever waits for that in `Timer::drop` may be the one that drops the last reference.
+        // Before it is said to be over: whoever waits for that in `Timer::drop` may be the one that drops the last
+        // reference.
         drop(alarm);
         running.store(0, Ordering::SeqCst);
     }

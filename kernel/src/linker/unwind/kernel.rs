@@ -40,8 +40,8 @@ pub(super) fn caller(objects: &Objects, registers: &Registers, at: usize) -> Opt
     }
 }
 
-/// The caller of the gate through which the loader came to call the program: at the stack pointer of the call is where that
-/// gate's frame is.
+/// The caller of the gate through which the loader came to call the program: at the stack pointer of the call is where
+/// that gate's frame is.
 fn past_call(memory: &impl Memory, stack: u64) -> Option<Registers> {
     let gate = memory.word(stack)?;
     let mut registers = Registers::default();

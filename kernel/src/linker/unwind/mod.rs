@@ -1,8 +1,8 @@
-//! Backtraces of the program for crash reports, from the unwind tables of its objects and of the code that it has registered
-//! (`loader::unwind`).
+//! Backtraces of the program for crash reports, from the unwind tables of its objects and of the code that it has
+//! registered (`loader::unwind`).
 //!
-//! Everything read here is the program's memory and may be anything: reads go through `mm::user`, and what makes no sense
-//! ends the backtrace. Names of C++ and Rust functions stay mangled, as the linker sees them.
+//! Everything read here is the program's memory and may be anything: reads go through `mm::user`, and what makes no
+//! sense ends the backtrace. Names of C++ and Rust functions stay mangled, as the linker sees them.
 
 mod kernel;
 mod objects;

@@ -1,5 +1,5 @@
-//! What an address belongs to, and its name there: what the loader has on record, and for foreign programs the files that are
-//! mapped.
+//! What an address belongs to, and its name there: what the loader has on record, and for foreign programs the files
+//! that are mapped.
 
 use super::{Frame, Program, kernel, symbols};
 use crate::linker::with_current;

@@ -1,5 +1,5 @@
-//! Names of functions by a file's symbol table (`.symtab`), for static functions and static programs. It is read in pieces:
-//! it may be large, and is needed once.
+//! Names of functions by a file's symbol table (`.symtab`), for static functions and static programs. It is read in
+//! pieces: it may be large, and is needed once.
 
 use alloc::string::String;
 use alloc::vec;

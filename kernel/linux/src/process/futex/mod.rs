@@ -1,9 +1,9 @@
 //! Futexes: threads that sleep on the value of a word.
 //!
-//! A word's key is its address: there is one address space, so private and shared futexes are the same. The value is compared
-//! and the sleeper entered under the lock of the word's bucket, and who changes the word takes that lock to wake, so no wake-up
-//! falls in between. Left out: an absolute real-time timeout does not follow later changes of the clock. [`pi`] has the futexes
-//! that the kernel hands over.
+//! A word's key is its address: there is one address space, so private and shared futexes are the same. The value is
+//! compared and the sleeper entered under the lock of the word's bucket, and who changes the word takes that lock to
+//! wake, so no wake-up falls in between. Left out: an absolute real-time timeout does not follow later changes of the
+//! clock. [`pi`] has the futexes that the kernel hands over.
 mod op;
 pub mod pi;
 mod vector;
@@ -27,8 +27,8 @@ struct Sleeper {
     /// The word slept on. Written only by requeueing, under the locks of the old and the new bucket.
     key: AtomicUsize,
     bitset: u32,
-    /// The priority-inheritance futex that is to be handed over to it, and its thread's id; 0 for none. It is asleep on that futex, or
-    /// on another word until it is requeued.
+    /// The priority-inheritance futex that is to be handed over to it, and its thread's id; 0 for none. It is asleep on
+    /// that futex, or on another word until it is requeued.
     pi: (usize, Tid),
     /// Set when a waker has taken it out of its bucket.
     woken: AtomicBool,
@@ -56,7 +56,8 @@ pub fn check(addr: usize) -> Result<(), Errno> {
     }
 }
 
-/// Sleeps while the program's word at `addr` is `value`, until a wake-up whose set meets `bitset`. `EAGAIN` when it is not.
+/// Sleeps while the program's word at `addr` is `value`, until a wake-up whose set meets `bitset`. `EAGAIN` when it is
+/// not.
 pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> Result<(), Errno> {
     check(addr)?;
     if bitset == 0 {
@@ -154,7 +155,8 @@ fn insert(bucket: &mut VecDeque<Arc<Sleeper>>, sleeper: Arc<Sleeper>) {
     bucket.insert(place.unwrap_or(bucket.len()), sleeper);
 }
 
-/// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket; not those that wait for a futex to be handed over.
+/// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket; not those that wait for a futex to be
+/// handed over.
 fn take(
     bucket: &mut VecDeque<Arc<Sleeper>>,
     key: usize,
@@ -188,8 +190,8 @@ fn take_woken(
     taken
 }
 
-/// Wakes sleepers that have left their bucket; how many. Called without locks: this may drop the last reference to a thread that has
-/// ended already.
+/// Wakes sleepers that have left their bucket; how many. Called without locks: this may drop the last reference to a
+/// thread that has ended already.
 fn release(sleepers: Vec<Arc<Sleeper>>) -> usize {
     for sleeper in &sleepers {
         sleeper.waiter.wake();
@@ -203,8 +205,8 @@ pub fn wake(addr: usize, count: usize, bitset: u32) -> usize {
     release(sleepers)
 }
 
-/// Wakes up to `wake_count` sleepers on `from` and moves up to `move_count` others to `to`; how many both. With `expected`,
-/// `EAGAIN` unless the word at `from` has that value.
+/// Wakes up to `wake_count` sleepers on `from` and moves up to `move_count` others to `to`; how many both. With
+/// `expected`, `EAGAIN` unless the word at `from` has that value.
 pub fn requeue(
     from: usize,
     to: usize,

@@ -3,8 +3,8 @@ use super::{check, wake};
 use abi::Errno;
 use machine::mm::user;
 
-/// `FUTEX_WAKE_OP`: changes the word at `second` as `operation` says, wakes `count` sleepers on `first` and, if the old value
-/// compares as `operation` says, `second_count` on `second`; how many.
+/// `FUTEX_WAKE_OP`: changes the word at `second` as `operation` says, wakes `count` sleepers on `first` and, if the old
+/// value compares as `operation` says, `second_count` on `second`; how many.
 pub fn wake_op(
     first: usize,
     second: usize,
@@ -29,7 +29,8 @@ pub fn wake_op(
     Ok(woken)
 }
 
-/// The operation of `FUTEX_WAKE_OP`, decoded from its word: 4 bits operation, 4 bits comparison, two signed 12-bit arguments.
+/// The operation of `FUTEX_WAKE_OP`, decoded from its word: 4 bits operation, 4 bits comparison, two signed 12-bit
+/// arguments.
 struct WakeOp {
     operation: u32,
     argument: u32,

@@ -1,6 +1,6 @@
-//! Futexes with priority inheritance: the word holds its owner's thread id, and the kernel hands it over when the owner unlocks it or
-//! ends, to the thread of the highest priority, of those to the one that has waited longest. Meanwhile the owner runs at that
-//! priority, and so does who it waits for in turn.
+//! Futexes with priority inheritance: the word holds its owner's thread id, and the kernel hands it over when the owner
+//! unlocks it or ends, to the thread of the highest priority, of those to the one that has waited longest. Meanwhile
+//! the owner runs at that priority, and so does who it waits for in turn.
 use super::{Sleeper, TABLE, bucket_index, check, insert, release};
 use crate::process::LinuxThread;
 use crate::process::table;
@@ -48,8 +48,8 @@ fn first(bucket: &VecDeque<Arc<Sleeper>>, addr: usize) -> Option<usize> {
 /// How many threads that wait for each other are followed, as in Linux.
 const CHAIN_LIMIT: usize = 1024;
 
-/// Lends the thread `tid` the highest level of those that wait for futexes it has; if that changes its own, then also whoever it
-/// waits for. Called without locks.
+/// Lends the thread `tid` the highest level of those that wait for futexes it has; if that changes its own, then also
+/// whoever it waits for. Called without locks.
 fn settle(tid: Tid) {
     let mut tid = tid;
     for _ in 0..CHAIN_LIMIT {
@@ -89,8 +89,8 @@ fn settle_owner(addr: usize, level: Level) {
     }
 }
 
-/// Locks the futex at `addr`: takes it if it is free, else sleeps until it is handed over. `EDEADLK` when the caller has it, `ESRCH`
-/// when its owner is no thread.
+/// Locks the futex at `addr`: takes it if it is free, else sleeps until it is handed over. `EDEADLK` when the caller
+/// has it, `ESRCH` when its owner is no thread.
 pub fn lock(addr: usize, deadline: Option<Instant>) -> Result<(), Errno> {
     let tid = sched::current_tid();
     let sleeper = Sleeper::new(Waiter::new(), addr, u32::MAX, (addr, tid));
@@ -180,8 +180,8 @@ pub(in crate::process) fn owner_died(addr: usize, tid: Tid) -> Result<bool, Errn
     })
 }
 
-/// Hands the futex at `addr` over to whoever has waited longest, with `mark` in its word; with nobody waiting the word becomes
-/// `free(word)`. False when it is not the thread `tid`'s.
+/// Hands the futex at `addr` over to whoever has waited longest, with `mark` in its word; with nobody waiting the word
+/// becomes `free(word)`. False when it is not the thread `tid`'s.
 fn give_up(addr: usize, tid: Tid, mark: u32, free: impl Fn(u32) -> u32) -> Result<bool, Errno> {
     loop {
         bring_in(addr)?;
@@ -216,7 +216,8 @@ fn give_up(addr: usize, tid: Tid, mark: u32, free: impl Fn(u32) -> u32) -> Resul
     }
 }
 
-/// Hands over the futexes that others wait for and that the thread `tid` had when it ended. It is not in the thread table any more.
+/// Hands over the futexes that others wait for and that the thread `tid` had when it ended. It is not in the thread
+/// table any more.
 pub(in crate::process) fn release_owned(tid: Tid) {
     if !USED.load(Ordering::Relaxed) {
         return;
@@ -239,7 +240,8 @@ pub(in crate::process) fn release_owned(tid: Tid) {
     }
 }
 
-/// Sleeps while the word at `addr` is `value`, until [`requeue`] moves the sleeper to the futex at `target` and that is handed over.
+/// Sleeps while the word at `addr` is `value`, until [`requeue`] moves the sleeper to the futex at `target` and that is
+/// handed over.
 pub fn wait_requeue(
     addr: usize,
     value: u32,
@@ -262,8 +264,8 @@ pub fn wait_requeue(
     })
 }
 
-/// If the word at `from` is `expected` (`EAGAIN` otherwise), lets one thread out of [`wait_requeue`] have the futex at `to` and up to
-/// `move_count` more wait for it; how many. The one waits, too, if somebody has the futex.
+/// If the word at `from` is `expected` (`EAGAIN` otherwise), lets one thread out of [`wait_requeue`] have the futex at
+/// `to` and up to `move_count` more wait for it; how many. The one waits, too, if somebody has the futex.
 pub fn requeue(from: usize, to: usize, move_count: usize, expected: u32) -> Result<usize, Errno> {
     check(from)?;
     check(to)?;

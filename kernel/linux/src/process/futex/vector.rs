@@ -16,8 +16,8 @@ pub struct Watched {
     pub value: u32,
 }
 
-/// Sleeps while all words have their values, until a wake-up on one of them; the index of one that was woken. `EAGAIN` when one has
-/// another value.
+/// Sleeps while all words have their values, until a wake-up on one of them; the index of one that was woken. `EAGAIN`
+/// when one has another value.
 pub fn wait_any(words: &[Watched], deadline: Option<Instant>) -> Result<usize, Errno> {
     for word in words {
         check(word.addr)?;

@@ -32,7 +32,8 @@ impl Action {
     };
     const IGNORE: u64 = 1;
 
-    /// Flags that mean something; others are not kept, which is how a program finds out (sigaction(2), `SA_UNSUPPORTED`).
+    /// Flags that mean something; others are not kept, which is how a program finds out (sigaction(2),
+    /// `SA_UNSUPPORTED`).
     pub(super) const KNOWN_FLAGS: u64 = (linux::SA_NOCLDSTOP
         | linux::SA_NOCLDWAIT
         | linux::SA_SIGINFO

@@ -1,5 +1,5 @@
-//! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and interrupted
-//! system calls are restarted.
+//! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and
+//! interrupted system calls are restarted.
 use super::{Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
 use crate::{
     config, fs,
@@ -30,8 +30,8 @@ const REPORTED: u64 = SYNCHRONOUS
     | bit(linux::SIGXCPU as i32)
     | bit(linux::SIGXFSZ as i32);
 
-/// Called by the trap entry for an exception in the program: forces the signal; without a handler, prints the crash report and
-/// ends the program.
+/// Called by the trap entry for an exception in the program: forces the signal; without a handler, prints the crash
+/// report and ends the program.
 pub fn exception(frame: &mut TrapFrame, exception: Exception) {
     if let Exception::Page {
         fault: Fault::OutOfMemory,
@@ -92,7 +92,8 @@ fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
     SigInfo::from_kernel(signal as i32, code as i32, addr)
 }
 
-/// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the program.
+/// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the
+/// program.
 pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
     let caught = process::with_current(|process| {
         let mut actions = process.sighand.0.lock();
@@ -110,8 +111,9 @@ pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
     }
 }
 
-/// Delivers pending signals by changing `frame`; also restarts interrupted system calls. Called on the kernel stack with interrupts
-/// on, before each return to the program when [`super::pending`], and after a system call that failed with one of the `ERESTART`s.
+/// Delivers pending signals by changing `frame`; also restarts interrupted system calls. Called on the kernel stack
+/// with interrupts on, before each return to the program when [`super::pending`], and after a system call that failed
+/// with one of the `ERESTART`s.
 pub fn deliver(frame: &mut TrapFrame) {
     stop_if_over();
     stop::hold();

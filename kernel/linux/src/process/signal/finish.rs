@@ -1,5 +1,5 @@
-//! Finishing a call that a handler has interrupted, while the handler waits: for the loader, before it runs the program's
-//! functions in a handler.
+//! Finishing a call that a handler has interrupted, while the handler waits: for the loader, before it runs the
+//! program's functions in a handler.
 use super::{change_mask, fpstate::Area, frame::Context};
 use abi::Errno;
 use alloc::vec::Vec;
@@ -24,9 +24,10 @@ pub struct InterruptedCall {
     pub keeps_gate: bool,
 }
 
-/// Goes on with the interrupted code until the call returns, and makes its state then the interrupted context. On an error nothing
-/// has happened. `resume` goes on with code of the program in the state that it is given, until the code returns to
-/// [`gate::call_finished`] with the stack pointer that it is given, and says what the state is then; `None` without memory.
+/// Goes on with the interrupted code until the call returns, and makes its state then the interrupted context. On an
+/// error nothing has happened. `resume` goes on with code of the program in the state that it is given, until the code
+/// returns to [`gate::call_finished`] with the stack pointer that it is given, and says what the state is then; `None`
+/// without memory.
 pub fn finish(
     call: &InterruptedCall,
     resume: impl FnOnce(&TrapFrame, usize) -> Option<TrapFrame>,

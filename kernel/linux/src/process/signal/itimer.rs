@@ -1,7 +1,9 @@
-//! Interval timers: the real one (`setitimer(ITIMER_REAL)`, `alarm`) sends SIGALRM after a time, and again after each interval;
-//! those of CPU time send SIGVTALRM and SIGPROF. All CPU time counts as the program's own, so these two run alike.
+//! Interval timers: the real one (`setitimer(ITIMER_REAL)`, `alarm`) sends SIGALRM after a time, and again after each
+//! interval; those of CPU time send SIGVTALRM and SIGPROF. All CPU time counts as the program's own, so these two run
+//! alike.
 //!
-//! As in Linux the real timer's next interval is armed when the signal is taken: a program that blocks SIGALRM gets one, not a pile.
+//! As in Linux the real timer's next interval is armed when the signal is taken: a program that blocks SIGALRM gets
+//! one, not a pile.
 use super::SigInfo;
 use crate::process::{
     Process,
@@ -79,7 +81,8 @@ impl Process {
         self.itimers.real.lock().setting(Instant::now().0)
     }
 
-    /// Arms the real timer to expire in `value_ns` (0: not at all) and then each `interval_ns` (0: only once); the setting before.
+    /// Arms the real timer to expire in `value_ns` (0: not at all) and then each `interval_ns` (0: only once); the
+    /// setting before.
     pub fn set_real_timer(self: &Arc<Self>, value_ns: u64, interval_ns: u64) -> Setting {
         let mut timer = self.itimers.real.lock();
         let now = Instant::now().0;
@@ -107,8 +110,8 @@ impl Process {
         self.send_kernel(SIGALRM as i32);
     }
 
-    /// Called for each signal that is taken: the real timer's own starts the next interval. As that merges with others of its
-    /// number, so does any of these.
+    /// Called for each signal that is taken: the real timer's own starts the next interval. As that merges with others
+    /// of its number, so does any of these.
     pub(super) fn alarm_signal_taken(self: &Arc<Self>, info: &SigInfo) {
         if info.signal != SIGALRM as i32 {
             return;

@@ -1,8 +1,9 @@
-//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`x86_64`] the frames of handlers, [`stop`] what
-//! stops a process. Signals that a process ignores are dropped when they are sent, unless they are blocked, as in Linux.
+//! Signals: dispositions, masks, sending and waiting. [`deliver`] has their delivery, [`x86_64`] the frames of
+//! handlers, [`stop`] what stops a process. Signals that a process ignores are dropped when they are sent, unless they
+//! are blocked, as in Linux.
 //!
-//! Order of locks, outermost first: timers, dispositions ([`Sighand`]), what is pending for the process, its threads, what is
-//! pending for one of them.
+//! Order of locks, outermost first: timers, dispositions ([`Sighand`]), what is pending for the process, its threads,
+//! what is pending for one of them.
 mod action;
 mod deliver;
 mod finish;
@@ -50,8 +51,8 @@ const CONTINUE: u64 = bit(linux::SIGCONT as i32);
 
 /// One thread's signal state.
 pub(crate) struct ThreadSignals {
-    /// Whether there may be something to deliver; changed under the lock of what is pending for the process, cleared by the thread
-    /// itself only.
+    /// Whether there may be something to deliver; changed under the lock of what is pending for the process, cleared by
+    /// the thread itself only.
     deliverable: AtomicBool,
     state: SpinLock<State>,
 }
@@ -164,8 +165,8 @@ fn rouse(thread: &Thread) {
     thread.kick();
 }
 
-/// Whether a thread, which is `tid`, has something to deliver, or is to stop, with its process or because that ends (cheap; called at each
-/// return to the program and by waits).
+/// Whether a thread, which is `tid`, has something to deliver, or is to stop, with its process or because that ends
+/// (cheap; called at each return to the program and by waits).
 pub(super) fn pending(thread: &ThreadState, tid: Tid) -> bool {
     let process = &thread.process;
     thread.signals.deliverable.load(Ordering::Acquire)
@@ -191,8 +192,8 @@ impl Process {
         let _ = self.send(None, info);
     }
 
-    /// Sends a signal to a thread of it, or to itself; whether it is pending now, and not ignored. `ESRCH` without the thread,
-    /// `EAGAIN` when there are too many. May be called in interrupt context.
+    /// Sends a signal to a thread of it, or to itself; whether it is pending now, and not ignored. `ESRCH` without the
+    /// thread, `EAGAIN` when there are too many. May be called in interrupt context.
     pub fn send(&self, to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
         let wanted = bit(info.signal);
         let mut actions = self.sighand.0.lock();
@@ -235,8 +236,8 @@ impl Process {
         Ok(true)
     }
 
-    /// Forgets pending signals of it and of its threads. Threads' flags stay set: only a thread itself, on its way to the program,
-    /// finds that nothing is left to deliver, and restarts the system call that the signal interrupted.
+    /// Forgets pending signals of it and of its threads. Threads' flags stay set: only a thread itself, on its way to
+    /// the program, finds that nothing is left to deliver, and restarts the system call that the signal interrupted.
     fn discard(&self, shared: &mut Queue, threads: &Threads, set: u64) {
         shared.discard(set, &self.signals.account);
         for thread in threads.values() {
@@ -259,8 +260,8 @@ impl Process {
         }
     }
 
-    /// A thread that was one of its, and is not found any more, has ended: what is pending for it is forgotten, and what is pending
-    /// for the process finds other takers.
+    /// A thread that was one of its, and is not found any more, has ended: what is pending for it is forgotten, and
+    /// what is pending for the process finds other takers.
     pub(super) fn retarget(&self, ended: &Thread) {
         let shared = self.signals.queue.lock();
         let mut state = ended.linux().signals.state.lock();
@@ -338,8 +339,8 @@ pub fn pending_set() -> u64 {
     with_state(|locked| locked.set())
 }
 
-/// To be called, without locks, for each signal that is taken out of a queue: a timer that sent it starts its next interval, and a
-/// POSIX timer's says how many the program has missed.
+/// To be called, without locks, for each signal that is taken out of a queue: a timer that sent it starts its next
+/// interval, and a POSIX timer's says how many the program has missed.
 pub(crate) fn taken(info: &mut SigInfo) {
     super::with_current(|process| {
         process.alarm_signal_taken(info);
@@ -356,8 +357,8 @@ pub fn change_mask(change: impl FnOnce(u64) -> u64) -> u64 {
     })
 }
 
-/// Calls `f` with what is pending for the current thread and its process, locked. Afterwards the thread's flag is right, and signals
-/// of the process that it has blocked meanwhile have other takers.
+/// Calls `f` with what is pending for the current thread and its process, locked. Afterwards the thread's flag is
+/// right, and signals of the process that it has blocked meanwhile have other takers.
 fn with_state<R>(f: impl FnOnce(&mut Locked<'_>) -> R) -> R {
     sched::with_current(|thread| {
         let process = &thread.linux().process;
@@ -388,8 +389,8 @@ pub fn blocked_pending() -> u64 {
     with_state(|locked| locked.set() & locked.state.mask)
 }
 
-/// Runs `f`, which waits, with another signal mask (`ppoll`, `sigsuspend`). When a signal ends the wait, the old mask is back only
-/// after the handlers have run.
+/// Runs `f`, which waits, with another signal mask (`ppoll`, `sigsuspend`). When a signal ends the wait, the old mask
+/// is back only after the handlers have run.
 pub fn with_mask(mask: Option<u64>, f: impl FnOnce() -> SysResult) -> SysResult {
     let Some(mask) = mask else {
         return f();
@@ -420,7 +421,8 @@ pub fn pause() -> SysResult {
     Err(Errno::ERESTARTNOHAND)
 }
 
-/// Takes a pending signal out of `set`, waiting for one until `deadline`: `EAGAIN` then, `EINTR` when another signal comes first.
+/// Takes a pending signal out of `set`, waiting for one until `deadline`: `EAGAIN` then, `EINTR` when another signal
+/// comes first.
 pub fn wait_for(set: u64, deadline: Option<Instant>) -> Result<SigInfo, Errno> {
     let set = set & !UNBLOCKABLE;
     let first = with_state(|locked| {

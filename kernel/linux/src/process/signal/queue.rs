@@ -60,7 +60,8 @@ impl SigInfo {
         fields: [0; 4],
     };
 
-    /// A signal sent by a program; `code` is `SI_USER`, `SI_TKILL`, …, `pid` and `uid` the sender's process and real user id.
+    /// A signal sent by a program; `code` is `SI_USER`, `SI_TKILL`, …, `pid` and `uid` the sender's process and real
+    /// user id.
     pub fn from_program(signal: i32, code: i32, pid: Pid, uid: u32) -> Self {
         // si_pid in the lower half, si_uid in the upper.
         Self {
@@ -121,7 +122,8 @@ pub(crate) struct Queue {
     standard: [SigInfo; STANDARD],
     /// Real-time signals, and those of POSIX timers whatever their number, in the order they were sent.
     queued: VecDeque<SigInfo>,
-    /// Mask of signals sent by `kill` that there was no room for: they are pending all the same, once and without information.
+    /// Mask of signals sent by `kill` that there was no room for: they are pending all the same, once and without
+    /// information.
     bare: u64,
 }
 
@@ -146,8 +148,8 @@ impl Queue {
         self.set
     }
 
-    /// Adds a signal; a standard one that is pending already stays as it is, unless a timer sends it. Allocates for signals that
-    /// queue up only; `EAGAIN` when there are `limit` on the account.
+    /// Adds a signal; a standard one that is pending already stays as it is, unless a timer sends it. Allocates for
+    /// signals that queue up only; `EAGAIN` when there are `limit` on the account.
     pub(crate) fn push(
         &mut self,
         info: SigInfo,
@@ -218,7 +220,8 @@ impl Queue {
         self.set = (self.set & !bit(signal)) | if pending { bit(signal) } else { 0 };
     }
 
-    /// Forgets all signals in `set` but what timers have sent: they go on when their signals are taken, which has no effect then.
+    /// Forgets all signals in `set` but what timers have sent: they go on when their signals are taken, which has no
+    /// effect then.
     pub(crate) fn discard(&mut self, set: u64, account: &Account) {
         self.standard_set &= !set;
         self.bare &= !set;

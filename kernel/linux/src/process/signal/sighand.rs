@@ -2,7 +2,8 @@
 use super::{Action, LAST};
 use machine::sync::SpinLock;
 
-/// An action for each signal. Its lock is the outermost of those on signals: what is done about a signal is what was decided under it.
+/// An action for each signal. Its lock is the outermost of those on signals: what is done about a signal is what was
+/// decided under it.
 #[doc(alias = "sighand_struct")]
 #[derive(Default)]
 pub struct Sighand(pub(super) SpinLock<Actions>);

@@ -1,8 +1,8 @@
 //! Stopping a process: SIGSTOP, SIGTSTP, SIGTTIN and SIGTTOU hold all its threads until SIGCONT.
 //!
-//! Each process has its group to itself, in a session whose terminal is the host's business; so the last three are not dropped,
-//! as they are for an orphaned group. Nobody outside the machine sends SIGCONT. If no timer of the program's does, it stays
-//! stopped, as on Linux, until the machine ends.
+//! Each process has its group to itself, in a session whose terminal is the host's business; so the last three are not
+//! dropped, as they are for an orphaned group. Nobody outside the machine sends SIGCONT. If no timer of the program's
+//! does, it stays stopped, as on Linux, until the machine ends.
 use super::{bit, pending_set};
 use crate::process::{self, Process};
 use core::sync::atomic::{AtomicBool, Ordering};

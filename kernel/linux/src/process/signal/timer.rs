@@ -1,7 +1,7 @@
 //! POSIX timers (`timer_create`): a signal to the process or to a thread after a time, and again after each interval.
 //!
-//! As in Linux a timer has at most one signal pending, and the next interval begins when that is taken: what the program has missed
-//! by then is the signal's overrun count.
+//! As in Linux a timer has at most one signal pending, and the next interval begins when that is taken: what the
+//! program has missed by then is the signal's overrun count.
 use super::SigInfo;
 use crate::process::{
     Process,
@@ -236,8 +236,8 @@ impl Process {
         Ok(())
     }
 
-    /// timer_settime(2): arms a timer to expire after `value` nanoseconds, or at `value` on its clock (0: not at all), and then each `interval` (0: once);
-    /// the setting before. A signal that is pending is forgotten.
+    /// timer_settime(2): arms a timer to expire after `value` nanoseconds, or at `value` on its clock (0: not at all),
+    /// and then each `interval` (0: once); the setting before. A signal that is pending is forgotten.
     pub fn set_timer(
         self: &Arc<Self>,
         id: i32,

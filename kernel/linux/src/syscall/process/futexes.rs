@@ -114,8 +114,8 @@ pub fn futex(
     }
 }
 
-/// Checks a word that the operation itself may not read. Linux knows a shared futex by its page, which must be there to be read
-/// (`EFAULT`); of a private one it looks at the address alone.
+/// Checks a word that the operation itself may not read. Linux knows a shared futex by its page, which must be there to
+/// be read (`EFAULT`); of a private one it looks at the address alone.
 fn check_key(addr: usize, shared: bool) -> Result<(), Errno> {
     if shared {
         user::load_u32(addr).map(drop)

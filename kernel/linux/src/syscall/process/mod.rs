@@ -1,5 +1,6 @@
-//! System calls about the process and its threads. [`identity`] has which it is, [`credentials`] whose, [`futexes`] what its threads sleep on, [`limits`] what it may use and has used,
-//! [`scheduling`] where and when it runs, [`system`] what it asks about the machine.
+//! System calls about the process and its threads. [`identity`] has which it is, [`credentials`] whose, [`futexes`]
+//! what its threads sleep on, [`limits`] what it may use and has used, [`scheduling`] where and when it runs,
+//! [`system`] what it asks about the machine.
 mod credentials;
 mod futexes;
 mod identity;
@@ -46,7 +47,8 @@ pub fn clone(
 
 /// clone3(2), for threads only.
 pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
-    /// Size of the first version of `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls.
+    /// Size of the first version of `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+    /// stack_size, tls.
     const FIRST: usize = 64;
     if size < FIRST {
         return Err(Errno::EINVAL);

@@ -94,7 +94,8 @@ fn limit_allows(process: &Process, nice: i32) -> bool {
     (20 - nice) as u64 <= process.limits.soft(linux::RLIMIT_NICE)
 }
 
-/// Whether a change of policy takes `CAP_SYS_NICE`: to more than `RLIMIT_RTPRIO` allows, or past a reset, or out of `SCHED_IDLE`.
+/// Whether a change of policy takes `CAP_SYS_NICE`: to more than `RLIMIT_RTPRIO` allows, or past a reset, or out of
+/// `SCHED_IDLE`.
 fn needs_privilege(thread: &Thread, old: Policy, new: Policy) -> bool {
     let process = &thread.linux().process;
     let most = process.limits.soft(linux::RLIMIT_RTPRIO);

@@ -1,4 +1,5 @@
-//! What the program asks about and of the machine: its name, memory, randomness, and things that are not for it to change.
+//! What the program asks about and of the machine: its name, memory, randomness, and things that are not for it to
+//! change.
 use crate::{
     config,
     process::{self, credentials},
@@ -46,8 +47,8 @@ pub fn uname(to: usize) -> SysResult {
 
 /// sysinfo(2)
 pub fn sysinfo(to: usize) -> SysResult {
-    /// Words of `struct sysinfo`: uptime, loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap, procs (16 bits),
-    /// totalhigh, freehigh, mem_unit (32 bits).
+    /// Words of `struct sysinfo`: uptime, loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap, procs
+    /// (16 bits), totalhigh, freehigh, mem_unit (32 bits).
     const WORDS: usize = 14;
     let (frames, free) = mm::frame::counts();
     let mut words = [0u64; WORDS];

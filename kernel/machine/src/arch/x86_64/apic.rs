@@ -104,9 +104,9 @@ pub(crate) fn end_of_interrupt() {
 
 fn command(target: u32, low: u32) {
     if HAS_X2APIC.load(Ordering::Relaxed) {
-        // SAFETY: the fences touch nothing; the interrupt command register's commands are this module's. What was stored for the
-        // other CPU to see comes first: this WRMSR, unlike others, serialises nothing and may overtake stores (SDM volume 3,
-        // "MSR Access in x2APIC Mode").
+        // SAFETY: the fences touch nothing; the interrupt command register's commands are this module's. What was
+        // stored for the other CPU to see comes first: this WRMSR, unlike others, serialises nothing and may overtake
+        // stores (SDM volume 3, "MSR Access in x2APIC Mode").
         unsafe {
             core::arch::x86_64::_mm_mfence();
             core::arch::x86_64::_mm_lfence();

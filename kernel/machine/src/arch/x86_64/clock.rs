@@ -1,5 +1,5 @@
-//! The counters: the time-stamp counter and the local APIC's timer, measured against the PIT (8254) where there is one, and the
-//! battery-backed clock (MC146818). No loop here waits for hardware that may not be there.
+//! The counters: the time-stamp counter and the local APIC's timer, measured against the PIT (8254) where there is one,
+//! and the battery-backed clock (MC146818). No loop here waits for hardware that may not be there.
 
 use super::{apic, port};
 use core::arch::x86_64::{__cpuid, _rdtsc};
@@ -33,8 +33,9 @@ pub struct Rates {
 
 /// Measures the counters. Interrupts are off.
 ///
-/// On a busy host the virtual CPU may stand still for longer than the PIT's counter takes to go round. What was measured then
-/// is worth nothing; a shorter measurement is less exact, but has better chances to fall into one time slice of the host's.
+/// On a busy host the virtual CPU may stand still for longer than the PIT's counter takes to go round. What was
+/// measured then is worth nothing; a shorter measurement is less exact, but has better chances to fall into one time
+/// slice of the host's.
 pub(crate) fn measure() -> Rates {
     let mut window = WINDOW;
     for _ in 0..PATIENCE {
@@ -133,8 +134,8 @@ fn measure_over(window: u16) -> Measured {
     }
     let last = Sample::best();
     stop_timer();
-    // SAFETY: nobody else uses the PIT: the read-back command for counter 2's status, whose bit 7 is its output. In mode 0 that
-    // goes up when the counter reaches 0, and stays up.
+    // SAFETY: nobody else uses the PIT: the read-back command for counter 2's status, whose bit 7 is its output. In
+    // mode 0 that goes up when the counter reaches 0, and stays up.
     let gone_round = unsafe {
         port::write(0x43, 0xe8_u8);
         port::read::<u8>(0x42) & 0x80 != 0

@@ -17,8 +17,8 @@ const SWITCH_WORDS: usize = 7;
 /// Below the entry stack pointer: the program's stack pointer, as in a trap frame, and room for alignment.
 const TOP_WORDS: usize = 4;
 
-/// Saves the callee-saved registers on this stack and its pointer in `save`, and goes on where `stack_pointer` was saved so or was
-/// prepared by [`kernel_thread`] or [`user_thread`].
+/// Saves the callee-saved registers on this stack and its pointer in `save`, and goes on where `stack_pointer` was
+/// saved so or was prepared by [`kernel_thread`] or [`user_thread`].
 ///
 /// # Safety
 /// Interrupts are off. `stack_pointer` must belong to a thread that is on no CPU, and `save` be this thread's.
@@ -55,7 +55,8 @@ pub(crate) unsafe fn kernel_thread(top: usize) -> usize {
     }
 }
 
-/// Prepares the stack that ends at `top` for a thread that starts in the program, with `frame`, after `sched::user_start`.
+/// Prepares the stack that ends at `top` for a thread that starts in the program, with `frame`, after
+/// `sched::user_start`.
 ///
 /// # Safety
 /// The stack must be a kernel stack that nobody uses.

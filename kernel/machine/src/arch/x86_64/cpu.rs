@@ -165,8 +165,8 @@ pub fn hardware_random() -> Option<u64> {
 /// Ends the virtual machine through isa-debug-exit: 0x10 program ended, 0x20 fatal.
 pub fn exit_machine(code: u8) -> ! {
     interrupts::disable();
-    // SAFETY: port 0xf4 is isa-debug-exit's, or nobody's; 0x64 is the keyboard controller's, whose command 0xfe resets the
-    // machine (elfin runs QEMU with -no-reboot).
+    // SAFETY: port 0xf4 is isa-debug-exit's, or nobody's; 0x64 is the keyboard controller's, whose command 0xfe resets
+    // the machine (elfin runs QEMU with -no-reboot).
     unsafe {
         port::write(0xf4, code);
         port::write(0x64, 0xfe_u8);

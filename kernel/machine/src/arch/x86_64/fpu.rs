@@ -1,7 +1,7 @@
 //! Extended processor state (x87, SSE, AVX, AVX-512): XSAVE areas of threads and of signal frames.
 //!
-//! The kernel itself uses legacy SSE only, and entries save `xmm0`–`xmm15`: the rest of the program's state stays in the
-//! registers until another thread runs.
+//! The kernel itself uses legacy SSE only, and entries save `xmm0`–`xmm15`: the rest of the program's state stays in
+//! the registers until another thread runs.
 
 use super::TrapFrame;
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
@@ -92,8 +92,8 @@ impl Area {
     pub(crate) fn new() -> Option<Self> {
         // SAFETY: the size is not zero.
         let area = NonNull::new(unsafe { alloc_zeroed(Self::layout()) })?;
-        // SAFETY: the area is large enough; an area whose XSTATE_BV is 0 means the initial state, but MXCSR is taken from
-        // it all the same when SSE or AVX are restored.
+        // SAFETY: the area is large enough; an area whose XSTATE_BV is 0 means the initial state, but MXCSR is taken
+        // from it all the same when SSE or AVX are restored.
         unsafe { area.add(MXCSR).cast::<u32>().write(0x1f80) };
         Some(Self(area))
     }
@@ -139,7 +139,8 @@ unsafe fn xrstor(area: *const u8) {
     }
 }
 
-/// An XSAVE area in standard format that is no thread's, with room for something behind it: the state in a signal frame.
+/// An XSAVE area in standard format that is no thread's, with room for something behind it: the state in a signal
+/// frame.
 #[derive(Debug)]
 pub struct Image {
     memory: NonNull<u8>,
@@ -164,7 +165,8 @@ impl Image {
 
     /// The area and what is behind it.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the memory is ours, of this size, initialised by `alloc_zeroed`, and changed through `&mut self` only.
+        // SAFETY: the memory is ours, of this size, initialised by `alloc_zeroed`, and changed through `&mut self`
+        // only.
         unsafe { core::slice::from_raw_parts(self.memory.as_ptr(), self.layout.size()) }
     }
 
@@ -177,8 +179,8 @@ impl Image {
     /// Saves the interrupted program's state: this CPU's registers, with the frame's xmm registers in place.
     pub fn save(&mut self, frame: &TrapFrame) {
         let area = self.memory.as_ptr();
-        // SAFETY: the area is `area_size` bytes long and aligned to 64; the header lies within it, and so do the legacy part's
-        // xmm registers, which are 256 bytes.
+        // SAFETY: the area is `area_size` bytes long and aligned to 64; the header lies within it, and so do the legacy
+        // part's xmm registers, which are 256 bytes.
         unsafe {
             area.add(XSTATE_BV).write_bytes(0, HEADER);
             xsave(area);
@@ -189,12 +191,13 @@ impl Image {
         }
     }
 
-    /// Makes it this CPU's state; the xmm registers go into `frame`. Contents that are none of a standard-format area with
-    /// enabled components are refused, and nothing has changed.
+    /// Makes it this CPU's state; the xmm registers go into `frame`. Contents that are none of a standard-format area
+    /// with enabled components are refused, and nothing has changed.
     pub fn restore(&self, frame: &mut TrapFrame) -> Result<(), InvalidImage> {
         let area = self.memory.as_ptr();
-        // SAFETY: the area is `area_size` bytes long and aligned to 64, and borrowed, so that nobody changes it. XRSTOR faults on
-        // unknown components, on bits in the rest of the header, and on reserved bits of MXCSR, all of which are refused first.
+        // SAFETY: the area is `area_size` bytes long and aligned to 64, and borrowed, so that nobody changes it. XRSTOR
+        // faults on unknown components, on bits in the rest of the header, and on reserved bits of MXCSR, all of which
+        // are refused first.
         unsafe {
             let header = area.add(XSTATE_BV).cast::<u64>();
             let components = header.read();

@@ -98,7 +98,8 @@ impl TrapFrame {
         self.rip -= SYSCALL_LEN;
     }
 
-    /// The registers in the order of DWARF's numbers (psABI, "DWARF Register Number Mapping"): rax to r15, then the return address.
+    /// The registers in the order of DWARF's numbers (psABI, "DWARF Register Number Mapping"): rax to r15, then the
+    /// return address.
     pub fn by_dwarf_number(&self) -> [u64; 17] {
         [
             self.rax, self.rdx, self.rcx, self.rbx, self.rsi, self.rdi, self.rbp, self.rsp,

@@ -1,7 +1,7 @@
 //! Page tables: entries, the walk to them, flushing.
 //!
-//! Hardware never writes to an entry: accessed and dirty are set from the start, so an entry changes only under the lock of
-//! the address space. Which frames lie behind entries, and who owns them, is the memory management's business.
+//! Hardware never writes to an entry: accessed and dirty are set from the start, so an entry changes only under the
+//! lock of the address space. Which frames lie behind entries, and who owns them, is the memory management's business.
 
 use super::layout::{PAGE, phys_to_virt};
 use super::tlb;
@@ -57,8 +57,8 @@ static ROOT: AtomicU64 = AtomicU64::new(0);
 
 /// One table.
 fn table(phys: u64) -> &'static [AtomicU64; 512] {
-    // SAFETY: tables lie in frames that are mapped in the direct map and are never freed; entries are only ever accessed
-    // atomically.
+    // SAFETY: tables lie in frames that are mapped in the direct map and are never freed; entries are only ever
+    // accessed atomically.
     unsafe { &*phys_to_virt(phys).cast() }
 }
 
@@ -66,8 +66,8 @@ fn index(addr: usize, level: usize) -> usize {
     addr >> (12 + 9 * level) & 511
 }
 
-/// The lowest-level entry of a page, with the tables above it made if `make`. `None`: there is none (or no memory for it,
-/// or a large page is in the way).
+/// The lowest-level entry of a page, with the tables above it made if `make`. `None`: there is none (or no memory for
+/// it, or a large page is in the way).
 pub fn entry(addr: usize, make: bool) -> Option<&'static AtomicU64> {
     entry_at(addr, 0, make)
 }
@@ -117,8 +117,8 @@ pub fn next_present_table(addr: usize, end: usize) -> usize {
     end
 }
 
-/// Maps `len` bytes of physical memory at a kernel address, with large pages where they fit. What is mapped already stays.
-/// `None` without memory for tables.
+/// Maps `len` bytes of physical memory at a kernel address, with large pages where they fit. What is mapped already
+/// stays. `None` without memory for tables.
 pub fn map_kernel(virt: usize, phys: u64, len: usize, flags: Flags) -> Option<()> {
     let flags = (flags | Flags::PRESENT | Flags::ACCESSED | Flags::DIRTY).bits();
     let mut done = 0;

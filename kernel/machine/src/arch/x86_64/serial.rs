@@ -10,7 +10,8 @@ const EMPTY: u8 = 0x20;
 /// Writes a byte. The wait for the port is bounded: without a port all bits of its status read as 1.
 pub fn write(byte: u8) {
     for _ in 0..100_000 {
-        // SAFETY: reading the line status takes nothing away from anybody but errors of reception, which nobody asks for.
+        // SAFETY: reading the line status takes nothing away from anybody but errors of reception, which nobody asks
+        // for.
         if unsafe { port::read::<u8>(LINE_STATUS) } & EMPTY != 0 {
             break;
         }

@@ -103,8 +103,8 @@ pub(crate) fn install() {
         limit: 256 * 16 - 1,
         base: idt.as_ptr().expose_provenance() as u64,
     };
-    // SAFETY: the tables are well formed, are never freed, and have code and data where the boot GDT had them. GS's base
-    // is not touched.
+    // SAFETY: the tables are well formed, are never freed, and have code and data where the boot GDT had them. GS's
+    // base is not touched.
     unsafe {
         asm!(
             "lgdt [{gdt}]",

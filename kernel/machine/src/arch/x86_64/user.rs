@@ -1,5 +1,5 @@
-//! Copies to and from the program's memory, which a bad address ends instead of the kernel: the page fault handler makes them go
-//! on at [`fixup`], and they say so.
+//! Copies to and from the program's memory, which a bad address ends instead of the kernel: the page fault handler
+//! makes them go on at [`fixup`], and they say so.
 
 unsafe extern "C" {
     fn elfin_user_start();

@@ -30,11 +30,11 @@ pub enum Page {
 
 /// What a file gives to be mapped: pages by index (file offset / 4096). The rest of the last page reads as zeros.
 pub trait PageSource: Send + Sync {
-    /// The page with this index; `write` when a shared mapping is about to write to it. `EFAULT` past the end of the file
-    /// (SIGBUS), `ENOMEM` without a frame.
+    /// The page with this index; `write` when a shared mapping is about to write to it. `EFAULT` past the end of the
+    /// file (SIGBUS), `ENOMEM` without a frame.
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno>;
-    /// A number that tells the file from all others that are mapped, for [`super::forget_file`]; `None` when its pages are
-    /// this source's alone.
+    /// A number that tells the file from all others that are mapped, for [`super::forget_file`]; `None` when its pages
+    /// are this source's alone.
     fn key(&self) -> Option<usize> {
         None
     }

@@ -1,5 +1,5 @@
-//! The areas of the address space, with what makes questions about many of them cheap: the holes between them, the areas
-//! of each file, the bytes they have together.
+//! The areas of the address space, with what makes questions about many of them cheap: the holes between them, the
+//! areas of each file, the bytes they have together.
 
 use super::area::Area;
 use super::holes::Holes;
@@ -129,7 +129,8 @@ impl Areas {
         Ok(())
     }
 
-    /// Changes the areas in `start..end`, and only what lies there. `ENOMEM` if that takes more areas than there may be.
+    /// Changes the areas in `start..end`, and only what lies there. `ENOMEM` if that takes more areas than there may
+    /// be.
     pub(super) fn change(
         &mut self,
         start: usize,

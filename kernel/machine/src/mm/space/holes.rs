@@ -1,8 +1,8 @@
 //! The free ranges between areas, and the highest one that something fits into.
 //!
-//! A treap (R. Seidel and C. Aragon, "Randomized Search Trees", 1996): ordered by address as a search tree and by a hash of
-//! the address as a heap, which keeps it about log n deep. Every node knows the largest hole in its subtree, as in Linux's
-//! tree of areas before 6.1 (`rb_subtree_gap`).
+//! A treap (R. Seidel and C. Aragon, "Randomized Search Trees", 1996): ordered by address as a search tree and by a
+//! hash of the address as a heap, which keeps it about log n deep. Every node knows the largest hole in its subtree, as
+//! in Linux's tree of areas before 6.1 (`rb_subtree_gap`).
 
 use alloc::boxed::Box;
 
@@ -42,8 +42,8 @@ impl Holes {
         self.0 = join(below, above);
     }
 
-    /// The highest multiple of `align` where `len` bytes are free that end at `top` or before. O(log n), unless there are
-    /// holes that would be large enough if they were aligned.
+    /// The highest multiple of `align` where `len` bytes are free that end at `top` or before. O(log n), unless there
+    /// are holes that would be large enough if they were aligned.
     pub(super) fn highest(&self, len: usize, align: usize, top: usize) -> Option<usize> {
         highest(&self.0, len, align, top)
     }
@@ -71,8 +71,8 @@ impl Holes {
     }
 }
 
-/// What is left when the holes at a range are taken out: those on both sides, and from where to where they and the range
-/// reached.
+/// What is left when the holes at a range are taken out: those on both sides, and from where to where they and the
+/// range reached.
 struct Around {
     below: Link,
     above: Link,

@@ -1,7 +1,7 @@
 //! Address spaces: areas, demand paging, mmap(2) and its family.
 //!
-//! One lock covers the areas of a space and its page tables. Kernel memory is not described here. There is one set of page tables: a
-//! second space would need its own.
+//! One lock covers the areas of a space and its page tables. Kernel memory is not described here. There is one set of
+//! page tables: a second space would need its own.
 
 mod area;
 mod areas;
@@ -126,7 +126,8 @@ impl Space {
         self.mappings.lock().protect(addr, len, prot)
     }
 
-    /// mprotect(2) with `PROT_GROWSDOWN`: from the start of the stack that `addr` lies in. `EINVAL` if it lies elsewhere.
+    /// mprotect(2) with `PROT_GROWSDOWN`: from the start of the stack that `addr` lies in. `EINVAL` if it lies
+    /// elsewhere.
     pub fn protect_down(&self, addr: usize, len: usize, prot: Prot) -> Result<(), Errno> {
         let mut space = self.mappings.lock();
         let (start, area) = space.areas.at(addr).ok_or(Errno::ENOMEM)?;
@@ -151,8 +152,8 @@ impl Space {
         if covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Forgets where pages `from..to` of a file are mapped: the file has other ones now, or none. What a program has written to
-    /// private mappings stays, unless `even_private`. `key` is [`PageSource::key`].
+    /// Forgets where pages `from..to` of a file are mapped: the file has other ones now, or none. What a program has
+    /// written to private mappings stays, unless `even_private`. `key` is [`PageSource::key`].
     pub fn forget_file(&self, key: usize, from: u64, to: u64, even_private: bool) {
         self.mappings
             .lock()

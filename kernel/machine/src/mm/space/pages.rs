@@ -1,7 +1,7 @@
 //! The page tables of the program's half: bringing pages in, taking them out, changing their protection.
 //!
-//! An entry with [`Flags::OWNED`] owns its frame; one with [`Flags::CACHED`] stands for a reference in [`Pages::cached`].
-//! A frame is freed only after every CPU has been made to forget the translation.
+//! An entry with [`Flags::OWNED`] owns its frame; one with [`Flags::CACHED`] stands for a reference in
+//! [`Pages::cached`]. A frame is freed only after every CPU has been made to forget the translation.
 
 use super::area::{Area, Backing, Page, Prot};
 use crate::arch::layout::phys_to_virt;
@@ -238,8 +238,8 @@ impl Pages {
         }
     }
 
-    /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those whose
-    /// frame is `keep`.
+    /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those
+    /// whose frame is `keep`.
     pub(super) fn forget(
         &mut self,
         start: usize,

@@ -78,7 +78,8 @@ const USER_FLAGS: u64 = 0x5_0dd5;
 /// TF, DF, RF: clear when a handler starts.
 const HANDLER_CLEARS: u64 = 0x100 | 0x400 | 0x1_0000;
 
-/// Builds the frame for a handler on the program's stack and makes `frame` start the handler. On an error the thread is as it was.
+/// Builds the frame for a handler on the program's stack and makes `frame` start the handler. On an error the thread is
+/// as it was.
 pub(crate) fn push(frame: &mut TrapFrame, info: &SigInfo, action: &Action) -> Result<(), Errno> {
     if !action.has(linux::SA_RESTORER) {
         return Err(Errno::EFAULT);
@@ -177,7 +178,8 @@ impl Context {
         area.restore(frame)
     }
 
-    /// Makes the context that of the registers in `frame`, and the floating-point state that of now; what tells of signals stays.
+    /// Makes the context that of the registers in `frame`, and the floating-point state that of now; what tells of
+    /// signals stays.
     pub(in crate::process::signal) fn save(
         &mut self,
         frame: &TrapFrame,
@@ -233,9 +235,9 @@ impl Machine {
         }
     }
 
-    /// Puts the registers back. `EFAULT` for a stack that is not the program's, which would make it kernel code, and for an address
-    /// that `iretq` would fault on. Any other address is allowed: the program may have been interrupted in what it calls in the
-    /// kernel's half (gates, the vDSO's functions), and it can jump there all the same.
+    /// Puts the registers back. `EFAULT` for a stack that is not the program's, which would make it kernel code, and
+    /// for an address that `iretq` would fault on. Any other address is allowed: the program may have been interrupted
+    /// in what it calls in the kernel's half (gates, the vDSO's functions), and it can jump there all the same.
     fn restore(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
         let [
             r8,

@@ -1,8 +1,8 @@
 //! What a thread has on its kernel stack while the kernel calls the program: one record a call.
 //!
-//! A call that returns ends its record. One that is left some other way (`longjmp`, an exception, `pthread_exit`) does not, and
-//! its frames stay until the program comes in through a gate again: from where the program's stack is then, [`Calls::settle`]
-//! tells which calls are over. A deep nest of calls goes on on further kernel stacks.
+//! A call that returns ends its record. One that is left some other way (`longjmp`, an exception, `pthread_exit`) does
+//! not, and its frames stay until the program comes in through a gate again: from where the program's stack is then,
+//! [`Calls::settle`] tells which calls are over. A deep nest of calls goes on on further kernel stacks.
 
 use crate::arch::{TrapFrame, interrupt_flag, percpu};
 use crate::mm::stack::{KernelStack, SIZE};
@@ -35,8 +35,9 @@ fn place(own: &Range<usize>, stack: usize) -> Place {
     }
 }
 
-/// The program comes in through a gate, with interrupts off and its stack pointer at `stack`: says where on the kernel stack the
-/// gate's frames go. What lies below and is not needed any more may still be in use by the caller: see [`drop_left`].
+/// The program comes in through a gate, with interrupts off and its stack pointer at `stack`: says where on the kernel
+/// stack the gate's frames go. What lies below and is not needed any more may still be in use by the caller: see
+/// [`drop_left`].
 pub(super) extern "C" fn settle(stack: usize) -> usize {
     with(|state| {
         if state.live != 0 {
@@ -70,8 +71,8 @@ pub(super) struct Start {
     pub(super) kernel: *mut usize,
 }
 
-/// Begins a call at `stack` in the program; `into` is 0, or the address of what takes the program's state when interrupted code
-/// has come so far. `None` without memory for another kernel stack.
+/// Begins a call at `stack` in the program; `into` is 0, or the address of what takes the program's state when
+/// interrupted code has come so far. `None` without memory for another kernel stack.
 pub(super) fn begin(stack: usize, into: usize) -> Option<Start> {
     let here = core::ptr::from_ref(&stack).addr();
     with(|state| {
@@ -103,8 +104,8 @@ pub(super) fn begin(stack: usize, into: usize) -> Option<Start> {
     })
 }
 
-/// A function that the kernel has called returns, with the program's stack pointer at `stack`: the kernel's stack pointer to go on
-/// with. Runs below all frames, with interrupts off.
+/// A function that the kernel has called returns, with the program's stack pointer at `stack`: the kernel's stack
+/// pointer to go on with. Runs below all frames, with interrupts off.
 pub(super) extern "C" fn returned(stack: usize) -> usize {
     let kernel = with(|state| {
         let at = state
@@ -122,8 +123,8 @@ pub(super) extern "C" fn returned(stack: usize) -> usize {
     })
 }
 
-/// Interrupted code that the kernel has gone on with has come to its end, in the state `frame`: that is kept, and the result is
-/// the kernel's stack pointer to go on with. `None` if there is no such code. Interrupts are off.
+/// Interrupted code that the kernel has gone on with has come to its end, in the state `frame`: that is kept, and the
+/// result is the kernel's stack pointer to go on with. `None` if there is no such code. Interrupts are off.
 pub(super) fn finished(frame: &TrapFrame) -> Option<usize> {
     with(|state| {
         let at = state

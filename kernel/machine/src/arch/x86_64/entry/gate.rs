@@ -1,11 +1,10 @@
 //! Calls between the program and the kernel that are not system calls.
 //!
-//! In: one assembly stub a gate of the dynamic linker, with the C calling convention; it switches from the program's stack to the
-//! thread's kernel stack, calls [`enter`], switches back, and makes a cheap system call if a signal is pending, so that it
-//! is handled at once.
-//! Out: [`call_user`] runs program code (INIT functions, IFUNC resolvers, callbacks) on the program's stack.
-//! The thread's kernel-stack pointer is moved below the frames in use meanwhile, so that system calls made inside nest;
-//! [`callout`] keeps account of that.
+//! In: one assembly stub a gate of the dynamic linker, with the C calling convention; it switches from the program's
+//! stack to the thread's kernel stack, calls [`enter`], switches back, and makes a cheap system call if a signal is
+//! pending, so that it is handled at once. Out: [`call_user`] runs program code (INIT functions, IFUNC resolvers,
+//! callbacks) on the program's stack. The thread's kernel-stack pointer is moved below the frames in use meanwhile, so
+//! that system calls made inside nest; [`callout`] keeps account of that.
 
 use super::callout;
 use crate::arch::{TrapFrame, interrupt_flag, percpu, tables};
@@ -17,8 +16,8 @@ pub const COUNT: usize = 64;
 
 /// Below the program's stack pointer a leaf function may have data (psABI, "red zone"); a gate has its frame there.
 const RED_ZONE: usize = 128;
-/// Distance from the entry stack pointer to the word that holds the program's stack pointer, and in a gate the address of the
-/// frame it has made on the program's stack.
+/// Distance from the entry stack pointer to the word that holds the program's stack pointer, and in a gate the address
+/// of the frame it has made on the program's stack.
 const USER_STACK: usize = 16;
 
 unsafe extern "C" {
@@ -92,8 +91,8 @@ pub(super) extern "C" fn pending() -> bool {
     sched::has_exit_work()
 }
 
-/// Tells where the program's stack is, for a thread that has not come from the program: in use from `stack` to the end of `own`,
-/// and free below. What the kernel calls there has no caller in the program.
+/// Tells where the program's stack is, for a thread that has not come from the program: in use from `stack` to the end
+/// of `own`, and free below. What the kernel calls there has no caller in the program.
 pub fn set_user_stack(stack: usize, own: Range<usize>) {
     callout::set_own_stack(own);
     let frame = stack - size_of::<[usize; 2]>();
@@ -114,18 +113,18 @@ fn user_stack() -> usize {
     })
 }
 
-/// Calls `entry` in the program with C arguments `args`, on the program's stack, and returns its result (rax). It does not return
-/// if the program leaves the function in another way. `None` without memory for a kernel stack.
+/// Calls `entry` in the program with C arguments `args`, on the program's stack, and returns its result (rax). It does
+/// not return if the program leaves the function in another way. `None` without memory for a kernel stack.
 ///
 /// # Safety
-/// `entry` must be a function of the program with the C calling convention taking at most these arguments, and the thread
-/// must have a stack of the program's.
+/// `entry` must be a function of the program with the C calling convention taking at most these arguments, and the
+/// thread must have a stack of the program's.
 pub unsafe fn call_user(entry: usize, args: [usize; 4]) -> Option<usize> {
     let gate = user_stack();
     let stack = (gate - RED_ZONE) & !63;
     let start = callout::begin(stack, 0)?;
-    // SAFETY: the caller's promise; the program's stack is free below the red zone, to which a gate's frame keeps. The place for
-    // the kernel's stack pointer is written before anything else can happen to the record.
+    // SAFETY: the caller's promise; the program's stack is free below the red zone, to which a gate's frame keeps. The
+    // place for the kernel's stack pointer is written before anything else can happen to the record.
     let result = unsafe {
         let args = &raw const args;
         elfin_call_user(entry, args, stack, start.entries, start.kernel, gate)
@@ -164,8 +163,8 @@ pub fn call_finished() -> usize {
     (elfin_call_finished as *const ()).expose_provenance()
 }
 
-/// Goes on with interrupted code of the program, until it returns to [`call_finished`], then with the stack pointer `stack`; the
-/// state it has then. `None` without memory for a kernel stack.
+/// Goes on with interrupted code of the program, until it returns to [`call_finished`], then with the stack pointer
+/// `stack`; the state it has then. `None` without memory for a kernel stack.
 ///
 /// # Safety
 /// The frame must be that of code which can go on, on the current thread, and comes to that return.
@@ -178,8 +177,8 @@ pub unsafe fn resume(frame: &TrapFrame, stack: usize) -> Option<TrapFrame> {
     Some(state)
 }
 
-/// An invalid instruction of the program: does not return if it is that of [`call_finished`] and somebody waits for it. Interrupts
-/// are off.
+/// An invalid instruction of the program: does not return if it is that of [`call_finished`] and somebody waits for it.
+/// Interrupts are off.
 pub(super) fn finish(frame: &TrapFrame) {
     if frame.rip as usize == call_finished()
         && let Some(kernel) = callout::finished(frame)
@@ -193,7 +192,8 @@ pub(super) fn finish(frame: &TrapFrame) {
 /// `rdx`, everything else 0 (psABI, "Process Initialization").
 ///
 /// # Safety
-/// `entry` and `stack` must be a program's that is ready to run, and nothing on this thread's kernel stack may be needed.
+/// `entry` and `stack` must be a program's that is ready to run, and nothing on this thread's kernel stack may be
+/// needed.
 pub unsafe fn enter_user(entry: usize, stack: usize, rdx: usize) -> ! {
     let frame = TrapFrame {
         rip: entry as u64,
