@@ -4,7 +4,7 @@
 //!
 //! The modules are the loader's own sources, with loom's types in place of the atomic ones. To run:
 //!
-//!     RUSTFLAGS='--cfg loom' cargo test --release -p loader --test loom --target-dir target/loom
+//!     RUSTFLAGS='--cfg loom --cfg hosted' cargo test --release -p loader --test loom --target-dir target/loom
 #![cfg(loom)]
 #![expect(dead_code, reason = "the models do not use all of the modules")]
 extern crate alloc;

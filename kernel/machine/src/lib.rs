@@ -36,6 +36,7 @@ pub mod boot;
 pub mod drivers;
 pub mod log;
 pub mod mm;
+mod primitive;
 pub mod sched;
 pub mod sync;
 pub mod time;

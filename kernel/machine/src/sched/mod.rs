@@ -8,10 +8,13 @@ pub(crate) mod calls;
 #[expect(unsafe_code, reason = "the running thread is found by address")]
 mod current;
 mod exit;
+mod parking;
+mod place;
 mod policy;
 #[expect(unsafe_code, reason = "the switch of threads")]
 mod queue;
 mod ranked;
+mod run_queue;
 mod state;
 #[expect(unsafe_code, reason = "what the switch saves")]
 mod thread;

@@ -3,8 +3,9 @@
 //! Of SCHED_OTHER, SCHED_BATCH and SCHED_IDLE the kernel makes one thing: such threads take turns. Real-time threads
 //! come before them and are never slowed down for their sake.
 
-use super::queue::{self, End};
+use super::queue;
 use super::ranked::Level;
+use super::run_queue::End;
 use super::thread::Thread;
 use core::cmp::Ordering;
 use core::sync::atomic::AtomicU32;

@@ -8,8 +8,9 @@
 //! there: so a thread never runs on two stacks' worth of CPUs, and no CPU waits for another in the middle of a switch.
 
 use super::current::{self, with_current};
-use super::ranked::{Level, Ranked};
-use super::thread::{Run, Thread};
+use super::ranked::Level;
+use super::run_queue::{End, RunQueue};
+use super::thread::Thread;
 use crate::arch::{context, cpu, interrupt_flag, percpu};
 use crate::sync::SpinLock;
 use crate::time::{Instant, timer};
@@ -18,10 +19,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// One CPU's part of the scheduler.
 struct Local {
-    queue: SpinLock<Ranked<Arc<Thread>>>,
-    /// Length of the queue and level of its first, for those who look without the lock.
-    waiting: AtomicUsize,
-    top: AtomicU32,
+    queue: RunQueue<Thread>,
     /// Level of the running thread.
     running: AtomicU32,
     idle: SpinLock<Option<Arc<Thread>>>,
@@ -31,9 +29,7 @@ struct Local {
 
 static LOCALS: [Local; cpu::MOST] = [const {
     Local {
-        queue: SpinLock::new(Ranked::new()),
-        waiting: AtomicUsize::new(0),
-        top: AtomicU32::new(0),
+        queue: RunQueue::new(),
         running: AtomicU32::new(0),
         idle: SpinLock::new(None),
         previous: AtomicUsize::new(0),
@@ -48,7 +44,6 @@ fn local() -> &'static Local {
 pub(crate) fn init() {
     let idle = Thread::idle().unwrap_or_else(|| panic!("no memory for an idle thread"));
     let this = percpu::this().id;
-    idle.cpu.store(this, Ordering::Relaxed);
     *LOCALS[this].idle.lock() = Some(idle.clone());
     percpu::set_current_address(Arc::into_raw(idle).expose_provenance());
 }
@@ -61,7 +56,7 @@ pub(crate) fn become_idle() -> ! {
     loop {
         interrupt_flag::disable();
         cpu::enter_idle();
-        let has_work = local().waiting.load(Ordering::SeqCst) != 0 || find_work();
+        let has_work = local().queue.len() != 0 || find_work();
         if has_work {
             percpu::this().need_resched.store(false, Ordering::Relaxed);
             schedule(Leaving::Ready);
@@ -77,60 +72,25 @@ fn find_work() -> bool {
     LOCALS[..cpu::count()]
         .iter()
         .enumerate()
-        .any(|(index, other)| {
-            index != this
-                && other.waiting.load(Ordering::Relaxed) != 0
-                && other
-                    .queue
-                    .lock()
-                    .iter()
-                    .any(|thread| stealable(thread, this))
-        })
+        .any(|(index, other)| index != this && other.queue.has(|thread| stealable(thread, this)))
 }
 
 fn stealable(thread: &Thread, cpu: usize) -> bool {
-    !thread.on_cpu.load(Ordering::Acquire) && thread.may_run_on(cpu)
+    !thread.place.is_on_cpu() && thread.may_run_on(cpu)
 }
 
 impl Local {
-    fn change<R>(&self, f: impl FnOnce(&mut Ranked<Arc<Thread>>) -> R) -> R {
-        let mut queue = self.queue.lock();
-        let result = f(&mut queue);
-        self.top.store(queue.top().unwrap_or(0), Ordering::SeqCst);
-        self.waiting.store(queue.len(), Ordering::SeqCst);
-        result
-    }
-
     fn push(&self, thread: Arc<Thread>, end: End) {
-        self.change(|queue| match end {
-            End::Front => queue.push_front(thread.level(), thread),
-            End::Back => queue.push_back(thread.level(), thread),
-        });
-    }
-
-    fn take(&self, wanted: impl Fn(Level, &Thread) -> bool) -> Option<Arc<Thread>> {
-        self.change(|queue| queue.take(|level, thread| wanted(level, thread)))
-    }
-
-    /// The level of the first that waits.
-    fn top(&self) -> Option<Level> {
-        (self.waiting.load(Ordering::SeqCst) != 0).then(|| self.top.load(Ordering::SeqCst))
+        self.queue.push(thread, end, Thread::level);
     }
 
     /// How long a thread may run for those that wait; `None`: as long as it likes.
     fn slice_of(&self, thread: &Thread) -> Option<u64> {
-        let contends = self.top().is_some_and(|top| top >= thread.level());
+        let contends = self.queue.top().is_some_and(|top| top >= thread.level());
         (contends && !thread.is_idle())
             .then(|| thread.slice())
             .flatten()
     }
-}
-
-/// Where a thread goes among those of its level.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Front,
-    Back,
 }
 
 /// Puts a thread that is ready on a queue, and sees to it that a CPU looks there.
@@ -140,13 +100,10 @@ pub(super) fn enqueue(thread: Arc<Thread>) {
 
 fn enqueue_at(thread: Arc<Thread>, end: End) {
     interrupt_flag::without(|| {
-        let last = thread.cpu();
-        let target = if thread.on_cpu.load(Ordering::Acquire) {
-            last
-        } else {
-            choose(&thread, last)
-        };
-        thread.cpu.store(target, Ordering::Relaxed);
+        let place = &thread.place;
+        let bound = place.bound_to();
+        let target = bound.unwrap_or_else(|| choose(&thread, place.cpu()));
+        place.queue_at(target);
         LOCALS[target].push(thread, end);
         notify(target);
     });
@@ -157,8 +114,8 @@ fn enqueue_at(thread: Arc<Thread>, end: End) {
 fn choose(thread: &Thread, last: usize) -> usize {
     let is_idle = |index: usize| {
         thread.may_run_on(index)
-            && LOCALS[index].waiting.load(Ordering::Relaxed) == 0
-            && cpu::get(index).is_some_and(|cpu| cpu.idle.load(Ordering::Relaxed))
+            && LOCALS[index].queue.len() == 0
+            && cpu::get(index).is_some_and(|cpu| cpu.is_idle())
     };
     if is_idle(last) {
         return last;
@@ -175,11 +132,11 @@ fn choose(thread: &Thread, last: usize) -> usize {
             let before = local
                 .running
                 .load(Ordering::Relaxed)
-                .max(local.top().unwrap_or(0));
+                .max(local.queue.top().unwrap_or(0));
             // Of CPUs that run what is lower anyway a real-time thread takes the one with the lowest; others do not
             // wait behind real-time threads if they need not.
             let rank = if level == 0 { before.min(1) } else { before };
-            (rank, local.waiting.load(Ordering::Relaxed), index != last)
+            (rank, local.queue.len(), index != last)
         })
         .unwrap_or(last)
 }
@@ -190,7 +147,7 @@ fn notify(target: usize) {
     if target == percpu::this().id {
         let local = &LOCALS[target];
         let running = local.running.load(Ordering::Relaxed);
-        if cpu.idle.load(Ordering::SeqCst) || local.top().is_some_and(|top| top > running) {
+        if cpu.is_idle() || local.queue.top().is_some_and(|top| top > running) {
             cpu.need_resched.store(true, Ordering::Relaxed);
         } else {
             with_current(begin_slice);
@@ -215,7 +172,9 @@ fn begin_slice(thread: &Thread) {
 /// A thread has another level than before: it is queued anew if it is queued.
 pub(super) fn requeue(thread: &Thread, end: End) {
     interrupt_flag::without(|| {
-        let queued = LOCALS[thread.cpu()].take(|_, other| core::ptr::eq(other, thread));
+        let queued = LOCALS[thread.cpu()]
+            .queue
+            .take(|_, other| core::ptr::eq(other, thread));
         match queued {
             Some(thread) => enqueue_at(thread, end),
             None => look_again(thread),
@@ -225,7 +184,7 @@ pub(super) fn requeue(thread: &Thread, end: End) {
 
 /// If the thread runs: its CPU looks whether it may go on, and how long.
 pub(super) fn look_again(thread: &Thread) {
-    if !thread.on_cpu.load(Ordering::Acquire) {
+    if !thread.place.is_on_cpu() {
         return;
     }
     if let Some(cpu) = cpu::get(thread.cpu()) {
@@ -256,7 +215,7 @@ pub fn reschedule() {
         if !thread.may_run_on(this) {
             return Some(Leaving::Ready);
         }
-        if local.top().is_some_and(|top| top > level) || waits_elsewhere(this, level) {
+        if local.queue.top().is_some_and(|top| top > level) || waits_elsewhere(this, level) {
             return Some(Leaving::Preempted);
         }
         // Without a slice nobody of this level waits, or it is not to be interrupted.
@@ -283,7 +242,7 @@ pub fn reschedule() {
 /// Lets others run.
 pub fn yield_now() {
     interrupt_flag::without(|| {
-        if local().waiting.load(Ordering::SeqCst) != 0 {
+        if local().queue.len() != 0 {
             schedule(Leaving::Ready);
         }
     });
@@ -292,17 +251,9 @@ pub fn yield_now() {
 /// Sleeps until [`Thread::unpark`], or not at all if that has been called since the last time. May return early.
 pub fn park() {
     interrupt_flag::without(|| {
-        let parked = with_current(|thread| {
-            let mut run = thread.run.lock();
-            if thread.token.swap(false, Ordering::SeqCst) {
-                return false;
-            }
-            *run = Run::Parked;
-            true
-        });
-        if parked {
+        if with_current(|thread| thread.parking.begin()) {
             schedule(Leaving::Parked);
-            with_current(|thread| thread.token.store(false, Ordering::SeqCst));
+            with_current(|thread| thread.parking.end());
         }
     });
 }
@@ -310,11 +261,7 @@ pub fn park() {
 impl Thread {
     /// Ends the thread's [`park`], or its next one.
     pub fn unpark(&self) {
-        let mut run = self.run.lock();
-        self.token.store(true, Ordering::SeqCst);
-        if *run == Run::Parked {
-            *run = Run::Ready;
-            drop(run);
+        if self.parking.unpark() {
             enqueue(self.handle());
         }
     }
@@ -354,8 +301,8 @@ fn schedule(leaving: Leaving) {
             Leaving::Parked | Leaving::Ended => {}
         }
     }
-    let next = steal(this, Some(local.top().unwrap_or(0)))
-        .or_else(|| local.take(|_, thread| thread.may_run_on(this)))
+    let next = steal(this, Some(local.queue.top().unwrap_or(0)))
+        .or_else(|| local.queue.take(|_, thread| thread.may_run_on(this)))
         .or_else(|| steal(this, None))
         .or_else(|| LOCALS[this].idle.lock().clone());
     let Some(next) = next else {
@@ -375,6 +322,7 @@ fn steal(this: usize, above: Option<Level>) -> Option<Arc<Thread>> {
         .map(|step| &LOCALS[(this + step) % cpus])
         .filter(|other| {
             other
+                .queue
                 .top()
                 .is_some_and(|top| above.is_none_or(|above| top > above))
         });
@@ -382,15 +330,18 @@ fn steal(this: usize, above: Option<Level>) -> Option<Arc<Thread>> {
         |level, thread: &Thread| above.is_none_or(|above| level > above) && stealable(thread, this);
     if above.is_none() {
         let mut others = others;
-        return others.find_map(|other| other.take(wanted));
+        return others.find_map(|other| other.queue.take(wanted));
     }
-    others.max_by_key(|other| other.top())?.take(wanted)
+    others
+        .max_by_key(|other| other.queue.top())?
+        .queue
+        .take(wanted)
 }
 
 /// Whether a real-time thread waits on another CPU that comes before `level`.
 fn waits_elsewhere(this: usize, level: Level) -> bool {
     let mut others = LOCALS[..cpu::count()].iter().enumerate();
-    others.any(|(index, other)| index != this && other.top().is_some_and(|top| top > level))
+    others.any(|(index, other)| index != this && other.queue.top().is_some_and(|top| top > level))
 }
 
 fn new_slice(local: &Local) {
@@ -415,8 +366,7 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
         .used
         .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
     next.since.store(now, Ordering::Relaxed);
-    next.cpu.store(this, Ordering::Relaxed);
-    next.on_cpu.store(true, Ordering::Relaxed);
+    next.place.enter(this);
     if previous.is_idle() {
         cpu::leave_idle();
     }
@@ -462,10 +412,12 @@ pub(super) fn finish() {
     // SAFETY: the address and the reference come from `switch`, where it was this CPU's running thread.
     let previous = unsafe { Arc::from_raw(previous) };
     let displaced = !previous.is_idle() && !previous.may_run_on(percpu::this().id);
-    previous.on_cpu.store(false, Ordering::Release);
+    previous.place.leave();
     if displaced {
         // It may no longer run here: if it waits in this queue, it moves.
-        let moved = local().take(|_, thread| core::ptr::eq(thread, Arc::as_ptr(&previous)));
+        let moved = local()
+            .queue
+            .take(|_, thread| core::ptr::eq(thread, Arc::as_ptr(&previous)));
         if let Some(thread) = moved {
             enqueue(thread);
         }
@@ -479,12 +431,12 @@ pub(super) fn finish() {
 fn offer() {
     let this = percpu::this().id;
     let local = &LOCALS[this];
-    let Some(top) = local.top() else { return };
+    let Some(top) = local.queue.top() else { return };
     let level = |index: usize| LOCALS[index].running.load(Ordering::Relaxed);
     let (mut idle, mut lower) = (None, None);
     cpu::each(|cpu| {
         if cpu.id == this {
-        } else if cpu.idle.load(Ordering::Relaxed) {
+        } else if cpu.is_idle() {
             idle = Some(cpu);
         } else if level(cpu.id) < top {
             lower = Some(cpu);
@@ -500,7 +452,10 @@ fn offer() {
         let mut cpus = 0..cpu::count();
         cpus.any(|index| index != this && level(index) == 0 && stealable(thread, index))
     };
-    while let Some(thread) = local.take(|level, thread| level == 0 && has_place(thread)) {
+    while let Some(thread) = local
+        .queue
+        .take(|level, thread| level == 0 && has_place(thread))
+    {
         enqueue(thread);
     }
 }

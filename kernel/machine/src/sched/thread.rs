@@ -2,10 +2,12 @@
 
 use super::calls::Calls;
 use super::current;
+use super::parking::Parking;
+use super::place::Place;
 use super::policy::Scheduling;
 use super::state::{NoState, ThreadState, Tid};
 use crate::arch::fpu::Area;
-use crate::arch::{TrapFrame, context, cpu, interrupt_flag};
+use crate::arch::{TrapFrame, context, cpu, interrupt_flag, percpu};
 use crate::mm::space::Space;
 use crate::mm::stack::KernelStack;
 use crate::sync::SpinLock;
@@ -15,7 +17,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 static NEXT_TID: AtomicI32 = AtomicI32::new(1);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -27,15 +29,6 @@ fn next_tid() -> Tid {
 /// Number of threads there are, the kernel's own included, idle ones not.
 pub fn thread_count() -> usize {
     COUNT.load(Ordering::Relaxed)
-}
-
-/// Where a thread is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Run {
-    /// On a CPU, or on a queue.
-    Ready,
-    /// Waiting for [`Thread::unpark`].
-    Parked,
 }
 
 /// The registers of a thread that is off the CPU, and what goes with it. Touched by the CPU that switches only.
@@ -54,12 +47,8 @@ pub struct Thread {
     /// Its id.
     pub tid: Tid,
     state: Box<dyn ThreadState>,
-    pub(super) run: SpinLock<Run>,
-    /// A wake-up that has not been used yet.
-    pub(super) token: AtomicBool,
-    /// Whether some CPU still uses its stack.
-    pub(super) on_cpu: AtomicBool,
-    pub(super) cpu: AtomicUsize,
+    pub(super) parking: Parking,
+    pub(super) place: Place,
     affinity: AtomicU64,
     pub(super) scheduling: Scheduling,
     pub(super) used: AtomicU64,
@@ -74,7 +63,7 @@ pub struct Thread {
     is_idle: bool,
 }
 
-// SAFETY: `saved` is touched only by the CPU that takes the thread off or puts it on, which `on_cpu` and the queues'
+// SAFETY: `saved` is touched only by the CPU that takes the thread off or puts it on, which `place` and the queues'
 // locks make one at a time.
 unsafe impl Sync for Thread {}
 
@@ -103,10 +92,8 @@ impl Thread {
         Some(Self {
             tid,
             state,
-            run: SpinLock::new(Run::Ready),
-            token: AtomicBool::new(false),
-            on_cpu: AtomicBool::new(false),
-            cpu: AtomicUsize::new(0),
+            parking: Parking::new(),
+            place: Place::new(),
             affinity: AtomicU64::new(u64::MAX),
             scheduling: Scheduling::default(),
             used: AtomicU64::new(0),
@@ -123,7 +110,7 @@ impl Thread {
 
     /// Whether it waits for something.
     pub fn is_waiting(&self) -> bool {
-        *self.run.lock() == Run::Parked
+        self.parking.is_parked()
     }
 
     /// A kernel thread, whose id is no user thread's, or the program's main thread before it enters the program.
@@ -143,7 +130,7 @@ impl Thread {
     /// A thread that is on the CPU already: the idle thread of the CPU this runs on.
     pub(super) fn idle() -> Option<Arc<Self>> {
         let thread = Self::build(0, Box::new(NoState), None, true)?;
-        thread.on_cpu.store(true, Ordering::Relaxed);
+        thread.place.enter(percpu::this().id);
         Some(Arc::new(thread))
     }
 
@@ -209,7 +196,7 @@ impl Thread {
     /// CPU time used, in nanoseconds.
     pub fn cpu_time_ns(&self) -> u64 {
         let used = self.used.load(Ordering::Relaxed);
-        if self.on_cpu.load(Ordering::Relaxed) {
+        if self.place.is_on_cpu() {
             used + Instant::now()
                 .0
                 .saturating_sub(self.since.load(Ordering::Relaxed))
@@ -244,14 +231,14 @@ impl Thread {
 
     /// Index of the CPU it runs on or ran on last.
     pub fn cpu(&self) -> usize {
-        self.cpu.load(Ordering::Relaxed)
+        self.place.cpu()
     }
 
     /// Makes the thread pass through [`super::exit_to_program`] soon: wakes it from an interruptible wait, or
     /// interrupts the CPU it runs on.
     pub fn kick(&self) {
         self.unpark();
-        if self.on_cpu.load(Ordering::SeqCst)
+        if self.place.is_on_cpu()
             && let Some(cpu) = cpu::get(self.cpu())
             && cpu.id != cpu::current().0 as usize
         {

@@ -1,11 +1,11 @@
 //! Waiting for something to become true.
 
 use super::SpinLock;
+use crate::primitive::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::sched::{self, Level, Thread};
 use crate::time::{Alarm, Instant, Timer};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Why a wait ended without its condition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +85,7 @@ impl WaitQueue {
         // Before the condition is looked at: who changes it and then sees no waiter has changed it early enough.
         self.count.store(waiters.len(), Ordering::SeqCst);
         drop(waiters);
-        core::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         Registration {
             queue: self,
             waiter: waiter.clone(),
@@ -93,7 +93,7 @@ impl WaitQueue {
     }
 
     fn is_empty(&self) -> bool {
-        core::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         self.count.load(Ordering::SeqCst) == 0
     }
 
@@ -147,7 +147,7 @@ impl Waiter {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             thread: sched::current(),
-            woken: AtomicBool::new(false),
+            woken: AtomicBool::default(),
         })
     }
 
@@ -179,7 +179,7 @@ impl Waiter {
 
     /// Wakes it directly (futex).
     pub fn wake(&self) {
-        self.woken.store(true, Ordering::SeqCst);
+        self.woken.swap(true, Ordering::SeqCst);
         self.thread.unpark();
     }
 }

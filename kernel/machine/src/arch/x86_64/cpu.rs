@@ -1,11 +1,11 @@
 //! CPUs: identity, count, calls to other CPUs, TLB shootdown, the end of the machine.
 
+use super::cross_call::CrossCalls;
 use super::percpu::PerCpu;
 use super::{apic, percpu, port, tlb, vector};
-use crate::sync::SpinLock;
 use alloc::vec::Vec;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::RwLock;
 use x86_64::instructions::{hlt, interrupts};
 
@@ -54,16 +54,15 @@ pub(crate) fn send_reschedule(cpu: &PerCpu) {
     apic::send(cpu.apic, vector::RESCHEDULE);
 }
 
-/// The one call in progress.
+/// A function that other CPUs are to call.
+#[derive(Clone, Copy)]
 struct Call {
     function: fn(usize, usize),
     a: usize,
     b: usize,
 }
 
-static BUSY: AtomicBool = AtomicBool::new(false);
-static CALL: SpinLock<Option<Call>> = SpinLock::new(None);
-static MISSING: AtomicUsize = AtomicUsize::new(0);
+static CALLS: CrossCalls<Call> = CrossCalls::new();
 
 /// Runs `f(a, b)` on every other CPU, in interrupt context, and returns when all have finished.
 /// Interrupts must be on; no `SpinLock` may be held.
@@ -74,63 +73,41 @@ pub fn broadcast(f: fn(usize, usize), a: usize, b: usize) {
 /// Makes every other CPU forget the translations of `len` bytes at `start`. Idle CPUs do so when they wake.
 pub(crate) fn flush_others(start: usize, len: usize) {
     if count() > 1 {
-        call(tlb::flush_local, start, len, |cpu| {
-            cpu.stale.store(true, Ordering::SeqCst);
-            // An idle CPU clears `idle` before it looks at `stale`, so one of us sees the other's store.
-            !cpu.idle.load(Ordering::SeqCst)
-        });
+        call(tlb::flush_local, start, len, |cpu| cpu.callee.outdate());
     }
 }
 
 fn call(f: fn(usize, usize), a: usize, b: usize, wanted: impl Fn(&PerCpu) -> bool) {
     debug_assert!(interrupts::are_enabled());
-    // Others' calls are answered while waiting, because interrupts are on.
-    while BUSY.swap(true, Ordering::Acquire) {
-        core::hint::spin_loop();
-    }
-    *CALL.lock() = Some(Call { function: f, a, b });
     // No moving to another CPU meanwhile: kernel code is not preempted.
     let this = percpu::this().id;
-    each(|cpu| {
-        if cpu.id != this && wanted(cpu) {
-            MISSING.fetch_add(1, Ordering::Relaxed);
-            cpu.call.store(1, Ordering::Release);
-            apic::send(cpu.apic, vector::CALL);
-        }
+    CALLS.make(Call { function: f, a, b }, |ask| {
+        each(|cpu| {
+            if cpu.id != this && wanted(cpu) {
+                ask(&cpu.callee);
+                apic::send(cpu.apic, vector::CALL);
+            }
+        });
     });
-    while MISSING.load(Ordering::Acquire) != 0 {
-        core::hint::spin_loop();
-    }
-    BUSY.store(false, Ordering::Release);
 }
 
 /// Makes the call that another CPU has asked for, if any.
 pub(crate) fn answer() {
-    if percpu::this().call.swap(0, Ordering::Acquire) == 0 {
-        return;
-    }
-    let call = CALL
-        .lock()
-        .as_ref()
-        .map(|call| (call.function, call.a, call.b));
-    if let Some((function, a, b)) = call {
-        function(a, b);
-    }
-    MISSING.fetch_sub(1, Ordering::Release);
+    CALLS.answer(&percpu::this().callee, |call| {
+        (call.function)(call.a, call.b);
+    });
 }
 
 /// Stops being idle: catches up with TLB flushes.
 pub(crate) fn leave_idle() {
-    let cpu = percpu::this();
-    cpu.idle.store(false, Ordering::SeqCst);
-    if cpu.stale.swap(false, Ordering::SeqCst) {
+    if percpu::this().callee.leave_idle() {
         tlb::flush_local(0, usize::MAX);
     }
 }
 
 /// Begins to be idle.
 pub(crate) fn enter_idle() {
-    percpu::this().idle.store(true, Ordering::SeqCst);
+    percpu::this().callee.enter_idle();
 }
 
 /// 64 random bits from RDSEED or RDRAND when the CPU has them.

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod context;
 pub mod cpu;
 pub mod cpuinfo;
+mod cross_call;
 mod entry;
 pub mod fpu;
 mod frame;

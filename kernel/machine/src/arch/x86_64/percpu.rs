@@ -1,8 +1,9 @@
 //! The block of memory each CPU has for itself, found through GS. Programs do not use GS, so it always points here.
 
+use super::cross_call::Callee;
 use core::arch::asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicUsize};
+use core::sync::atomic::AtomicBool;
 use x86_64::registers::model_specific::Msr;
 
 const IA32_GS_BASE: u32 = 0xc000_0101;
@@ -26,12 +27,8 @@ pub(crate) struct PerCpu {
     pub(crate) apic: u32,
     /// Another thread should run.
     pub(crate) need_resched: AtomicBool,
-    /// It runs its idle thread: TLB flushes may wait until it stops doing so.
-    pub(crate) idle: AtomicBool,
-    /// The TLB holds what it should not.
-    pub(crate) stale: AtomicBool,
-    /// Calls requested by other CPUs and not yet made (0 or 1).
-    pub(crate) call: AtomicUsize,
+    /// What other CPUs ask of it.
+    pub(super) callee: Callee,
 }
 
 impl PerCpu {
@@ -45,10 +42,13 @@ impl PerCpu {
             id,
             apic,
             need_resched: AtomicBool::new(false),
-            idle: AtomicBool::new(false),
-            stale: AtomicBool::new(false),
-            call: AtomicUsize::new(0),
+            callee: Callee::new(),
         }
+    }
+
+    /// Whether it runs its idle thread.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.callee.is_idle()
     }
 }
 
