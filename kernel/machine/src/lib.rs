@@ -23,6 +23,8 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(hosted)]
+extern crate std;
 
 #[expect(unsafe_code, reason = "firmware's tables are found by address")]
 mod acpi;

@@ -131,3 +131,6 @@ pub(crate) fn expire() {
         running.store(0, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod cross_call;
 mod entry;
 pub mod fpu;
 mod frame;
+#[cfg(hosted)]
+pub(crate) mod hosted;
 pub mod image;
 pub mod interrupt;
 pub mod interrupt_flag;

@@ -98,6 +98,7 @@ field!(
 );
 
 /// This CPU's block. Interrupts must be off, or the caller must not mind being moved.
+#[cfg(not(hosted))]
 #[inline]
 pub(crate) fn this() -> &'static PerCpu {
     let at: usize;
@@ -107,4 +108,29 @@ pub(crate) fn this() -> &'static PerCpu {
     }
     // SAFETY: blocks live for ever; what changes in them is atomic, or changed through `field!` only.
     unsafe { &*core::ptr::with_exposed_provenance::<PerCpu>(at) }
+}
+
+#[cfg(hosted)]
+pub(crate) use hosted::{be, this};
+
+/// On the build host, where unit tests run, a thread is the CPU that it says it is, or CPU 0.
+#[cfg(hosted)]
+mod hosted {
+    use super::PerCpu;
+    use alloc::boxed::Box;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static THIS: Cell<Option<&'static PerCpu>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn this() -> &'static PerCpu {
+        THIS.get().unwrap_or_else(|| be(0))
+    }
+
+    pub(crate) fn be(id: usize) -> &'static PerCpu {
+        let block = Box::leak(Box::new(PerCpu::new(id, 0)));
+        THIS.set(Some(block));
+        block
+    }
 }
