@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 static NEXT_TID: AtomicI32 = AtomicI32::new(1);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
