@@ -1,10 +1,10 @@
-//! Abandoned calls: the loader calls the program's code, which need not come back. An exception, `longjmp` or the end of
-//! the thread may leave it.
+//! Abandoned calls: the loader calls the program's code, which need not come back. An exception, `longjmp` or the end
+//! of the thread may leave it.
 //!
 //! Nothing is dropped then of what the loader's functions had on their stack. So what matters is not there, but in the
-//! thread's record ([`crate::hold`]): objects a callback is told of, and all that belongs to a load or a close. The host knows which calls
-//! of the program have been left. What was held for them is released when the program comes in through a gate
-//! ([`Loader::enter_from`]), and when the thread has ended.
+//! thread's record ([`crate::hold`]): objects a callback is told of, and all that belongs to a load or a close. The
+//! host knows which calls of the program have been left. What was held for them is released when the program comes in
+//! through a gate ([`Loader::enter_from`]), and when the thread has ended.
 
 use alloc::sync::Arc;
 
@@ -113,9 +113,10 @@ impl Loader {
         });
     }
 
-    /// As [`enter`](Self::enter), for hosts whose calls of the program need not come back: first releases what the loader
-    /// holds for calls that the thread has left. `mark` says from where the program comes in; `has_left` tells from the
-    /// mark of a gate whether the calls have been left that the loader has made there. A mark is not `usize::MAX`.
+    /// As [`enter`](Self::enter), for hosts whose calls of the program need not come back: first releases what the
+    /// loader holds for calls that the thread has left. `mark` says from where the program comes in; `has_left` tells
+    /// from the mark of a gate whether the calls have been left that the loader has made there. A mark is not
+    /// `usize::MAX`.
     ///
     /// # Safety
     ///

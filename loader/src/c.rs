@@ -1,7 +1,7 @@
 //! What a program hands over by address: places to write to, functions to call.
 //!
-//! Whoever makes such a value vouches for the address, once; whoever has one may use it. They are made of the arguments of
-//! gates, in `enter/arguments.rs`. This is C: a program that lies crashes, as it does with any C library.
+//! Whoever makes such a value vouches for the address, once; whoever has one may use it. They are made of the arguments
+//! of gates, in `enter/arguments.rs`. This is C: a program that lies crashes, as it does with any C library.
 
 use core::marker::PhantomData;
 
@@ -96,8 +96,8 @@ impl<T> Callback<T> {
     ///
     /// # Safety
     ///
-    /// The function must be one that takes this word: alone for `()`, else after the address of a `T`, or after that and
-    /// its size if that is how the gate calls it.
+    /// The function must be one that takes this word: alone for `()`, else after the address of a `T`, or after that
+    /// and its size if that is how the gate calls it.
     pub(crate) unsafe fn new(function: usize, data: usize) -> Self {
         Self {
             function,

@@ -1,8 +1,8 @@
 //! Executable stacks: for objects that ask for them in PT_GNU_STACK, or that have none, as ld.so does it.
 //!
-//! Linux makes the main thread's stack executable for a program that says so; libc makes threads' stacks as it reads it in
-//! `_dl_stack_flags`; and an object that is loaded later and needs what is not so yet has the stacks changed that there are.
-//! Since 2.41 glibc does not do the last of these: `dlopen` then fails.
+//! Linux makes the main thread's stack executable for a program that says so; libc makes threads' stacks as it reads it
+//! in `_dl_stack_flags`; and an object that is loaded later and needs what is not so yet has the stacks changed that
+//! there are. Since 2.41 glibc does not do the last of these: `dlopen` then fails.
 
 use goblin::elf::program_header as pt;
 
@@ -68,7 +68,8 @@ impl Linker<'_> {
         for thread_pointer in tls.thread_pointers() {
             // SAFETY: threads leave the list, which is locked, before their descriptors and stacks go.
             if let Some(stack) = unsafe { fields.stack_of(thread_pointer) } {
-                // SAFETY: a thread in the list has its stack, and whoever asks for the object wants its code to run there.
+                // SAFETY: a thread in the list has its stack, and whoever asks for the object wants its code to run
+                // there.
                 unsafe { self.host().make_executable(Stack::Thread(stack)) }?;
             }
         }

@@ -105,8 +105,8 @@ impl Holds {
     }
 }
 
-/// What a load or a close has in hand. The cells are for the thread that works on it, in functions that call none of the
-/// program's code; when it has left them, for who releases it.
+/// What a load or a close has in hand. The cells are for the thread that works on it, in functions that call none of
+/// the program's code; when it has left them, for who releases it.
 pub(crate) struct Undertaking {
     pub(crate) thread: Arc<ThreadProxy>,
     pub(crate) family: Family,

@@ -157,8 +157,9 @@ macro_rules! all {
 ///
 /// The host supplies an address for each (see [`Host::gate`]): a function with the C calling convention that takes up
 /// to four integer arguments, and ends up, on whatever stack the host likes, in [`Loader::enter`](crate::Loader::enter)
-/// or [`Loader::enter_from`](crate::Loader::enter_from) with the same gate and the same arguments, and returns its result. A gate may be entered from a signal handler.
-/// No gate needs to know its caller's address: where one is needed, it is an argument.
+/// or [`Loader::enter_from`](crate::Loader::enter_from) with the same gate and the same arguments, and returns its
+/// result. A gate may be entered from a signal handler. No gate needs to know its caller's address: where one is
+/// needed, it is an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Gate {
@@ -269,8 +270,8 @@ pub struct Vdso {
     pub clock_getres: usize,
 }
 
-/// Code of the host's that can lie between the program's own on the program's stack: gates, and what calls the program. With
-/// its unwind tables, so that C++ exceptions, thread cancellation and backtraces get past.
+/// Code of the host's that can lie between the program's own on the program's stack: gates, and what calls the program.
+/// With its unwind tables, so that C++ exceptions, thread cancellation and backtraces get past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostCode {
     /// Where it lies.
@@ -313,24 +314,26 @@ pub enum Event<'a> {
     },
     /// `ld.so` would print this line on the program's standard error, and so should the host.
     Warning(&'a str),
-    /// Lines LD_DEBUG asks for, without the end of the last one. The host writes them on the program's standard error with
-    /// [`write_debug`](crate::write_debug). It may be in a signal handler that interrupted anything, and must not
+    /// Lines LD_DEBUG asks for, without the end of the last one. The host writes them on the program's standard error
+    /// with [`write_debug`](crate::write_debug). It may be in a signal handler that interrupted anything, and must not
     /// allocate or take a lock that could be held.
     Debug(fmt::Arguments<'a>),
     /// Something worth a line in the log.
     Note(&'a str),
 }
 
-/// A call that a signal handler of the calling thread has interrupted, and that is to be finished before the handler goes on.
+/// A call that a signal handler of the calling thread has interrupted, and that is to be finished before the handler
+/// goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
+pub struct InterruptedCall {
     /// The address of the interrupted `ucontext_t`, in the handler's signal frame.
     pub context: usize,
     /// The address of the word on the stack that holds the call's return address.
     pub slot: usize,
     /// What the interrupted code may write over, but handlers need: the part of its stack below it.
     pub keep: Range<usize>,
-    /// Whether `keep` starts with the frame of the gate that the thread is in, below which the host may have frames too.
+    /// Whether `keep` starts with the frame of the gate that the thread is in, below which the host may have frames
+    /// too.
     pub keeps_gate: bool,
 }
 
@@ -433,8 +436,8 @@ pub unsafe trait Host: Sync {
     ) -> u32;
 
     /// Calls a function of the program (INIT, FINI, IFUNC resolver, callback) with up to four integer arguments, on a
-    /// stack that suits it, and returns what it returns. The function may come back into the loader through any gate, and
-    /// need not return: see [`Loader::enter_from`](crate::Loader::enter_from).
+    /// stack that suits it, and returns what it returns. The function may come back into the loader through any gate,
+    /// and need not return: see [`Loader::enter_from`](crate::Loader::enter_from).
     ///
     /// # Safety
     ///
@@ -453,8 +456,8 @@ pub unsafe trait Host: Sync {
         let _ = before;
     }
 
-    /// Says whether the calling thread may be in a signal handler of the program's, whose frame is laid out as Linux does it.
-    /// An answer that is wrong must be "yes".
+    /// Says whether the calling thread may be in a signal handler of the program's, whose frame is laid out as Linux
+    /// does it. An answer that is wrong must be "yes".
     fn may_be_in_handler(&self) -> bool {
         false
     }
@@ -465,8 +468,9 @@ pub unsafe trait Host: Sync {
         false
     }
 
-    /// Goes on with what a signal handler has interrupted, on the calling thread, with signals blocked as they are, until the
-    /// call returns. The context becomes what the call has left, as if the signal had come then: the handler returns there.
+    /// Goes on with what a signal handler has interrupted, on the calling thread, with signals blocked as they are,
+    /// until the call returns. The context becomes what the call has left, as if the signal had come then: the handler
+    /// returns there.
     ///
     /// # Safety
     ///
@@ -475,7 +479,7 @@ pub unsafe trait Host: Sync {
     /// # Errors
     ///
     /// The context, or what is to be kept, is not accessible, or there is no memory: nothing has happened then.
-    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+    unsafe fn finish(&self, call: &InterruptedCall) -> Result<(), Errno> {
         let _ = call;
         Err(Errno::ENOSYS)
     }
@@ -484,9 +488,9 @@ pub unsafe trait Host: Sync {
     /// such that no wake-up is lost. May return early.
     fn wait(&self, word: &AtomicU32, value: u32);
 
-    /// As [`wait`](Self::wait), where the wait may be long and no lock is held but the load lock: signal handlers of the
-    /// program run meanwhile, as they do by themselves where the loader is ordinary code. One that leaves by `longjmp`
-    /// leaves the loader, too.
+    /// As [`wait`](Self::wait), where the wait may be long and no lock is held but the load lock: signal handlers of
+    /// the program run meanwhile, as they do by themselves where the loader is ordinary code. One that leaves by
+    /// `longjmp` leaves the loader, too.
     fn wait_with_handlers(&self, word: &AtomicU32, value: u32) {
         self.wait(word, value);
     }
@@ -507,8 +511,8 @@ pub unsafe trait Host: Sync {
         None
     }
 
-    /// Says whether `len` bytes of the host's memory can be had for records that the program asks the loader to keep, and
-    /// enough is left for the host's own needs.
+    /// Says whether `len` bytes of the host's memory can be had for records that the program asks the loader to keep,
+    /// and enough is left for the host's own needs.
     fn can_spare(&self, len: usize) -> bool {
         let _ = len;
         true

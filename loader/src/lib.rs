@@ -4,9 +4,9 @@
 //! thread-local storage, runs INIT functions, serves `dlopen`), without being a program itself: it runs inside Elfin's
 //! kernel and, for tests, inside an ordinary Linux process. What it needs of its surroundings it asks of a [`Host`].
 //!
-//! A [`Loader`] is made for a host, once. [`Loader::load_program`] and [`Loader::run_init`] start a program, which comes
-//! back through the host's gates into [`Loader::enter`]. Rust code opens objects by [`Loader::open`], and keeps apart what
-//! must not meet in a [`Session`]:
+//! A [`Loader`] is made for a host, once. [`Loader::load_program`] and [`Loader::run_init`] start a program, which
+//! comes back through the host's gates into [`Loader::enter`]. Rust code opens objects by [`Loader::open`], and keeps
+//! apart what must not meet in a [`Session`]:
 //!
 //! ```
 //! # use loader::{InitOn, Mode};
@@ -96,7 +96,8 @@ mod world;
 
 pub use error::{Error, Foreign};
 pub use host::{
-    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,
+    Vdso,
 };
 pub use init::InitOn;
 pub use loader::{LoadedObject, Loader, Program};

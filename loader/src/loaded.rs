@@ -1,8 +1,8 @@
 //! What is loaded, as anybody may read it at any time: by lazy binding, look-ups of names and addresses, backtraces and
 //! crash reports, in signal handlers as elsewhere. Nothing here takes a lock.
 //!
-//! Loads publish it ([`crate::state`]). What is asked of it is in [`crate::address`], [`crate::lazy`], [`crate::registry`]
-//! and [`crate::interrupted`].
+//! Loads publish it ([`crate::state`]). What is asked of it is in [`crate::address`], [`crate::lazy`],
+//! [`crate::registry`] and [`crate::interrupted`].
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,14 +1,14 @@
 //! Publication of immutable values to readers that may neither wait nor allocate.
 //!
-//! A writer swaps a new [`Arc`] in; a reader uses whatever is current. A signal handler can be a reader at any point, so
-//! reading is a few atomic operations and nothing else. The old value goes onto a [`Retired`] list, whose owner frees it
-//! when no reader has it any more; a reader never frees.
+//! A writer swaps a new [`Arc`] in; a reader uses whatever is current. A signal handler can be a reader at any point,
+//! so reading is a few atomic operations and nothing else. The old value goes onto a [`Retired`] list, whose owner
+//! frees it when no reader has it any more; a reader never frees.
 //!
 //! A reader says what it reads in a *hazard slot* (M. Michael, “Hazard Pointers”, IEEE TPDS 15(6), 2004): it writes the
-//! pointer it found there and looks whether that is still current. If so, whoever retires the value from now on finds it
-//! in the slot. Slots are taken from a fixed array for the time of one reading, each in a cache line of its own, so
-//! readers on different CPUs do not disturb each other, and a value that is read for long keeps no other one. Should all
-//! slots be taken, a reader counts itself in `crowd`, and nothing is freed until it has left.
+//! pointer it found there and looks whether that is still current. If so, whoever retires the value from now on finds
+//! it in the slot. Slots are taken from a fixed array for the time of one reading, each in a cache line of its own, so
+//! readers on different CPUs do not disturb each other, and a value that is read for long keeps no other one. Should
+//! all slots be taken, a reader counts itself in `crowd`, and nothing is freed until it has left.
 //!
 //! A reader that runs code of the program meanwhile, which may take any time and may never come back, takes a reference
 //! count instead ([`Published::get`]).
@@ -37,8 +37,8 @@ pub(crate) struct Readers {
     waiting: AtomicBool,
 }
 
-/// How many can read at once without getting into each other's way. A reader is busy for a few thousand instructions, so
-/// this is about how many CPUs there may be.
+/// How many can read at once without getting into each other's way. A reader is busy for a few thousand instructions,
+/// so this is about how many CPUs there may be.
 #[cfg(not(loom))]
 const SLOTS: usize = 64;
 #[cfg(loom)]
@@ -176,8 +176,8 @@ impl<T> Published<T> {
     pub(crate) fn get(&self) -> Option<Arc<T>> {
         let reading = self.read()?;
         let value = ptr::from_ref(reading.value);
-        // SAFETY: `value` came from `Arc::into_raw`. While it is being read, the publication or the `Retired` list holds
-        // a count for it.
+        // SAFETY: `value` came from `Arc::into_raw`. While it is being read, the publication or the `Retired` list
+        // holds a count for it.
         unsafe { Arc::increment_strong_count(value) };
         // SAFETY: the count taken just now is the one this `Arc` gives back.
         Some(unsafe { Arc::from_raw(value) })
@@ -188,8 +188,8 @@ impl<T> Published<T> {
         retired.values.extend(self.replace(value));
     }
 
-    /// Makes `value` current; returns the old one, which is on a [`Retired`] list, or goes onto one. The caller excludes
-    /// other writers.
+    /// Makes `value` current; returns the old one, which is on a [`Retired`] list, or goes onto one. The caller
+    /// excludes other writers.
     pub(crate) fn replace(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         let new = value.map_or(ptr::null_mut(), |value| Arc::into_raw(value).cast_mut());
         let old = self.current.swap(new, Ordering::AcqRel);
@@ -220,8 +220,8 @@ impl<T> Retired<T> {
         Self { values: Vec::new() }
     }
 
-    /// Adds a value that readers can no longer come to from where they start, or soon cannot. What it is kept by besides
-    /// keeps it.
+    /// Adds a value that readers can no longer come to from where they start, or soon cannot. What it is kept by
+    /// besides keeps it.
     pub(crate) fn push(&mut self, value: Arc<T>) {
         self.values.push(value);
     }

@@ -46,8 +46,8 @@ impl Stacks {
         } else {
             self.flags
         };
-        // SAFETY: `Fields::find` found the word inside `_rtld_global`, and `share` was promised that it stays. libc reads it
-        // while it changes, as it does with ld.so.
+        // SAFETY: `Fields::find` found the word inside `_rtld_global`, and `share` was promised that it stays. libc
+        // reads it while it changes, as it does with ld.so.
         unsafe { (fields.stack_flags as *mut u32).write_volatile(flags) };
     }
 }

@@ -332,13 +332,13 @@ impl State {
     }
 
     /// Returns the objects among the garbage of the close under way whose FINI functions have not been called.
-    pub(crate) fn unfinished_garbage(&self) -> impl Iterator<Item = Key> {
+    pub(crate) fn unfinalised_garbage(&self) -> impl Iterator<Item = Key> {
         let garbage = self.closing.iter().flat_map(|closing| &closing.garbage);
-        let unfinished = |key: &Key| {
+        let unfinalised = |key: &Key| {
             let node = self.node(*key);
             node.is_some_and(|node| node.proxy.is_none() && !node.finished)
         };
-        garbage.copied().filter(unfinished)
+        garbage.copied().filter(unfinalised)
     }
 
     /// Returns what references of an object were bound to, beyond what it needs and what was there from the start.

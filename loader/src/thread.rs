@@ -5,14 +5,15 @@
 //! Linux id by now: a proxy has a number of its own, which is not used again.
 //!
 //! While a load runs INIT functions, what it may do extends to the load's *family*: the thread that runs them, and
-//! whatever that thread starts from then on, at any depth. Numbers are given out in order, to threads and to families. So
-//! a thread belongs to a family if it descends from the founder through a child with a larger number than the family's.
+//! whatever that thread starts from then on, at any depth. Numbers are given out in order, to threads and to families.
+//! So a thread belongs to a family if it descends from the founder through a child with a larger number than the
+//! family's.
 //!
-//! Following parents takes no lock and no memory, so that look-ups in signal handlers can do it. Changes are made under a
-//! lock, by a thread that starts another: it takes proxies of threads that have ended out of the line of its ancestors.
-//! Nobody asks for them any more, since a thread that ends has first lost what it held, its families among it. What has
-//! been taken out is freed when nothing refers to it and no look-up has noted it (see [`crate::publish`]). So a line of
-//! ancestors is as long as there were threads at once, however many generations lie behind.
+//! Following parents takes no lock and no memory, so that look-ups in signal handlers can do it. Changes are made under
+//! a lock, by a thread that starts another: it takes proxies of threads that have ended out of the line of its
+//! ancestors. Nobody asks for them any more, since a thread that ends has first lost what it held, its families among
+//! it. What has been taken out is freed when nothing refers to it and no look-up has noted it (see [`crate::publish`]).
+//! So a line of ancestors is as long as there were threads at once, however many generations lie behind.
 
 use core::fmt;
 
@@ -98,8 +99,8 @@ impl ThreadProxy {
         self.id == founder || self.ask_ancestors(is_founder).unwrap_or(false)
     }
 
-    /// Asks one ancestor after the other, the nearest first, until there is an answer. `ask` is told through which child
-    /// of the ancestor the thread descends from it.
+    /// Asks one ancestor after the other, the nearest first, until there is an answer. `ask` is told through which
+    /// child of the ancestor the thread descends from it.
     fn ask_ancestors<R>(&self, mut ask: impl FnMut(&Self, ThreadId) -> Option<R>) -> Option<R> {
         // After the parent has been read: the counterpart is in `Lineage::shorten`.
         let through = |thread: &Self| thread.through.load(Ordering::Acquire);
@@ -151,7 +152,8 @@ pub struct Ancestor {
     pub tid: u32,
     /// Whether it has ended.
     pub ended: bool,
-    /// Whether it has started the thread before it in the list. Otherwise there were others in between, which have ended.
+    /// Whether it has started the thread before it in the list. Otherwise there were others in between, which have
+    /// ended.
     pub started: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The program's threads: their thread-local storage, which is under a leaf lock, and what each of them reads of its own
-//! record without one.
+//! The program's threads: their thread-local storage, which is under a leaf lock, and what each of them reads of its
+//! own record without one.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -14,8 +14,8 @@ pub enum Visibility {
     Public,
     /// The thread that maps and relocates it.
     ThreadOnly(ThreadId),
-    /// The thread that runs its INIT functions, and the descendants it starts during this load: the load's family, which
-    /// lasts until the object is public. An object has this visibility once.
+    /// The thread that runs its INIT functions, and the descendants it starts during this load: the load's family,
+    /// which lasts until the object is public. An object has this visibility once.
     ThreadAndItsChildren(Family),
 }
 

@@ -139,8 +139,8 @@ use loom::cell::UnsafeCell;
 use primitive::Arc;
 use thread::{Lineage, ThreadProxy};
 
-/// Explores a model, with at most so many preemptions on each path: fewer than two or three find nearly everything there
-/// is to find (M. Musuvathi and S. Qadeer, “Iterative Context Bounding”, PLDI 2007).
+/// Explores a model, with at most so many preemptions on each path: fewer than two or three find nearly everything
+/// there is to find (M. Musuvathi and S. Qadeer, “Iterative Context Bounding”, PLDI 2007).
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

@@ -2,7 +2,6 @@
 
 use abi::Errno;
 use linux::process::signal::{self, InterruptedCall};
-use loader::Unfinished;
 use machine::arch::gate;
 
 /// Goes on with the interrupted code until the call returns, and makes its state then the interrupted context. On an
@@ -10,7 +9,7 @@ use machine::arch::gate;
 ///
 /// # Safety
 /// The call must be one that the current thread is in, on the stack that it says.
-pub(super) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
+pub(super) unsafe fn finish(call: &loader::InterruptedCall) -> Result<(), Errno> {
     let call = InterruptedCall {
         context: call.context,
         slot: call.slot,

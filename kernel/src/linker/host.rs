@@ -13,7 +13,8 @@ use linux::process::with_space;
 use linux::process::{futex, signal};
 use linux::{fs, process};
 use loader::{
-    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished, Vdso,
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,
+    Vdso,
 };
 use machine::arch::{gate, image};
 use machine::mm::arena::outside;
@@ -171,6 +172,10 @@ unsafe impl Host for Kernel {
         sched::with_current(sched::Thread::thread_pointer) as usize
     }
 
+    fn thread_id(&self) -> u32 {
+        sched::current_tid().unsigned_abs()
+    }
+
     unsafe fn set_thread_pointer(&self, address: usize) {
         sched::set_thread_pointer(address as u64);
     }
@@ -215,7 +220,7 @@ unsafe impl Host for Kernel {
         outside(|| image::read(address, to) || user::copy_in(address, to).is_ok())
     }
 
-    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+    unsafe fn finish(&self, call: &InterruptedCall) -> Result<(), Errno> {
         outside(|| {
             // SAFETY: the caller's promise.
             unsafe { finish::finish(call) }.map_err(errno)

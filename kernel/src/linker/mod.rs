@@ -7,6 +7,7 @@ mod unwind;
 mod vdso;
 
 use crate::end;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use linux::process;
@@ -15,6 +16,9 @@ use machine::arch::{TrapFrame, gate};
 use machine::mm::arena;
 use machine::sync::SpinLock;
 use machine::upcall::Gates;
+
+/// How many ancestors of a thread are told.
+const MOST_ANCESTORS: usize = 16;
 
 const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
 const _: () = assert!(Gate::ALL.len() <= gate::COUNT);
@@ -79,7 +83,7 @@ impl Gates for Entry {
 
     /// The loader has followed one of the program's pointers to where nothing is, as ld.so would have.
     fn bad_address(&self, addr: usize) -> ! {
-        end::report(&alloc::format!(
+        end::report(&format!(
             "elfin: the dynamic linker was made to access {addr:#x}, where nothing is"
         ));
         process::exit_by_signal(SIGSEGV)
@@ -103,6 +107,19 @@ impl linux::linker::Linker for Linker {
         {
             arena::inside(|| self.loader.unmapped(start, len));
         }
+    }
+
+    fn lineage(&self, thread_pointer: usize) -> String {
+        let ancestors = self.loader.ancestors(thread_pointer);
+        let mut text = String::new();
+        for (place, ancestor) in ancestors.iter().enumerate() {
+            if place == MOST_ANCESTORS {
+                text += ", …";
+                break;
+            }
+            text += &format!(", {ancestor}");
+        }
+        text
     }
 
     fn backtrace(&self, frame: &TrapFrame) -> String {

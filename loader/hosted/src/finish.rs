@@ -1,8 +1,8 @@
-//! Finishing a call that a signal handler has interrupted, while the handler waits ([`Unfinished`]).
+//! Finishing a call that a signal handler has interrupted, while the handler waits ([`InterruptedCall`]).
 //!
-//! The interrupted context is gone on with as the kernel does it when handlers return, `rt_sigreturn(2)`, from a copy with all
-//! signals blocked. The call returns to code of this module's, which makes the state of then the interrupted context, puts the
-//! handlers' part of the stack back, this program's frames among it, and goes on in [`finish`].
+//! The interrupted context is gone on with as the kernel does it when handlers return, `rt_sigreturn(2)`, from a copy
+//! with all signals blocked. The call returns to code of this module's, which makes the state of then the interrupted
+//! context, puts the handlers' part of the stack back, this program's frames among it, and goes on in [`finish`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,12 +11,13 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use core::mem::offset_of;
 use core::ops::Range;
 
-use loader::{Errno, Unfinished};
+use loader::{Errno, InterruptedCall};
 
 use crate::sys;
 use crate::thread::{self, set_blocked_signals};
 
-/// `ucontext_t` as the kernel knows it, in words: `uc_stack`, the general registers, the floating-point state, `uc_sigmask`.
+/// `ucontext_t` as the kernel knows it, in words: `uc_stack`, the general registers, the floating-point state,
+/// `uc_sigmask`.
 type Context = [u64; 38];
 const STACK: Range<usize> = 2..5;
 const REGISTERS: usize = 5;
@@ -162,8 +163,8 @@ static SAVE_SIZE: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUs
 
 /// x87, SSE, AVX, the three of AVX-512 and APX's registers.
 const COMPONENTS: u32 = 0b1110_0111 | 1 << 19;
-/// Offsets in an XSAVE area: the bytes that are software's, with the kernel's mark that the area is a whole one; the header
-/// that says which components are there.
+/// Offsets in an XSAVE area: the bytes that are software's, with the kernel's mark that the area is a whole one; the
+/// header that says which components are there.
 const SOFTWARE: usize = 464;
 const HEADER: usize = 512;
 const MAGIC: u32 = 0x4650_5853;
@@ -173,7 +174,7 @@ const MAGIC: u32 = 0x4650_5853;
 /// # Safety
 ///
 /// The call must be one that the calling thread is in, as described.
-pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
+pub(crate) unsafe fn finish(call: &InterruptedCall) -> Result<(), Errno> {
     let mask = find_components().ok_or(Errno::ENOSYS)?;
     SAVE_MASK.store(mask, core::sync::atomic::Ordering::Relaxed);
     let mut context: Box<Context> = Box::new([0; 38]);
@@ -213,8 +214,8 @@ pub(crate) unsafe fn finish(call: &Unfinished) -> Result<(), Errno> {
     });
     let finishing = &raw mut *finishing;
     UNDER_WAY.lock().push(finishing.expose_provenance());
-    // SAFETY: the caller says that the word is a return address of this thread's stack, which goes on with the context until
-    // the call returns. The rest of the stack is put back then, so that this function finds its frame as it was.
+    // SAFETY: the caller says that the word is a return address of this thread's stack, which goes on with the context
+    // until the call returns. The rest of the stack is put back then, so that this function finds its frame as it was.
     unsafe {
         (call.slot as *mut usize).write((elfin_hosted_finished as *const ()).expose_provenance());
         elfin_hosted_resume(finishing, &raw const *context);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::AtomicU32;
 
 use loader::{
-    Access, Errno, Event, File, FileId, Gate, Host, HostCode, PAGE_SIZE, Stack, Unfinished,
+    Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,
 };
 
 use crate::thread::{HAS_THREAD_POINTER, read, set_blocked_signals, thread_pointer};
@@ -335,7 +335,7 @@ unsafe impl Host for Process {
         read(address, to)
     }
 
-    unsafe fn finish(&self, call: &Unfinished) -> Result<(), Errno> {
+    unsafe fn finish(&self, call: &InterruptedCall) -> Result<(), Errno> {
         // SAFETY: the calling thread is in that call and the loader holds no lock, says the caller.
         unsafe { finish::finish(call) }
     }

@@ -14,8 +14,8 @@ use crate::state::{Closing, State};
 use crate::thread::ThreadProxy;
 
 impl Loader {
-    /// Undoes one `dlopen`; unloads what nothing keeps any more. The last one is refused in a handler that has interrupted
-    /// what FINI functions might call.
+    /// Undoes one `dlopen`; unloads what nothing keeps any more. The last one is refused in a handler that has
+    /// interrupted what FINI functions might call.
     pub(crate) fn dlclose(&self, handle: usize) -> Result<(), Error> {
         let loading = self.begin(self.threads().current_thread());
         let namespace = {
@@ -46,8 +46,8 @@ impl Loader {
         Ok(())
     }
 
-    /// Refuses to run the FINI functions of what nothing keeps, once a node has been closed, in a handler that has interrupted what
-    /// they might call: the node is as before then.
+    /// Refuses to run the FINI functions of what nothing keeps, once a node has been closed, in a handler that has
+    /// interrupted what they might call: the node is as before then.
     fn may_finish(&self, state: &mut State, closed: Key) -> Result<(), Error> {
         let Some(function) = self.loaded().interrupted_call() else {
             return Ok(());
@@ -74,9 +74,9 @@ impl Loader {
         })
     }
 
-    /// Unloads what nothing keeps in a namespace, and what has outlived its session. What FINI functions close meanwhile
-    /// goes when they have returned, as in glibc: they are not interrupted by others. A close whose FINI functions have
-    /// been left is finished first.
+    /// Unloads what nothing keeps in a namespace, and what has outlived its session. What FINI functions close
+    /// meanwhile goes when they have returned, as in glibc: they are not interrupted by others. A close whose FINI
+    /// functions have been left is finished first.
     pub(crate) fn collect(&self, loading: &Loading<'_>, namespace: NamespaceId) {
         {
             let mut state = self.state().lock(self.host());
@@ -111,8 +111,8 @@ impl Loader {
         next
     }
 
-    /// Notes what nothing keeps any more in a namespace, and in those of sessions that have ended; says whether there is
-    /// anything.
+    /// Notes what nothing keeps any more in a namespace, and in those of sessions that have ended; says whether there
+    /// is anything.
     fn find_garbage(&self, namespace: NamespaceId) -> bool {
         let mut state = self.state().lock(self.host());
         let mut garbage = Vec::new();
@@ -141,7 +141,7 @@ impl Loader {
     fn unload(&self, loading: &Loading<'_>) {
         let fini = {
             let state = self.state().lock(self.host());
-            let objects: Vec<Key> = state.unfinished_garbage().collect();
+            let objects: Vec<Key> = state.unfinalised_garbage().collect();
             loading.keep_objects(state.fini_order(&objects))
         };
         for object in fini {
@@ -184,7 +184,7 @@ impl Loader {
         let is_left = |state: &State| {
             let closing = state.closing.as_ref();
             closing.is_some_and(|closing| !self.family().lasts(self.host(), closing.family))
-                && state.unfinished_garbage().next().is_none()
+                && state.unfinalised_garbage().next().is_none()
         };
         if !is_left(&self.state().lock(self.host())) {
             return;

@@ -18,7 +18,8 @@ impl Loader {
     ///
     /// `name` is a path if it has a slash, else it is searched for (`ld.so(8)`). New objects are seen by the calling
     /// thread only while they are mapped and relocated, by the thread that runs their INIT functions and what it starts
-    /// while these run, and by everybody when this returns ([`Visibility`](crate::Visibility)). Another thread that opens the same object waits until then.
+    /// while these run, and by everybody when this returns ([`Visibility`](crate::Visibility)). Another thread that
+    /// opens the same object waits until then.
     ///
     /// # Errors
     ///
@@ -53,8 +54,8 @@ impl Loader {
         Ok(Some(handle).filter(|&handle| handle != 0))
     }
 
-    /// Undoes one [`open`](Self::open), as `dlclose` does. The last one runs the object's FINI functions and unloads it,
-    /// unless something else uses it.
+    /// Undoes one [`open`](Self::open), as `dlclose` does. The last one runs the object's FINI functions and unloads
+    /// it, unless something else uses it.
     ///
     /// # Errors
     ///
@@ -68,7 +69,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`Error::UndefinedSymbol`], what is no handle, and a thread-local variable on a thread that is not the program's:
+    /// [`Error::UndefinedSymbol`], what is no handle, and a thread-local variable on a thread that is not the
+    /// program's:
     ///
     /// ```
     /// # use loader::{InitOn, Mode};

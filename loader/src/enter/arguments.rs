@@ -8,8 +8,9 @@ use crate::stack::c_bytes;
 
 /// The arguments of a gate.
 ///
-/// Each of the readers here believes what the gate's documentation ([`Gate`](crate::host::Gate)) says of an argument, and
-/// must be asked for nothing else. They are for [`serve`](super), which reads each gate's arguments beside its name.
+/// Each of the readers here believes what the gate's documentation ([`Gate`](crate::host::Gate)) says of an argument,
+/// and must be asked for nothing else. They are for [`serve`](super), which reads each gate's arguments beside its
+/// name.
 pub(super) struct Arguments([usize; 4]);
 
 impl Arguments {
@@ -99,7 +100,8 @@ impl Arguments {
 
     /// Returns the control block of a thread to be started, if there is one.
     pub(super) fn control_block(&self, index: usize) -> Option<ControlBlock> {
-        // SAFETY: libc has passed the address of one that it has made, or of one on the stack of a thread that has ended.
+        // SAFETY: libc has passed the address of one that it has made, or of one on the stack of a thread that has
+        // ended.
         (self.0[index] != 0).then(|| unsafe { ControlBlock::new(self.0[index]) })
     }
 }

@@ -65,8 +65,9 @@ impl Care {
 }
 
 impl Loader {
-    /// Does what a gate is for. The host's gates end here. `frame` is where the gate has saved its caller's `%rbp` on the
-    /// program's stack, right below its return address, with the other registers as the caller had them; 0 if it has not.
+    /// Does what a gate is for. The host's gates end here. `frame` is where the gate has saved its caller's `%rbp` on
+    /// the program's stack, right below its return address, with the other registers as the caller had them; 0 if it
+    /// has not.
     ///
     /// # Safety
     ///

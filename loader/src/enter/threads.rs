@@ -39,8 +39,8 @@ impl Loader {
         0
     }
 
-    /// `__cxa_thread_atexit_impl`: wraps a destructor so that its object, which `dso` lies in, is known, and stays loaded
-    /// until it has run.
+    /// `__cxa_thread_atexit_impl`: wraps a destructor so that its object, which `dso` lies in, is known, and stays
+    /// loaded until it has run.
     pub(super) fn thread_atexit_register(&self, destructor: Callback<()>, dso: usize) -> usize {
         let snapshot = self.registry().snapshot();
         let object = snapshot.and_then(|snapshot| snapshot.object_at(dso).map(Destructor::of));

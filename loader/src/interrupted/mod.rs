@@ -1,10 +1,10 @@
-//! Opening and closing in a signal handler that has interrupted `malloc`, or another function that INIT and FINI functions
-//! may call but nobody may call twice at once.
+//! Opening and closing in a signal handler that has interrupted `malloc`, or another function that INIT and FINI
+//! functions may call but nobody may call twice at once.
 //!
-//! Before the load takes its first lock, such a call is *finished*: the interrupted code goes on, with signals blocked, until
-//! the call returns. What it has left becomes what the handler returns to, as if the signal had come a little later. Then
-//! INIT functions find the heap whole, and nothing locked by their own thread. A call that cannot be finished makes loads with
-//! INIT functions, and unloading, fail ([`Error::Interrupted`](crate::Error::Interrupted)).
+//! Before the load takes its first lock, such a call is *finished*: the interrupted code goes on, with signals blocked,
+//! until the call returns. What it has left becomes what the handler returns to, as if the signal had come a little
+//! later. Then INIT functions find the heap whole, and nothing locked by their own thread. A call that cannot be
+//! finished makes loads with INIT functions, and unloading, fail ([`Error::Interrupted`](crate::Error::Interrupted)).
 
 mod functions;
 mod survey;
@@ -12,7 +12,7 @@ mod survey;
 use core::ops::Range;
 
 use crate::elf::address;
-use crate::host::Unfinished;
+use crate::host::InterruptedCall;
 use crate::loaded::Loaded;
 use crate::namespace::BASE;
 use crate::object::Role;
@@ -69,8 +69,8 @@ impl Loaded {
         result
     }
 
-    /// Returns the function that the calling thread is in the middle of, as far as that is known, and that INIT and FINI
-    /// functions must not call.
+    /// Returns the function that the calling thread is in the middle of, as far as that is known, and that INIT and
+    /// FINI functions must not call.
     pub(crate) fn interrupted_call(&self) -> Option<&'static str> {
         tls::current(self.host().thread_pointer())?
             .interrupted
@@ -86,7 +86,7 @@ impl Loaded {
         let errno = self.errno_location();
         // SAFETY: libc's `errno` of this thread.
         let before = errno.map(|errno| unsafe { errno.read() });
-        let unfinished = loop {
+        let left_over = loop {
             let contexts = self.survey(frame as u64);
             // What has been interrupted last comes first, as it would if the handlers returned.
             let Some(last) = contexts.iter().position(|context| context.call.is_some()) else {
@@ -105,7 +105,7 @@ impl Loaded {
             // SAFETY: libc's `errno` of this thread. The handler keeps what it had.
             unsafe { errno.write(before) };
         }
-        unfinished
+        left_over
     }
 
     /// Returns where libc has the calling thread's `errno`.
@@ -121,25 +121,25 @@ impl Loaded {
     }
 }
 
-/// Says how to finish the last context's call, and what function it is; the contexts before it are those of handlers that run
-/// on top of it, and `frame` is the gate's. Nothing to finish it by if that cannot be.
-fn describe(contexts: &[Context], frame: u64) -> Option<(&'static str, Option<Unfinished>)> {
+/// Says how to finish the last context's call, and what function it is; the contexts before it are those of handlers
+/// that run on top of it, and `frame` is the gate's. Nothing to finish it by if that cannot be.
+fn describe(contexts: &[Context], frame: u64) -> Option<(&'static str, Option<InterruptedCall>)> {
     let context = contexts.last()?;
     let call = context.call.as_ref()?;
-    let unfinished = || {
+    let to_finish = || {
         let (keep, keeps_gate) = kept(contexts, frame)?;
-        call.returns.then_some(Unfinished {
+        call.returns.then_some(InterruptedCall {
             context: address(context.at),
             slot: address(call.slot),
             keep: address(keep.start)..address(keep.end),
             keeps_gate,
         })
     };
-    Some((call.name, unfinished()))
+    Some((call.name, to_finish()))
 }
 
-/// Returns what the last context's code may write over but the handlers on top of it need, and whether the gate's frame is
-/// there. `None` if nobody knows.
+/// Returns what the last context's code may write over but the handlers on top of it need, and whether the gate's frame
+/// is there. `None` if nobody knows.
 fn kept(contexts: &[Context], frame: u64) -> Option<(Range<u64>, bool)> {
     let context = contexts.last()?;
     let end = context.rsp.wrapping_sub(RED_ZONE);

@@ -321,9 +321,9 @@ impl Namespace {
         let mut live = BTreeSet::new();
         let stays = |node: &&Node| {
             let destructors = node.object.pending_destructors.load(Ordering::Acquire);
-            let unfinished = node.proxy.is_none() && (destructors != 0 || !node.initialised);
+            let needed_still = node.proxy.is_none() && (destructors != 0 || !node.initialised);
             let pinned = node.proxy.is_none() && node.object.is_pinned();
-            node.initial || node.opens != 0 || unfinished || pinned
+            node.initial || node.opens != 0 || needed_still || pinned
         };
         self.keep(self.nodes.iter().filter(stays), &mut live);
         if !live.is_empty() {

@@ -1,8 +1,8 @@
 //! What the loader does, told step by step to whoever watches: LD_DEBUG and its statistics.
 //!
 //! The loader [tells](tell) what it does, in names and numbers, and does not know what becomes of it. Lazy binding does
-//! so, too, and may happen in a signal handler: nothing here allocates or locks. A step that nobody watches costs the read
-//! of one word.
+//! so, too, and may happen in a signal handler: nothing here allocates or locks. A step that nobody watches costs the
+//! read of one word.
 
 mod category;
 mod ld_debug;

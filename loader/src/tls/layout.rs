@@ -67,7 +67,8 @@ impl Layout {
         self.taken.retain(|part| part.end != start);
     }
 
-    /// Fixes how far the area reaches: what is in use and a surplus, room for initial-exec blocks of objects loaded later.
+    /// Fixes how far the area reaches: what is in use and a surplus, room for initial-exec blocks of objects loaded
+    /// later.
     pub(crate) fn fix(&mut self, surplus: usize) -> Area {
         let used = self.taken.last().map_or(0, |part| part.end);
         let size = (used + surplus).next_multiple_of(LEAST_ALIGN);

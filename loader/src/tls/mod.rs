@@ -254,8 +254,9 @@ impl Tls {
             .map(|&mut record| unsafe { &mut *record })
     }
 
-    /// Frees the dynamic blocks of a thread that has ended, and returns what the rest of the loader has to do with. Its record and its table stay: libc may
-    /// keep the stack for another thread, and clears the table's start before it asks for a new one.
+    /// Frees the dynamic blocks of a thread that has ended, and returns what the rest of the loader has to do with. Its
+    /// record and its table stay: libc may keep the stack for another thread, and clears the table's start before it
+    /// asks for a new one.
     pub(crate) fn end_thread(&mut self, thread_pointer: usize) -> Option<Ended> {
         let &record = self.records.get(&thread_pointer)?;
         // SAFETY: records in the list are alive, and the lock is held.
@@ -274,8 +275,8 @@ impl Tls {
         Some(Ended::of(&record))
     }
 
-    /// Returns the address of the calling thread's block of a module, making it if need be. `None` when there is no such
-    /// module, or no memory.
+    /// Returns the address of the calling thread's block of a module, making it if need be. `None` when there is no
+    /// such module, or no memory.
     ///
     /// # Safety
     ///
@@ -333,7 +334,7 @@ pub(crate) fn current(thread_pointer: usize) -> Option<&'static Record> {
     if dtv == 0 {
         return None;
     }
-    // SAFETY: our table has its record's address there. The record lives until the thread has ended, so the calling thread
-    // may borrow its own.
+    // SAFETY: our table has its record's address there. The record lives until the thread has ended, so the calling
+    // thread may borrow its own.
     unsafe { (*((dtv + DTV_RECORD) as *const *const Record)).as_ref() }
 }

@@ -99,7 +99,8 @@ impl Record {
     ///
     /// The control block must be there, and read by the thread itself only.
     unsafe fn enter_table(&self) {
-        // SAFETY: the TCB's second word is `dtv` (psABI). It is there, says the caller, and read by the thread itself only.
+        // SAFETY: the TCB's second word is `dtv` (psABI). It is there, says the caller, and read by the thread itself
+        // only.
         unsafe { *((self.thread_pointer + 8) as *mut usize) = self.table.dtv() };
     }
 

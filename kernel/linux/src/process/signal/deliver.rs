@@ -211,14 +211,16 @@ fn report(info: &SigInfo) -> String {
         .map_or(Cow::Borrowed("program"), |name| {
             String::from_utf8_lossy(name)
         });
-    let tid = sched::current_tid();
+    let thread_pointer = sched::with_current(sched::Thread::thread_pointer) as usize;
+    let lineage = process::with_current(|process| process.linker.lineage(thread_pointer));
+    let thread = format!("thread {}{lineage}", sched::current_tid());
     let name = signal_name(info.signal);
     let addr = info.fields[0];
     match reason(info) {
         Some(reason) => {
-            format!("elfin: {program} killed by {name} ({reason}) at {addr:#x}, thread {tid}\n")
+            format!("elfin: {program} killed by {name} ({reason}) at {addr:#x}, {thread}\n")
         }
-        None => format!("elfin: {program} killed by {name}, thread {tid}\n"),
+        None => format!("elfin: {program} killed by {name}, {thread}\n"),
     }
 }
 
