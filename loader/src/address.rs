@@ -7,7 +7,8 @@ use alloc::sync::Arc;
 use goblin::elf::program_header as pt;
 
 use crate::c::Callback;
-use crate::elf::{ProgramHeader, address};
+use crate::elf::address;
+use crate::linker_object::LinkerObject;
 use crate::loaded::Loaded;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
@@ -23,12 +24,6 @@ pub(crate) struct DlInfo {
     fbase: usize,
     sname: usize,
     saddr: usize,
-}
-
-/// What `dl_iterate_phdr` says of the host's own code. It is allocated, like all that programs are given pointers to.
-pub(crate) struct LinkerObject {
-    headers: [ProgramHeader; 2],
-    name: [u8; 16],
 }
 
 /// `struct dl_find_object`.
@@ -73,9 +68,9 @@ impl DlPhdrInfo {
     fn of_linker(world: &World, linker: &LinkerObject) -> Self {
         Self {
             addr: 0,
-            name: linker.name.as_ptr().addr(),
-            phdr: linker.headers.as_ptr().addr(),
-            phnum: 2,
+            name: linker.name_address(),
+            phdr: linker.headers_address(),
+            phnum: LinkerObject::HEADERS,
             adds: world.adds,
             subs: world.subs,
             tls_modid: 0,
@@ -87,27 +82,10 @@ impl DlPhdrInfo {
 impl Loaded {
     /// Makes program headers for the host's code.
     pub(crate) fn describe_linker(&self) {
-        let Some(code) = self.host().code() else {
-            return;
-        };
-        let header = |p_type, start: usize, len: usize| ProgramHeader {
-            p_type,
-            p_flags: pt::PF_R | pt::PF_X,
-            p_vaddr: start as u64,
-            p_paddr: start as u64,
-            p_filesz: len as u64,
-            p_memsz: len as u64,
-            ..ProgramHeader::default()
-        };
-        self.linker_object().call_once(|| {
-            Box::new(LinkerObject {
-                headers: [
-                    header(pt::PT_LOAD, code.range.start, code.range.len()),
-                    header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
-                ],
-                name: *b"linux-vdso.so.1\0",
-            })
-        });
+        if let Some(code) = self.host().code() {
+            self.linker_object()
+                .call_once(|| Box::new(LinkerObject::of(&code)));
+        }
     }
 
     /// Returns the `struct link_map` of the object that occupies an address, or 0.

@@ -61,6 +61,7 @@ mod lazy;
 mod link;
 mod link_map;
 mod linker;
+mod linker_object;
 mod load;
 mod loaded;
 mod loader;

@@ -9,8 +9,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::address::LinkerObject;
 use crate::host::Host;
+use crate::linker_object::LinkerObject;
 use crate::object::Object;
 use crate::publish::Published;
 use crate::registry::Registry;
