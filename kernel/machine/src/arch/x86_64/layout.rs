@@ -13,7 +13,11 @@ pub const STACKS: usize = 0xffff_c000_0000_0000;
 /// What kernel addresses lie above their physical ones by, in the kernel image.
 pub const KERNEL_BASE: usize = 0xffff_ffff_8000_0000;
 
+#[cfg(hosted)]
+pub use super::hosted::phys_to_virt;
+
 /// Direct-map address of a physical address.
+#[cfg(not(hosted))]
 #[inline]
 pub fn phys_to_virt(phys: u64) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(DIRECT_MAP + phys as usize)

@@ -12,6 +12,8 @@ mod mappings;
     reason = "frames go into page tables and come out of them"
 )]
 mod pages;
+#[cfg(test)]
+mod tests;
 
 pub use area::{Backing, MapsLine, Options, Page, PageSource, Place, Prot};
 pub use areas::MAX as MAX_AREAS;
