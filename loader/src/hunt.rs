@@ -103,9 +103,16 @@ impl<'a> Hunt<'a> {
         Ok(None)
     }
 
-    /// Looks into directories that an object names.
+    /// Looks into directories that an object names. A list without any that exists is dropped, and not spoken of again.
     pub(crate) fn in_directories(&mut self, list: &Directories) -> Result<Option<Found>, Error> {
         let (tag, from) = (list.tag, Text(&list.from));
+        let gone = |dir: &Vec<u8>| {
+            let mut numbers = 0..self.subdirectories.len();
+            numbers.all(|number| self.known.get(&(dir.clone(), number)) == Some(&false))
+        };
+        if list.dirs.iter().all(gone) {
+            return Ok(None);
+        }
         self.in_list(&list.dirs, format_args!("{tag} from file {from}"))
     }
 
