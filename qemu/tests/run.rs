@@ -1,5 +1,5 @@
-//! `elfin run` with machines and inputs at the edge: little memory, names that are no UTF-8, a tree made from `ldd`'s
-//! list, an image that shrinks.
+//! `elfin run` with machines and inputs at the edge: each machine model, little memory, names that are no UTF-8, a tree
+//! made from `ldd`'s list, an image that shrinks.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -46,6 +46,16 @@ fn run(root: &Path, options: &[&OsStr], arguments: &[&OsStr]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn every_machine_runs_a_program() {
+    let root = program("int main(void) { return 7; }", &["-static"]);
+    for machine in ["q35", "microvm"] {
+        let output = run(root.path(), &["--machine".as_ref(), machine.as_ref()], &[]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{machine}: {error}");
+    }
 }
 
 #[test]
