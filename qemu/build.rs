@@ -62,7 +62,15 @@ fn build_kernel() -> PathBuf {
     let mut cargo = Command::new(env::var_os("CARGO").expect("set by cargo"));
     cargo
         .current_dir(&root)
-        .args(["build", "--release", "-p", "kernel", "--target", TARGET])
+        .args([
+            "build",
+            "--profile",
+            "kernel",
+            "-p",
+            "kernel",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(&target_dir);
     // What the outer cargo (or clippy) set for this crate must not leak into the kernel's build.
@@ -78,5 +86,5 @@ fn build_kernel() -> PathBuf {
         .status()
         .unwrap_or_else(|error| panic!("cannot start cargo for the kernel: {error}"));
     assert!(status.success(), "the kernel does not build: {status}");
-    target_dir.join(TARGET).join("release/elfin-kernel")
+    target_dir.join(TARGET).join("kernel/elfin-kernel")
 }
