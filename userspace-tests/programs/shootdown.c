@@ -2,6 +2,7 @@
 // they write afterwards faults, what they read from a new mapping is zero.
 // cpus: 4
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -78,13 +79,16 @@ int main(void)
         for (int i = 0; i < 1000; i++)
             changed += *(volatile char *)page != copy[0];
         changed += memcmp(copy, page, PAGE) != 0;
+        // With one CPU nobody may have tried so far.
+        while (round == ROUNDS - 1 && !__atomic_load_n(&faults, __ATOMIC_RELAXED))
+            sched_yield();
         CHECK(mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0);
     }
     wait_for_progress();
     stop = 1;
     for (int i = 0; i < WRITERS; i++)
         pthread_join(threads[i], 0);
-    printf("changed while read-only: %d, faults: %s\n", changed, faults ? "some" : "none");
+    printf("changed while read-only: %d\n", changed);
 
     lonely = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     lonely[5] = 'x';

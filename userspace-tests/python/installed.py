@@ -1,5 +1,6 @@
 # What packages' maintainer scripts make is in the image, whatever wants Python modules finds them compiled, from the
 # image's own files.
+# build: in namespaces
 import marshal
 import os
 import pwd

@@ -23,6 +23,7 @@
 //! | `shared` | `NAME.so ARG…`: the same source, compiled to a shared object first; may be repeated | |
 //! | `remove` | an object that is deleted once the program is linked | |
 //! | `linux` | `as root`: Linux runs it as root only; a file `NAME.root` says what it prints there, to everybody else, too | |
+//! | `build` | `in namespaces`: it wants what packages' scripts make; ignored where this user may not make namespaces | |
 //!
 //! A file `NAME.out` beside the source is what the guest must print; such a test is not run on Linux.
 
@@ -94,6 +95,8 @@ pub struct Case {
     pub expected: Option<PathBuf>,
     /// What Linux prints, if it must be asked as root.
     pub as_root: Option<PathBuf>,
+    /// Whether the image must come from an `elfin build` that could make namespaces.
+    pub in_namespaces: bool,
 }
 
 /// One way to call a program.
@@ -162,6 +165,7 @@ impl Case {
             removed: Vec::new(),
             expected: expected.exists().then_some(expected),
             as_root: None,
+            in_namespaces: false,
         };
         let mut args = Vec::new();
         let mut exits = Vec::new();
@@ -202,6 +206,7 @@ impl Case {
                 "linux" if value == "as root" => {
                     case.as_root = Some(source.with_extension("root"));
                 }
+                "build" if value == "in namespaces" => case.in_namespaces = true,
                 "cpus" => case.cpus = numbers(value)?,
                 "memory" => value.clone_into(&mut case.memory),
                 "seconds" => case.limit = Duration::from_secs(number(value)?),
