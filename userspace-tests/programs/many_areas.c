@@ -19,8 +19,8 @@ static int lines(void)
     size_t size = 0;
     int count = 0;
     while (getline(&line, &size, maps) > 0)
-        // Linux shows it, but it is none of the program's.
-        count += strstr(line, "[vsyscall]") == 0;
+        // Linux and Elfin show these, but they are none of the program's.
+        count += !strstr(line, "[vsyscall]") && !strstr(line, "[loader]");
     free(line);
     fclose(maps);
     return count;
