@@ -23,7 +23,7 @@
 //! | `shared` | `NAME.so ARG…`: the same source, compiled to a shared object first; may be repeated | |
 //! | `remove` | an object that is deleted once the program is linked | |
 //! | `linux` | `as root`: Linux runs it as root only; a file `NAME.root` says what it prints there, to everybody else, too | |
-//! | `build` | `in namespaces`: it wants what packages' scripts make; ignored where this user may not make namespaces | |
+//! | `build` | `in namespaces`: wants what packages' scripts make; ignored for users who may not make namespaces | |
 //!
 //! A file `NAME.out` beside the source is what the guest must print; such a test is not run on Linux.
 
