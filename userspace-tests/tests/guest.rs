@@ -30,7 +30,6 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const PYTHON: &str = "/usr/bin/python3";
 
 fn main() {
-    ignore_no_signals();
     let arguments = Arguments::from_args();
     // The guest's; and files made for the image shall be the same whoever makes them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -67,25 +66,6 @@ fn main() {
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
-}
-
-/// Starts anew if signals are ignored, which programs would inherit: `nohup` ignores one, and a shell two for what it
-/// starts in the background. The guest's programs ignore none.
-fn ignore_no_signals() {
-    use std::os::unix::process::CommandExt;
-    // Rust's own start ignores this one, and programs are started without.
-    const SIGPIPE: u64 = 1 << 12;
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    if let Ok(program) = std::env::current_exe()
-        && ignored.is_some_and(|mask| mask & !SIGPIPE != 0)
-    {
-        let mut again = Command::new("env");
-        again.arg("--default-signal").arg(program);
-        let error = again.args(std::env::args_os().skip(1)).exec();
-        eprintln!("signals stay ignored: {error}");
-    }
 }
 
 /// Says whether `elfin build` can run packages' scripts here (`qemu/src/build/chroot.rs`).
