@@ -16,6 +16,27 @@
 
 static long generations, size, total, before;
 static pthread_t parent;
+static pthread_barrier_t all;
+
+static void *meet(void *unused)
+{
+    pthread_barrier_wait(&all);
+    return unused;
+}
+
+// As many threads at once as there may ever be: what is kept of ended threads for others is kept of all from then on,
+// and does not depend on how many happen to live at once later.
+static void live_at_once(void)
+{
+    long count = size + 2 + sysconf(_SC_NPROCESSORS_ONLN);
+    pthread_t *threads = malloc((size_t)count * sizeof *threads);
+    CHECK(pthread_barrier_init(&all, 0, (unsigned)count) == 0);
+    for (long i = 0; i < count; i++)
+        CHECK(pthread_create(&threads[i], 0, meet, 0) == 0);
+    for (long i = 0; i < count; i++)
+        CHECK(pthread_join(threads[i], 0) == 0);
+    free(threads);
+}
 
 static void *live(void *unused)
 {
@@ -56,10 +77,8 @@ static void *generation(void *left)
         CHECK(pthread_create(&next, 0, generation, (void *)((long)left - 1)) == 0);
         return 0;
     }
-    // A thread that has ended has its kernel stack, which is kept for others, until another thread runs on its CPU: there
-    // may be one more on each than before.
-    long more = taken() - before, stacks = 17 * sysconf(_SC_NPROCESSORS_ONLN);
-    CHECK(more < 24 + stacks || (printf("%ld pages more\n", more), 0));
+    long more = taken() - before;
+    CHECK(more < 24 || (printf("%ld pages more\n", more), 0));
     printf("%ld threads\n", total);
     fflush(stdout);
     return 0;
@@ -69,6 +88,7 @@ int main(int argc, char **argv)
 {
     generations = argc > 1 ? atol(argv[1]) : 0;
     size = argc > 2 ? atol(argv[2]) : 1;
+    live_at_once();
     pthread_t first;
     CHECK(pthread_create(&first, 0, generation, (void *)generations) == 0);
     // The last thread's end is the program's.
