@@ -1,14 +1,14 @@
 //! The kernel log: the `log` crate's back end, writing lines to the serial port.
 
 use crate::arch::{cpu, serial};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use crate::time::Instant;
 use ::log::{LevelFilter, Log, Metadata, Record};
 use core::fmt::{self, Write};
 
 struct Serial;
 
-static SERIAL: SpinLock<Serial> = SpinLock::new(Serial);
+static SERIAL: SpinLock<Serial> = SpinLock::ranked(Rank::Log, Serial);
 
 impl Write for Serial {
     fn write_str(&mut self, text: &str) -> fmt::Result {

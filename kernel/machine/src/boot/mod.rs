@@ -19,12 +19,13 @@ impl Boot {
     /// # Safety
     /// Only the boot code calls this, once, on the CPU that booted, with interrupts off.
     pub unsafe fn begin(start_info: u64) -> Self {
+        // First: locks ask which CPU this is.
+        smp::begin();
         // SAFETY: the boot code passes on what the hypervisor gave it.
         let info = unsafe { StartInfo::read(start_info) };
         let Some(info) = info else {
             crate::log::fatal(format_args!("not started by PVH"));
         };
-        smp::begin();
         memory::init(&info);
         Self { info }
     }

@@ -13,7 +13,7 @@ use super::space::Space;
 use crate::arch::paging::{self, Flags, entry_address};
 use crate::arch::{interrupt_flag, percpu};
 use crate::sched;
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use core::alloc::Layout;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
@@ -53,11 +53,14 @@ pub struct Arena(SpinLock<State>);
 
 impl Default for Arena {
     fn default() -> Self {
-        Self(SpinLock::new(State {
-            slab: Slab::new(),
-            runs: [None; ORDERS],
-            next: START,
-        }))
+        Self(SpinLock::ranked(
+            Rank::Arena,
+            State {
+                slab: Slab::new(),
+                runs: [None; ORDERS],
+                next: START,
+            },
+        ))
     }
 }
 

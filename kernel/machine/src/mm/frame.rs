@@ -2,7 +2,7 @@
 
 use super::buddy::{Buddy, Links};
 use crate::arch::layout::{PAGE, phys_to_virt};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// One allocated 4 KiB frame; freed when dropped.
@@ -124,7 +124,7 @@ impl Links for InFrames {
     }
 }
 
-static FRAMES: SpinLock<Option<Buddy<InFrames>>> = SpinLock::new(None);
+static FRAMES: SpinLock<Option<Buddy<InFrames>>> = SpinLock::ranked(Rank::Frames, None);
 /// Frames kept for the kernel's own needs, so that a program that takes all memory can be told so.
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
 

@@ -8,11 +8,11 @@ use super::arena;
 use super::frame::{alloc_contiguous, free_contiguous};
 use super::slab::{Slab, class, pages};
 use crate::arch::layout::{DIRECT_MAP, USER_END, phys_to_virt};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 
-static HEAP: SpinLock<Slab> = SpinLock::new(Slab::new());
+static HEAP: SpinLock<Slab> = SpinLock::ranked(Rank::Heap, Slab::new());
 
 /// The global allocator.
 #[derive(Debug)]

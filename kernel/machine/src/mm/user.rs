@@ -6,6 +6,7 @@
 
 use super::{USER_END, USER_START};
 use crate::arch::{interrupt_flag, user as arch};
+use crate::sync::order;
 use abi::Errno;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
@@ -29,6 +30,7 @@ impl From<arch::BadAddress> for Errno {
 
 /// Copies from the program.
 pub fn copy_in(addr: usize, to: &mut [u8]) -> Result<(), Errno> {
+    order::may_sleep();
     check(addr, to.len())?;
     let from = core::ptr::with_exposed_provenance(addr);
     // SAFETY: the source lies in the program's half, and faults there are caught; the target is a valid slice.
@@ -37,6 +39,7 @@ pub fn copy_in(addr: usize, to: &mut [u8]) -> Result<(), Errno> {
 
 /// Copies to the program.
 pub fn copy_out(addr: usize, from: &[u8]) -> Result<(), Errno> {
+    order::may_sleep();
     check(addr, from.len())?;
     let to = core::ptr::with_exposed_provenance_mut(addr);
     // SAFETY: the target lies in the program's half, and faults there are caught; the source is a valid slice.
@@ -45,6 +48,7 @@ pub fn copy_out(addr: usize, from: &[u8]) -> Result<(), Errno> {
 
 /// Fills with zeros.
 pub fn zero(addr: usize, len: usize) -> Result<(), Errno> {
+    order::may_sleep();
     check(addr, len)?;
     // SAFETY: the target lies in the program's half, and faults there are caught.
     Ok(unsafe { arch::zero(core::ptr::with_exposed_provenance_mut(addr), len) }?)
@@ -52,6 +56,7 @@ pub fn zero(addr: usize, len: usize) -> Result<(), Errno> {
 
 /// Reads a value.
 pub fn read<T: FromBytes>(addr: usize) -> Result<T, Errno> {
+    order::may_sleep();
     check(addr, size_of::<T>())?;
     let mut value = MaybeUninit::<T>::uninit();
     let from = core::ptr::with_exposed_provenance(addr);

@@ -4,7 +4,7 @@
 //! What it is to leave the CPU, and to be queued, is the scheduler's business.
 
 use crate::primitive::{AtomicBool, Ordering};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 
 /// Where a thread is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ impl Parking {
     /// That of a thread that is ready.
     pub(super) const fn new() -> Self {
         Self {
-            run: SpinLock::new(Run::Ready),
+            run: SpinLock::ranked(Rank::Parking, Run::Ready),
             token: AtomicBool::new(false),
         }
     }

@@ -12,7 +12,7 @@ use super::ranked::Level;
 use super::run_queue::{End, RunQueue};
 use super::thread::Thread;
 use crate::arch::{context, cpu, interrupt_flag, percpu};
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, order};
 use crate::time::{Instant, timer};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -250,6 +250,7 @@ pub fn yield_now() {
 
 /// Sleeps until [`Thread::unpark`], or not at all if that has been called since the last time. May return early.
 pub fn park() {
+    order::may_sleep();
     interrupt_flag::without(|| {
         if with_current(|thread| thread.parking.begin()) {
             schedule(Leaving::Parked);
@@ -359,6 +360,7 @@ fn new_slice(local: &Local) {
 }
 
 fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
+    order::may_sleep();
     let this = percpu::this().id;
     let now = Instant::now().0;
     let since = previous.since.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use super::ranked::{Level, Ranked};
 use crate::primitive::{AtomicU32, AtomicUsize, Ordering};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use alloc::sync::Arc;
 
 /// Where a thread goes among those of its level.
@@ -24,7 +24,7 @@ impl<T> RunQueue<T> {
     /// An empty queue.
     pub(super) const fn new() -> Self {
         Self {
-            queue: SpinLock::new(Ranked::new()),
+            queue: SpinLock::ranked(Rank::RunQueue, Ranked::new()),
             len: AtomicUsize::new(0),
             top: AtomicU32::new(0),
         }

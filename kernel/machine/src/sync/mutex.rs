@@ -1,6 +1,6 @@
 //! A lock whose waiters sleep.
 
-use super::{Signals, WaitQueue};
+use super::{Signals, WaitQueue, order};
 use crate::primitive::{AtomicBool, Ordering};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -32,6 +32,7 @@ impl<T> Mutex<T> {
 
     /// Takes the lock, sleeping until it is free. Signals do not interrupt the wait.
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        order::may_sleep();
         loop {
             if let Some(guard) = self.try_lock() {
                 return guard;

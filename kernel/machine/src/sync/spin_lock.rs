@@ -1,31 +1,47 @@
 //! A spin lock that keeps interrupts off while it is held, so that interrupt handlers may take it, too.
 
+use super::order::{Held, Rank, Ranked};
 use crate::arch::interrupt_flag;
 use core::ops::{Deref, DerefMut};
 
 /// A value behind a spin lock. Under it nothing sleeps, touches user memory or flushes other CPUs' TLBs.
 #[derive(Debug, Default)]
-pub struct SpinLock<T>(spin::Mutex<T>);
+pub struct SpinLock<T> {
+    rank: Ranked,
+    lock: spin::Mutex<T>,
+}
 
 /// Access to the value; gives it back, and interrupts their earlier state, when dropped.
 #[derive(Debug)]
 pub struct SpinLockGuard<'a, T> {
-    // Dropped first: interrupts come on again only when the lock is free.
+    // Dropped in this order: interrupts come on again only when the lock is free.
     guard: spin::MutexGuard<'a, T>,
+    _held: Held,
     _interrupts: Interrupts,
 }
 
 impl<T> SpinLock<T> {
-    /// A lock that is free.
+    /// A lock that is free, and under which only those are taken that have a rank.
     pub const fn new(value: T) -> Self {
-        Self(spin::Mutex::new(value))
+        Self::ranked(Rank::None, value)
+    }
+
+    /// A lock that is free, of this rank.
+    pub const fn ranked(rank: Rank, value: T) -> Self {
+        Self {
+            rank: Ranked::new(rank),
+            lock: spin::Mutex::new(value),
+        }
     }
 
     /// Takes the lock.
+    #[cfg_attr(any(debug_assertions, hosted), track_caller)]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         let interrupts = Interrupts::disable();
+        self.rank.check();
         SpinLockGuard {
-            guard: self.0.lock(),
+            guard: self.lock.lock(),
+            _held: self.rank.held(),
             _interrupts: interrupts,
         }
     }
@@ -34,7 +50,8 @@ impl<T> SpinLock<T> {
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
         let interrupts = Interrupts::disable();
         Some(SpinLockGuard {
-            guard: self.0.try_lock()?,
+            guard: self.lock.try_lock()?,
+            _held: self.rank.held(),
             _interrupts: interrupts,
         })
     }

@@ -1,6 +1,6 @@
 //! Waiting for something to become true.
 
-use super::SpinLock;
+use super::{Rank, SpinLock};
 use crate::primitive::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::sched::{self, Level, Thread};
 use crate::time::{Alarm, Instant, Timer};
@@ -53,7 +53,7 @@ impl WaitQueue {
     pub const fn new() -> Self {
         Self {
             count: AtomicUsize::new(0),
-            waiters: SpinLock::new(VecDeque::new()),
+            waiters: SpinLock::ranked(Rank::WaitQueue, VecDeque::new()),
         }
     }
 

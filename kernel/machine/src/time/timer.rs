@@ -6,7 +6,7 @@
 
 use super::Instant;
 use crate::arch::{cpu, interrupt_flag, timer};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -25,10 +25,13 @@ struct Queue {
     next: u64,
 }
 
-static QUEUE: SpinLock<Queue> = SpinLock::new(Queue {
-    timers: BTreeMap::new(),
-    next: 1,
-});
+static QUEUE: SpinLock<Queue> = SpinLock::ranked(
+    Rank::TimerQueue,
+    Queue {
+        timers: BTreeMap::new(),
+        next: 1,
+    },
+);
 
 /// Which timer's function runs on each CPU; 0: none.
 static RUNNING: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];

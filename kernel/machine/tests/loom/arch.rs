@@ -1,11 +1,14 @@
 //! Calls of other CPUs, and TLB shootdown.
 
+#[path = "../../src/arch/x86_64/callee.rs"]
+mod callee;
 #[path = "../../src/arch/x86_64/cross_call.rs"]
 mod cross_call;
 
 use super::{Shared, explore};
 use crate::primitive::{AtomicUsize, Ordering};
-use cross_call::{Callee, CrossCalls};
+use callee::Callee;
+use cross_call::CrossCalls;
 use std::cell::RefCell;
 use std::sync::Arc;
 

@@ -13,6 +13,17 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 use wait::{Signals, WaitQueue, Waiter};
 
+/// Which lock comes before which is no matter of these models.
+pub(crate) enum Rank {
+    WaitQueue,
+    Parking,
+    RunQueue,
+}
+
+mod order {
+    pub(super) fn may_sleep() {}
+}
+
 /// A lock, whose inside is no matter of these models. Made when it is first used.
 #[derive(Debug, Default)]
 pub(crate) struct SpinLock<T> {
@@ -34,6 +45,10 @@ impl<T> SpinLock<T> {
             lock: OnceLock::new(),
             value: UnsafeCell::new(value),
         }
+    }
+
+    pub(crate) const fn ranked(_rank: Rank, value: T) -> Self {
+        Self::new(value)
     }
 
     pub(crate) fn lock(&self) -> SpinLockGuard<'_, T> {

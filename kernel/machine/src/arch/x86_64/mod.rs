@@ -1,5 +1,6 @@
 //! x86-64 (Intel SDM, AMD APM).
 pub(crate) mod apic;
+mod callee;
 
 pub mod clock;
 pub mod context;

@@ -1,9 +1,11 @@
 //! The block of memory each CPU has for itself, found through GS. Programs do not use GS, so it always points here.
 
-use super::cross_call::Callee;
+use super::callee::Callee;
 use core::arch::asm;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicBool;
+#[cfg(any(debug_assertions, hosted))]
+use core::sync::atomic::AtomicU8;
 use x86_64::registers::model_specific::Msr;
 
 const IA32_GS_BASE: u32 = 0xc000_0101;
@@ -29,7 +31,14 @@ pub(crate) struct PerCpu {
     pub(crate) need_resched: AtomicBool,
     /// What other CPUs ask of it.
     pub(super) callee: Callee,
+    /// How many spin locks it holds of each rank (`sync::order`).
+    #[cfg(any(debug_assertions, hosted))]
+    pub(crate) held: [AtomicU8; RANKS],
 }
+
+/// How many ranks spin locks may have.
+#[cfg(any(debug_assertions, hosted))]
+pub(crate) const RANKS: usize = 9;
 
 impl PerCpu {
     /// A block for CPU `id`.
@@ -43,6 +52,8 @@ impl PerCpu {
             apic,
             need_resched: AtomicBool::new(false),
             callee: Callee::new(),
+            #[cfg(any(debug_assertions, hosted))]
+            held: [const { AtomicU8::new(0) }; RANKS],
         }
     }
 
