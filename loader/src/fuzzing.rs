@@ -117,7 +117,7 @@ pub fn examine(loader: &Loader, handle: usize) {
         for version in [None, Some(Version::exactly(b"V1"))] {
             let request = Request {
                 version,
-                ..Request::new(loader.host(), name, None)
+                ..Request::new(loader.host(), Name::new(name), None)
             };
             let found = find(
                 &world,

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use goblin::elf64::reloc::r_sym;
 
 use crate::elf::address;
+use crate::elf::hash::Name;
 use crate::host::Event;
 use crate::loaded::Loaded;
 use crate::lookup::{self, Request, UniqueTables, Value, is_dependency, resolve, wanted_version};
@@ -32,7 +33,7 @@ impl Loaded {
         let Some(symbol) = object.symbol(symbol_index) else {
             missing()
         };
-        let name = object.symbol_name(symbol).unwrap_or(b"");
+        let name = object.hashed_name(symbol).unwrap_or(Name::new(b""));
         let Some(world) = self.world().read() else {
             missing()
         };
@@ -49,7 +50,7 @@ impl Loaded {
         let unique = &UniqueTables::PUBLISHED;
         let Some(found) = resolve(&world, entry, unique, &request, symbol_index) else {
             signals::undisturbed(self.host(), || -> ! {
-                let error = undefined(object, symbol_index, name);
+                let error = undefined(object, symbol_index, name.bytes);
                 tell(self.host(), &Step::NotFound(&error));
                 // SAFETY: `program_name` gives a C string that stays.
                 let program = unsafe { crate::stack::c_bytes(self.program_name()) };
@@ -72,7 +73,7 @@ impl Loaded {
         };
         self.host().trace(&Event::Bound {
             object: object.path(),
-            symbol: name,
+            symbol: name.bytes,
             address: target,
         });
         let slot = object.real(address(rela.r_offset));

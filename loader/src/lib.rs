@@ -94,6 +94,7 @@ pub mod unwind;
 mod versions;
 mod visibility;
 mod world;
+mod writable;
 
 pub use error::{Error, Foreign};
 pub use host::{

@@ -40,10 +40,10 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// Makes the request of a reference without a version.
-    pub(crate) fn new(host: &'a dyn Host, name: &'a [u8], thread: Option<&'a ThreadProxy>) -> Self {
+    pub(crate) fn new(host: &'a dyn Host, name: Name<'a>, thread: Option<&'a ThreadProxy>) -> Self {
         Self {
             host,
-            name: Name::new(name),
+            name,
             version: None,
             newest: false,
             defined_only: false,
@@ -54,7 +54,11 @@ impl<'a> Request<'a> {
     }
 
     /// Tells that an object's reference has been bound. `protected`: the object's own symbol is.
+    #[inline]
     pub(crate) fn tell_bound(&self, from: &Object, to: &Definition<'_>, protected: bool) {
+        if !observer::is_on(Category::Bindings) {
+            return;
+        }
         let step = Step::Bound {
             from: from.label(),
             to: to.object.label(),
@@ -128,13 +132,28 @@ pub(crate) fn find<'w>(
     request: &Request<'_>,
 ) -> Option<Definition<'w>> {
     tell(request.host, &Step::LookingUp);
-    let mut objects = groups.flat_map(|group| group.iter());
-    let found = objects.find_map(|object| find_in(object, request))?;
-    Some(the_unique(world, found, unique, request))
+    let is_told = observer::is_on(Category::Symbols);
+    for group in groups {
+        for object in group.iter() {
+            // Most objects do not have the name, and their Bloom filters say so.
+            if (object.may_have(&request.name) || is_told)
+                && let Some(found) = find_in(object, request)
+            {
+                let is_unique = found.is_unique();
+                return Some(if is_unique {
+                    the_unique(world, found, unique, request)
+                } else {
+                    found
+                });
+            }
+        }
+    }
+    None
 }
 
 /// Finds what a reference from an object's own symbol table means: with DT_SYMBOLIC the object itself comes first, and
 /// what is protected is not overridden by others (gABI, "Symbol Table").
+#[inline]
 pub(crate) fn resolve<'w>(
     world: &'w World,
     entry: &'w Entry,
@@ -197,43 +216,48 @@ pub(crate) fn find_in<'w>(
         let (file, symbol) = (object.label(), request.name.bytes);
         tell(request.host, &Step::LookingInto { file, symbol });
     }
-    let hash = object.hash()?;
+    let hash = object.hash().filter(|hash| hash.may_have(&request.name))?;
     let mut fallback = None;
     let mut fallbacks = 0;
     // The hash table is asked first: most objects do not have the name, and then nothing else matters.
-    for index in hash.candidates(&request.name) {
-        let Some(symbol) = object.symbol(index) else {
-            continue;
-        };
-        if !could_answer(symbol, request.defined_only)
-            || object.symbol_name(symbol) != Some(request.name.bytes)
-            || has_bad_resolver(object, symbol)
-        {
-            continue;
-        }
-        if request.referrer != Some(object.id()) && !object.is_visible_to(request.thread) {
-            return None;
-        }
-        match fits(object, index, request) {
-            Fit::Yes => {
-                return Some(Definition {
-                    object,
-                    index,
-                    symbol,
-                });
-            }
+    for index in hash.bucket(&request.name) {
+        match judge(object, index, request) {
+            Fit::Yes => return definition(object, index),
             Fit::IfOnly => {
                 fallbacks += 1;
-                fallback.get_or_insert(Definition {
-                    object,
-                    index,
-                    symbol,
-                });
+                fallback.get_or_insert(index);
             }
             Fit::No => {}
+            Fit::Invisible => return None,
         }
     }
-    fallback.filter(|_| fallbacks == 1)
+    definition(object, fallback.filter(|_| fallbacks == 1)?)
+}
+
+fn definition(object: &Arc<Object>, index: usize) -> Option<Definition<'_>> {
+    Some(Definition {
+        object,
+        index,
+        symbol: object.symbol(index)?,
+    })
+}
+
+/// Says whether a symbol of the name's bucket is what is asked for.
+#[inline(never)]
+fn judge(object: &Object, index: usize, request: &Request<'_>) -> Fit {
+    let Some(symbol) = object.symbol(index) else {
+        return Fit::No;
+    };
+    if !could_answer(symbol, request.defined_only)
+        || !object.is_named(symbol, request.name.bytes)
+        || has_bad_resolver(object, symbol)
+    {
+        return Fit::No;
+    }
+    if request.referrer != Some(object.id()) && !object.is_visible_to(request.thread) {
+        return Fit::Invisible;
+    }
+    fits(object, index, request)
 }
 
 /// A name that is STB_GNU_UNIQUE means the same definition everywhere in a namespace: the first that was bound to.
@@ -243,9 +267,6 @@ fn the_unique<'w>(
     unique: &UniqueTables,
     request: &Request<'_>,
 ) -> Definition<'w> {
-    if !found.is_unique() {
-        return found;
-    }
     let namespace = found.object.namespace();
     let first = unique.first(world, namespace, request.name.bytes);
     let definition = first.and_then(|(id, index)| {
@@ -281,10 +302,17 @@ impl UniqueTables {
         table.get(name).copied()
     }
 
-    /// Enters a definition, if it is of that kind and new. Its object lasts as long as its namespace then.
+    /// Notes a definition, if it is of that kind and new. Its object lasts as long as its namespace then.
+    #[inline]
     pub(crate) fn note(&mut self, world: &World, definition: &Definition<'_>, name: &[u8]) {
+        if definition.is_unique() {
+            self.enter(world, definition, name);
+        }
+    }
+
+    fn enter(&mut self, world: &World, definition: &Definition<'_>, name: &[u8]) {
         let namespace = definition.object.namespace();
-        if !definition.is_unique() || self.first(world, namespace, name).is_some() {
+        if self.first(world, namespace, name).is_some() {
             return;
         }
         definition.object.keep();
@@ -310,8 +338,8 @@ impl UniqueTables {
 
 /// Says whether a symbol is an IFUNC whose resolver is not code.
 fn has_bad_resolver(object: &Object, symbol: &Sym) -> bool {
-    let resolver = object.real(crate::elf::address(symbol.st_value));
-    sym::st_type(symbol.st_info) == sym::STT_GNU_IFUNC && !object.is_executable(resolver)
+    sym::st_type(symbol.st_info) == sym::STT_GNU_IFUNC
+        && !object.is_executable(object.real(crate::elf::address(symbol.st_value)))
 }
 
 fn could_answer(symbol: &Sym, defined_only: bool) -> bool {
@@ -355,6 +383,8 @@ enum Fit {
     /// Only if the object has no other candidate of this sort.
     IfOnly,
     No,
+    /// The object has it, but the asking thread may not see the object.
+    Invisible,
 }
 
 /// Matches a definition's version with the one asked for, exactly as glibc's `check_match` does (elf/dl-lookup.c).

@@ -10,6 +10,7 @@ use goblin::elf::sym;
 
 use crate::arch::{self, Kind};
 use crate::elf::address;
+use crate::elf::hash::Name;
 use crate::elf::{Rela, Sym};
 use crate::error::Error;
 use crate::host::{Access, Host};
@@ -17,12 +18,13 @@ use crate::image::{access, page_ceil, page_floor};
 use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, resolve};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
-use crate::observer::{Step, tell};
+use crate::observer::{self, Category, Step, tell};
 use crate::signals;
 use crate::sync::Mutex;
 use crate::thread::ThreadProxy;
 use crate::tls::{Tls, TlsIndex};
 use crate::world::{Entry, World};
+use crate::writable::Writable;
 
 /// When PLT slots are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,50 @@ struct Last<'w> {
     found: Option<Definition<'w>>,
 }
 
+/// What one relocation leaves for the next.
+struct Run<'w> {
+    entry: &'w Entry,
+    writable: Writable<'w>,
+    last: Option<Last<'w>>,
+}
+
+impl<'w> Run<'w> {
+    fn object(&self) -> &'w Object {
+        &self.entry.object
+    }
+
+    /// Returns the address of the `size` bytes that a relocation writes.
+    #[inline(always)]
+    fn place(&mut self, rela: &Rela, size: usize) -> Result<usize, Error> {
+        let object = self.object();
+        let place = object.real(address(rela.r_offset));
+        if self.writable.has(place, size) {
+            Ok(place)
+        } else {
+            Err(malformed(
+                object,
+                "relocation outside the writable segments",
+            ))
+        }
+    }
+
+    /// Does a relocation without a symbol: they are most of all.
+    #[inline(always)]
+    fn relative(&mut self, rela: &Rela) -> Result<(), Error> {
+        let value = self.object().real(rela.r_addend.cast_unsigned() as usize);
+        self.write(rela, value)
+    }
+
+    /// Writes the word that a relocation is about.
+    #[inline(always)]
+    fn write(&mut self, rela: &Rela, value: usize) -> Result<(), Error> {
+        let place = self.place(rela, 8)?;
+        // SAFETY: `place` is a word in a writable segment of the object. It may be unaligned.
+        unsafe { (place as *mut usize).write_unaligned(value) };
+        Ok(())
+    }
+}
+
 impl<'a> Relocation<'a> {
     /// Relocates an object.
     pub(crate) fn run(&mut self, entry: &'a Entry) -> Result<(), Error> {
@@ -125,26 +171,31 @@ impl<'a> Relocation<'a> {
     fn everything(&mut self, entry: &'a Entry) -> Result<(), Error> {
         let object = &*entry.object;
         apply_relr(self.host, object)?;
-        let mut last = None;
+        let mut run = Run {
+            entry,
+            writable: Writable::of(object),
+            last: None,
+        };
+        let is_counted = observer::is_on(Category::Statistics);
         for rela in object.rela() {
-            self.apply(entry, rela, &mut last)?;
-        }
-        if self.lazy(object) {
-            self.prepare_plt(object)?;
-            for rela in object.plt_rela() {
-                match arch::kind(r_type(rela)) {
-                    Kind::JumpSlot => {
-                        let place = self.place(object, rela, 8)? as *mut usize;
-                        // SAFETY: `place` is a checked word of the object; it holds the address, as linked, of the
-                        // instruction behind the jump in its PLT entry.
-                        unsafe { *place = (*place).wrapping_add(object.bias()) };
-                    }
-                    _ => self.apply(entry, rela, &mut last)?,
-                }
+            if arch::kind(r_type(rela)) == Kind::Relative && !is_counted {
+                run.relative(rela)?;
+            } else {
+                self.apply(&mut run, rela)?;
             }
-        } else {
-            for rela in object.plt_rela() {
-                self.apply(entry, rela, &mut last)?;
+        }
+        let is_lazy = self.lazy(object);
+        if is_lazy {
+            self.prepare_plt(object)?;
+        }
+        for rela in object.plt_rela() {
+            if is_lazy && arch::kind(r_type(rela)) == Kind::JumpSlot {
+                let place = run.place(rela, 8)? as *mut usize;
+                // SAFETY: `place` is a checked word of the object; it holds the address, as linked, of the
+                // instruction behind the jump in its PLT entry.
+                unsafe { *place = (*place).wrapping_add(object.bias()) };
+            } else {
+                self.apply(&mut run, rela)?;
             }
         }
         Ok(())
@@ -173,75 +224,57 @@ impl<'a> Relocation<'a> {
         Ok(())
     }
 
-    fn place(&self, object: &Object, rela: &Rela, size: usize) -> Result<usize, Error> {
-        let place = object.real(address(rela.r_offset));
-        if object.is_writable(place, size) {
-            Ok(place)
-        } else {
-            Err(malformed(
-                object,
-                "relocation outside the writable segments",
-            ))
-        }
-    }
-
-    fn apply(
-        &mut self,
-        entry: &'a Entry,
-        rela: &Rela,
-        last: &mut Option<Last<'a>>,
-    ) -> Result<(), Error> {
-        let object = &*entry.object;
+    fn apply(&mut self, run: &mut Run<'a>, rela: &Rela) -> Result<(), Error> {
+        let object = run.object();
         let kind = arch::kind(r_type(rela));
         let addend = rela.r_addend.cast_unsigned() as usize;
-        let word = |relocation: &Self| relocation.place(object, rela, 8);
         let value = match kind {
             Kind::None => return Ok(()),
             Kind::Relative => {
                 tell(self.host, &Step::Relative);
-                object.real(addend)
+                return run.relative(rela);
             }
             Kind::IRelative => {
                 let resolver = object.real(addend);
-                return self.defer(object, rela, object, resolver, 0);
+                return self.defer(run, rela, object, resolver, 0);
             }
             Kind::Absolute | Kind::GlobDat | Kind::JumpSlot => {
                 let addend = if kind == Kind::Absolute { addend } else { 0 };
-                match self.symbol(entry, rela, kind == Kind::JumpSlot, last)? {
+                match self.symbol(run, rela, kind == Kind::JumpSlot)? {
                     None => addend,
                     Some(found) => match found.value(self.host) {
                         Value::Address(address) => address.wrapping_add(addend),
                         Value::Resolver(resolver) => {
-                            return self.defer(object, rela, found.object, resolver, addend);
+                            return self.defer(run, rela, found.object, resolver, addend);
                         }
                     },
                 }
             }
-            Kind::Absolute32 | Kind::PcRelative32 => return self.narrow(entry, rela, kind, last),
+            Kind::Absolute32 | Kind::PcRelative32 => return self.narrow(run, rela, kind),
             Kind::PcRelative64 => {
-                let found = self.symbol(entry, rela, false, last)?;
+                let found = self.symbol(run, rela, false)?;
                 self.address(found)
                     .wrapping_add(addend)
-                    .wrapping_sub(word(self)?)
+                    .wrapping_sub(run.place(rela, 8)?)
             }
             Kind::Size => {
-                let found = self.symbol(entry, rela, false, last)?;
+                let found = self.symbol(run, rela, false)?;
                 found
                     .map_or(0, |found| address(found.symbol.st_size))
                     .wrapping_add(addend)
             }
-            Kind::Copy => return self.copy(entry, rela),
-            Kind::TlsModule => match self.symbol(entry, rela, true, last)? {
+            Kind::Copy => return self.copy(run, rela),
+            Kind::TlsModule => match self.symbol(run, rela, true)? {
                 Some(found) => found.object.tls_module(),
                 None => 0,
             },
             Kind::TlsOffset => {
-                let found = self.symbol(entry, rela, true, last)?;
+                let found = self.symbol(run, rela, true)?;
                 found
                     .map_or(0, |found| address(found.symbol.st_value))
                     .wrapping_add(addend)
             }
-            Kind::TlsPointerOffset => match self.symbol(entry, rela, true, last)? {
+            Kind::TlsPointerOffset => match self.symbol(run, rela, true)? {
                 Some(found) => {
                     let offset = self.static_tls(object, &found)?;
                     address(found.symbol.st_value)
@@ -250,7 +283,7 @@ impl<'a> Relocation<'a> {
                 }
                 None => addend,
             },
-            Kind::TlsDescriptor => return self.descriptor(entry, rela, last),
+            Kind::TlsDescriptor => return self.descriptor(run, rela),
             Kind::Unknown => {
                 return Err(Error::Unsupported {
                     object: object.shown().to_vec(),
@@ -258,22 +291,20 @@ impl<'a> Relocation<'a> {
                 });
             }
         };
-        let place = word(self)?;
-        // SAFETY: `place` is a word in a writable segment of the object. It may be unaligned.
-        unsafe { (place as *mut usize).write_unaligned(value) };
-        Ok(())
+        run.write(rela, value)
     }
 
     /// Notes a word that a resolver of `definer` gives.
     fn defer(
         &mut self,
-        object: &Object,
+        run: &mut Run<'a>,
         rela: &Rela,
         definer: &Object,
         resolver: usize,
         addend: usize,
     ) -> Result<(), Error> {
-        let place = self.place(object, rela, 8)?;
+        let place = run.place(rela, 8)?;
+        let object = run.object();
         if !object.is_data(place) {
             return Err(Error::Unsupported {
                 object: object.shown().to_vec(),
@@ -302,16 +333,10 @@ impl<'a> Relocation<'a> {
         }
     }
 
-    fn narrow(
-        &mut self,
-        entry: &'a Entry,
-        rela: &Rela,
-        kind: Kind,
-        last: &mut Option<Last<'a>>,
-    ) -> Result<(), Error> {
-        let object = &*entry.object;
-        let place = self.place(object, rela, 4)?;
-        let found = self.symbol(entry, rela, false, last)?;
+    fn narrow(&mut self, run: &mut Run<'a>, rela: &Rela, kind: Kind) -> Result<(), Error> {
+        let object = run.object();
+        let place = run.place(rela, 4)?;
+        let found = self.symbol(run, rela, false)?;
         let target = self
             .address(found)
             .wrapping_add(rela.r_addend.cast_unsigned() as usize);
@@ -334,26 +359,27 @@ impl<'a> Relocation<'a> {
     }
 
     /// COPY: the executable has room for a library's variable; everybody's references go there.
-    fn copy(&mut self, entry: &'a Entry, rela: &Rela) -> Result<(), Error> {
-        let object = &*entry.object;
+    fn copy(&mut self, run: &mut Run<'a>, rela: &Rela) -> Result<(), Error> {
+        let object = run.object();
         let index = r_sym(rela);
         let symbol = object
             .symbol(index)
             .ok_or_else(|| malformed(object, "invalid symbol index"))?;
-        let name = object.symbol_name(symbol).unwrap_or(b"");
+        let name = object.hashed_name(symbol).unwrap_or(Name::new(b""));
         let mut request = self.request(object, index, name);
         request.skip = Some(object.id());
-        let Some(found) = find(self.world, self.world.scopes(entry), self.unique, &request) else {
+        let scopes = self.world.scopes(run.entry);
+        let Some(found) = find(self.world, scopes, self.unique, &request) else {
             return if sym::st_bind(symbol.st_info) == sym::STB_WEAK {
                 Ok(())
             } else {
-                Err(undefined(object, index, name))
+                Err(undefined(object, index, name.bytes))
             };
         };
         let protected = lookup::is_protected(symbol);
         request.tell_bound(object, &found, protected);
         let size = address(symbol.st_size.min(found.symbol.st_size));
-        let place = self.place(object, rela, size)?;
+        let place = run.place(rela, size)?;
         let source = found.object.real(address(found.symbol.st_value));
         let span = found.object.span();
         if source < span.start || source.checked_add(size).is_none_or(|end| end > span.end) {
@@ -367,16 +393,11 @@ impl<'a> Relocation<'a> {
         Ok(())
     }
 
-    fn descriptor(
-        &mut self,
-        entry: &'a Entry,
-        rela: &Rela,
-        last: &mut Option<Last<'a>>,
-    ) -> Result<(), Error> {
-        let object = &*entry.object;
-        let place = self.place(object, rela, 16)?;
+    fn descriptor(&mut self, run: &mut Run<'a>, rela: &Rela) -> Result<(), Error> {
+        let object = run.object();
+        let place = run.place(rela, 16)?;
         let addend = rela.r_addend.cast_unsigned() as usize;
-        let (function, argument) = match self.symbol(entry, rela, true, last)? {
+        let (function, argument) = match self.symbol(run, rela, true)? {
             None => (arch::tlsdesc_undefined(), addend),
             Some(found) => {
                 let offset = address(found.symbol.st_value).wrapping_add(addend);
@@ -410,7 +431,7 @@ impl<'a> Relocation<'a> {
         })
     }
 
-    fn request<'r>(&'r self, object: &'r Object, index: usize, name: &'r [u8]) -> Request<'r> {
+    fn request<'r>(&'r self, object: &'r Object, index: usize, name: Name<'r>) -> Request<'r> {
         Request {
             version: lookup::wanted_version(object, index),
             referrer: Some(object.id()),
@@ -421,14 +442,14 @@ impl<'a> Relocation<'a> {
     /// Returns the definition a relocation names; `None` for an undefined weak symbol.
     fn symbol(
         &mut self,
-        entry: &'a Entry,
+        run: &mut Run<'a>,
         rela: &Rela,
         defined_only: bool,
-        last: &mut Option<Last<'a>>,
     ) -> Result<Option<Definition<'a>>, Error> {
-        let object = &*entry.object;
+        let entry = run.entry;
+        let object = run.object();
         let index = r_sym(rela);
-        if let Some(last) = last
+        if let Some(last) = &run.last
             && last.symbol == index
             && last.defined_only == defined_only
         {
@@ -446,27 +467,27 @@ impl<'a> Relocation<'a> {
             })
         } else {
             let name = object
-                .symbol_name(symbol)
+                .hashed_name(symbol)
                 .ok_or_else(|| malformed(object, "invalid symbol name"))?;
             let mut request = self.request(object, index, name);
             request.defined_only = defined_only;
             let found = resolve(self.world, entry, self.unique, &request, index);
             if found.is_none() && sym::st_bind(symbol.st_info) != sym::STB_WEAK {
-                let error = undefined(object, index, name);
+                let error = undefined(object, index, name.bytes);
                 tell(self.host, &Step::NotFound(&error));
                 return Err(error);
             }
             if let Some(found) = &found {
                 let protected = lookup::is_protected(symbol);
                 request.tell_bound(object, found, protected);
-                self.unique.note(self.world, found, name);
+                self.unique.note(self.world, found, name.bytes);
                 if lookup::is_dependency(object, found.object) {
                     self.uses.push((Key::of(object), found.object.id()));
                 }
             }
             found
         };
-        *last = Some(Last {
+        run.last = Some(Last {
             symbol: index,
             defined_only,
             found,
@@ -490,15 +511,18 @@ pub(crate) fn apply_relr(host: &dyn Host, object: &Object) -> Result<(), Error> 
     if !object.begin_relr() {
         return Ok(());
     }
-    let bias = object.bias();
-    let add = |place: usize| {
-        if !object.is_writable(place, 8) {
+    let (bias, mut writable) = (object.bias(), Writable::of(object));
+    let is_counted = observer::is_on(Category::Statistics);
+    let mut add = |place: usize| {
+        if !writable.has(place, 8) {
             return Err(malformed(
                 object,
                 "DT_RELR entry outside the writable segments",
             ));
         }
-        tell(host, &Step::Relative);
+        if is_counted {
+            tell(host, &Step::Relative);
+        }
         // SAFETY: the word is in a writable segment: just checked.
         unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
         Ok(())
@@ -511,10 +535,10 @@ pub(crate) fn apply_relr(host: &dyn Host, object: &Object) -> Result<(), Error> 
             next = object.real(word).wrapping_add(8);
             continue;
         }
-        for bit in 0..63 {
-            if word >> (bit + 1) & 1 != 0 {
-                add(next.wrapping_add(bit * 8))?;
-            }
+        let mut left = word >> 1;
+        while left != 0 {
+            add(next.wrapping_add(left.trailing_zeros() as usize * 8))?;
+            left &= left - 1;
         }
         next = next.wrapping_add(63 * 8);
     }

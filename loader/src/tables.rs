@@ -185,7 +185,11 @@ impl Memory<'_> {
     }
 
     /// Views everything from `vaddr` to the end of its segment.
-    fn from<T>(&self, vaddr: usize, outside: &'static str) -> Result<&'static [T], Problem> {
+    pub(crate) fn from<T>(
+        &self,
+        vaddr: usize,
+        outside: &'static str,
+    ) -> Result<&'static [T], Problem> {
         self.room(vaddr)
             .and_then(|room| self.slice(vaddr, room))
             .ok_or(Problem::Malformed(outside))

@@ -1,5 +1,6 @@
 //! `dlsym` and `dlvsym`.
 
+use crate::elf::hash::Name;
 use crate::elf::version::Version;
 use crate::error::Error;
 use crate::loader::Loader;
@@ -32,7 +33,11 @@ impl Loader {
             version: version.map(Version::exactly),
             newest: version.is_none(),
             referrer: calling.map(|entry| entry.object.id()),
-            ..Request::new(self.host(), name, record.map(|record| &*record.thread))
+            ..Request::new(
+                self.host(),
+                Name::new(name),
+                record.map(|record| &*record.thread),
+            )
         };
         let (found, place) = match handle {
             RTLD_DEFAULT => self.find_by_default(&world, calling, &request)?,

@@ -1,12 +1,23 @@
 //! Symbol hash tables: GNU's, with its Bloom filter, and the gABI's.
 
-use super::{u32_at, u64_at};
+use super::u32_at;
 
 /// Returns the GNU hash of a name (Drepper, *How To Write Shared Libraries*; there is no specification).
 pub(crate) fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter().fold(5381, |hash: u32, &byte| {
-        hash.wrapping_mul(33).wrapping_add(u32::from(byte))
-    })
+    name.iter()
+        .fold(GNU_SEED, |hash, &byte| gnu_step(hash, byte))
+}
+
+const GNU_SEED: u32 = 5381;
+
+/// Says whether one of eight bytes is zero: only then there is a borrow from a bit that was clear.
+fn has_zero(bytes: [u8; 8]) -> bool {
+    let word = u64::from_ne_bytes(bytes);
+    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
+}
+
+fn gnu_step(hash: u32, byte: u8) -> u32 {
+    hash.wrapping_mul(33).wrapping_add(u32::from(byte))
 }
 
 /// Returns the hash of a name for DT_HASH and for versions (gABI, "Hash Table").
@@ -43,13 +54,52 @@ impl<'a> Name<'a> {
             gnu: gnu_hash(bytes),
         }
     }
+
+    /// Finds the end of the name at an offset of a string table, and hashes it, in one go.
+    pub(crate) fn at(strings: &'a [u8], offset: usize) -> Option<Self> {
+        let rest = strings.get(offset..)?;
+        let mut gnu = GNU_SEED;
+        let (eights, _) = rest.as_chunks::<8>();
+        let whole = eights.iter().take_while(|bytes| !has_zero(**bytes));
+        let whole =
+            whole.map(|bytes| gnu = bytes.iter().fold(gnu, |hash, &byte| gnu_step(hash, byte)));
+        let mut len = whole.count() * 8;
+        loop {
+            let byte = *rest.get(len)?;
+            if byte == 0 {
+                let bytes = rest.get(..len)?;
+                return Some(Self { bytes, gnu });
+            }
+            gnu = gnu_step(gnu, byte);
+            len += 1;
+        }
+    }
 }
 
 impl<'a> HashTable<'a> {
+    /// Says whether the table may have symbols of this name: mostly not, which a Bloom filter knows.
+    #[inline(always)]
+    pub(crate) fn may_have(&self, name: &Name<'_>) -> bool {
+        match self {
+            Self::Gnu(table) => table.may_have(name.gnu),
+            Self::SysV(_) => true,
+        }
+    }
+
     /// Returns the indices of symbols that may have this name.
     pub(crate) fn candidates(&self, name: &Name<'_>) -> Candidates<'a> {
-        match *self {
-            Self::Gnu(table) => table.candidates(name.gnu),
+        if self.may_have(name) {
+            self.bucket(name)
+        } else {
+            Candidates::None
+        }
+    }
+
+    /// As [`Self::candidates`], of a table that may have them.
+    #[inline]
+    pub(crate) fn bucket(&self, name: &Name<'_>) -> Candidates<'a> {
+        match self {
+            Self::Gnu(table) => table.bucket(name.gnu),
             Self::SysV(table) => sysv_candidates(table, sysv_hash(name.bytes)),
         }
     }
@@ -85,13 +135,14 @@ pub(crate) struct GnuHashFields {
 /// DT_GNU_HASH, opened.
 #[derive(Clone, Copy)]
 pub(crate) struct GnuHash<'a> {
+    /// The words of the Bloom filter; how many there are is a power of two.
+    bloom: &'a [[u8; 8]],
+    /// By how much a hash is shifted for the filter's second bit; more than 31 leaves nothing of it.
+    shift: u32,
     bucket_count: u32,
     first: u32,
-    bloom: &'a [u8],
-    bloom_mask: usize,
-    shift: u32,
-    buckets: &'a [u8],
-    chains: &'a [u8],
+    buckets: &'a [[u8; 4]],
+    chains: &'a [[u8; 4]],
 }
 
 impl<'a> GnuHash<'a> {
@@ -104,16 +155,18 @@ impl<'a> GnuHash<'a> {
         if bloom_words == 0 || !bloom_words.is_power_of_two() {
             return None;
         }
-        let buckets_at = 16 + bloom_words.checked_mul(8)?;
-        let chains_at = buckets_at.checked_add((bucket_count as usize).checked_mul(4)?)?;
+        let (bloom, rest) = table
+            .get(16..)?
+            .split_at_checked(bloom_words.checked_mul(8)?)?;
+        let (words, _) = rest.as_chunks();
+        let (buckets, chains) = words.split_at_checked(bucket_count as usize)?;
         Some(Self {
+            bloom: bloom.as_chunks().0,
+            shift: shift.min(u32::BITS),
             bucket_count,
             first,
-            bloom: table.get(16..buckets_at)?,
-            bloom_mask: bloom_words - 1,
-            shift,
-            buckets: table.get(buckets_at..chains_at)?,
-            chains: table.get(chains_at..)?,
+            buckets,
+            chains,
         })
     }
 
@@ -121,7 +174,7 @@ impl<'a> GnuHash<'a> {
         let chains = self.chains.as_ptr().addr();
         GnuHashFields {
             bucket_count: self.bucket_count,
-            bloom_mask: self.bloom_mask,
+            bloom_mask: self.bloom.len() - 1,
             shift: self.shift,
             bloom: self.bloom.as_ptr().addr(),
             buckets: self.buckets.as_ptr().addr(),
@@ -129,13 +182,20 @@ impl<'a> GnuHash<'a> {
         }
     }
 
-    fn candidates(&self, hash: u32) -> Candidates<'a> {
-        let word = u64_at(self.bloom, ((hash as usize / 64) & self.bloom_mask) * 8).unwrap_or(0);
-        let second = hash.checked_shr(self.shift).unwrap_or(0);
-        if (word >> (hash % 64)) & (word >> (second % 64)) & 1 == 0 || self.bucket_count == 0 {
-            return Candidates::None;
-        }
-        let index = u32_at(self.buckets, (hash % self.bucket_count) as usize * 4).unwrap_or(0);
+    #[inline(always)]
+    fn may_have(&self, hash: u32) -> bool {
+        let index = (hash as usize / 64) & (self.bloom.len() - 1);
+        let word = self.bloom.get(index);
+        let word = word.map_or(0, |&word| u64::from_le_bytes(word));
+        let second = u64::from(hash) >> (self.shift & 63);
+        (word >> (hash & 63)) & 1 != 0 && (word >> (second & 63)) & 1 != 0
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u32) -> Candidates<'a> {
+        let bucket = hash.checked_rem(self.bucket_count);
+        let bucket = bucket.and_then(|bucket| self.buckets.get(bucket as usize));
+        let index = bucket.map_or(0, |&bucket| u32::from_le_bytes(bucket));
         if index < self.first || index == 0 {
             return Candidates::None;
         }
@@ -148,18 +208,15 @@ impl<'a> GnuHash<'a> {
     }
 
     fn symbol_count(&self) -> usize {
-        let last = self
-            .buckets
-            .chunks_exact(4)
-            .filter_map(|bucket| u32_at(bucket, 0))
-            .max()
-            .unwrap_or(0);
+        let buckets = self.buckets.iter();
+        let last = buckets.map(|&bucket| u32::from_le_bytes(bucket)).max();
+        let last = last.unwrap_or(0);
         if last < self.first || last == 0 {
             return self.first as usize;
         }
         let mut index = last;
-        while let Some(word) = u32_at(self.chains, (index - self.first) as usize * 4) {
-            if word & 1 != 0 {
+        while let Some(&word) = self.chains.get((index - self.first) as usize) {
+            if u32::from_le_bytes(word) & 1 != 0 {
                 return index as usize + 1;
             }
             index += 1;
@@ -191,7 +248,7 @@ pub(crate) enum Candidates<'a> {
     /// A run of GNU chain words, ended by one with the low bit set.
     Gnu {
         /// The chain words.
-        chains: &'a [u8],
+        chains: &'a [[u8; 4]],
         /// The symbol index of the first chain word.
         first: u32,
         /// The next symbol.
@@ -223,7 +280,8 @@ impl Iterator for Candidates<'_> {
                 hash,
             } => loop {
                 let current = *index;
-                let word = u32_at(chains, (current - *first) as usize * 4)?;
+                let word = chains.get((current - *first) as usize)?;
+                let word = u32::from_le_bytes(*word);
                 let matches = (word ^ *hash) >> 1 == 0;
                 if word & 1 != 0 {
                     *self = Self::None;
@@ -254,12 +312,34 @@ impl Iterator for Candidates<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     #[test]
     fn hashes_are_the_published_ones() {
         assert_eq!(gnu_hash(b"printf"), 0x156b_2bb8);
         assert_eq!(sysv_hash(b"printf"), 0x0779_05a6);
         assert_eq!(sysv_hash(b"GLIBC_2.2.5"), 0x0969_1a75);
+    }
+
+    #[test]
+    fn a_name_in_a_table_ends_with_a_zero() {
+        for name in [
+            "",
+            "a",
+            "seven77",
+            "eight888",
+            "nine99999",
+            "PyErr_SetString_and_more",
+        ] {
+            for offset in [0, 1, 5] {
+                let table = format!("{}{name}\0another", "x".repeat(offset)).into_bytes();
+                let found = Name::at(&table, offset).map(|found| (found.bytes, found.gnu));
+                assert_eq!(found, Some((name.as_bytes(), gnu_hash(name.as_bytes()))));
+                let cut = &table[..offset + name.len()];
+                assert!(Name::at(cut, offset).is_none());
+            }
+        }
+        assert!(Name::at(b"a\0", 3).is_none());
     }
 
     #[test]

@@ -43,46 +43,31 @@ pub(crate) fn is_reviewed(version: &[u8]) -> Option<u32> {
     matches!(minor, 36..=41 | 43).then_some(minor)
 }
 
-/// Returns the version of a mapped libc, by what `gnu_get_libc_version` will say: the newest GLIBC_2.x version it
-/// defines. Works before relocation.
+/// Returns the version of a mapped libc, as it tells debuggers, who look before it is relocated.
 pub(crate) fn minor_version(libc: &Object) -> Result<u32, Error> {
-    let newest = (30..100u32).rev().find(|minor| {
-        let name = alloc::format!("GLIBC_2.{minor}");
-        libc.versions().defines(name.as_bytes())
-    });
-    // A release need not add a symbol version; the string in the file tells them apart where this cannot.
-    let text = find_release(libc);
-    let release = text.and_then(is_reviewed);
-    match (release, newest) {
-        (Some(minor), _) => Ok(minor),
-        (None, newest) => {
-            let name = match (text, newest) {
-                (Some(text), _) => text.to_vec(),
-                (None, Some(minor)) => alloc::format!("2.{minor}").into_bytes(),
-                (None, None) => b"of unknown version".to_vec(),
-            };
-            Err(Error::Foreign(Foreign::Glibc(name)))
-        }
-    }
+    let vaddr = libc.address_of(b"__nptl_version");
+    let text = vaddr.and_then(|at| libc.text(at));
+    reviewed_release(text)
 }
 
 /// Returns the version of a mapped `ld.so`. Works before relocation.
 pub(crate) fn release_of(rtld: &Object) -> Result<u32, Error> {
-    let text = find_release(rtld);
+    reviewed_release(find_release(rtld))
+}
+
+fn reviewed_release(text: Option<&[u8]>) -> Result<u32, Error> {
     text.and_then(is_reviewed).ok_or_else(|| {
         let version = text.unwrap_or(b"of unknown version").to_vec();
         Error::Foreign(Foreign::Glibc(version))
     })
 }
 
-/// Returns the release number in libc's banner, or `ld.so`'s: "GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.".
+/// Returns the release number in `ld.so`'s banner: "ld.so (Debian GLIBC 2.36-9) stable release version 2.36.".
 fn find_release(object: &Object) -> Option<&[u8]> {
-    const BANNER: &[u8] = b"release version ";
+    const BANNER: &[u8; 16] = b"release version ";
     let data = object.read_only_bytes();
     data.iter().find_map(|bytes| {
-        let at = bytes
-            .windows(BANNER.len())
-            .position(|window| window == BANNER)?;
+        let at = find(bytes, BANNER)?;
         let rest = bytes.get(at + BANNER.len()..)?;
         let end = rest
             .iter()
@@ -90,6 +75,23 @@ fn find_release(object: &Object) -> Option<&[u8]> {
         let number = rest.get(..end)?;
         Some(number.strip_suffix(b".").unwrap_or(number))
     })
+}
+
+/// Finds a text, most bytes of which are not looked at (Horspool, *Practical fast searching in strings*, 1980).
+fn find<const LEN: usize>(bytes: &[u8], text: &[u8; LEN]) -> Option<usize> {
+    // By which byte lies at the end of where the text might be, how much further it must be at least.
+    let mut skips = [LEN; 256];
+    for (index, &byte) in text.iter().enumerate().take(LEN - 1) {
+        skips[usize::from(byte)] = LEN - 1 - index;
+    }
+    let mut at = 0;
+    loop {
+        let last = *bytes.get(at + LEN - 1)?;
+        if last == text[LEN - 1] && bytes.get(at..at + LEN) == Some(text) {
+            return Some(at);
+        }
+        at += skips[usize::from(last)];
+    }
 }
 
 /// Returns how much static TLS there is for objects loaded later: `_dl_tls_static_surplus_init` in `elf/dl-tls.c`, for
@@ -261,4 +263,19 @@ pub(crate) unsafe fn call(
 pub(crate) fn size_of_symbol(object: &Object, name: &[u8]) -> Option<usize> {
     let symbol = object.symbol(object.defined(name)?)?;
     Some(address(symbol.st_size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_wherever_they_lie() {
+        let bytes = b"relrelease release version 2.36.\n";
+        assert_eq!(find(bytes, b"release version "), Some(11));
+        assert_eq!(find(bytes, b"rel"), Some(0));
+        assert_eq!(find(bytes, b"6.\n"), Some(bytes.len() - 3));
+        assert_eq!(find(bytes, b"6.\n."), None);
+        assert_eq!(find(b"", b"x"), None);
+    }
 }

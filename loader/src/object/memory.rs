@@ -6,9 +6,8 @@ use core::ops::Range;
 use goblin::elf::program_header as pt;
 
 use super::Object;
-use crate::elf::ProgramHeader;
-use crate::elf::address;
 use crate::elf::dynamic::Table;
+use crate::elf::{ProgramHeader, address, string_at};
 use crate::error::Error;
 use crate::host::{Access, Host};
 use crate::image::page_floor;
@@ -17,15 +16,22 @@ use crate::tables::Memory;
 impl Object {
     /// Says whether `len` bytes at a real address lie in a segment of the object that may be written to.
     pub(crate) fn is_writable(&self, at: usize, len: usize) -> bool {
+        self.writable_segment(at, len).is_some()
+    }
+
+    /// Returns the segment that `len` bytes at a real address lie in, if it may be written to.
+    pub(crate) fn writable_segment(&self, at: usize, len: usize) -> Option<Range<usize>> {
         let vaddr = at.wrapping_sub(self.bias);
-        self.segments.iter().any(|segment| {
+        let segment = self.segments.iter().find(|segment| {
             segment.p_type == pt::PT_LOAD
                 && (segment.p_flags & pt::PF_W != 0 || self.dynamic.text_relocations)
                 && vaddr >= address(segment.p_vaddr)
                 && vaddr
                     .checked_add(len)
                     .is_some_and(|end| end <= address(segment.p_vaddr + segment.p_memsz))
-        })
+        })?;
+        let start = self.real(address(segment.p_vaddr));
+        Some(start..start.wrapping_add(address(segment.p_memsz)))
     }
 
     /// Reads the words of an array of addresses in the object, which must lie inside it.
@@ -44,6 +50,16 @@ impl Object {
             segments: &self.segments,
         }
         .slice(vaddr, size)
+    }
+
+    /// Reads the C string at a real address in the object.
+    pub(crate) fn text(&self, at: usize) -> Option<&[u8]> {
+        let memory = Memory {
+            bias: self.bias,
+            segments: &self.segments,
+        };
+        let vaddr = at.wrapping_sub(self.bias);
+        string_at(memory.from(vaddr, "").ok()?, 0)
     }
 
     /// Returns the content of the segments that are neither writable nor executable.

@@ -23,7 +23,7 @@ use goblin::elf::dynamic::DT_GNU_HASH;
 pub(crate) use self::role::Role;
 use crate::elf::address;
 use crate::elf::dynamic::Dynamic;
-use crate::elf::hash::HashTable;
+use crate::elf::hash::{HashTable, Name};
 use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
@@ -204,7 +204,7 @@ impl Object {
             gnu_hash: self.dynamic_entry_of(DT_GNU_HASH).unwrap_or(0),
             span: self.span(),
             kind: self.kind,
-            hash: self.hash().and_then(|hash| hash.gnu_fields()),
+            hash: self.hash().and_then(HashTable::gnu_fields),
         };
         self.link_map.fill_details(&details, further_tags);
     }
@@ -388,13 +388,31 @@ impl Object {
         self.string(symbol.st_name as usize)
     }
 
-    pub(crate) fn hash(&self) -> Option<HashTable<'_>> {
-        self.tables.hash
+    /// Returns the name of a symbol, hashed.
+    pub(crate) fn hashed_name(&self, symbol: &Sym) -> Option<Name<'_>> {
+        Name::at(self.tables.strings, symbol.st_name as usize)
+    }
+
+    /// Says whether a symbol has this name.
+    pub(crate) fn is_named(&self, symbol: &Sym, name: &[u8]) -> bool {
+        let rest = self.tables.strings.get(symbol.st_name as usize..);
+        let found = rest.and_then(|rest| rest.split_at_checked(name.len()));
+        found.is_some_and(|(start, rest)| start == name && rest.first() == Some(&0))
+    }
+
+    pub(crate) fn hash(&self) -> Option<&HashTable<'_>> {
+        self.tables.hash.as_ref()
+    }
+
+    /// Says whether the object may have a symbol of this name.
+    #[inline(always)]
+    pub(crate) fn may_have(&self, name: &Name<'_>) -> bool {
+        self.hash().is_some_and(|hash| hash.may_have(name))
     }
 
     /// Returns the symbols that have an entry in the hash table's range: all that can be found by name.
     pub(crate) fn symbols(&self) -> &[Sym] {
-        let count = self.tables.hash.map_or(0, |hash| hash.symbol_count());
+        let count = self.hash().map_or(0, HashTable::symbol_count);
         self.tables
             .symbols
             .get(..count)

@@ -14,9 +14,8 @@ impl Object {
     /// Returns the index of a symbol that the object itself defines, whatever its version or visibility.
     pub(crate) fn defined(&self, name: &[u8]) -> Option<usize> {
         self.hash()?.candidates(&Name::new(name)).find(|&index| {
-            self.symbol(index).is_some_and(|symbol| {
-                symbol.st_shndx != 0 && self.symbol_name(symbol) == Some(name)
-            })
+            self.symbol(index)
+                .is_some_and(|symbol| symbol.st_shndx != 0 && self.is_named(symbol, name))
         })
     }
 

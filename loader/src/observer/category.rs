@@ -104,6 +104,7 @@ pub(crate) fn switch_on(value: &[u8], unknown: impl Fn(Text<'_>)) {
 }
 
 /// Says whether one of these categories is on.
+#[inline]
 pub(super) fn is_any_on(categories: u32) -> bool {
     MASK.load(Ordering::Relaxed) & categories != 0
 }

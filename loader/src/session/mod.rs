@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::dl::Opening;
+use crate::elf::hash::Name;
 use crate::error::Error;
 use crate::init::InitOn;
 use crate::load::Load;
@@ -219,7 +220,11 @@ impl Loader {
         let record = tls::current(self.host().thread_pointer());
         let request = Request {
             newest: true,
-            ..Request::new(self.host(), name, record.map(|record| &*record.thread))
+            ..Request::new(
+                self.host(),
+                Name::new(name),
+                record.map(|record| &*record.thread),
+            )
         };
         let groups = core::iter::once(&space.global);
         let found = find(&world, groups, &UniqueTables::PUBLISHED, &request);
