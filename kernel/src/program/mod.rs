@@ -18,9 +18,9 @@ use linux::process::{Process, Program, ThreadState, with_space};
 use linux::{fs, process};
 use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
+use machine::drivers::random;
 use machine::mm::arena;
 use machine::sched;
-use machine::time;
 
 /// What a program is entered with.
 struct Entry {
@@ -39,7 +39,7 @@ pub fn start() {
     let config = config::get();
     let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
     // Up to 64 GiB below the top.
-    with_space(|space| space.open((time::entropy() & 0xff_ffff) as usize));
+    with_space(|space| space.open((random::number() & 0xff_ffff) as usize));
     let stack = match stack::build(&image.args, &config.env, &image.path) {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),
@@ -145,7 +145,7 @@ fn place_break(end: usize) {
     const AMONG_LIBRARIES: usize = 0x7000_0000_0000;
     const APART: usize = 0x5555_5555_4000;
     let start = if end < AMONG_LIBRARIES { end } else { APART };
-    with_space(|space| space.set_break(start + (time::entropy() as usize & 0x1fff) * PAGE_SIZE));
+    with_space(|space| space.set_break(start + (random::number() as usize & 0x1fff) * PAGE_SIZE));
 }
 
 fn no_memory(what: &[u8], errno: Errno) -> ! {

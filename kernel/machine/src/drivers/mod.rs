@@ -11,7 +11,6 @@ mod dma;
 mod pci;
 #[expect(unsafe_code, reason = "the image is memory")]
 mod pmem;
-#[expect(unsafe_code, reason = "memory that the device writes")]
 pub mod random;
 #[expect(unsafe_code, reason = "memory that devices share")]
 mod virtio;
@@ -41,7 +40,6 @@ pub fn root() -> Option<&'static dyn RootDevice> {
 /// Finds and starts the devices. Called once on a kernel thread with interrupts and the heap working.
 pub fn init() {
     let mut bus = pci::Bus::scan();
-    let mut entropy = None;
     for (function, kind) in bus.virtio_functions() {
         if let Err(failure) = bus.prepare(function) {
             ::log::error!("pci {function}: {failure}");
@@ -49,9 +47,7 @@ pub fn init() {
         }
         let started = match kind {
             virtio::CONSOLE => console::start(&mut bus, function),
-            virtio::ENTROPY => {
-                random::read_device(&mut bus, function).map(|seed| entropy = Some(seed))
-            }
+            virtio::ENTROPY => random::start(&mut bus, function),
             virtio::BLOCK | virtio::PMEM if ROOT.is_completed() => {
                 ::log::warn!("pci {function}: there is a root device already");
                 Ok(())
@@ -71,7 +67,7 @@ pub fn init() {
             ::log::error!("pci {function}: virtio device {kind}: {failure}");
         }
     }
-    random::seed(entropy);
+    random::begin();
     if !ROOT.is_completed() {
         ::log::error!("no root device: neither virtio-pmem nor virtio-blk");
     }

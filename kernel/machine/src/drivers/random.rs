@@ -1,188 +1,200 @@
-//! Random numbers: a ChaCha20 generator, seeded from virtio-rng, the processor's generator and the time.
+//! Random numbers: ChaCha20 with fast key erasure (Bernstein), seeded from virtio-rng, the processor's generator and
+//! the time, and seeded anew from all of these when a minute has passed.
 //!
-//! Every call takes a key of its own out of the generator, which replaces its own key at the same time: what has been
-//! given out cannot be computed from what is left in memory. There is no reseeding and no estimate of entropy.
-use super::{
-    dma::{DmaBuffer, DmaHal},
-    pci::Bus,
-    virtio::Failure,
-};
+//! Every call takes its bytes, and before them the next key, out of a stream of its own: what has been given out cannot
+//! be computed from what is left in memory. There is no estimate of entropy, and nobody waits for any.
+//!
+//! The stream is `rand_chacha`'s. Without its feature `std` it uses SSE2 alone: other vector registers are the
+//! program's, also while the kernel runs.
+
+use super::{dma::DmaHal, pci::Bus, virtio::Failure};
 use crate::arch::{clock::time_stamp, cpu};
-use crate::{sync::SpinLock, time::Instant};
-use virtio_drivers::{device::rng::VirtIORng, transport::pci::bus::DeviceFunction};
+use crate::{sync::Mutex, time::Instant};
+use alloc::boxed::Box;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use virtio_drivers::device::rng::VirtIORng;
+use virtio_drivers::transport::pci::{PciTransport, bus::DeviceFunction};
 
-type Key = [u32; 8];
-const BLOCK: usize = 64;
+type Key = [u8; 32];
 
-static KEY: SpinLock<Key> = SpinLock::new([0; 8]);
+/// How long a seed serves, in nanoseconds.
+const LIFETIME: u64 = 60_000_000_000;
 
-/// Fills `buf` with random bytes.
+static GENERATOR: Mutex<Generator<Device>> = Mutex::new(Generator::new());
+
+/// Fills `buf` with random bytes. May sleep.
 pub fn fill(buf: &mut [u8]) {
-    let mut key = KEY.lock();
-    mix_processor(&mut key);
-    let mut call = split(&mut key);
-    drop(key);
-    for (counter, part) in (0u64..).zip(buf.chunks_mut(BLOCK)) {
-        part.copy_from_slice(&block(&call, counter)[..part.len()]);
-    }
-    erase(&mut call);
+    let mut stream = GENERATOR.lock().stream(Instant::now());
+    stream.fill_bytes(buf);
+    erase(&mut stream);
 }
 
-/// Reads 32 bytes from virtio-rng. The device is reset after that.
-pub(super) fn read_device(bus: &mut Bus, function: DeviceFunction) -> Result<[u8; 32], Failure> {
-    let mut device = VirtIORng::<DmaHal, _>::new(bus.transport(function)?)?;
-    let memory = DmaBuffer::new(32).ok_or(Failure::NoMemory)?;
-    // SAFETY: nobody else has the buffer, and the device is done with it when a request returns.
-    let seed: &mut [u8] = unsafe { memory.slice_mut(0..32) };
-    let mut done = 0;
-    while done < seed.len() {
-        match device.request_entropy(&mut seed[done..])? {
-            0 => return Err(Failure::Lacks("entropy")),
-            len => done += len,
+/// A random number. May sleep.
+pub fn number() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
+
+/// What seeds come from beside the processor.
+trait Source {
+    /// So many random bytes; `None` if it fails.
+    fn read(&mut self) -> Option<Key>;
+}
+
+struct Generator<S> {
+    key: Key,
+    source: Option<S>,
+    /// When it was last seeded.
+    seeded: Option<Instant>,
+}
+
+impl<S: Source> Generator<S> {
+    const fn new() -> Self {
+        Self {
+            key: [0; 32],
+            source: None,
+            seeded: None,
         }
     }
-    let mut result = [0; 32];
-    result.copy_from_slice(seed);
-    seed.fill(0);
-    Ok(result)
+
+    /// The bytes of one call, in a stream behind the generator's next key.
+    fn stream(&mut self, now: Instant) -> ChaCha20Rng {
+        let is_fresh = |seeded: Instant| now.0.saturating_sub(seeded.0) < LIFETIME;
+        if !self.seeded.is_some_and(is_fresh) {
+            self.seed();
+            self.seeded = Some(now);
+        }
+        // Two copies of a machine go on with different numbers.
+        self.mix(&time_stamp().to_ne_bytes());
+        let mut stream = ChaCha20Rng::from_seed(self.key);
+        stream.fill_bytes(&mut self.key);
+        stream
+    }
+
+    /// Mixes all there is into the key; the next stream spreads it.
+    fn seed(&mut self) {
+        if let Some(bytes) = self.source.as_mut().and_then(S::read) {
+            self.mix(&bytes);
+        }
+        for (number, word) in cpu::hardware_random().zip(self.key.as_chunks_mut::<8>().0) {
+            *word = (u64::from_ne_bytes(*word) ^ number).to_ne_bytes();
+        }
+    }
+
+    /// Nothing that is mixed in can make the key less random.
+    fn mix(&mut self, bytes: &[u8]) {
+        for (byte, more) in self.key.iter_mut().zip(bytes) {
+            *byte ^= more;
+        }
+    }
 }
 
-/// Mixes the device's bytes, if there are some, and all else there is into the generator.
-pub(super) fn seed(device: Option<[u8; 32]>) {
-    if device.is_none() {
+/// Overwrites the key and what has been made of it, so that the compiler does not take it for useless.
+fn erase(stream: &mut ChaCha20Rng) {
+    *stream = ChaCha20Rng::from_seed([0; 32]);
+    core::hint::black_box(stream);
+}
+
+/// virtio-rng. The buffer is on the heap, whose memory devices reach.
+struct Device {
+    driver: VirtIORng<DmaHal, PciTransport>,
+    buffer: Box<Key>,
+}
+
+impl Source for Device {
+    fn read(&mut self) -> Option<Key> {
+        let mut done = 0;
+        while done < self.buffer.len() {
+            match self.driver.request_entropy(&mut self.buffer[done..]) {
+                Ok(0) => return None,
+                Ok(len) => done += len,
+                Err(error) => {
+                    ::log::warn!("virtio-rng: {error}");
+                    return None;
+                }
+            }
+        }
+        Some(core::mem::take(&mut *self.buffer))
+    }
+}
+
+/// Takes the device for a source.
+pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failure> {
+    let driver = VirtIORng::new(bus.transport(function)?)?;
+    GENERATOR.lock().source = Some(Device {
+        driver,
+        buffer: Box::new([0; 32]),
+    });
+    Ok(())
+}
+
+/// All devices have been found.
+pub(super) fn begin() {
+    if GENERATOR.lock().source.is_none() {
         ::log::warn!("no virtio-rng: random numbers come from the processor alone");
     }
-    let mut key = KEY.lock();
-    for (word, bytes) in key
-        .iter_mut()
-        .zip(device.unwrap_or_default().chunks_exact(4))
-    {
-        *word ^= u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    }
-    for _ in 0..4 {
-        mix_processor(&mut key);
-        split(&mut key);
-    }
-}
-
-/// Mixes 64 bits of the processor's, and what time it is, into a key; the next [`split`] spreads them.
-fn mix_processor(key: &mut Key) {
-    let cycles = time_stamp();
-    let time = Instant::now().0;
-    let random = cpu::hardware_random().unwrap_or(0);
-    for (pair, value) in key
-        .as_chunks_mut::<2>()
-        .0
-        .iter_mut()
-        .zip([random, cycles, time])
-    {
-        pair[0] ^= value as u32;
-        pair[1] ^= (value >> 32) as u32;
-    }
-}
-
-/// Replaces a key by one that follows from it and gives another one.
-fn split(key: &mut Key) -> Key {
-    let mut words = words(key, 0, [0; 2]);
-    let mut given = [0; 8];
-    key.copy_from_slice(&words[..8]);
-    given.copy_from_slice(&words[8..]);
-    erase(&mut words);
-    given
-}
-
-/// Overwrites secrets, so that the compiler does not take it for useless.
-fn erase(words: &mut [u32]) {
-    words.fill(0);
-    core::hint::black_box(words);
-}
-
-fn block(key: &Key, counter: u64) -> [u8; BLOCK] {
-    let mut bytes = [0; BLOCK];
-    for (part, word) in bytes.chunks_exact_mut(4).zip(words(key, counter, [0; 2])) {
-        part.copy_from_slice(&word.to_le_bytes());
-    }
-    bytes
-}
-
-/// The ChaCha20 block function with a 64-bit counter and nonce, as Bernstein has it. RFC 8439 splits the same four
-/// words differently.
-fn words(key: &Key, counter: u64, nonce: [u32; 2]) -> [u32; 16] {
-    let mut start = [0; 16];
-    start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);
-    start[4..12].copy_from_slice(key);
-    start[12] = counter as u32;
-    start[13] = (counter >> 32) as u32;
-    start[14..].copy_from_slice(&nonce);
-    let mut state = start;
-    for _ in 0..10 {
-        for column in 0..4 {
-            quarter_round(&mut state, [column, 4 + column, 8 + column, 12 + column]);
-        }
-        for column in 0..4 {
-            let diagonal = [
-                column,
-                4 + (column + 1) % 4,
-                8 + (column + 2) % 4,
-                12 + (column + 3) % 4,
-            ];
-            quarter_round(&mut state, diagonal);
-        }
-    }
-    for (word, start) in state.iter_mut().zip(start) {
-        *word = word.wrapping_add(start);
-    }
-    state
-}
-
-fn quarter_round(state: &mut [u32; 16], [a, b, c, d]: [usize; 4]) {
-    let mut step = |x: usize, y: usize, z: usize, bits| {
-        state[x] = state[x].wrapping_add(state[y]);
-        state[z] = (state[z] ^ state[x]).rotate_left(bits);
-    };
-    step(a, b, d, 16);
-    step(c, d, b, 12);
-    step(a, b, d, 8);
-    step(c, d, b, 7);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{split, words};
+    use super::{Generator, Key, LIFETIME, Source};
+    use crate::time::Instant;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
 
-    /// RFC 8439, section 2.3.2.
-    #[test]
-    fn block_function() {
-        let key =
-            core::array::from_fn(|i| u32::from_le_bytes([0, 1, 2, 3].map(|n| 4 * i as u8 + n)));
-        let counter = 0x0900_0000 << 32 | 1;
-        let expected = [
-            0xe4e7_f110,
-            0x1559_3bd1,
-            0x1fdd_0f50,
-            0xc471_20a3,
-            0xc7f4_d1c7,
-            0x0368_c033,
-            0x9aaa_2204,
-            0x4e6c_d4c3,
-            0x4664_82d2,
-            0x09aa_9f07,
-            0x05d7_c214,
-            0xa202_8bd9,
-            0xd19c_12b5,
-            0xb94e_16de,
-            0xe883_d0cb,
-            0x4e3c_50a2,
-        ];
-        assert_eq!(words(&key, counter, [0x4a00_0000, 0]), expected);
+    /// Gives so many keys of ones.
+    struct Seeds(usize);
+
+    impl Source for Seeds {
+        fn read(&mut self) -> Option<Key> {
+            self.0 = self.0.checked_sub(1)?;
+            Some([1; 32])
+        }
+    }
+
+    fn generator() -> Generator<Seeds> {
+        Generator {
+            source: Some(Seeds(2)),
+            ..Generator::new()
+        }
+    }
+
+    fn left(generator: &Generator<Seeds>) -> usize {
+        generator.source.as_ref().map_or(0, |source| source.0)
     }
 
     #[test]
-    fn keys_change() {
-        let mut key = [1; 8];
-        let first = split(&mut key);
-        assert_ne!(key, [1; 8]);
-        assert_ne!(first, key);
-        assert_ne!(split(&mut key), first);
+    fn a_seed_serves_for_its_lifetime() {
+        let mut generator = generator();
+        let ended = Instant(5 + LIFETIME);
+        for (now, seeds) in [(Instant(5), 1), (Instant(4 + LIFETIME), 1), (ended, 0)] {
+            generator.stream(now);
+            assert_eq!(left(&generator), seeds);
+        }
+        // A source that fails is no hindrance.
+        let key = generator.key;
+        generator.stream(Instant(2 * LIFETIME + 5));
+        assert_ne!(generator.key, key);
+    }
+
+    #[test]
+    fn what_is_given_out_does_not_lead_to_the_key() {
+        let mut generator = generator();
+        let mut first = generator.stream(Instant(0));
+        let (mut before, mut given) = ([0; 32], [0; 32]);
+        first.fill_bytes(&mut given);
+        before.copy_from_slice(&generator.key);
+        assert_ne!(given, before);
+        let mut second = generator.stream(Instant(0));
+        let mut other = [0; 32];
+        second.fill_bytes(&mut other);
+        assert_ne!(given, other);
+        assert_ne!(generator.key, before);
+        // A call's key is in nobody's hands afterwards.
+        let mut again = [0; 32];
+        ChaCha20Rng::from_seed(generator.key).fill_bytes(&mut again);
+        assert!(again != given && again != other);
     }
 }

@@ -1,7 +1,7 @@
 //! The clocks: a counter of the processor's, measured once, and the battery-backed clock, read at boot.
 
 use crate::arch::clock::{self, Date, Rates, time_stamp};
-use crate::arch::{cpu, timer};
+use crate::arch::timer;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Nanoseconds on the monotonic clock since boot.
@@ -119,11 +119,6 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
     days - 719_469
-}
-
-/// 64 bits that are hard to guess, for the layout of the address space.
-pub fn entropy() -> u64 {
-    cpu::hardware_random().unwrap_or_else(time_stamp)
 }
 
 #[cfg(test)]

@@ -110,8 +110,8 @@ pub(crate) fn enter_idle() {
     percpu::this().callee.enter_idle();
 }
 
-/// 64 random bits from RDSEED or RDRAND when the CPU has them.
-pub fn hardware_random() -> Option<u64> {
+/// Random numbers from RDSEED, or RDRAND, as long as the processor has some.
+pub fn hardware_random() -> impl Iterator<Item = u64> {
     #[target_feature(enable = "rdseed")]
     fn seed() -> Option<u64> {
         let mut value = 0;
@@ -126,17 +126,14 @@ pub fn hardware_random() -> Option<u64> {
             .any(|_| _rdrand64_step(&mut value) == 1)
             .then_some(value)
     }
-    if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & (1 << 18) != 0 {
+    let has_seed = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & (1 << 18) != 0;
+    let has_random = __cpuid(1).ecx & (1 << 30) != 0;
+    core::iter::from_fn(move || {
         // SAFETY: CPUID has just said that RDSEED is there.
-        if let Some(value) = unsafe { seed() } {
-            return Some(value);
-        }
-    }
-    if __cpuid(1).ecx & (1 << 30) != 0 {
+        let seed = has_seed.then(|| unsafe { seed() }).flatten();
         // SAFETY: CPUID has just said that RDRAND is there.
-        return unsafe { random() };
-    }
-    None
+        seed.or_else(|| has_random.then(|| unsafe { random() }).flatten())
+    })
 }
 
 /// Ends the virtual machine through isa-debug-exit: 0x10 program ended, 0x20 fatal.
