@@ -1,5 +1,8 @@
 //! The descriptor table of a process.
-use super::open::OpenFile;
+use super::{
+    locks::{self, Class, Owner},
+    open::OpenFile,
+};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
@@ -89,7 +92,7 @@ impl Files {
         }
         self.grow(fd + 1)?;
         let old = self.table.lock()[fd].replace(Slot { file, cloexec });
-        drop(old);
+        self.closed(old);
         Ok(fd)
     }
 
@@ -97,8 +100,11 @@ impl Files {
     pub fn close(&self, fd: i32) -> Result<(), Errno> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
         let old = self.table.lock().get_mut(index).and_then(Option::take);
-        // The description may end here: not under the lock.
-        old.map(drop).ok_or(Errno::EBADF)
+        if self.closed(old) {
+            Ok(())
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 
     /// close_range(2), or its `CLOSE_RANGE_CLOEXEC`.
@@ -112,8 +118,22 @@ impl Files {
                 }
                 slot => slot.take(),
             };
-            drop(old);
+            self.closed(old);
         }
+    }
+
+    /// Who has the record locks that are taken by way of it: all that use it.
+    pub fn lock_owner(&self) -> Owner {
+        Owner::Files(core::ptr::from_ref(self).addr())
+    }
+
+    /// What leaving the table means for what was in a slot, if anything was. The description may end here: not under
+    /// the lock.
+    fn closed(&self, old: Option<Slot>) -> bool {
+        old.is_some_and(|slot| {
+            locks::end(self.lock_owner(), &*slot.file.file, &[Class::Record]);
+            true
+        })
     }
 
     /// `FD_CLOEXEC` of a descriptor.
@@ -145,6 +165,12 @@ impl Files {
             }
         }
         open
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.close_range(0, usize::MAX, false);
     }
 }
 

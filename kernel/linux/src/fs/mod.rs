@@ -2,7 +2,7 @@
 //!
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is
 //! a file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files
-//! without a node. Left out: checks of permissions, extended attributes, locks between processes, networking.
+//! without a node. Left out: checks of permissions, extended attributes, networking.
 pub mod block_cache;
 pub mod console;
 pub mod context;
@@ -15,6 +15,7 @@ pub mod erofs;
 pub mod event;
 pub mod generated;
 pub mod image;
+pub mod locks;
 pub mod mqueue;
 pub mod open;
 pub mod page_cache;

@@ -4,6 +4,7 @@ use super::{
     descriptor::Files,
     directory,
     generated::Text,
+    locks::{self, Class, Owner},
     page_cache::Content,
     path::{self, Last, Target},
     pipe,
@@ -67,6 +68,11 @@ impl OpenFile {
         self.flags() & linux::O_NONBLOCK != 0
     }
 
+    /// Who has its locks: all that use it.
+    pub fn lock_owner(&self) -> Owner {
+        Owner::Open(core::ptr::from_ref(self).addr())
+    }
+
     /// Sends `SIGPIPE` for an `EPIPE`.
     pub fn raise(error: Errno) -> Errno {
         if error == Errno::EPIPE {
@@ -78,6 +84,8 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        let classes = [Class::Flock, Class::Record];
+        locks::end(self.lock_owner(), &*self.file, &classes);
         self.file.release();
     }
 }

@@ -3,7 +3,7 @@ use super::{status, system};
 use crate::process::LinuxThread;
 use crate::{
     fs::{
-        device, directory, generated, path,
+        device, directory, generated, locks, path,
         tree::{self, Jump, Kind, Listing, Node, dev},
     },
     process::{self, Process},
@@ -93,7 +93,8 @@ fn descriptor_info(process: &Process, fd: i32) -> Vec<u8> {
     }
     let ino = open.file.metadata().map_or(0, |metadata| metadata.ino);
     let pos = *open.offset.lock();
-    format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{ino}\n").into_bytes()
+    let locks = locks::of_owners(&*open.file, [process.files.lock_owner(), open.lock_owner()]);
+    format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{ino}\n{locks}").into_bytes()
 }
 
 /// /proc/PID/task.

@@ -1,6 +1,6 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
-    fs::{descriptor, generated, pipe, tree::Node},
+    fs::{descriptor, generated, locks, pipe, tree::Node},
     process,
     syscall::process::{RELEASE, VERSION, hostname},
 };
@@ -140,6 +140,7 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(proc, "meminfo", meminfo)?;
     generated::file(proc, "stat", stat)?;
     generated::file(proc, "uptime", uptime)?;
+    generated::file(proc, "locks", locks::listed)?;
     generated::link(proc, "mounts", "self/mounts")?;
     generated::file(proc, "version", || {
         format!("Linux version {RELEASE} (elfin) {VERSION}\n")

@@ -1,5 +1,5 @@
-//! fcntl, ioctl, locks, synchronisation, advice.
-use super::{descriptor, install_from, opened, with_files};
+//! fcntl, ioctl, synchronisation, advice.
+use super::{descriptor, install_from, locks, opened, with_files};
 use crate::{
     fs::{pipe, tree::Kind},
     process,
@@ -8,7 +8,7 @@ use abi::{Errno, SysResult};
 use linux_raw_sys::{general as linux, ioctl as requests};
 use machine::mm::user;
 
-/// fcntl(2). Locks are granted: there is no other process.
+/// fcntl(2)
 pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
     let open = descriptor(fd)?;
     let command = command as u32;
@@ -33,22 +33,9 @@ pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
         linux::F_GETFL => return Ok(open.flags() as usize),
         _ if open.flags() & linux::O_PATH != 0 => return Err(Errno::EBADF),
         linux::F_SETFL => open.set_flags(arg as u32),
-        linux::F_GETLK | linux::F_OFD_GETLK => {
-            // `l_type`, the first field.
-            user::copy_out(arg, &(linux::F_UNLCK as u16).to_le_bytes())?;
-        }
+        linux::F_GETLK | linux::F_OFD_GETLK => locks::get(&open, command, arg)?,
         linux::F_SETLK | linux::F_SETLKW | linux::F_OFD_SETLK | linux::F_OFD_SETLKW => {
-            let mut kind = [0; 2];
-            user::copy_in(arg, &mut kind)?;
-            let allowed = match u32::from(u16::from_le_bytes(kind)) {
-                linux::F_RDLCK => open.readable(),
-                linux::F_WRLCK => open.writable(),
-                linux::F_UNLCK => true,
-                _ => return Err(Errno::EINVAL),
-            };
-            if !allowed {
-                return Err(Errno::EBADF);
-            }
+            locks::set(fd, &open, command, arg)?;
         }
         linux::F_GETPIPE_SZ | linux::F_SETPIPE_SZ => {
             if open.file.metadata()?.mode & linux::S_IFMT != linux::S_IFIFO {
@@ -98,15 +85,6 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
         _ => return open.file.ioctl(request, arg),
     }
     Ok(0)
-}
-
-/// flock(2): granted.
-pub fn flock(fd: usize, operation: usize) -> SysResult {
-    opened(fd)?;
-    match operation as u32 & !linux::LOCK_NB {
-        linux::LOCK_SH | linux::LOCK_EX | linux::LOCK_UN => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 /// fsync(2): there is no disk to wait for.

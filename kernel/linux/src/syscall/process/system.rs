@@ -27,7 +27,7 @@ pub const VERSION: &str = concat!("#1 Elfin ", env!("CARGO_PKG_VERSION"));
 
 /// uname(2)
 pub fn uname(to: usize) -> SysResult {
-    let (host, domain) = (hostname(), DOMAIN.lock().clone());
+    let (host, domain) = (hostname(), NAMES.lock().domain.clone());
     let fields = [
         b"Linux",
         &host[..],
@@ -108,36 +108,46 @@ pub fn seccomp(_operation: usize, _flags: usize, _args: usize) -> SysResult {
     Err(Errno::EINVAL)
 }
 
-/// The name the program has given the machine; before, it is the boot configuration's.
-static HOST: Mutex<Option<Vec<u8>>> = Mutex::new(None);
-/// The domain the program has named.
-static DOMAIN: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+/// Names that the program has given the machine and its domain.
+#[doc(alias = "uts_namespace")]
+struct Names {
+    /// Before it is set, it is the boot configuration's.
+    host: Option<Vec<u8>>,
+    domain: Option<Vec<u8>>,
+}
+
+static NAMES: Mutex<Names> = Mutex::new(Names {
+    host: None,
+    domain: None,
+});
 
 /// The machine's name.
 pub fn hostname() -> Vec<u8> {
-    let set = HOST.lock().clone();
+    let set = NAMES.lock().host.clone();
     set.unwrap_or_else(|| config::get().hostname.clone().into_bytes())
 }
 
-fn set_name(name: &Mutex<Option<Vec<u8>>>, from: usize, len: usize) -> SysResult {
+/// A name that the program gives.
+fn new_name(from: usize, len: usize) -> Result<Option<Vec<u8>>, Errno> {
     credentials::require(linux::CAP_SYS_ADMIN)?;
     if len >= UTS_FIELD {
         return Err(Errno::EINVAL);
     }
     let mut text = vec![0; len];
     user::copy_in(from, &mut text)?;
-    *name.lock() = Some(text);
-    Ok(0)
+    Ok(Some(text))
 }
 
 /// sethostname(2)
 pub fn sethostname(from: usize, len: usize) -> SysResult {
-    set_name(&HOST, from, len)
+    NAMES.lock().host = new_name(from, len)?;
+    Ok(0)
 }
 
 /// setdomainname(2)
 pub fn setdomainname(from: usize, len: usize) -> SysResult {
-    set_name(&DOMAIN, from, len)
+    NAMES.lock().domain = new_name(from, len)?;
+    Ok(0)
 }
 
 /// reboot(2)

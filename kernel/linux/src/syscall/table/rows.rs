@@ -70,8 +70,8 @@ calls! {
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     72 fs::fcntl [Fd Int Pointer]
-        Partial("locks are granted always; owners and their signals are not kept; no leases, `F_NOTIFY`, seals");
-    73 fs::flock [Fd Hex] NoOp("granted always, against other open files of the process, too");
+        Partial("owners and their signals are not kept; no leases, `F_NOTIFY`, seals");
+    73 fs::flock [Fd Hex] Full;
     74 fs::fsync [Fd] NoOp("files are in memory");
     75 fs::fdatasync [Fd] NoOp("files are in memory");
     76 fs::truncate [String Long] Full;
