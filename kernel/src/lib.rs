@@ -33,7 +33,7 @@ pub fn start(mut boot: Boot) -> ! {
     machine::log::init(config::get().log.unwrap_or(log::LevelFilter::Warn));
     upcall::register(&linux::Linux, &linker::Entry);
     boot.finish();
-    sched::spawn_kernel("boot", Box::new(NoState), Box::new(run));
+    sched::spawn_kernel("boot", None, Box::new(NoState), Box::new(run));
     boot::become_idle()
 }
 
@@ -45,6 +45,7 @@ fn run() {
     }
     let process = program::make_process(config::get());
     let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
+    let space = process.space.clone();
     let state = Box::new(ThreadState::new(process));
-    sched::spawn_kernel("loader", state, Box::new(program::start));
+    sched::spawn_kernel("loader", Some(space), state, Box::new(program::start));
 }

@@ -20,6 +20,7 @@ use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
 use machine::drivers::random;
 use machine::mm::arena;
+use machine::mm::space::Space;
 use machine::sched;
 
 /// What a program is entered with.
@@ -106,7 +107,8 @@ pub fn start() {
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let root = tree::root();
     let linker = Arc::new(linker::Linker::new());
-    let process = Process::start(1, FsContext::new(root.clone()), linker);
+    let space = Space::new().ok_or("no memory for an address space")?;
+    let process = Process::start(1, FsContext::new(root.clone()), Arc::new(space), linker);
     if !config.cwd.is_empty() {
         let cwd = lookup(root, &config.cwd).and_then(|node| process.fs.set_cwd(node));
         cwd.map_err(|error| {
@@ -125,6 +127,7 @@ fn start_main(stack: &stack::Stack, prepare: impl FnOnce() -> Entry + Send + 'st
     let (pointer, range) = (stack.pointer, stack.range.clone());
     let process = process::with_current(Arc::clone);
     let main = sched::new_main(
+        process.space.clone(),
         Box::new(ThreadState::new(process)),
         Box::new(move || {
             gate::set_user_stack(pointer, range);

@@ -85,13 +85,13 @@ pub struct Program {
 
 impl Process {
     /// Makes a process of a session of its own, without threads and open files.
-    pub fn start(pid: Pid, fs: FsContext, linker: Arc<dyn Linker>) -> Arc<Self> {
-        let process = Arc::new(Self::new(pid, fs, linker));
+    pub fn start(pid: Pid, fs: FsContext, space: Arc<Space>, linker: Arc<dyn Linker>) -> Arc<Self> {
+        let process = Arc::new(Self::new(pid, fs, space, linker));
         table::insert_process(&process);
         process
     }
 
-    fn new(pid: Pid, fs: FsContext, linker: Arc<dyn Linker>) -> Self {
+    fn new(pid: Pid, fs: FsContext, space: Arc<Space>, linker: Arc<dyn Linker>) -> Self {
         Self {
             pid,
             ppid: 0,
@@ -99,7 +99,7 @@ impl Process {
             sid: pid,
             files: Arc::default(),
             fs: Arc::new(fs),
-            space: Arc::default(),
+            space,
             linker,
             limits: Limits::default(),
             nice: AtomicI32::new(0),
@@ -144,7 +144,7 @@ pub fn with_current<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
 
 /// Calls `f` with the calling thread's address space; as [`with_current`].
 pub fn with_space<R>(f: impl FnOnce(&Space) -> R) -> R {
-    with_current(|process| f(&process.space))
+    sched::with_space(|space| f(space.expect("whoever asks runs for the program")))
 }
 
 /// Longest thread name, with its NUL.
@@ -173,10 +173,6 @@ pub struct ThreadState {
 impl sched::ThreadState for ThreadState {
     fn signal_pending(&self, tid: Tid) -> bool {
         signal::pending(self, tid)
-    }
-
-    fn space(&self) -> Option<&Space> {
-        Some(&self.process.space)
     }
 }
 

@@ -9,11 +9,11 @@
 use super::PAGE;
 use super::frame::{alloc_contiguous, free_contiguous};
 use super::slab::{Slab, class, pages};
-use super::space::Space;
-use crate::arch::paging::{self, Flags, entry_address};
+use crate::arch::paging::{Flags, Tables, entry_address};
 use crate::arch::{interrupt_flag, percpu};
 use crate::sched;
 use crate::sync::{Rank, SpinLock};
+use alloc::sync::Arc;
 use core::alloc::Layout;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
@@ -49,19 +49,9 @@ struct State {
 unsafe impl Send for State {}
 
 /// An address space's arena.
-pub struct Arena(SpinLock<State>);
-
-impl Default for Arena {
-    fn default() -> Self {
-        Self(SpinLock::ranked(
-            Rank::Arena,
-            State {
-                slab: Slab::new(),
-                runs: [None; ORDERS],
-                next: START,
-            },
-        ))
-    }
+pub struct Arena {
+    tables: Arc<Tables>,
+    state: SpinLock<State>,
 }
 
 /// Runs `f` with the arena as what this thread allocates from.
@@ -92,7 +82,7 @@ fn with_flag<R>(value: bool, f: impl FnOnce() -> R) -> R {
 
 /// Calls `f` with the arena of the running thread's space.
 fn with_current<R>(f: impl FnOnce(&Arena) -> R) -> Option<R> {
-    sched::with_current(|thread| thread.space().map(Space::arena).map(f))
+    sched::with_space(|space| space.map(|space| f(space.arena())))
 }
 
 /// A block of the arena, or null without memory; `None` if the running thread does not allocate from it.
@@ -110,7 +100,7 @@ pub(super) unsafe fn dealloc(block: *mut u8, layout: Layout) {
     // Without a space there is no block to give back.
     let _ = with_current(|arena| match class(layout) {
         // SAFETY: `alloc` took a block of this class for this layout; it is nobody's by the caller's word.
-        Some(class) => unsafe { arena.0.lock().slab.put(class, block) },
+        Some(class) => unsafe { arena.state.lock().slab.put(class, block) },
         // SAFETY: `alloc` took a run of this order for this layout; it is nobody's by the caller's word.
         None => unsafe { arena.put(block, order(layout)) },
     });
@@ -121,22 +111,38 @@ fn order(layout: Layout) -> usize {
 }
 
 impl Arena {
+    /// An empty one, of the space that has these tables.
+    pub(super) fn new(tables: Arc<Tables>) -> Self {
+        Self {
+            tables,
+            state: SpinLock::ranked(
+                Rank::Arena,
+                State {
+                    slab: Slab::new(),
+                    runs: [None; ORDERS],
+                    next: START,
+                },
+            ),
+        }
+    }
+
     /// What of its place has ever been in use.
     pub(super) fn used(&self) -> Range<usize> {
-        START..self.0.lock().next
+        START..self.state.lock().next
     }
 
     fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut state = self.0.lock();
+        let tables = &*self.tables;
+        let mut state = self.state.lock();
         match class(layout) {
             Some(class) => {
                 let State { slab, runs, next } = &mut *state;
                 // SAFETY: the page is a run of one, which is nobody's, and is not given back.
-                unsafe { slab.take(class, || take(runs, next, 0)) }
+                unsafe { slab.take(class, || take(tables, runs, next, 0)) }
             }
             None => {
                 let State { runs, next, .. } = &mut *state;
-                take(runs, next, order(layout))
+                take(tables, runs, next, order(layout))
             }
         }
     }
@@ -149,10 +155,14 @@ impl Arena {
         // Taking pages out wants other CPUs to hear of it.
         let is_mapped = order < LARGE || !interrupt_flag::are_enabled();
         if !is_mapped {
-            unmap(run.expose_provenance() + PAGE, (1 << order) - 1);
+            unmap(
+                &self.tables,
+                run.expose_provenance() + PAGE,
+                (1 << order) - 1,
+            );
         }
         let run = run.cast::<Run>();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let next = state.runs[order];
         // SAFETY: the first page is there still, and nobody's by the caller's word.
         unsafe { run.write(Run { next, is_mapped }) };
@@ -161,12 +171,17 @@ impl Arena {
 }
 
 /// Takes a run of pages; null without memory, or room.
-fn take(runs: &mut [Option<NonNull<Run>>; ORDERS], next: &mut usize, order: usize) -> *mut u8 {
+fn take(
+    tables: &Tables,
+    runs: &mut [Option<NonNull<Run>>; ORDERS],
+    next: &mut usize,
+    order: usize,
+) -> *mut u8 {
     let others = (1 << order) - 1;
     if let Some(run) = runs[order] {
         // SAFETY: runs on a list are the arena's, and their first page is there.
         let Run { next, is_mapped } = unsafe { run.read() };
-        if !is_mapped && map(run.addr().get() + PAGE, others).is_none() {
+        if !is_mapped && map(tables, run.addr().get() + PAGE, others).is_none() {
             return ptr::null_mut();
         }
         runs[order] = next;
@@ -175,7 +190,7 @@ fn take(runs: &mut [Option<NonNull<Run>>; ORDERS], next: &mut usize, order: usiz
     // Aligned to its size, as a layout may want.
     let size = PAGE << order;
     let start = next.next_multiple_of(size);
-    if start + size > END || map(start, 1 << order).is_none() {
+    if start + size > END || map(tables, start, 1 << order).is_none() {
         return ptr::null_mut();
     }
     *next = start + size;
@@ -183,37 +198,59 @@ fn take(runs: &mut [Option<NonNull<Run>>; ORDERS], next: &mut usize, order: usiz
 }
 
 /// Maps pages, as far as they are not there; `None` without memory, when some may be there.
-fn map(start: usize, count: usize) -> Option<()> {
+fn map(tables: &Tables, start: usize, count: usize) -> Option<()> {
+    let flags =
+        Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::ACCESSED | Flags::DIRTY;
     for page in (start..start + count * PAGE).step_by(PAGE) {
-        let entry = paging::entry(page, true)?;
+        let entry = tables.entry(page, true)?;
         if entry.load(Ordering::Relaxed) == 0 {
-            paging::map_kernel(
-                page,
-                alloc_contiguous(1)?,
-                PAGE,
-                Flags::WRITABLE | Flags::NO_EXECUTE,
-            )?;
+            entry.store(alloc_contiguous(1)? | flags.bits(), Ordering::Release);
         }
     }
     Some(())
 }
 
 /// Takes pages out and frees their frames. Interrupts are on.
-fn unmap(start: usize, count: usize) {
+fn unmap(tables: &Tables, start: usize, count: usize) {
     /// Pages taken out at a time.
     const BATCH: usize = 64;
     for first in (0..count).step_by(BATCH) {
         let pages = first..count.min(first + BATCH);
-        let mut gone = [0; BATCH];
-        for (frame, page) in gone.iter_mut().zip(pages.clone()) {
-            if let Some(entry) = paging::entry(start + page * PAGE, false) {
-                *frame = entry_address(entry.swap(0, Ordering::AcqRel));
-            }
+        let start = start + first * PAGE;
+        let gone = take_out::<BATCH>(tables, start, pages.len());
+        tables.flush(start, pages.len() * PAGE);
+        free(gone);
+    }
+}
+
+/// Takes at most `N` pages out; their frames, or 0.
+fn take_out<const N: usize>(tables: &Tables, start: usize, count: usize) -> [u64; N] {
+    let mut gone = [0; N];
+    for (index, frame) in gone.iter_mut().enumerate().take(count) {
+        if let Some(entry) = tables.entry(start + index * PAGE, false) {
+            *frame = entry_address(entry.swap(0, Ordering::AcqRel));
         }
-        paging::flush(start + first * PAGE, pages.len() * PAGE);
-        for &frame in gone.iter().filter(|&&frame| frame != 0) {
-            // SAFETY: `map` took the frame, whose entry is gone from the tables and now from every TLB.
-            unsafe { free_contiguous(frame, 1) };
+    }
+    gone
+}
+
+/// Frees frames that have been taken out, which no CPU can reach any more.
+fn free<const N: usize>(frames: [u64; N]) {
+    for frame in frames.into_iter().filter(|&frame| frame != 0) {
+        // SAFETY: `map` took the frame, whose entry is gone from the tables and, by the caller's word, from every TLB.
+        unsafe { free_contiguous(frame, 1) };
+    }
+}
+
+impl Drop for Arena {
+    /// No thread runs in the space any more: what is in the arena is gone with it.
+    fn drop(&mut self) {
+        let end = self.state.lock().next;
+        let mut at = START;
+        while at < end {
+            at = self.tables.next_present_table(at, end);
+            free(take_out::<1>(&self.tables, at, 1));
+            at += PAGE;
         }
     }
 }

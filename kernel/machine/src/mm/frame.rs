@@ -156,7 +156,7 @@ pub unsafe fn free_contiguous(phys: u64, count: usize) {
     }
 }
 
-/// A zeroed frame for a page table, never freed.
+/// A zeroed frame for a page table.
 pub(crate) fn alloc_table() -> Option<u64> {
     let phys = alloc_contiguous(1)?;
     // SAFETY: the frame is ours and mapped in the direct map.

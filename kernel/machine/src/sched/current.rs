@@ -1,8 +1,10 @@
 //! The running thread.
 
+use super::space;
 use super::state::Tid;
 use super::thread::Thread;
 use crate::arch::{context, interrupt_flag, percpu};
+use crate::mm::space::Space;
 use alloc::sync::Arc;
 
 /// The running thread's address, from `Arc::into_raw`; null before there is one.
@@ -29,6 +31,23 @@ pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
     // SAFETY: the scheduler holds a reference for as long as the thread runs, and this is the thread that runs `f`. The
     // address is read in one instruction, and is the same on whatever CPU this thread goes on.
     f(unsafe { &*thread })
+}
+
+/// Calls `f` with the running thread's address space, if it has one.
+#[inline]
+pub fn with_space<R>(f: impl FnOnce(Option<&Arc<Space>>) -> R) -> R {
+    // SAFETY: only the thread itself changes it, in `leave_space`, and does not come back to `f` after that.
+    with_current(|thread| f(unsafe { &*thread.space.get() }.as_ref()))
+}
+
+/// Has the running thread, which is about to end, leave its address space.
+pub(super) fn leave_space() {
+    // SAFETY: only the thread itself uses it while it runs, and what it has borrowed from it is never used again: it
+    // ends.
+    let space = with_current(|thread| unsafe { (*thread.space.get()).take() });
+    interrupt_flag::without(|| space::enter(None));
+    // It may be the last reference: with interrupts on.
+    drop(space);
 }
 
 /// The running thread's id.

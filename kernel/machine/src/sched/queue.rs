@@ -10,6 +10,7 @@
 use super::current::{self, with_current};
 use super::ranked::Level;
 use super::run_queue::{End, RunQueue};
+use super::space;
 use super::thread::Thread;
 use crate::arch::{context, cpu, interrupt_flag, percpu};
 use crate::sync::{SpinLock, order};
@@ -268,8 +269,10 @@ impl Thread {
     }
 }
 
-/// Ends the current thread. Its kernel stack and FPU area are freed once it is off the CPU.
+/// Ends the current thread, and its use of the address space. Its kernel stack and FPU area are freed once it is off
+/// the CPU.
 pub fn exit_current() -> ! {
+    current::leave_space();
     interrupt_flag::disable();
     schedule(Leaving::Ended);
     unreachable!("a thread that has ended runs again")
@@ -376,6 +379,10 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
         previous.fpu.save();
     }
     next.fpu.load();
+    // SAFETY: `next` is on no CPU, so its record is this CPU's to use.
+    if let Some(space) = unsafe { &*next.space.get() } {
+        space::switch_to(space);
+    }
     let local = &LOCALS[this];
     local.previous.store(
         core::ptr::from_ref(previous).expose_provenance(),

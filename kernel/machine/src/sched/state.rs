@@ -1,6 +1,5 @@
 //! What floors above keep with a thread, as far as this one has to know.
 
-use crate::mm::space::Space;
 use core::any::Any;
 
 /// Thread id as Linux numbers them; the first user thread is 1 and equals the process id.
@@ -11,9 +10,6 @@ pub trait ThreadState: Any + Send + Sync {
     /// Whether a signal has to be looked at before the thread goes back to the program, or sleeps on in an
     /// interruptible wait. Called often, by the thread itself, whose id is `tid`: a few loads.
     fn signal_pending(&self, tid: Tid) -> bool;
-
-    /// The address space that the thread's page faults are about.
-    fn space(&self) -> Option<&Space>;
 }
 
 /// Nothing: the state of threads that never enter the program, such as idle ones.
@@ -23,9 +19,5 @@ pub struct NoState;
 impl ThreadState for NoState {
     fn signal_pending(&self, _: Tid) -> bool {
         false
-    }
-
-    fn space(&self) -> Option<&Space> {
-        None
     }
 }

@@ -47,6 +47,8 @@ pub struct Thread {
     /// Its id.
     pub tid: Tid,
     state: Box<dyn ThreadState>,
+    /// The address space it runs in. Only the thread itself changes it, and who switches to it looks at it.
+    pub(super) space: UnsafeCell<Option<Arc<Space>>>,
     pub(super) parking: Parking,
     pub(super) place: Place,
     affinity: AtomicU64,
@@ -64,7 +66,7 @@ pub struct Thread {
 }
 
 // SAFETY: `saved` is touched only by the CPU that takes the thread off or puts it on, which `place` and the queues'
-// locks make one at a time.
+// locks make one at a time; so is `space`, by the same and, between the two, by the thread itself.
 unsafe impl Sync for Thread {}
 
 impl core::fmt::Debug for Thread {
@@ -76,6 +78,7 @@ impl core::fmt::Debug for Thread {
 impl Thread {
     fn build(
         tid: Tid,
+        space: Option<Arc<Space>>,
         state: Box<dyn ThreadState>,
         body: Option<Body>,
         is_idle: bool,
@@ -92,6 +95,7 @@ impl Thread {
         Some(Self {
             tid,
             state,
+            space: UnsafeCell::new(space),
             parking: Parking::new(),
             place: Place::new(),
             affinity: AtomicU64::new(u64::MAX),
@@ -116,11 +120,12 @@ impl Thread {
     /// A kernel thread, whose id is no user thread's, or the program's main thread before it enters the program.
     pub(super) fn kernel(
         body: Body,
+        space: Option<Arc<Space>>,
         state: Box<dyn ThreadState>,
         is_main: bool,
     ) -> Option<Arc<Self>> {
         let tid = if is_main { next_tid() } else { 0 };
-        let mut thread = Self::build(tid, state, Some(body), false)?;
+        let mut thread = Self::build(tid, space, state, Some(body), false)?;
         // SAFETY: the stack is this thread's, which does not run yet.
         thread.saved.get_mut().stack_pointer =
             unsafe { context::kernel_thread(thread.stack.top()) };
@@ -129,7 +134,7 @@ impl Thread {
 
     /// A thread that is on the CPU already: the idle thread of the CPU this runs on.
     pub(super) fn idle() -> Option<Arc<Self>> {
-        let thread = Self::build(0, Box::new(NoState), None, true)?;
+        let thread = Self::build(0, None, Box::new(NoState), None, true)?;
         thread.place.enter(percpu::this().id);
         Some(Arc::new(thread))
     }
@@ -141,7 +146,8 @@ impl Thread {
         thread_pointer: u64,
         state: Box<dyn ThreadState>,
     ) -> Option<Arc<Self>> {
-        let mut thread = Self::build(next_tid(), state, None, false)?;
+        let space = current::with_space(|space| space.cloned());
+        let mut thread = Self::build(next_tid(), space, state, None, false)?;
         thread.calls = Calls::new(stack);
         if current::current_tid() != 0 {
             interrupt_flag::without(|| thread.fpu.save());
@@ -166,12 +172,6 @@ impl Thread {
     #[inline]
     pub fn signal_pending(&self) -> bool {
         self.state.signal_pending(self.tid)
-    }
-
-    /// The address space that its page faults are about ([`ThreadState::space`]).
-    #[inline]
-    pub(crate) fn space(&self) -> Option<&Space> {
-        self.state.space()
     }
 
     /// Another reference to the thread.

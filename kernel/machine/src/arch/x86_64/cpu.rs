@@ -70,10 +70,17 @@ pub fn broadcast(f: fn(usize, usize), a: usize, b: usize) {
     call(f, a, b, |_| true);
 }
 
-/// Makes every other CPU forget the translations of `len` bytes at `start`. Idle CPUs do so when they wake.
-pub(crate) fn flush_others(start: usize, len: usize) {
-    if count() > 1 {
-        call(tlb::flush_local, start, len, |cpu| cpu.callee.outdate());
+/// Makes the CPUs of a set, bit n = CPU n, forget the translations of `len` bytes at `start`. Idle CPUs do so when they
+/// wake.
+pub(crate) fn flush(cpus: u64, start: usize, len: usize) {
+    // No moving to another CPU meanwhile: kernel code is not preempted.
+    let this = 1 << percpu::this().id;
+    if cpus & this != 0 {
+        tlb::flush_local(start, len);
+    }
+    if cpus & !this != 0 {
+        let wanted = |cpu: &PerCpu| cpus >> cpu.id & 1 != 0 && cpu.callee.outdate();
+        call(tlb::flush_local, start, len, wanted);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Page tables: entries, the walk to them, flushing.
 //!
+//! Each address space has tables of its own for the program's half, [`Tables`]; the kernel's half is the same in all:
+//! the roots have the same entries there, and the kernel's root has all of them before the first other one is made.
+//!
 //! Hardware never writes to an entry: accessed and dirty are set from the start, so an entry changes only under the
 //! lock of the address space. Which frames lie behind entries, and who owns them, is the memory management's business.
 
-use super::layout::{PAGE, phys_to_virt};
-use super::tlb;
+use super::layout::{PAGE, USER_END, phys_to_virt};
 use crate::mm::frame;
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
@@ -52,69 +54,162 @@ pub fn entry_flags(entry: u64) -> Flags {
     Flags::from_bits_retain(entry & !ADDRESS)
 }
 
-/// The root of the kernel's tables, which everything shares.
-static ROOT: AtomicU64 = AtomicU64::new(0);
+/// Entries of a table.
+const ENTRIES: usize = 512;
+/// Level of the root.
+const ROOT: usize = 3;
+
+/// The root of the kernel's tables, on which threads without an address space run.
+static KERNEL: AtomicU64 = AtomicU64::new(0);
+/// Others have copies of the entries of the kernel's root, which can have no more.
+static IS_COPIED: AtomicBool = AtomicBool::new(false);
 
 /// One table.
-fn table(phys: u64) -> &'static [AtomicU64; 512] {
-    // SAFETY: tables lie in frames that are mapped in the direct map and are never freed; entries are only ever
-    // accessed atomically.
+fn table(phys: u64) -> &'static [AtomicU64; ENTRIES] {
+    // SAFETY: tables lie in frames that are mapped in the direct map; those of the kernel's half are never freed, those
+    // of the program's when `Tables` is dropped, whose users keep a reference to it; entries are only ever accessed
+    // atomically.
     unsafe { &*phys_to_virt(phys).cast() }
 }
 
 fn index(addr: usize, level: usize) -> usize {
-    addr >> (12 + 9 * level) & 511
+    addr >> (12 + 9 * level) & (ENTRIES - 1)
 }
 
-/// The lowest-level entry of a page, with the tables above it made if `make`. `None`: there is none (or no memory for
-/// it, or a large page is in the way).
+/// The lowest-level entry of a kernel's page, with the tables above it made if `make`. `None`: there is none (or no
+/// memory for it, or a large page is in the way).
 pub fn entry(addr: usize, make: bool) -> Option<&'static AtomicU64> {
-    entry_at(addr, 0, make)
+    entry_at(KERNEL.load(Ordering::Relaxed), addr, 0, make)
 }
 
-fn entry_at(addr: usize, level: usize, make: bool) -> Option<&'static AtomicU64> {
-    let mut current = table(ROOT.load(Ordering::Relaxed));
-    for above in (level + 1..4).rev() {
+fn entry_at(root: u64, addr: usize, level: usize, make: bool) -> Option<&'static AtomicU64> {
+    let mut current = table(root);
+    for above in (level + 1..=ROOT).rev() {
         let slot = &current[index(addr, above)];
         let mut value = slot.load(Ordering::Acquire);
-        if value & Flags::HUGE.bits() != 0 && above < 3 {
+        if value & Flags::HUGE.bits() != 0 && above < ROOT {
             return None;
         }
         if value == 0 {
-            if !make {
+            let is_late = addr > USER_END && above == ROOT && IS_COPIED.load(Ordering::Relaxed);
+            if !make || is_late {
                 return None;
             }
             let new = frame::alloc_table()?;
-            value = new | (Flags::PRESENT | Flags::WRITABLE | Flags::ACCESSED).bits();
-            slot.store(value, Ordering::Release);
+            let made = new | (Flags::PRESENT | Flags::WRITABLE | Flags::ACCESSED).bits();
+            // What lies in one table may be guarded by several locks.
+            value = match slot.compare_exchange(0, made, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => made,
+                Err(other) => {
+                    // SAFETY: it was taken above and is in no table.
+                    unsafe { frame::free_contiguous(new, 1) };
+                    other
+                }
+            };
         }
         current = table(entry_address(value));
     }
     Some(&current[index(addr, level)])
 }
 
-/// The first page at or after `addr` whose lowest-level table exists: lets walks skip what was never touched.
-pub fn next_present_table(addr: usize, end: usize) -> usize {
-    let mut addr = addr;
-    while addr < end {
-        let mut current = table(ROOT.load(Ordering::Relaxed));
-        let mut level = 3;
-        loop {
-            let value = current[index(addr, level)].load(Ordering::Acquire);
-            if value == 0 {
-                // Nothing below this entry: on to the next one of this level.
-                let size = PAGE << (9 * level);
-                addr = (addr & !(size - 1)).saturating_add(size);
-                break;
+/// The tables of one address space. Who has a CPU use them keeps a reference meanwhile.
+#[derive(Debug)]
+pub struct Tables {
+    root: u64,
+    /// CPUs that use them, bit n = CPU n: their TLBs may hold translations.
+    cpus: AtomicU64,
+}
+
+impl Tables {
+    /// Tables without a page in the program's half. `None` without memory.
+    pub fn new() -> Option<Self> {
+        let root = frame::alloc_table()?;
+        IS_COPIED.store(true, Ordering::Relaxed);
+        let kernel = table(KERNEL.load(Ordering::Relaxed));
+        for (to, from) in table(root).iter().zip(kernel).skip(ENTRIES / 2) {
+            to.store(from.load(Ordering::Acquire), Ordering::Relaxed);
+        }
+        Some(Self {
+            root,
+            cpus: AtomicU64::new(0),
+        })
+    }
+
+    /// The lowest-level entry of a page of the program's half, as [`entry`].
+    pub fn entry(&self, addr: usize, make: bool) -> Option<&AtomicU64> {
+        entry_at(self.root, addr, 0, make)
+    }
+
+    /// The first page at or after `addr` whose lowest-level table exists: lets walks skip what was never touched.
+    pub fn next_present_table(&self, addr: usize, end: usize) -> usize {
+        let mut addr = addr;
+        while addr < end {
+            let mut current = table(self.root);
+            let mut level = ROOT;
+            loop {
+                let value = current[index(addr, level)].load(Ordering::Acquire);
+                if value == 0 {
+                    // Nothing below this entry: on to the next one of this level.
+                    let size = PAGE << (9 * level);
+                    addr = (addr & !(size - 1)).saturating_add(size);
+                    break;
+                }
+                if level == 1 {
+                    return addr;
+                }
+                current = table(entry_address(value));
+                level -= 1;
             }
-            if level == 1 {
-                return addr;
-            }
-            current = table(entry_address(value));
-            level -= 1;
+        }
+        end
+    }
+
+    /// Makes every CPU that uses the tables forget the translations of `len` bytes at `start`. Interrupts must be on;
+    /// no `SpinLock` may be held.
+    pub fn flush(&self, start: usize, len: usize) {
+        // A CPU enters itself before it uses the tables: if it is not seen here, it sees what has been changed.
+        fence(Ordering::SeqCst);
+        super::cpu::flush(self.cpus.load(Ordering::SeqCst), start, len);
+    }
+
+    /// Physical address of the root.
+    pub(crate) fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Makes this CPU, with interrupts off, use these tables instead of `old`, or the kernel's.
+    pub(crate) fn switch(&self, cpu: usize, old: Option<&Self>) {
+        self.cpus.fetch_or(1 << cpu, Ordering::SeqCst);
+        load(self.root);
+        if let Some(old) = old {
+            old.cpus.fetch_and(!(1 << cpu), Ordering::SeqCst);
         }
     }
-    end
+}
+
+impl Drop for Tables {
+    /// Frees the tables of the program's half, in which no frame is left that is anybody's.
+    fn drop(&mut self) {
+        let below = &table(self.root)[..ENTRIES / 2];
+        free(below, ROOT);
+        // SAFETY: `new` took it, and no CPU uses it: who does has a reference.
+        unsafe { frame::free_contiguous(self.root, 1) };
+    }
+}
+
+/// Frees the tables that entries of a table of this level refer to.
+fn free(entries: &[AtomicU64], level: usize) {
+    for entry in entries {
+        let value = entry.load(Ordering::Acquire);
+        if value == 0 {
+            continue;
+        }
+        if level > 1 {
+            free(table(entry_address(value)), level - 1);
+        }
+        // SAFETY: `entry_at` took it, and only the tables above, which nobody uses any more, refer to it.
+        unsafe { frame::free_contiguous(entry_address(value), 1) };
+    }
 }
 
 /// Maps `len` bytes of physical memory at a kernel address, with large pages where they fit. What is mapped already
@@ -126,7 +221,7 @@ pub fn map_kernel(virt: usize, phys: u64, len: usize, flags: Flags) -> Option<()
         let (virt, phys) = (virt + done, phys + done as u64);
         let fits = virt % LARGE == 0 && phys.is_multiple_of(LARGE as u64) && len - done >= LARGE;
         if fits {
-            let slot = entry_at(virt, 1, true)?;
+            let slot = entry_at(KERNEL.load(Ordering::Relaxed), virt, 1, true)?;
             if slot.load(Ordering::Acquire) == 0 {
                 slot.store(phys | flags | Flags::HUGE.bits(), Ordering::Release);
             }
@@ -143,25 +238,33 @@ pub fn map_kernel(virt: usize, phys: u64, len: usize, flags: Flags) -> Option<()
     Some(())
 }
 
-/// Takes a fresh table as the root. Called once, before [`switch`].
+/// Takes a fresh table as the kernel's root. Called once, before [`switch`].
 pub(crate) fn set_root(phys: u64) {
-    ROOT.store(phys, Ordering::Relaxed);
+    KERNEL.store(phys, Ordering::Relaxed);
 }
 
-/// Physical address of the root.
+/// Physical address of the kernel's root.
 pub(crate) fn root() -> u64 {
-    ROOT.load(Ordering::Relaxed)
+    KERNEL.load(Ordering::Relaxed)
 }
 
 /// Makes this CPU use the kernel's tables.
 pub(crate) fn switch() {
-    let root = PhysFrame::containing_address(PhysAddr::new_truncate(root()));
-    // SAFETY: the tables map the kernel image and all memory where the boot tables have them.
-    unsafe { Cr3::write(root, Cr3Flags::empty()) };
+    load(root());
 }
 
-/// Makes every CPU forget them. Interrupts must be on; no `SpinLock` may be held.
-pub fn flush(start: usize, len: usize) {
-    tlb::flush_local(start, len);
-    super::cpu::flush_others(start, len);
+/// Makes this CPU, which has used `old`, use the kernel's tables, with interrupts off.
+pub(crate) fn leave(cpu: usize, old: &Tables) {
+    switch();
+    old.cpus.fetch_and(!(1 << cpu), Ordering::SeqCst);
+}
+
+/// Makes this CPU use the tables of a root. It forgets all translations.
+fn load(root: u64) {
+    if cfg!(hosted) {
+        return;
+    }
+    let root = PhysFrame::containing_address(PhysAddr::new_truncate(root));
+    // SAFETY: the tables map the kernel image and all memory where the boot tables have them.
+    unsafe { Cr3::write(root, Cr3Flags::empty()) };
 }

@@ -3,9 +3,11 @@
 use super::area::{Area, Backing, Place, Prot};
 use super::areas::Areas;
 use super::pages::Pages;
+use crate::arch::paging::Tables;
 use crate::mm::fault::{Fault, Wanted};
 use crate::mm::{PAGE, USER_END, USER_START, arena};
 use abi::Errno;
+use alloc::sync::Arc;
 
 /// The areas, and what the page tables refer to.
 pub(super) struct Mappings {
@@ -39,10 +41,10 @@ pub(super) fn range(addr: usize, len: usize) -> Result<usize, Errno> {
 }
 
 impl Mappings {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(tables: Arc<Tables>) -> Self {
         Self {
             areas: Areas::new(),
-            pages: Pages::new(),
+            pages: Pages::new(tables),
             top: 0,
             break_start: 0,
             break_end: 0,
@@ -162,7 +164,8 @@ impl Mappings {
         {
             // The file may have a page of its own now, which other mappings have not heard of.
             let index = (*offset + (page - start) as u64) / PAGE as u64;
-            self.forget_file(key, index, index + 1, false, Pages::address(page));
+            let kept = self.pages.address(page);
+            self.forget_file(key, index, index + 1, false, kept);
         }
         Ok(())
     }
@@ -170,10 +173,11 @@ impl Mappings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::with_memory;
     use super::*;
 
     fn mappings() -> Mappings {
-        let mut mappings = Mappings::new();
+        let mut mappings = Mappings::new(Arc::new(Tables::new().unwrap()));
         mappings.areas.open();
         mappings.top = USER_END;
         mappings
@@ -194,38 +198,44 @@ mod tests {
 
     #[test]
     fn spaces_do_not_share_what_is_mapped() {
-        let (mut one, mut other) = (mappings(), mappings());
-        let fixed = Place::FixedNoReplace(USER_START);
-        assert_eq!(insert(&mut one, fixed, PAGE), Ok(USER_START));
-        assert_eq!(insert(&mut one, fixed, PAGE), Err(Errno::EEXIST));
-        assert_eq!(insert(&mut other, fixed, PAGE), Ok(USER_START));
+        with_memory(|| {
+            let (mut one, mut other) = (mappings(), mappings());
+            let fixed = Place::FixedNoReplace(USER_START);
+            assert_eq!(insert(&mut one, fixed, PAGE), Ok(USER_START));
+            assert_eq!(insert(&mut one, fixed, PAGE), Err(Errno::EEXIST));
+            assert_eq!(insert(&mut other, fixed, PAGE), Ok(USER_START));
+        });
     }
 
     #[test]
     fn a_limit_is_that_of_one_space() {
-        let (mut one, mut other) = (mappings(), mappings());
-        one.limit = 2 * PAGE;
-        let anywhere = Place::Anywhere { hint: 0 };
-        assert_eq!(
-            insert(&mut one, anywhere, 2 * PAGE),
-            Ok(USER_END - 2 * PAGE)
-        );
-        assert_eq!(insert(&mut one, anywhere, PAGE), Err(Errno::ENOMEM));
-        assert_eq!(insert(&mut other, anywhere, PAGE), Ok(USER_END - PAGE));
+        with_memory(|| {
+            let (mut one, mut other) = (mappings(), mappings());
+            one.limit = 2 * PAGE;
+            let anywhere = Place::Anywhere { hint: 0 };
+            assert_eq!(
+                insert(&mut one, anywhere, 2 * PAGE),
+                Ok(USER_END - 2 * PAGE)
+            );
+            assert_eq!(insert(&mut one, anywhere, PAGE), Err(Errno::ENOMEM));
+            assert_eq!(insert(&mut other, anywhere, PAGE), Ok(USER_END - PAGE));
+        });
     }
 
     #[test]
     fn a_hint_counts_where_there_is_room() {
-        let mut mappings = mappings();
-        let hint = Place::Anywhere {
-            hint: 16 * PAGE + 1,
-        };
-        assert_eq!(insert(&mut mappings, hint, PAGE), Ok(16 * PAGE));
-        assert_eq!(insert(&mut mappings, hint, PAGE), Ok(USER_END - PAGE));
-        let aligned = Place::Aligned(64 * PAGE);
-        assert_eq!(
-            insert(&mut mappings, aligned, PAGE).map(|at| at % (64 * PAGE)),
-            Ok(0)
-        );
+        with_memory(|| {
+            let mut mappings = mappings();
+            let hint = Place::Anywhere {
+                hint: 16 * PAGE + 1,
+            };
+            assert_eq!(insert(&mut mappings, hint, PAGE), Ok(16 * PAGE));
+            assert_eq!(insert(&mut mappings, hint, PAGE), Ok(USER_END - PAGE));
+            let aligned = Place::Aligned(64 * PAGE);
+            assert_eq!(
+                insert(&mut mappings, aligned, PAGE).map(|at| at % (64 * PAGE)),
+                Ok(0)
+            );
+        });
     }
 }

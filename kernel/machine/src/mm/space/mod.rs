@@ -1,7 +1,6 @@
 //! Address spaces: areas, demand paging, mmap(2) and its family.
 //!
-//! One lock covers the areas of a space and its page tables. Kernel memory is not described here. There is one set of
-//! page tables: a second space would need its own.
+//! One lock covers the areas of a space and its page tables. Kernel memory is not described here.
 
 mod area;
 mod areas;
@@ -21,8 +20,10 @@ pub use areas::MAX as MAX_AREAS;
 use super::arena::Arena;
 use super::fault::{Fault, Wanted};
 use super::{PAGE, USER_END};
+use crate::arch::paging::Tables;
 use crate::sync::Mutex;
 use abi::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use area::Area;
 use mappings::{Mappings, page_up, range};
@@ -33,21 +34,28 @@ pub const STACK: &str = "[stack]";
 /// The program's half of the address space.
 #[doc(alias = "mm_struct")]
 pub struct Space {
+    // In this order: what is mapped goes before the tables do.
     mappings: Mutex<Mappings>,
     arena: Arena,
-}
-
-impl Default for Space {
-    /// One in which nothing can be mapped yet.
-    fn default() -> Self {
-        Self {
-            mappings: Mutex::new(Mappings::new()),
-            arena: Arena::default(),
-        }
-    }
+    tables: Arc<Tables>,
 }
 
 impl Space {
+    /// One in which nothing can be mapped yet. `None` without memory.
+    pub fn new() -> Option<Self> {
+        let tables = Arc::new(Tables::new()?);
+        Some(Self {
+            mappings: Mutex::new(Mappings::new(tables.clone())),
+            arena: Arena::new(tables.clone()),
+            tables,
+        })
+    }
+
+    /// Its page tables.
+    pub(crate) fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
     /// Where the dynamic linker keeps what it has.
     pub fn arena(&self) -> &Arena {
         &self.arena
@@ -185,7 +193,7 @@ impl Space {
         }
         Ok((addr..end)
             .step_by(PAGE)
-            .map(|page| u8::from(pages::Pages::is_present(page)))
+            .map(|page| u8::from(space.pages.is_present(page)))
             .collect())
     }
 
@@ -241,7 +249,7 @@ impl Space {
             None => space.areas.find(new_len, PAGE, space.top)?,
         };
         let kept = old_len.min(new_len);
-        pages::Pages::prepare(old, at, kept).ok_or(Errno::ENOMEM)?;
+        space.pages.prepare(old, at, kept).ok_or(Errno::ENOMEM)?;
         let mut moved = area.clone().split_off(old - start, old);
         moved.end = at + new_len;
         space.areas.insert(at, moved);
@@ -299,12 +307,12 @@ impl Space {
         let mut lines: Vec<_> = space
             .areas
             .iter()
-            .map(|(start, area)| area.describe(start, pages::Pages::count(start, area.end)))
+            .map(|(start, area)| area.describe(start, space.pages.count(start, area.end)))
             .collect();
         let used = self.arena.used();
         if !used.is_empty() {
             let at = lines.partition_point(|line| line.start < used.start);
-            let rss = pages::Pages::count(used.start, used.end) * PAGE;
+            let rss = space.pages.count(used.start, used.end) * PAGE;
             lines.insert(at, MapsLine::anonymous(used, "[loader]", rss));
         }
         lines

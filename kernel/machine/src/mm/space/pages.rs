@@ -5,11 +5,11 @@
 
 use super::area::{Area, Backing, Page, Prot};
 use crate::arch::layout::phys_to_virt;
-use crate::arch::paging::{self, Flags, entry_address, entry_flags};
+use crate::arch::paging::{Flags, Tables, entry_address, entry_flags};
 use crate::arch::tlb;
-use crate::mm::PAGE;
 use crate::mm::fault::Fault;
 use crate::mm::frame::Frame;
+use crate::mm::{PAGE, USER_END, arena};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -22,8 +22,14 @@ const AROUND: usize = 16;
 /// Frames taken out before they are freed in one go.
 const BATCH: usize = 512;
 
-/// What the entries refer to.
+/// The tables, and what their entries refer to.
 pub(super) struct Pages {
+    tables: Arc<Tables>,
+    references: References,
+}
+
+/// What the entries refer to.
+struct References {
     cached: BTreeMap<usize, Arc<Frame>>,
     resident: usize,
 }
@@ -55,27 +61,31 @@ fn out_of_memory(errno: Errno) -> Fault {
 }
 
 impl Pages {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(tables: Arc<Tables>) -> Self {
         Self {
-            cached: BTreeMap::new(),
-            resident: 0,
+            tables,
+            references: References {
+                cached: BTreeMap::new(),
+                resident: 0,
+            },
         }
     }
 
     /// Number of pages that are there.
     pub(super) fn resident(&self) -> usize {
-        self.resident
+        self.references.resident
     }
 
     /// Whether a page is there.
-    pub(super) fn is_present(page: usize) -> bool {
-        paging::entry(page, false).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
+    pub(super) fn is_present(&self, page: usize) -> bool {
+        let entry = self.tables.entry(page, false);
+        entry.is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
     }
 
     /// Number of pages there in a range.
-    pub(super) fn count(start: usize, end: usize) -> usize {
+    pub(super) fn count(&self, start: usize, end: usize) -> usize {
         let mut count = 0;
-        walk(start, end, |_, _| count += 1);
+        walk(&self.tables, start, end, |_, _| count += 1);
         count
     }
 
@@ -87,15 +97,15 @@ impl Pages {
         page: usize,
         write: bool,
     ) -> Result<(), Fault> {
-        let entry = paging::entry(page, true).ok_or(Fault::OutOfMemory)?;
+        let entry = self.tables.entry(page, true).ok_or(Fault::OutOfMemory)?;
         let old = entry.load(Ordering::Relaxed);
         if old != 0 {
-            return self.upgrade(area, start, page, entry, write);
+            return self.upgrade(area, start, page, write);
         }
         match &area.backing {
             Backing::Anonymous | Backing::SharedAnonymous => {
                 let frame = Frame::zeroed().ok_or(Fault::OutOfMemory)?;
-                self.set_owned(entry, frame, area.prot);
+                self.references.set_owned(entry, frame, area.prot);
             }
             Backing::File {
                 source,
@@ -108,17 +118,18 @@ impl Pages {
                     .map_err(out_of_memory)?;
                 if write && !shared {
                     let frame = copy(&found)?;
-                    self.set_owned(entry, frame, area.prot);
+                    self.references.set_owned(entry, frame, area.prot);
                     return Ok(());
                 }
                 let is_static = matches!(found, Page::Static(_));
-                self.set_shared(page, entry, found, area.prot, *shared && write);
+                self.references
+                    .set_shared(page, entry, found, area.prot, *shared && write);
                 if is_static {
                     for (ahead, page) in (page + PAGE..area.end).step_by(PAGE).enumerate() {
                         if ahead + 1 == AROUND || page.is_multiple_of(AROUND * PAGE) {
                             break;
                         }
-                        let Some(entry) = paging::entry(page, true) else {
+                        let Some(entry) = self.tables.entry(page, true) else {
                             break;
                         };
                         if entry.load(Ordering::Relaxed) != 0 {
@@ -128,7 +139,13 @@ impl Pages {
                         else {
                             break;
                         };
-                        self.set_shared(page, entry, Page::Static(phys), area.prot, false);
+                        self.references.set_shared(
+                            page,
+                            entry,
+                            Page::Static(phys),
+                            area.prot,
+                            false,
+                        );
                     }
                 }
             }
@@ -142,9 +159,10 @@ impl Pages {
         area: &Area,
         start: usize,
         page: usize,
-        entry: &AtomicU64,
         write: bool,
     ) -> Result<(), Fault> {
+        let Self { tables, references } = self;
+        let entry = tables.entry(page, false).ok_or(Fault::NotMapped)?;
         let old = entry.load(Ordering::Relaxed);
         if !write || entry_flags(old).contains(Flags::WRITABLE) {
             // This CPU had not noticed that the entry allows more than before.
@@ -168,9 +186,9 @@ impl Pages {
             let index = (*offset + (page - start) as u64) / PAGE as u64;
             let found = source.page(index, true).map_err(out_of_memory)?;
             let mut gone = Gone::default();
-            self.take_out(page, entry, &mut gone);
-            self.set_shared(page, entry, found, area.prot, true);
-            paging::flush(page, PAGE);
+            references.take_out(page, entry, &mut gone);
+            references.set_shared(page, entry, found, area.prot, true);
+            tables.flush(page, PAGE);
             drop(gone);
             return Ok(());
         }
@@ -182,13 +200,132 @@ impl Pages {
                 .copy_from_nonoverlapping(phys_to_virt(entry_address(old)), PAGE);
         }
         let mut gone = Gone::default();
-        self.take_out(page, entry, &mut gone);
-        self.set_owned(entry, frame, area.prot);
-        paging::flush(page, PAGE);
+        references.take_out(page, entry, &mut gone);
+        references.set_owned(entry, frame, area.prot);
+        tables.flush(page, PAGE);
         gone.free();
         Ok(())
     }
 
+    /// Takes all pages of a range out and frees what only they used.
+    pub(super) fn zap(&mut self, start: usize, end: usize) {
+        let Self { tables, references } = self;
+        let mut at = start;
+        while at < end {
+            let mut gone = Gone::default();
+            let (from, mut changed) = (at, 0);
+            at = walk_some(tables, at, end, |page, entry| {
+                references.take_out(page, entry, &mut gone);
+                changed += 1;
+                changed < BATCH
+            });
+            if changed != 0 {
+                tables.flush(from, at - from);
+            }
+            gone.free();
+        }
+    }
+
+    /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those
+    /// whose frame is `keep`.
+    pub(super) fn forget(
+        &mut self,
+        start: usize,
+        end: usize,
+        even_private: bool,
+        keep: Option<u64>,
+    ) {
+        let Self { tables, references } = self;
+        let mut gone = Gone::default();
+        let mut changed = false;
+        walk(tables, start, end, |page, entry| {
+            let old = entry.load(Ordering::Relaxed);
+            let owned = entry_flags(old).contains(Flags::OWNED);
+            if (even_private || !owned) && Some(entry_address(old)) != keep {
+                references.take_out(page, entry, &mut gone);
+                changed = true;
+            }
+        });
+        if changed {
+            tables.flush(start, end - start);
+        }
+        gone.free();
+    }
+
+    /// Physical address of the page that is there.
+    pub(super) fn address(&self, page: usize) -> Option<u64> {
+        let entry = self.tables.entry(page, false)?.load(Ordering::Relaxed);
+        (entry != 0).then(|| entry_address(entry))
+    }
+
+    /// Gives the pages of a range another protection.
+    pub(super) fn protect(&mut self, start: usize, end: usize, prot: Prot) {
+        let mut changed = false;
+        walk(&self.tables, start, end, |_, entry| {
+            let old = entry.load(Ordering::Relaxed);
+            let kept = entry_flags(old) & (Flags::OWNED | Flags::CACHED);
+            let new = if prot.is_empty() {
+                // Not present, but not zero: what it refers to is kept.
+                entry_address(old) | (kept | Flags::ACCESSED).bits()
+            } else {
+                // Pages of files become writable by a fault.
+                let owned = kept.contains(Flags::OWNED);
+                entry_address(old) | (flags(prot, owned) | kept).bits()
+            };
+            if new != old {
+                entry.store(new, Ordering::Release);
+                changed |= entry_flags(old).contains(Flags::PRESENT);
+            }
+        });
+        if changed {
+            self.tables.flush(start, end - start);
+        }
+    }
+
+    /// Makes the tables that [`Pages::relocate`] needs. `None` without memory.
+    pub(super) fn prepare(&self, from: usize, to: usize, len: usize) -> Option<()> {
+        let mut made = Some(());
+        walk(&self.tables, from, from + len, |page, _| {
+            made = made.and_then(|()| self.tables.entry(to + (page - from), true).map(|_| ()));
+        });
+        made
+    }
+
+    /// Moves pages from one range to another, which has none and is prepared.
+    pub(super) fn relocate(&mut self, from: usize, to: usize, len: usize) {
+        let Self { tables, references } = self;
+        walk(tables, from, from + len, |page, entry| {
+            let target = to + (page - from);
+            let Some(slot) = tables.entry(target, false) else {
+                return;
+            };
+            slot.store(entry.swap(0, Ordering::AcqRel), Ordering::Release);
+            if let Some(frame) = references.cached.remove(&page) {
+                references.cached.insert(target, frame);
+            }
+        });
+        tables.flush(from, len);
+    }
+}
+
+impl Drop for Pages {
+    /// No thread runs in the space any more. A CPU may still have its tables loaded, but does not use them.
+    fn drop(&mut self) {
+        let Self { tables, references } = self;
+        let mut gone = Gone::default();
+        for range in [0..arena::START, arena::END..USER_END] {
+            walk(tables, range.start, range.end, |page, entry| {
+                references.take_out(page, entry, &mut gone);
+                if gone.owned.len() == BATCH {
+                    core::mem::take(&mut gone).free();
+                }
+            });
+        }
+        gone.free();
+    }
+}
+
+impl References {
     fn set_owned(&mut self, entry: &AtomicU64, frame: Frame, prot: Prot) {
         let flags = flags(prot, true) | Flags::OWNED;
         entry.store(frame.into_phys() | flags.bits(), Ordering::Release);
@@ -219,103 +356,6 @@ impl Pages {
             gone.cached.extend(self.cached.remove(&page));
         }
     }
-
-    /// Takes all pages of a range out and frees what only they used.
-    pub(super) fn zap(&mut self, start: usize, end: usize) {
-        let mut at = start;
-        while at < end {
-            let mut gone = Gone::default();
-            let (from, mut changed) = (at, 0);
-            at = walk_some(at, end, |page, entry| {
-                self.take_out(page, entry, &mut gone);
-                changed += 1;
-                changed < BATCH
-            });
-            if changed != 0 {
-                paging::flush(from, at - from);
-            }
-            gone.free();
-        }
-    }
-
-    /// Takes pages of a file out, and the copies that private mappings have made of them if `even_private`; not those
-    /// whose frame is `keep`.
-    pub(super) fn forget(
-        &mut self,
-        start: usize,
-        end: usize,
-        even_private: bool,
-        keep: Option<u64>,
-    ) {
-        let mut gone = Gone::default();
-        let mut changed = false;
-        walk(start, end, |page, entry| {
-            let old = entry.load(Ordering::Relaxed);
-            let owned = entry_flags(old).contains(Flags::OWNED);
-            if (even_private || !owned) && Some(entry_address(old)) != keep {
-                self.take_out(page, entry, &mut gone);
-                changed = true;
-            }
-        });
-        if changed {
-            paging::flush(start, end - start);
-        }
-        gone.free();
-    }
-
-    /// Physical address of the page that is there.
-    pub(super) fn address(page: usize) -> Option<u64> {
-        let entry = paging::entry(page, false)?.load(Ordering::Relaxed);
-        (entry != 0).then(|| entry_address(entry))
-    }
-
-    /// Gives the pages of a range another protection.
-    pub(super) fn protect(&mut self, start: usize, end: usize, prot: Prot) {
-        let mut changed = false;
-        walk(start, end, |_, entry| {
-            let old = entry.load(Ordering::Relaxed);
-            let kept = entry_flags(old) & (Flags::OWNED | Flags::CACHED);
-            let new = if prot.is_empty() {
-                // Not present, but not zero: what it refers to is kept.
-                entry_address(old) | (kept | Flags::ACCESSED).bits()
-            } else {
-                // Pages of files become writable by a fault.
-                let owned = kept.contains(Flags::OWNED);
-                entry_address(old) | (flags(prot, owned) | kept).bits()
-            };
-            if new != old {
-                entry.store(new, Ordering::Release);
-                changed |= entry_flags(old).contains(Flags::PRESENT);
-            }
-        });
-        if changed {
-            paging::flush(start, end - start);
-        }
-    }
-
-    /// Makes the tables that [`Pages::relocate`] needs. `None` without memory.
-    pub(super) fn prepare(from: usize, to: usize, len: usize) -> Option<()> {
-        let mut made = Some(());
-        walk(from, from + len, |page, _| {
-            made = made.and_then(|()| paging::entry(to + (page - from), true).map(|_| ()));
-        });
-        made
-    }
-
-    /// Moves pages from one range to another, which has none and is prepared.
-    pub(super) fn relocate(&mut self, from: usize, to: usize, len: usize) {
-        walk(from, from + len, |page, entry| {
-            let target = to + (page - from);
-            let Some(slot) = paging::entry(target, false) else {
-                return;
-            };
-            slot.store(entry.swap(0, Ordering::AcqRel), Ordering::Release);
-            if let Some(frame) = self.cached.remove(&page) {
-                self.cached.insert(target, frame);
-            }
-        });
-        paging::flush(from, len);
-    }
 }
 
 impl Gone {
@@ -341,21 +381,26 @@ fn copy(page: &Page) -> Result<Frame, Fault> {
 }
 
 /// Calls `f` for every entry in the range that is not empty.
-fn walk(start: usize, end: usize, mut f: impl FnMut(usize, &AtomicU64)) {
-    walk_some(start, end, |page, entry| {
+fn walk(tables: &Tables, start: usize, end: usize, mut f: impl FnMut(usize, &AtomicU64)) {
+    walk_some(tables, start, end, |page, entry| {
         f(page, entry);
         true
     });
 }
 
 /// As [`walk`], until `f` says stop; where the walk ended.
-fn walk_some(start: usize, end: usize, mut f: impl FnMut(usize, &AtomicU64) -> bool) -> usize {
+fn walk_some(
+    tables: &Tables,
+    start: usize,
+    end: usize,
+    mut f: impl FnMut(usize, &AtomicU64) -> bool,
+) -> usize {
     let mut page = start;
     while page < end {
-        page = paging::next_present_table(page, end);
+        page = tables.next_present_table(page, end);
         let table_end = (page + 1).next_multiple_of(512 * PAGE).min(end);
         while page < table_end {
-            if let Some(entry) = paging::entry(page, false)
+            if let Some(entry) = tables.entry(page, false)
                 && entry.load(Ordering::Relaxed) != 0
                 && !f(page, entry)
             {

@@ -120,10 +120,7 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
     let result = if addr >= USER_END || !frame.has_interrupts() {
         Err(Fault::NotMapped)
     } else {
-        sched::with_current(|thread| {
-            let space = thread.space().ok_or(Fault::NotMapped)?;
-            space.fault(addr, wanted)
-        })
+        sched::with_space(|space| space.ok_or(Fault::NotMapped)?.fault(addr, wanted))
     };
     if result.is_err()
         && let Some(fixup) = user::fixup(frame.instruction_pointer())
