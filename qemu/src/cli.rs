@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::run::gdb::Meeting;
+use crate::run::mounts::Mount;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -105,9 +107,26 @@ pub(crate) struct RunOptions {
     /// Print each system call, as strace does
     #[arg(long)]
     pub(crate) trace: bool,
-    /// Show the kernel's log on stderr (-vv: with debug messages, -vvv: everything)
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
+    /// Show the kernel's log on stderr
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "info"
+    )]
+    pub(crate) log: Option<Log>,
+    /// Mount an empty file system in memory (default size: half of memory)
+    #[arg(
+        long,
+        value_name = "PATH[:size=SIZE]",
+        value_parser = OsStringValueParser::new().try_map(Mount::parse_tmpfs)
+    )]
+    pub(crate) tmpfs: Vec<Mount>,
+    /// Let nothing on the root file system be changed
+    #[arg(long)]
+    pub(crate) read_only: bool,
     /// Wait for gdb before anything happens, and say how to start it: at a port (default: 1234) or a socket
     #[arg(
         long,
@@ -146,6 +165,17 @@ pub(crate) enum Accel {
     Kvm,
     /// QEMU's translator
     Tcg,
+}
+
+/// How much of the kernel's log is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Log {
+    /// What is not at every start
+    Info,
+    /// What helps to find faults
+    Debug,
+    /// Everything
+    Trace,
 }
 
 /// QEMU machine models the kernel knows.

@@ -51,7 +51,7 @@ fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
     let remark = "the processor has no AVX2, because QEMU ";
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
 
-    let own = run(root.path(), &["-v"]);
+    let own = run(root.path(), &["--log"]);
     let seen = if faulty() { "no AVX2\n" } else { "AVX2\n" };
     assert_eq!(text(&own.stdout), seen, "{}", text(&own.stderr));
     assert_eq!(text(&own.stderr).contains(remark), faulty());

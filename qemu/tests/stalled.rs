@@ -26,7 +26,15 @@ fn qemu(elfin: &Child) -> Option<Pid> {
 /// measured.
 fn frequency(root: &Path, stalled: bool) -> f64 {
     let mut elfin = Command::new(env!("CARGO_BIN_EXE_elfin"))
-        .args(["run", "-vv", "--accel", "tcg", "--cpus", "1", "--root"])
+        .args([
+            "run",
+            "--log=debug",
+            "--accel",
+            "tcg",
+            "--cpus",
+            "1",
+            "--root",
+        ])
         .arg(root)
         .arg("/program")
         .stderr(Stdio::piped())

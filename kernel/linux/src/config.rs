@@ -24,6 +24,37 @@ pub struct Config {
     pub winsize: Option<(u16, u16)>,
     /// uname's node name.
     pub hostname: String,
+    /// What is mounted besides the root, in order.
+    pub mounts: Vec<MountWish>,
+    /// Nothing on the root can be changed.
+    pub read_only: bool,
+}
+
+/// A mount that `elfin run` asks for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct MountWish {
+    /// Type of the file system.
+    pub kind: String,
+    /// Which device has it.
+    pub source: String,
+    /// Options as of mount(8), separated by commas.
+    pub options: String,
+    /// Absolute path.
+    pub path: Vec<u8>,
+}
+
+impl MountWish {
+    /// From `TYPE:SOURCE:OPTIONS:PATH`; only the path may have more colons.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let mut parts = value.splitn(4, |&byte| byte == b':');
+        let mut text = || Some(core::str::from_utf8(parts.next()?).ok()?.into());
+        Some(Self {
+            kind: text()?,
+            source: text()?,
+            options: text()?,
+            path: parts.next().filter(|path| path.starts_with(b"/"))?.to_vec(),
+        })
+    }
 }
 
 static CONFIG: Once<Config> = Once::new();
@@ -66,6 +97,8 @@ fn parse(records: &[u8]) -> Config {
                     .and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
             }
             b"hostname" => config.hostname = text.into(),
+            b"mount" => config.mounts.extend(MountWish::parse(value)),
+            b"readonly" => config.read_only = text == "1",
             _ => {}
         }
     }
@@ -79,7 +112,8 @@ mod tests {
     #[test]
     fn records() {
         let config = parse(
-            b"arg=/bin/a\0arg=x=y\0arg=\0env=K=V\0cwd=/tmp\0log=debug\0trace=1\0tty=1,2,9\0winsize=24x80\0later=1\0",
+            b"arg=/bin/a\0arg=x=y\0arg=\0env=K=V\0cwd=/tmp\0log=debug\0trace=1\0tty=1,2,9\0winsize=24x80\0later=1\0\
+              mount=tmpfs::size=1M:/a:b\0mount=tmpfs:::b\0readonly=1\0",
         );
         assert_eq!(config.args, [&b"/bin/a"[..], b"x=y", b""]);
         assert_eq!(config.env, [b"K=V"]);
@@ -88,5 +122,11 @@ mod tests {
         assert!(config.trace);
         assert_eq!(config.tty, [false, true, true]);
         assert_eq!(config.winsize, Some((24, 80)));
+        let mounts: Vec<_> = config.mounts.iter().map(|one| &one.path[..]).collect();
+        assert_eq!(
+            (mounts, config.read_only),
+            (alloc::vec![&b"/a:b"[..]], true)
+        );
+        assert_eq!(config.mounts[0].options, "size=1M");
     }
 }

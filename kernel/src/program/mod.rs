@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux::config::{self, Config};
-use linux::fs::{context::FsContext, path::lookup, tree};
+use linux::fs::{context::FsContext, mount, path::lookup};
 use linux::process::{Process, Program, ThreadState, with_space};
 use linux::{fs, process};
 use loader::{Error, Foreign, PAGE_SIZE};
@@ -105,12 +105,12 @@ pub fn start() {
 /// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0,
 /// 1 and 2.
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
-    let root = tree::root();
+    let root = mount::root();
     let linker = Arc::new(linker::Linker::new());
     let space = Space::new().ok_or("no memory for an address space")?;
     let process = Process::start(1, FsContext::new(root.clone()), Arc::new(space), linker);
     if !config.cwd.is_empty() {
-        let cwd = lookup(root, &config.cwd).and_then(|node| process.fs.set_cwd(node));
+        let cwd = lookup(root, &config.cwd).and_then(|path| process.fs.set_cwd(path));
         cwd.map_err(|error| {
             let cwd = String::from_utf8_lossy(&config.cwd);
             format!("working directory {cwd}: {}", error.text())

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::{Result, bail};
 use rustix::termios::{isatty, tcgetwinsize};
 
-use crate::cli::RunOptions;
+use crate::cli::{Log, RunOptions};
 
 /// The program's environment, in the order in which the program sees it.
 pub(super) type Environment = Vec<(OsString, OsString)>;
@@ -69,8 +69,19 @@ pub(super) fn encode(options: &RunOptions, environment: &Environment) -> Vec<u8>
         record("env", &setting);
     }
     record("cwd", options.cwd.as_os_str().as_bytes());
-    let log = ["warn", "info", "debug", "trace"];
-    record("log", log[usize::from(options.verbose).min(3)].as_bytes());
+    let log = match options.log {
+        None => "warn",
+        Some(Log::Info) => "info",
+        Some(Log::Debug) => "debug",
+        Some(Log::Trace) => "trace",
+    };
+    record("log", log.as_bytes());
+    for mount in &options.tmpfs {
+        record("mount", &mount.record());
+    }
+    if options.read_only {
+        record("readonly", b"1");
+    }
     if options.trace {
         record("trace", b"1");
     }

@@ -5,6 +5,7 @@ mod accel;
 mod config;
 mod console;
 pub(crate) mod gdb;
+pub(crate) mod mounts;
 mod outcome;
 mod processor;
 mod qemu;
@@ -48,7 +49,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let accel = accel::choose(options.accel)?;
     let program_of_qemu = qemu.as_deref().ok();
     let processor = processor::choose(options.cpu.as_deref(), accel, program_of_qemu, &cache);
-    if let Some(why) = processor.withheld.filter(|_| options.verbose > 0) {
+    if let Some(why) = processor.withheld.filter(|_| options.log.is_some()) {
         eprintln!("elfin: {why}");
     }
     let machine = qemu::Machine {
@@ -71,19 +72,19 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     check_memory(&machine, config.len())?;
     if options.dry_run {
         let path = cache.keep("boot", ".config", &config)?;
-        let line = machine.shell_line(&path, options.verbose > 0);
+        let line = machine.shell_line(&path, options.log.is_some());
         writeln!(std::io::stdout(), "{line}").context("cannot print the command line")?;
         return Ok(0);
     }
     let qemu = qemu?;
     let config = in_memory(&config)?;
     let command = machine.command(&qemu, &config);
-    let ended = console::run(command, config, options.verbose > 0)?;
+    let ended = console::run(command, config, options.log.is_some())?;
     let image = outcome::Image {
         path: &machine.image,
         size: machine.image_size,
     };
-    outcome::report(&ended, &image, options.verbose > 0)
+    outcome::report(&ended, &image, options.log.is_some())
 }
 
 /// Refuses a machine without room for the kernel and its configuration: nothing in it could say so.

@@ -1,8 +1,9 @@
 //! Character devices: null, zero, full, random, urandom, tty, console.
 use super::{
     File, Metadata, Poll, console, directory,
+    mount::{self, Path},
     open::OpenFile,
-    tree::{self, Kind, Node, dev},
+    tree::{Kind, Node, dev},
 };
 use abi::Errno;
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -114,7 +115,8 @@ impl PageSource for Zeros {
 
 /// stat(2) of the terminal.
 pub fn terminal_metadata() -> Result<Metadata, Errno> {
-    super::path::lookup(tree::root(), b"/dev/console")?.metadata()
+    let console = super::path::lookup(mount::root(), b"/dev/console")?;
+    console.node.metadata()
 }
 
 /// Fills /dev.
@@ -148,19 +150,22 @@ pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
         let node = Node::new(dev::DEV, linux::S_IFLNK | 0o777, kind);
         directory::add(directory, name.as_bytes(), node)?;
     }
-    let shm = Node::new(dev::SHM, linux::S_IFDIR | 0o1777, Kind::directory());
+    let shm = Node::new(dev::DEV, linux::S_IFDIR | 0o1777, Kind::directory());
     directory::add(directory, b"shm", shm)?;
     Ok(())
 }
 
-/// A node for an open file that has none, for the links in /proc/self/fd.
-pub fn node_of(open: &OpenFile) -> Arc<Node> {
-    match open.file.node() {
+/// Where the links in /proc/self/fd lead: a node is made for an open file that has none.
+pub fn path_of(open: &OpenFile) -> Path {
+    if let Some(path) = open.file.path() {
+        return path.clone();
+    }
+    Path::detached(match open.file.node() {
         Some(node) => node.clone(),
         None => Node::new(
             dev::PROC,
             linux::S_IFCHR | 0o600,
             Kind::Anonymous(open.file.clone()),
         ),
-    }
+    })
 }

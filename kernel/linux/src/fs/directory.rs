@@ -1,6 +1,7 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
+    mount::Path,
     page_cache,
     path::Target,
     tree::{Directory, Entry, Kind, Node},
@@ -62,24 +63,23 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     if target.must_be_directory && !directory {
         return Err(Errno::ENOENT);
     }
+    target.parent.mount.check_writable()?;
     check_space()?;
     let _changes = CHANGES.lock();
+    let parent = &target.parent.node;
     // A directory that was removed has no children, so this check comes before the look for one.
-    if target.parent.directory()?.entries.lock().removed {
+    if parent.directory()?.entries.lock().removed {
         return Err(Errno::ENOENT);
     }
-    if target.parent.child(&target.name)?.is_some() {
+    if parent.child(&target.name)?.is_some() {
         return Err(Errno::EEXIST);
     }
-    add(
-        &target.parent,
-        &target.name,
-        Node::made_in(&target.parent, mode, kind),
-    )
+    add(parent, &target.name, Node::made_in(parent, mode, kind))
 }
 
 /// link(2).
-pub fn link(node: &Arc<Node>, target: &Target) -> Result<(), Errno> {
+pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
+    let node = &from.node;
     if target.node.is_some() || target.name.is_empty() {
         return Err(Errno::EEXIST);
     }
@@ -89,15 +89,17 @@ pub fn link(node: &Arc<Node>, target: &Target) -> Result<(), Errno> {
     if target.must_be_directory {
         return Err(Errno::ENOENT);
     }
-    if node.dev != target.parent.dev {
+    target.parent.mount.check_writable()?;
+    if !Arc::ptr_eq(&from.mount, &target.parent.mount) || node.dev != target.parent.node.dev {
         return Err(Errno::EXDEV);
     }
     check_space()?;
     let _changes = CHANGES.lock();
-    if target.parent.child(&target.name)?.is_some() {
+    let parent = &target.parent.node;
+    if parent.child(&target.name)?.is_some() {
         return Err(Errno::EEXIST);
     }
-    enter(&target.parent, &target.name, node.clone())?;
+    enter(parent, &target.name, node.clone())?;
     node.attributes.lock().nlink += 1;
     node.touch(false);
     Ok(())
@@ -105,11 +107,8 @@ pub fn link(node: &Arc<Node>, target: &Target) -> Result<(), Errno> {
 
 /// What `target` leads to now, under the lock.
 fn present(target: &Target) -> Result<Arc<Node>, Errno> {
-    target.parent.child(&target.name)?.ok_or(Errno::ENOENT)
-}
-
-fn is_mount_point(node: &Node, parent: &Node) -> bool {
-    node.dev != parent.dev
+    let node = target.parent.node.child(&target.name)?;
+    node.ok_or(Errno::ENOENT)
 }
 
 /// Marks an empty directory as removed; `ENOTEMPTY`.
@@ -145,6 +144,7 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
     if target.name.is_empty() {
         return Err(Errno::EISDIR);
     }
+    target.parent.mount.check_writable()?;
     let _changes = CHANGES.lock();
     let node = present(target)?;
     if node.is_directory() {
@@ -153,8 +153,11 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
     if target.must_be_directory {
         return Err(Errno::ENOTDIR);
     }
-    target.parent.directory()?;
-    take_out(&target.parent, &target.name)?;
+    target.parent.node.directory()?;
+    if node.is_mount_point() {
+        return Err(Errno::EBUSY);
+    }
+    take_out(&target.parent.node, &target.name)?;
     lose_name(&node);
     Ok(())
 }
@@ -164,17 +167,18 @@ pub fn rmdir(target: &Target) -> Result<(), Errno> {
     if target.name.is_empty() {
         return Err(target.nameless);
     }
+    target.parent.mount.check_writable()?;
     let _changes = CHANGES.lock();
     let node = present(target)?;
     if !node.is_directory() {
         return Err(Errno::ENOTDIR);
     }
-    if is_mount_point(&node, &target.parent) {
+    if node.is_mount_point() {
         return Err(Errno::EBUSY);
     }
     retire(node.directory()?)?;
-    take_out(&target.parent, &target.name)?;
-    lower_links(&target.parent);
+    take_out(&target.parent.node, &target.name)?;
+    lower_links(&target.parent.node);
     lose_name(&node);
     Ok(())
 }
@@ -187,34 +191,33 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
     if from.name.is_empty() || to.name.is_empty() {
         return Err(Errno::EBUSY);
     }
+    if !Arc::ptr_eq(&from.parent.mount, &to.parent.mount) {
+        return Err(Errno::EXDEV);
+    }
+    from.parent.mount.check_writable()?;
     let _changes = CHANGES.lock();
     let node = present(from)?;
-    let old = to.parent.child(&to.name)?;
+    let (parent, to_parent) = (&from.parent.node, &to.parent.node);
+    let old = to_parent.child(&to.name)?;
     if old.is_some() && flags & linux::RENAME_NOREPLACE != 0 {
         return Err(Errno::EEXIST);
     }
     if (from.must_be_directory || to.must_be_directory) && !node.is_directory() {
         return Err(Errno::ENOTDIR);
     }
-    if from.parent.dev != to.parent.dev {
-        return Err(Errno::EXDEV);
-    }
-    if is_mount_point(&node, &from.parent) {
+    if node.is_mount_point() || old.as_ref().is_some_and(|old| old.is_mount_point()) {
         return Err(Errno::EBUSY);
     }
-    from.parent.directory()?;
-    if to.parent.directory()?.entries.lock().removed {
+    parent.directory()?;
+    if to_parent.directory()?.entries.lock().removed {
         return Err(Errno::ENOENT);
     }
-    check_cycle(&node, &to.parent)?;
+    check_cycle(&node, to_parent)?;
     if flags & linux::RENAME_EXCHANGE != 0 {
         let old = old.ok_or(Errno::ENOENT)?;
-        if is_mount_point(&old, &to.parent) {
-            return Err(Errno::EBUSY);
-        }
-        check_cycle(&old, &from.parent)?;
-        enter(&to.parent, &to.name, node)?;
-        enter(&from.parent, &from.name, old)?;
+        check_cycle(&old, parent)?;
+        enter(to_parent, &to.name, node)?;
+        enter(parent, &from.name, old)?;
         return Ok(());
     }
     if let Some(old) = &old {
@@ -224,20 +227,19 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         match (node.is_directory(), old.is_directory()) {
             (true, false) => return Err(Errno::ENOTDIR),
             (false, true) => return Err(Errno::EISDIR),
-            (true, true) if is_mount_point(old, &to.parent) => return Err(Errno::EBUSY),
             (true, true) => {
                 retire(old.directory()?)?;
-                lower_links(&to.parent);
+                lower_links(to_parent);
             }
             (false, false) => (),
         }
     }
     let directory = node.is_directory();
-    enter(&to.parent, &to.name, node.clone())?;
-    take_out(&from.parent, &from.name)?;
-    if directory && !Arc::ptr_eq(&from.parent, &to.parent) {
-        lower_links(&from.parent);
-        to.parent.attributes.lock().nlink += 1;
+    enter(to_parent, &to.name, node.clone())?;
+    take_out(parent, &from.name)?;
+    if directory && !Arc::ptr_eq(parent, to_parent) {
+        lower_links(parent);
+        to_parent.attributes.lock().nlink += 1;
     }
     node.touch(false);
     if let Some(old) = old {

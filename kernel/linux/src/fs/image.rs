@@ -1,11 +1,14 @@
-//! The root image: finding and mounting it.
+//! The root: an image, and what is written over it in memory.
 use super::{
     block_cache::Cached,
     erofs::Erofs,
-    tree::{self, Kind, Node},
+    file_system::{FileSystem, Statistics},
+    mount,
+    tree::{Kind, Node, dev},
 };
 use abi::Errno;
-use alloc::{boxed::Box, format, string::String};
+use alloc::{boxed::Box, format, string::String, sync::Arc};
+use linux_raw_sys::general::OVERLAYFS_SUPER_MAGIC;
 use machine::drivers::{self, RootDevice};
 
 static IMAGE: spin::Once<Erofs<'static>> = spin::Once::new();
@@ -13,6 +16,25 @@ static IMAGE: spin::Once<Erofs<'static>> = spin::Once::new();
 /// The mounted image.
 pub fn filesystem() -> Option<&'static Erofs<'static>> {
     IMAGE.get()
+}
+
+/// The image with its writable layer.
+struct Root(Arc<Node>);
+
+impl FileSystem for Root {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+    fn dev(&self) -> u64 {
+        dev::ROOT
+    }
+    fn root(&self) -> Arc<Node> {
+        self.0.clone()
+    }
+    fn statistics(&self) -> Result<Statistics, Errno> {
+        let totals = filesystem().map_or((0, 0), |image| image.totals);
+        Ok(Statistics::of_memory(OVERLAYFS_SUPER_MAGIC, totals))
+    }
 }
 
 /// Mounts the image on `device` as the root.
@@ -29,7 +51,7 @@ fn mount(device: &'static dyn RootDevice) -> Result<(), Errno> {
     if !matches!(root.kind, Kind::Directory(_)) {
         return Err(Errno::EUCLEAN);
     }
-    tree::set_root(root);
+    mount::set_root(Arc::new(Root(root)), b"/dev/root");
     Ok(())
 }
 

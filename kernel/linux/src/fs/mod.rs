@@ -4,6 +4,7 @@
 //! a file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files
 //! without a node. Left out: checks of permissions, extended attributes, networking.
 pub mod block_cache;
+mod boot_mounts;
 pub mod console;
 pub mod context;
 pub mod descriptor;
@@ -13,9 +14,11 @@ pub mod directory;
 pub mod epoll;
 pub mod erofs;
 pub mod event;
+pub mod file_system;
 pub mod generated;
 pub mod image;
 pub mod locks;
+pub mod mount;
 pub mod mqueue;
 pub mod open;
 pub mod page_cache;
@@ -25,6 +28,7 @@ pub mod procfs;
 pub mod signalfd;
 pub mod socket;
 pub mod sysfs;
+pub mod tmpfs;
 pub mod tree;
 
 use abi::Errno;
@@ -114,6 +118,10 @@ pub trait File: Any + Send + Sync {
     fn node(&self) -> Option<&Arc<tree::Node>> {
         None
     }
+    /// The node and the mount it was opened through.
+    fn path(&self) -> Option<&mount::Path> {
+        None
+    }
     /// What the link in /proc/self/fd says.
     fn link_text(&self) -> Vec<u8> {
         b"anon_inode:[file]".to_vec()
@@ -196,7 +204,7 @@ impl Metadata {
 }
 
 /// Opens a file for reading by path, relative ones from `start` (for exec and the loader).
-pub fn open_read(start: &Arc<tree::Node>, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+pub fn open_read(start: &mount::Path, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
     let open = open::open(start, path, linux::O_RDONLY, 0)?;
     if open.file.node().is_some_and(|node| node.is_directory()) {
         return Err(Errno::EISDIR);
@@ -219,34 +227,9 @@ pub fn read_exact(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<(), Er
 /// Mounts everything. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
 pub fn init() -> Result<(), String> {
     image::mount_root()?;
-    let fill = || {
-        let root = tree::root();
-        mount_point(root, b"tmp", tree::dev::ROOT, 0o1777)?;
-        let dev = mount_point(root, b"dev", tree::dev::DEV, 0o755)?;
-        let proc = mount_point(root, b"proc", tree::dev::PROC, 0o555)?;
-        let sys = mount_point(root, b"sys", tree::dev::SYS, 0o555)?;
-        device::populate(&dev)?;
-        procfs::populate(&proc)?;
-        sysfs::populate(&sys)
-    };
-    fill().map_err(|error| format!("cannot set up the file systems: {}", error.text()))
-}
-
-/// A directory of another file system over the root's; /tmp stays what it is if it is there.
-fn mount_point(
-    root: &Arc<tree::Node>,
-    name: &[u8],
-    dev: u64,
-    mode: u32,
-) -> Result<Arc<tree::Node>, Errno> {
-    if dev == tree::dev::ROOT
-        && let Some(node) = root.child(name)?
-        && node.is_directory()
-    {
-        return Ok(node);
-    }
-    let node = tree::Node::new(dev, linux::S_IFDIR | mode, tree::Kind::directory());
-    directory::add(root, name, node)
+    boot_mounts::kernel_mounts()
+        .map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
+    boot_mounts::wished_mounts()
 }
 
 /// Writes to the program's standard error, past the descriptor table (trace, backtrace, loader messages).
@@ -260,7 +243,7 @@ pub fn flush_console() {
 }
 
 /// The absolute path of what is at `path`, relative ones from `start`, symbolic links followed.
-pub fn resolve(start: &Arc<tree::Node>, path: &[u8]) -> Result<Vec<u8>, Errno> {
+pub fn resolve(start: &mount::Path, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let target = path::walk(start, path, path::Last::Follow)?;
     target.found()?;
     Ok(target.path())

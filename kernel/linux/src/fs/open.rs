@@ -5,6 +5,7 @@ use super::{
     directory,
     generated::Text,
     locks::{self, Class, Owner},
+    mount::Path,
     page_cache::Content,
     path::{self, Last, Target},
     pipe,
@@ -92,7 +93,7 @@ impl Drop for OpenFile {
 
 /// A regular file, directory or link (`O_PATH`) opened.
 pub struct NodeFile {
-    node: Arc<Node>,
+    at: Path,
     path: Vec<u8>,
     /// What getdents(2) goes through, taken when it starts.
     listing: Mutex<Option<Arc<[DirEntry]>>>,
@@ -100,15 +101,15 @@ pub struct NodeFile {
 
 impl NodeFile {
     /// The file behind a node; `path` is what /proc/self/fd shows.
-    pub fn new(node: Arc<Node>, path: Vec<u8>) -> Arc<Self> {
+    pub fn new(at: Path, path: Vec<u8>) -> Arc<Self> {
         Arc::new(Self {
-            node,
+            at,
             path,
             listing: Mutex::new(None),
         })
     }
     fn content(&self) -> Result<&Content, Errno> {
-        match &self.node.kind {
+        match &self.at.node.kind {
             Kind::Regular(content) => Ok(content),
             Kind::Directory(_) | Kind::Listing(..) => Err(Errno::EISDIR),
             _ => Err(Errno::EINVAL),
@@ -122,12 +123,12 @@ impl File for NodeFile {
     }
     fn write(&self, offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
         let len = self.content()?.write(offset, buf)?;
-        self.node.touch(true);
+        self.at.node.touch(true);
         Ok(len)
     }
     fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
         let end = self.content()?.append(buf)?;
-        self.node.touch(true);
+        self.at.node.touch(true);
         Ok(end)
     }
     fn seekable(&self) -> bool {
@@ -139,28 +140,32 @@ impl File for NodeFile {
     fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {
         self.content().ok()?;
         Some(Arc::new(Pages {
-            node: self.node.clone(),
+            at: self.at.clone(),
             path: self.path.clone(),
             writable,
         }))
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
-        self.node.metadata()
+        self.at.node.metadata()
     }
     fn node(&self) -> Option<&Arc<Node>> {
-        Some(&self.node)
+        Some(&self.at.node)
+    }
+    fn path(&self) -> Option<&Path> {
+        Some(&self.at)
     }
     fn link_text(&self) -> Vec<u8> {
-        if self.node.is_directory() && self.path.is_empty() {
-            self.node.directory_path()
-        } else if self.node.attributes.lock().nlink == 0 {
+        if self.at.node.is_directory() && self.path.is_empty() {
+            self.at.text()
+        } else if self.at.node.attributes.lock().nlink == 0 {
             [&self.path, &b" (deleted)"[..]].concat()
         } else {
             self.path.clone()
         }
     }
     fn listing(&self, restart: bool) -> Result<Arc<[DirEntry]>, Errno> {
-        if !self.node.is_directory() {
+        let node = &self.at.node;
+        if !node.is_directory() {
             return Err(Errno::ENOTDIR);
         }
         let mut listing = self.listing.lock();
@@ -168,8 +173,8 @@ impl File for NodeFile {
             Some(entries) if !restart => Ok(entries.clone()),
             _ => {
                 let dots = [
-                    (&b"."[..], self.node.ino),
-                    (b"..", self.node.parent().map_or(self.node.ino, |p| p.ino)),
+                    (&b"."[..], node.ino),
+                    (b"..", self.at.parent().map_or(node.ino, |p| p.node.ino)),
                 ];
                 let entries: Arc<[DirEntry]> = dots
                     .iter()
@@ -178,7 +183,7 @@ impl File for NodeFile {
                         ino,
                         kind: linux::DT_DIR as u8,
                     })
-                    .chain(self.node.list()?)
+                    .chain(node.list()?)
                     .collect();
                 *listing = Some(entries.clone());
                 Ok(entries)
@@ -189,18 +194,18 @@ impl File for NodeFile {
 
 /// The pages of a node's data, kept alive by mappings.
 struct Pages {
-    node: Arc<Node>,
+    at: Path,
     path: Vec<u8>,
     writable: bool,
 }
 
 impl PageSource for Pages {
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
-        match &self.node.kind {
+        match &self.at.node.kind {
             Kind::Regular(content) => {
                 let page = content.page(index, write)?;
                 if write {
-                    self.node.touch(true);
+                    self.at.node.touch(true);
                 }
                 Ok(page)
             }
@@ -208,22 +213,25 @@ impl PageSource for Pages {
         }
     }
     fn key(&self) -> Option<usize> {
-        match &self.node.kind {
+        match &self.at.node.kind {
             Kind::Regular(content) => Some(content.key()),
             _ => None,
         }
     }
     fn identity(&self) -> (String, u64, u64) {
         let path = String::from_utf8_lossy(&self.path).into_owned();
-        (path, self.node.dev, self.node.ino)
+        (path, self.at.node.dev, self.at.node.ino)
     }
     fn writable(&self) -> bool {
         self.writable
     }
+    fn executable(&self) -> bool {
+        self.at.mount.executable()
+    }
 }
 
 /// open(2) from `start` with `mode` already masked.
-pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
+pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
     let path_only = flags & linux::O_PATH != 0;
     let create = flags & linux::O_CREAT != 0 && !path_only;
     let last = if flags & linux::O_NOFOLLOW != 0 || create && flags & linux::O_EXCL != 0 {
@@ -236,7 +244,7 @@ pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc
         return open_unnamed(&target, flags, mode);
     }
     let mut created = false;
-    let node = match &target.node {
+    let at = match &target.node {
         Some(_) if create && flags & linux::O_EXCL != 0 => return Err(Errno::EEXIST),
         Some(_) => target.found()?.clone(),
         None if !create => return Err(Errno::ENOENT),
@@ -246,7 +254,10 @@ pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc
             match directory::create(&target, mode, Kind::Regular(Content::empty())) {
                 Ok(node) => {
                     created = true;
-                    node
+                    Path {
+                        mount: target.parent.mount.clone(),
+                        node,
+                    }
                 }
                 // Another thread was faster.
                 Err(Errno::EEXIST) if flags & linux::O_EXCL == 0 => {
@@ -256,19 +267,24 @@ pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc
             }
         }
     };
+    let node = &at.node;
     let directory = node.is_directory();
     if flags & linux::O_DIRECTORY != 0 && !directory {
         return Err(Errno::ENOTDIR);
     }
     if path_only {
         let flags = flags & (linux::O_PATH | linux::O_DIRECTORY | linux::O_NOFOLLOW);
-        return Ok(OpenFile::new(NodeFile::new(node, target.path()), flags));
+        return Ok(OpenFile::new(NodeFile::new(at, target.path()), flags));
     }
     let writes = flags & linux::O_ACCMODE != linux::O_RDONLY;
     if directory && (writes || create) {
         return Err(Errno::EISDIR);
     }
-    let file = open_node(&node, &target, flags)?;
+    let stored = matches!(node.kind, Kind::Regular(_));
+    if stored && (writes || flags & linux::O_TRUNC != 0) && !created {
+        at.mount.check_writable()?;
+    }
+    let file = open_node(&at, &target, flags)?;
     if flags & linux::O_TRUNC != 0
         && !created
         && writes
@@ -283,23 +299,29 @@ pub fn open(start: &Arc<Node>, path: &[u8], flags: u32, mode: u32) -> Result<Arc
 /// `O_TMPFILE`.
 fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
     let directory = target.found()?;
+    directory.mount.check_writable()?;
     if flags & linux::O_ACCMODE == linux::O_RDONLY {
         return Err(Errno::EINVAL);
     }
-    directory.directory()?;
+    directory.node.directory()?;
     let mode = linux::S_IFREG | mode & 0o7777;
-    let node = Node::made_in(directory, mode, Kind::Regular(Content::empty()));
+    let node = Node::made_in(&directory.node, mode, Kind::Regular(Content::empty()));
     node.attributes.lock().nlink = 0;
     let mut path = target.path();
     path.extend_from_slice(alloc::format!("/#{}", node.ino).as_bytes());
     let flags = flags & !linux::O_TMPFILE;
-    Ok(OpenFile::new(NodeFile::new(node, path), flags))
+    let at = Path {
+        mount: directory.mount.clone(),
+        node,
+    };
+    Ok(OpenFile::new(NodeFile::new(at, path), flags))
 }
 
-fn open_node(node: &Arc<Node>, target: &Target, flags: u32) -> Result<Arc<dyn File>, Errno> {
+fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Errno> {
+    let node = &at.node;
     Ok(match &node.kind {
-        Kind::Directory(_) => NodeFile::new(node.clone(), Vec::new()),
-        Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(node.clone(), target.path()),
+        Kind::Directory(_) => NodeFile::new(at.clone(), Vec::new()),
+        Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(at.clone(), target.path()),
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
         Kind::Device(device) => device.open(node, target.path())?,

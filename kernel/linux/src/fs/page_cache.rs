@@ -5,7 +5,7 @@
 //! the program runs out.
 mod frames;
 
-use super::{erofs::Inode, image::filesystem};
+use super::{erofs::Inode, image::filesystem, tmpfs::Quota};
 use crate::process;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -17,6 +17,8 @@ use machine::{
     sync::Mutex,
 };
 
+/// [`PAGE`], as offsets are.
+const PAGE_LEN: u64 = PAGE as u64;
 const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pages read from a device at a time.
 const READ_AHEAD: u64 = 32;
@@ -34,6 +36,8 @@ struct Inner {
     /// Bytes of the source that still show; cut by truncation.
     source_len: u64,
     pages: BTreeMap<u64, Arc<Frame>>,
+    /// What pages are taken from.
+    quota: Option<Arc<Quota>>,
 }
 
 impl Content {
@@ -51,11 +55,17 @@ impl Content {
             source,
             source_len: size,
             pages: BTreeMap::new(),
+            quota: None,
         };
         Self {
             inner: Mutex::new(inner),
             mapped: AtomicBool::new(false),
         }
+    }
+
+    /// Has an empty file take its pages from `quota`.
+    pub(super) fn charge_to(&self, quota: &Arc<Quota>) {
+        self.inner.lock().quota = Some(quota.clone());
     }
 
     /// For [`PageSource::key`](machine::mm::space::PageSource::key).
@@ -67,7 +77,7 @@ impl Content {
     /// fault takes the address space's lock first.
     fn forget_mapped(&self, start: u64, end: u64, even_private: bool) {
         if self.mapped.load(Ordering::Relaxed) {
-            let (from, to) = (start / PAGE as u64, end.div_ceil(PAGE as u64));
+            let (from, to) = (start / PAGE_LEN, end.div_ceil(PAGE_LEN));
             for process in process::processes() {
                 process
                     .space
@@ -98,7 +108,7 @@ impl Content {
                 continue;
             }
             let len = (PAGE - within).min(rest.len());
-            inner.read_page(at / PAGE as u64, within, &mut rest[..len])?;
+            inner.read_page(at / PAGE_LEN, within, &mut rest[..len])?;
             done += len;
         }
         Ok(total)
@@ -142,7 +152,7 @@ impl Content {
         drop(inner);
         if size < before {
             self.forget_mapped(size, size + 1, false);
-            self.forget_mapped(size.next_multiple_of(PAGE as u64), u64::MAX, true);
+            self.forget_mapped(size.next_multiple_of(PAGE_LEN), u64::MAX, true);
         }
         Ok(())
     }
@@ -154,16 +164,15 @@ impl Content {
         let zeros = [0; PAGE];
         let mut at = offset;
         while at < end {
-            let part = (PAGE as u64 - at % PAGE as u64).min(end - at);
-            let index = at / PAGE as u64;
-            let in_source = index * (PAGE as u64) < inner.source_len;
-            if part == PAGE as u64 && !in_source {
+            let part = (PAGE_LEN - at % PAGE_LEN).min(end - at);
+            let index = at / PAGE_LEN;
+            let in_source = index * PAGE_LEN < inner.source_len;
+            if part == PAGE_LEN && !in_source {
                 // From here on there are whole pages, up to the last one.
-                inner
-                    .pages
-                    .extract_if(index..end / PAGE as u64, |_, _| true)
-                    .for_each(drop);
-                at = end / PAGE as u64 * PAGE as u64;
+                let whole = index..end / PAGE_LEN;
+                let gone = inner.pages.extract_if(whole, |_, _| true).count();
+                inner.give_back(gone);
+                at = end / PAGE_LEN * PAGE_LEN;
                 continue;
             }
             if in_source || inner.pages.contains_key(&index) {
@@ -183,14 +192,15 @@ impl Content {
             return Err(Errno::EFBIG);
         }
         let mut inner = self.inner.lock();
-        let source_end = inner.source_len.div_ceil(PAGE as u64);
-        let indices = (offset / PAGE as u64).max(source_end)..end.div_ceil(PAGE as u64);
+        let source_end = inner.source_len.div_ceil(PAGE_LEN);
+        let indices = (offset / PAGE_LEN).max(source_end)..end.div_ceil(PAGE_LEN);
         let there = match indices.is_empty() {
             true => 0,
             false => inner.pages.range(indices.clone()).count(),
         };
         let missing = indices.end.saturating_sub(indices.start) - there as u64;
-        if missing > available() as u64 {
+        let left = inner.quota.as_ref().map_or(u64::MAX, |quota| quota.left());
+        if missing > left.min(available() as u64) {
             return Err(Errno::ENOSPC);
         }
         for index in indices {
@@ -210,15 +220,15 @@ impl Content {
         }
         let mut at = offset;
         while at < inner.size {
-            let index = at / PAGE as u64;
+            let index = at / PAGE_LEN;
             if (at < inner.source_len || inner.pages.contains_key(&index)) == data {
                 return Ok(at);
             }
             at = if data {
                 let next = inner.pages.range(index..).next().ok_or(Errno::ENXIO)?;
-                next.0 * PAGE as u64
+                next.0 * PAGE_LEN
             } else {
-                (index + 1) * PAGE as u64
+                (index + 1) * PAGE_LEN
             };
         }
         if data {
@@ -232,12 +242,12 @@ impl Content {
     pub fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
         self.mapped.store(true, Ordering::Relaxed);
         let mut inner = self.inner.lock();
-        if index >= inner.size.div_ceil(PAGE as u64) {
+        if index >= inner.size.div_ceil(PAGE_LEN) {
             return Err(Errno::EFAULT);
         }
         if !write
             && !inner.pages.contains_key(&index)
-            && (index + 1).saturating_mul(PAGE as u64) <= inner.source_page_end()
+            && (index + 1).saturating_mul(PAGE_LEN) <= inner.source_page_end()
             && let (Some(fs), Some(source)) = (filesystem(), &inner.source)
             && let Some(phys) = fs.direct_page(source, index)?
         {
@@ -253,7 +263,20 @@ impl Content {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.give_back(self.pages.len());
+    }
+}
+
 impl Inner {
+    /// So many pages are gone.
+    fn give_back(&self, pages: usize) {
+        if let Some(quota) = &self.quota {
+            quota.give_back(pages as u64);
+        }
+    }
+
     fn is_direct(&self) -> bool {
         filesystem().is_some_and(|fs| fs.is_direct())
     }
@@ -264,9 +287,9 @@ impl Inner {
         if offset >= self.source_len || (!self.is_direct() && may_cache()) {
             return 0;
         }
-        let next = self.pages.range(offset / PAGE as u64..).next();
+        let next = self.pages.range(offset / PAGE_LEN..).next();
         let end = next.map_or(self.source_len, |(index, _)| {
-            self.source_len.min(index * PAGE as u64)
+            self.source_len.min(index * PAGE_LEN)
         });
         end.saturating_sub(offset).min(len as u64) as usize
     }
@@ -276,7 +299,7 @@ impl Inner {
         match &self.source {
             // Uncut: the last page, too.
             Some(source) if source.size == self.source_len => {
-                self.source_len.next_multiple_of(PAGE as u64)
+                self.source_len.next_multiple_of(PAGE_LEN)
             }
             _ => self.source_len,
         }
@@ -298,7 +321,7 @@ impl Inner {
             frame.read(within, buf);
             return Ok(());
         }
-        let start = index * PAGE as u64;
+        let start = index * PAGE_LEN;
         if start >= self.source_len {
             buf.fill(0);
             return Ok(());
@@ -315,7 +338,7 @@ impl Inner {
 
     /// Reads pages from the device into memory: `index` and those after it that are not there.
     fn load(&mut self, index: u64, purpose: Purpose) -> Result<(), Errno> {
-        let end = self.source_len.div_ceil(PAGE as u64);
+        let end = self.source_len.div_ceil(PAGE_LEN);
         let ahead = if self.is_direct() { 1 } else { READ_AHEAD };
         let count = (index..end.min(index.saturating_add(ahead)))
             .take_while(|at| !self.pages.contains_key(at))
@@ -328,7 +351,7 @@ impl Inner {
             1
         };
         data.resize(count * PAGE, 0);
-        self.read_source(index * PAGE as u64, &mut data)?;
+        self.read_source(index * PAGE_LEN, &mut data)?;
         for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
             let frame = match new_frame(if at == index {
                 purpose
@@ -349,10 +372,14 @@ impl Inner {
         if let Some(frame) = self.pages.get(&index) {
             return Ok(frame.clone());
         }
-        if index * (PAGE as u64) < self.source_len {
+        if index * PAGE_LEN < self.source_len {
             self.load(index, purpose)?;
         } else {
-            self.pages.insert(index, Arc::new(new_frame(purpose)?));
+            let frame = new_frame(purpose)?;
+            if let Some(quota) = &self.quota {
+                quota.take()?;
+            }
+            self.pages.insert(index, Arc::new(frame));
         }
         self.pages.get(&index).cloned().ok_or(Errno::EIO)
     }
@@ -370,7 +397,7 @@ impl Inner {
             let at = offset + done as u64;
             let within = at as usize % PAGE;
             let len = (PAGE - within).min(total - done);
-            match self.writable(at / PAGE as u64, Purpose::Growth) {
+            match self.writable(at / PAGE_LEN, Purpose::Growth) {
                 Ok(frame) => frame.write(within, &buf[done..done + len]),
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
@@ -385,12 +412,13 @@ impl Inner {
     fn cut(&mut self, size: u64) -> Result<(), Errno> {
         let within = size as usize % PAGE;
         if within != 0 {
-            let index = size / PAGE as u64;
-            if self.pages.contains_key(&index) || index * (PAGE as u64) < self.source_len {
+            let index = size / PAGE_LEN;
+            if self.pages.contains_key(&index) || index * PAGE_LEN < self.source_len {
                 self.writable(index, Purpose::Need)?.zero(within);
             }
         }
-        drop(self.pages.split_off(&size.div_ceil(PAGE as u64)));
+        let gone = self.pages.split_off(&size.div_ceil(PAGE_LEN));
+        self.give_back(gone.len());
         self.source_len = self.source_len.min(size);
         Ok(())
     }

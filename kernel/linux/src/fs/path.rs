@@ -1,9 +1,12 @@
-//! Walking paths: components, `..`, symbolic links.
+//! Walking paths: components, `..`, symbolic links, mounts.
 //!
 //! There are no checks of permissions.
-use super::tree::{self, Kind, Node};
+use super::{
+    mount::{self, Path, joined},
+    tree::Kind,
+};
 use abi::Errno;
-use alloc::{borrow::Cow, sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, vec::Vec};
 
 const MAX_LINKS: usize = 40;
 const MAX_NAME: usize = 255;
@@ -22,11 +25,11 @@ pub enum Last {
 /// Where a path leads.
 pub struct Target {
     /// The directory that has the last name.
-    pub parent: Arc<Node>,
+    pub parent: Path,
     /// The last name; empty when the path ends in `.`, `..` or is the root.
     pub name: Vec<u8>,
     /// What is there.
-    pub node: Option<Arc<Node>>,
+    pub node: Option<Path>,
     /// The path ends in a slash.
     pub must_be_directory: bool,
     /// What rmdir(2) says when `name` is empty.
@@ -34,10 +37,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// The node; `ENOENT`.
-    pub fn found(&self) -> Result<&Arc<Node>, Errno> {
+    /// What is there; `ENOENT`.
+    pub fn found(&self) -> Result<&Path, Errno> {
         let node = self.node.as_ref().ok_or(Errno::ENOENT)?;
-        if self.must_be_directory && !node.is_directory() {
+        if self.must_be_directory && !node.node.is_directory() {
             return Err(Errno::ENOTDIR);
         }
         Ok(node)
@@ -46,17 +49,9 @@ impl Target {
     /// Absolute path.
     pub fn path(&self) -> Vec<u8> {
         if self.name.is_empty() {
-            return self
-                .node
-                .as_ref()
-                .map_or_else(Vec::new, Node::directory_path);
+            return self.node.as_ref().map_or_else(Vec::new, Path::text);
         }
-        let mut path = self.parent.directory_path();
-        if !path.ends_with(b"/") {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&self.name);
-        path
+        joined(self.parent.text(), &self.name)
     }
 }
 
@@ -78,7 +73,7 @@ fn trim(path: &[u8]) -> &[u8] {
 }
 
 /// Walks `path` from `start` (for relative ones).
-pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno> {
+pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -88,7 +83,7 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
     let mut rest = Cow::Borrowed(path);
     let mut pos = 0;
     let mut at = if path[0] == b'/' {
-        tree::root().clone()
+        mount::root().clone()
     } else {
         start.clone()
     };
@@ -98,7 +93,7 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
         let left = trim(&rest[pos..]);
         let (name, after) = split(left);
         if name.is_empty() {
-            if !at.is_directory() {
+            if !at.node.is_directory() {
                 return Err(Errno::ENOTDIR);
             }
             return Ok(Target {
@@ -110,7 +105,7 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
             });
         }
         let next = rest.len() - after.len();
-        if !at.is_directory() {
+        if !at.node.is_directory() {
             return Err(Errno::ENOTDIR);
         }
         match name {
@@ -145,7 +140,7 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
         let link = if is_last && last == Last::Keep && !must_be_directory {
             None
         } else {
-            match &node.kind {
+            match &node.node.kind {
                 Kind::Symlink(target) => Some((Cow::Borrowed(&**target), None)),
                 Kind::Magic(jump) => {
                     let jump = jump()?;
@@ -173,7 +168,7 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
             return Err(Errno::ELOOP);
         }
         if let Some(jump) = jump {
-            if is_last && !jump.is_directory() {
+            if is_last && !jump.node.is_directory() {
                 return Ok(Target {
                     parent: at,
                     name: name.to_vec(),
@@ -193,15 +188,15 @@ pub fn walk(start: &Arc<Node>, path: &[u8], last: Last) -> Result<Target, Errno>
             return Err(Errno::ENAMETOOLONG);
         }
         if joined.first() == Some(&b'/') {
-            at = tree::root().clone();
+            at = mount::root().clone();
         }
         rest = Cow::Owned(joined);
         pos = 0;
     }
 }
 
-/// The node that `path` leads to from `start`, symbolic links followed.
-pub fn lookup(start: &Arc<Node>, path: &[u8]) -> Result<Arc<Node>, Errno> {
+/// What `path` leads to from `start`, symbolic links followed.
+pub fn lookup(start: &Path, path: &[u8]) -> Result<Path, Errno> {
     let target = walk(start, path, Last::Follow)?;
     target.found().cloned()
 }

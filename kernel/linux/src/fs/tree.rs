@@ -9,8 +9,10 @@ use super::{
     erofs::{Erofs, Inode},
     generated::Source,
     image::filesystem,
+    mount::Path,
     page_cache::Content,
     pipe::Pipe,
+    tmpfs::Quota,
 };
 use crate::process::credentials;
 use abi::Errno;
@@ -20,7 +22,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     sync::{Mutex, SpinLock},
@@ -39,6 +41,8 @@ pub struct Node {
     pub attributes: SpinLock<Attributes>,
     /// What it is.
     pub kind: Kind,
+    /// How many mounts cover it.
+    mounts: AtomicU32,
 }
 
 /// What can change about a node besides its data.
@@ -83,7 +87,7 @@ pub struct Jump {
     /// What readlink(2) tells.
     pub text: Vec<u8>,
     /// The node, if not that of the text.
-    pub node: Option<Arc<Node>>,
+    pub node: Option<Path>,
 }
 
 /// A directory made up of what there is now.
@@ -102,6 +106,19 @@ pub struct Directory {
     pub(super) entries: Mutex<Entries>,
     /// Parent and name there; `None` for the root.
     pub(super) place: SpinLock<Option<Place>>,
+    /// What limits the data of files in it.
+    quota: Option<Arc<Quota>>,
+}
+
+impl Directory {
+    /// An empty one.
+    pub(super) fn new(quota: Option<Arc<Quota>>) -> Self {
+        Self {
+            entries: Mutex::new(Entries::default()),
+            place: SpinLock::new(None),
+            quota,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -120,20 +137,9 @@ pub(super) enum Entry {
     Node(Arc<Node>),
 }
 
-static ROOT: spin::Once<Arc<Node>> = spin::Once::new();
 /// Nodes of the image with several names.
 static LINKED: Mutex<BTreeMap<u64, Weak<Node>>> = Mutex::new(BTreeMap::new());
 static NEXT_INO: AtomicU64 = AtomicU64::new(1 << 40);
-
-/// The root directory; an empty one if nothing was mounted.
-pub fn root() -> &'static Arc<Node> {
-    ROOT.call_once(|| Node::new(dev::ROOT, linux::S_IFDIR | 0o755, Kind::directory()))
-}
-
-/// Makes `node` the root directory, once.
-pub(super) fn set_root(node: Arc<Node>) {
-    ROOT.call_once(|| node);
-}
 
 /// A fresh inode number.
 pub fn next_ino() -> u64 {
@@ -148,10 +154,7 @@ impl Kind {
 
     /// An empty directory.
     pub fn directory() -> Self {
-        Self::Directory(Directory {
-            entries: Mutex::new(Entries::default()),
-            place: SpinLock::new(None),
-        })
+        Self::Directory(Directory::new(None))
     }
 }
 
@@ -177,6 +180,7 @@ impl Node {
                 atime_ns: now,
             }),
             kind,
+            mounts: AtomicU32::new(0),
         })
     }
 
@@ -192,7 +196,17 @@ impl Node {
     }
 
     /// The same for one in `directory`, whose set-group-ID bit hands down its group, and itself to directories.
-    pub(super) fn made_in(directory: &Self, mode: u32, kind: Kind) -> Arc<Self> {
+    pub(super) fn made_in(directory: &Self, mode: u32, mut kind: Kind) -> Arc<Self> {
+        if let Kind::Directory(Directory {
+            quota: Some(quota), ..
+        }) = &directory.kind
+        {
+            match &mut kind {
+                Kind::Directory(new) => new.quota = Some(quota.clone()),
+                Kind::Regular(content) => content.charge_to(quota),
+                _ => (),
+            }
+        }
         let node = Self::made(directory.dev, mode, kind);
         let Attributes { mode, gid, .. } = *directory.attributes.lock();
         if mode & linux::S_ISGID != 0 {
@@ -232,6 +246,7 @@ impl Node {
                     ..Entries::default()
                 }),
                 place: SpinLock::new(place),
+                quota: None,
             }),
             linux::S_IFREG => Kind::Regular(Content::on(inode)),
             linux::S_IFLNK => Kind::Symlink(image.link(&inode)?.into_boxed_slice()),
@@ -245,6 +260,7 @@ impl Node {
             dev: dev::ROOT,
             attributes: SpinLock::new(attributes),
             kind,
+            mounts: AtomicU32::new(0),
         });
         if several {
             linked.insert(nid, Arc::downgrade(&node));
@@ -306,15 +322,25 @@ impl Node {
         }
     }
 
-    /// Absolute path of a directory, with ` (deleted)` after that of a removed one.
-    pub fn directory_path(self: &Arc<Self>) -> Vec<u8> {
+    /// Whether something is mounted on it.
+    pub(super) fn is_mount_point(&self) -> bool {
+        self.mounts.load(Ordering::Acquire) != 0
+    }
+
+    /// One mount more, or less, covers it.
+    pub(super) fn set_mount_point(&self, more: bool) {
+        if more {
+            self.mounts.fetch_add(1, Ordering::Release);
+        } else {
+            self.mounts.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Path of a directory from the root of its file system.
+    pub(super) fn path_in_file_system(self: &Arc<Self>) -> Vec<u8> {
         let mut parts = Vec::new();
-        let mut deleted = false;
         let mut node = self.clone();
         while let Some(place) = node.place() {
-            if let Kind::Directory(directory) = &node.kind {
-                deleted |= directory.entries.lock().removed;
-            }
             let Some((parent, name)) = place.lock().clone() else {
                 break;
             };
@@ -331,9 +357,6 @@ impl Node {
         }
         if path.is_empty() {
             path.push(b'/');
-        }
-        if deleted {
-            path.extend_from_slice(b" (deleted)");
         }
         path
     }

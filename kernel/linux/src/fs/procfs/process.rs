@@ -1,10 +1,10 @@
 //! /proc/PID: the directory of a process.
-use super::{status, system};
+use super::{mounts, status};
 use crate::process::LinuxThread;
 use crate::{
     fs::{
-        device, directory, generated, locks, path,
-        tree::{self, Jump, Kind, Listing, Node, dev},
+        device, directory, generated, locks, mount, path,
+        tree::{Jump, Kind, Listing, Node, dev},
     },
     process::{self, Process},
 };
@@ -75,7 +75,7 @@ impl Listing for Descriptors {
             let open = owner.process()?.files.get(fd)?;
             Ok(Jump {
                 text: open.file.link_text(),
-                node: Some(device::node_of(&open)),
+                node: Some(device::path_of(&open)),
             })
         };
         let mode = linux::S_IFLNK | 0o700;
@@ -94,7 +94,8 @@ fn descriptor_info(process: &Process, fd: i32) -> Vec<u8> {
     let ino = open.file.metadata().map_or(0, |metadata| metadata.ino);
     let pos = *open.offset.lock();
     let locks = locks::of_owners(&*open.file, [process.files.lock_owner(), open.lock_owner()]);
-    format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{ino}\n{locks}").into_bytes()
+    let mount = open.file.path().map_or(0, |path| path.mount.id);
+    format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n{locks}").into_bytes()
 }
 
 /// /proc/PID/task.
@@ -187,8 +188,8 @@ pub(super) fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
 
 /// Makes the directory of a process.
 pub fn add(process: &Arc<Process>) -> Result<(), Errno> {
-    let proc = path::lookup(tree::root(), b"/proc")?;
-    let own = generated::directory(&proc, &format!("{}", process.pid))?;
+    let proc = path::lookup(mount::root(), b"/proc")?;
+    let own = generated::directory(&proc.node, &format!("{}", process.pid))?;
     let owner = Owner(Arc::downgrade(process));
     populate_thread(&own, &owner, process.pid)?;
     for (name, info) in [("fd", false), ("fdinfo", true)] {
@@ -204,16 +205,16 @@ pub fn add(process: &Arc<Process>) -> Result<(), Errno> {
     })?;
     let cwd = owner.clone();
     magic(&own, "cwd", move || {
-        let node = cwd.process()?.fs.cwd();
+        let path = cwd.process()?.fs.cwd();
         Ok(Jump {
-            text: node.directory_path(),
-            node: Some(node),
+            text: path.text(),
+            node: Some(path),
         })
     })?;
     magic(&own, "root", || {
         Ok(Jump {
             text: b"/".to_vec(),
-            node: Some(tree::root().clone()),
+            node: Some(mount::root().clone()),
         })
     })?;
     bytes(&own, "maps", &owner, |process| {
@@ -240,6 +241,6 @@ pub fn add(process: &Arc<Process>) -> Result<(), Errno> {
     for name in ["oom_score", "oom_score_adj"] {
         generated::writable(&own, name, || b"0\n".to_vec(), |_| Ok(()))?;
     }
-    generated::file(&own, "mounts", system::mounts)?;
-    generated::file(&own, "mountinfo", system::mountinfo)
+    generated::bytes(&own, "mounts", mounts::mounts)?;
+    generated::bytes(&own, "mountinfo", mounts::mountinfo)
 }

@@ -15,37 +15,6 @@ use machine::{
     time::{self, Instant},
 };
 
-const MOUNTS: [(&str, &str, &str, &str); 5] = [
-    ("/dev/root", "/", "erofs", "8:1"),
-    ("udev", "/dev", "devtmpfs", "0:5"),
-    ("tmpfs", "/dev/shm", "tmpfs", "0:23"),
-    ("proc", "/proc", "proc", "0:21"),
-    ("sysfs", "/sys", "sysfs", "0:22"),
-];
-
-/// /proc/mounts
-pub fn mounts() -> String {
-    let mut text = String::new();
-    for (source, place, kind, _) in MOUNTS {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{source} {place} {kind} rw,relatime 0 0");
-    }
-    text
-}
-
-/// /proc/self/mountinfo
-pub fn mountinfo() -> String {
-    let mut text = String::new();
-    for (id, (source, place, kind, device)) in MOUNTS.into_iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "{} 1 {device} / {place} rw,relatime - {kind} {source} rw",
-            id + 1
-        );
-    }
-    text
-}
-
 /// Total and free memory in KiB.
 pub fn memory_kib() -> (usize, usize) {
     let (total, free) = frame::counts();
@@ -151,7 +120,7 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
         format!("0.00 0.00 0.00 1/{} {newest}\n", threads.len())
     })?;
     generated::file(proc, "filesystems", || {
-        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n\terofs\n".into()
+        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\n\terofs\n".into()
     })?;
     let kernel = generated::directory(proc, "sys/kernel")?;
     for (name, text) in [

@@ -33,14 +33,14 @@ pub fn chmod(path: usize, mode: usize) -> SysResult {
 /// fchmod(2)
 pub fn fchmod(fd: usize, mode: usize) -> SysResult {
     let open = opened(fd)?;
-    if let Some(node) = open.file.node() {
-        set_mode(node, mode)?;
+    if open.file.node().is_some() {
+        set_mode(Subject::Open(open).changed()?, mode)?;
     }
     Ok(0)
 }
 /// fchmodat(2)
 pub fn fchmodat(dirfd: usize, path: usize, mode: usize) -> SysResult {
-    set_mode(Subject::at(dirfd, path, 0)?.node()?, mode)?;
+    set_mode(Subject::at(dirfd, path, 0)?.changed()?, mode)?;
     Ok(0)
 }
 
@@ -78,15 +78,15 @@ pub fn lchown(path: usize, uid: usize, gid: usize) -> SysResult {
 /// fchown(2)
 pub fn fchown(fd: usize, uid: usize, gid: usize) -> SysResult {
     let open = opened(fd)?;
-    if let Some(node) = open.file.node() {
-        set_owner(node, uid, gid)?;
+    if open.file.node().is_some() {
+        set_owner(Subject::Open(open).changed()?, uid, gid)?;
     }
     Ok(0)
 }
 /// fchownat(2)
 pub fn fchownat(dirfd: usize, path: usize, uid: usize, gid: usize, flags: usize) -> SysResult {
     let subject = Subject::at(dirfd, path, node_flags(flags)?)?;
-    set_owner(subject.node()?, uid, gid)?;
+    set_owner(subject.changed()?, uid, gid)?;
     Ok(0)
 }
 
@@ -125,12 +125,13 @@ pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysRe
         [time(a, a_nanos)?, time(m, m_nanos)?]
     };
     if path == 0 && dirfd as i32 != linux::AT_FDCWD {
-        if let Some(node) = opened(dirfd)?.file.node() {
-            set_times(node, times);
+        let open = opened(dirfd)?;
+        if open.file.node().is_some() {
+            set_times(Subject::Open(open).changed()?, times);
         }
         return Ok(0);
     }
-    set_times(Subject::at(dirfd, path, flags)?.node()?, times);
+    set_times(Subject::at(dirfd, path, flags)?.changed()?, times);
     Ok(0)
 }
 
@@ -149,7 +150,7 @@ pub fn futimesat(dirfd: usize, path: usize, times: usize) -> SysResult {
             Some(instant(m, m_micros * 1000)),
         ]
     };
-    set_times(subject.node()?, times);
+    set_times(subject.changed()?, times);
     Ok(0)
 }
 
@@ -166,6 +167,6 @@ pub fn utime(path: usize, times: usize) -> SysResult {
     } else {
         words(times)?.map(|seconds| Some(instant(seconds, 0)))
     };
-    set_times(subject.node()?, times);
+    set_times(subject.changed()?, times);
     Ok(0)
 }

@@ -3,6 +3,7 @@ use super::{descriptor, install, install_anonymous, opened, put_words, with_file
 use crate::fs::{
     Content, OpenFile, downcast,
     event::{EventFd, TimerFd},
+    mount::Path,
     open::NodeFile,
     pipe,
     signalfd::SignalFd,
@@ -185,6 +186,6 @@ pub fn memfd_create(name: usize, flags: usize) -> SysResult {
     node.attributes.lock().nlink = 0;
     let path = [&b"/memfd:"[..], &name].concat();
     let flags_of_file = linux::O_RDWR | linux::O_LARGEFILE;
-    let open = OpenFile::new(NodeFile::new(node, path), flags_of_file);
+    let open = OpenFile::new(NodeFile::new(Path::detached(node), path), flags_of_file);
     install(open, flags & linux::MFD_CLOEXEC != 0)
 }

@@ -5,6 +5,7 @@ mod events;
 mod io;
 mod locks;
 mod make;
+mod mount;
 mod mqueue;
 mod names;
 mod open;
@@ -20,6 +21,7 @@ pub use events::*;
 pub use io::*;
 pub use locks::flock;
 pub use make::*;
+pub use mount::*;
 pub use mqueue::*;
 pub use names::*;
 pub use open::*;
@@ -33,6 +35,7 @@ use crate::{
         File, OpenFile,
         context::FsContext,
         descriptor::Files,
+        mount::Path,
         path::{self, Last, MAX_PATH, Target},
         tree::Node,
     },
@@ -93,16 +96,16 @@ fn path_from(addr: usize) -> Result<Vec<u8>, Errno> {
 }
 
 /// The directory that a relative `path` starts from.
-fn start(dirfd: usize, path: &[u8]) -> Result<Arc<Node>, Errno> {
+fn start(dirfd: usize, path: &[u8]) -> Result<Path, Errno> {
     if dirfd as i32 == linux::AT_FDCWD || path.first() == Some(&b'/') {
         return Ok(with_context(FsContext::cwd));
     }
     let open = descriptor(dirfd)?;
-    let node = open.file.node().ok_or(Errno::ENOTDIR)?;
-    if !node.is_directory() && !path.is_empty() {
+    let at = open.file.path().ok_or(Errno::ENOTDIR)?;
+    if !at.node.is_directory() && !path.is_empty() {
         return Err(Errno::ENOTDIR);
     }
-    Ok(node.clone())
+    Ok(at.clone())
 }
 
 /// Where a path given to an `*at` call leads.
@@ -111,14 +114,14 @@ fn target(dirfd: usize, addr: usize, last: Last) -> Result<Target, Errno> {
     path::walk(&start(dirfd, &path)?, &path, last)
 }
 
-/// The node that a path of the program's leads to, symbolic links followed.
-fn node_at(addr: usize) -> Result<Arc<Node>, Errno> {
+/// What a path of the program's leads to, symbolic links followed.
+fn path_at(addr: usize) -> Result<Path, Errno> {
     path::lookup(&with_context(FsContext::cwd), &path_from(addr)?)
 }
 
 /// What an `*at` call with flags is about.
 enum Subject {
-    Node(Arc<Node>),
+    Path(Path),
     /// `AT_EMPTY_PATH` with a descriptor.
     Open(Arc<OpenFile>),
 }
@@ -128,7 +131,7 @@ impl Subject {
         let path = path_from(addr)?;
         if path.is_empty() && flags & linux::AT_EMPTY_PATH != 0 {
             return if dirfd as i32 == linux::AT_FDCWD {
-                Ok(Self::Node(with_context(FsContext::cwd)))
+                Ok(Self::Path(with_context(FsContext::cwd)))
             } else {
                 Ok(Self::Open(descriptor(dirfd)?))
             };
@@ -139,15 +142,31 @@ impl Subject {
             Last::Follow
         };
         let target = path::walk(&start(dirfd, &path)?, &path, last)?;
-        Ok(Self::Node(target.found()?.clone()))
+        Ok(Self::Path(target.found()?.clone()))
     }
 
     /// The node; `EPERM` for a file that has none.
     fn node(&self) -> Result<&Arc<Node>, Errno> {
         match self {
-            Self::Node(node) => Ok(node),
+            Self::Path(path) => Ok(&path.node),
             Self::Open(open) => open.file.node().ok_or(Errno::EPERM),
         }
+    }
+
+    /// Where the node is, if a path leads to it.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Open(open) => open.file.path(),
+        }
+    }
+
+    /// The node, to be changed: `EROFS` where its mount does not allow that.
+    fn changed(&self) -> Result<&Arc<Node>, Errno> {
+        if let Some(path) = self.path() {
+            path.mount.check_writable()?;
+        }
+        self.node()
     }
 }
 

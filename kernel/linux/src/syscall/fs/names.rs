@@ -103,7 +103,7 @@ pub fn linkat(from_dir: usize, from: usize, to_dir: usize, to: usize, flags: usi
     };
     let subject = Subject::at(from_dir, from, follow | flags & linux::AT_EMPTY_PATH)?;
     let to = target(to_dir, to, Last::Keep)?;
-    directory::link(subject.node()?, &to)?;
+    directory::link(subject.path().ok_or(Errno::EXDEV)?, &to)?;
     Ok(0)
 }
 

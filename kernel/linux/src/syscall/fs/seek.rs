@@ -1,5 +1,5 @@
 //! lseek, truncate, directory reading.
-use super::{node_at, opened};
+use super::{opened, path_at};
 use crate::fs::tree::{Kind, Node};
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec::Vec};
@@ -50,7 +50,9 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
 
 /// truncate(2)
 pub fn truncate(path: usize, len: usize) -> SysResult {
-    resize(&node_at(path)?, len)
+    let path = path_at(path)?;
+    path.mount.check_writable()?;
+    resize(&path.node, len)
 }
 
 /// ftruncate(2)

@@ -1,20 +1,22 @@
-//! stat and its family, access, statfs.
-use super::{Subject, descriptor, node_at, opened, target, with_context};
-use crate::fs::{
-    Metadata, context::FsContext, image::filesystem, page_cache, path::Last, tree::dev,
-};
+//! stat and its family, access, extended attributes.
+use super::{Subject, descriptor, opened, path_at, with_context};
+use crate::fs::{Metadata, context::FsContext, mount::Path};
 use abi::{Errno, SysResult};
 use alloc::vec::Vec;
 use linux_raw_sys::general as linux;
-use machine::mm::{PAGE, frame, user};
+use machine::mm::{PAGE, user};
 
 const AT_FDCWD: usize = linux::AT_FDCWD as usize;
 const SECOND: u64 = super::SECOND;
 
 /// Little-endian fields one after the other.
-struct Fields(Vec<u8>);
+pub(super) struct Fields(Vec<u8>);
 
 impl Fields {
+    /// None yet, with room for `size` bytes.
+    pub(super) fn new(size: usize) -> Self {
+        Self(Vec::with_capacity(size))
+    }
     fn u16(&mut self, value: u32) -> &mut Self {
         self.0.extend_from_slice(&(value as u16).to_le_bytes());
         self
@@ -23,14 +25,14 @@ impl Fields {
         self.0.extend_from_slice(&value.to_le_bytes());
         self
     }
-    fn u64(&mut self, value: u64) -> &mut Self {
+    pub(super) fn u64(&mut self, value: u64) -> &mut Self {
         self.0.extend_from_slice(&value.to_le_bytes());
         self
     }
     fn time(&mut self, ns: u64) -> &mut Self {
         self.u64(ns / SECOND).u64(ns % SECOND)
     }
-    fn write(&mut self, addr: usize, size: usize) -> SysResult {
+    pub(super) fn write(&mut self, addr: usize, size: usize) -> SysResult {
         self.0.resize(size, 0);
         user::copy_out(addr, &self.0)?;
         Ok(0)
@@ -38,7 +40,7 @@ impl Fields {
 }
 
 fn write_stat(addr: usize, of: &Metadata) -> SysResult {
-    Fields(Vec::with_capacity(144))
+    Fields::new(144)
         .u64(of.dev)
         .u64(of.ino)
         .u64(u64::from(of.nlink))
@@ -56,11 +58,15 @@ fn write_stat(addr: usize, of: &Metadata) -> SysResult {
         .write(addr, 144)
 }
 
-fn metadata(dirfd: usize, path: usize, flags: u32) -> Result<Metadata, Errno> {
-    match Subject::at(dirfd, path, flags)? {
-        Subject::Node(node) => node.metadata(),
+fn metadata_of(subject: &Subject) -> Result<Metadata, Errno> {
+    match subject {
+        Subject::Path(path) => path.node.metadata(),
         Subject::Open(open) => open.file.metadata(),
     }
+}
+
+fn metadata(dirfd: usize, path: usize, flags: u32) -> Result<Metadata, Errno> {
+    metadata_of(&Subject::at(dirfd, path, flags)?)
 }
 
 /// stat(2)
@@ -104,9 +110,11 @@ pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -
     {
         return Err(Errno::EINVAL);
     }
-    let of = metadata(dirfd, path, flags)?;
+    let subject = Subject::at(dirfd, path, flags)?;
+    let of = metadata_of(&subject)?;
+    let mount = subject.path().map_or(0, |path| u64::from(path.mount.id));
     // struct statx_timestamp: seconds, nanoseconds, padding.
-    Fields(Vec::with_capacity(256))
+    Fields::new(256)
         .u32(linux::STATX_BASIC_STATS | linux::STATX_MNT_ID)
         .u32(PAGE as u32)
         .u64(0)
@@ -127,7 +135,7 @@ pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -
         .u32(minor(of.rdev))
         .u32(major(of.dev))
         .u32(minor(of.dev))
-        .u64(1)
+        .u64(mount)
         .write(buf, 256)
 }
 
@@ -146,9 +154,17 @@ pub fn faccessat2(dirfd: usize, path: usize, mode: usize, flags: usize) -> SysRe
     if mode & !7 != 0 || flags & !known != 0 {
         return Err(Errno::EINVAL);
     }
-    let of = metadata(dirfd, path, flags)?;
+    let subject = Subject::at(dirfd, path, flags)?;
+    let of = metadata_of(&subject)?;
+    let is = |kind| of.mode & linux::S_IFMT == kind;
+    let stored = is(linux::S_IFREG) || is(linux::S_IFDIR) || is(linux::S_IFLNK);
+    if mode as u32 & linux::W_OK != 0 && stored {
+        subject.changed()?;
+    }
     let executes = mode as u32 & linux::X_OK != 0;
-    if executes && of.mode & linux::S_IFMT == linux::S_IFREG && of.mode & 0o111 == 0 {
+    let executable = |path: &Path| path.mount.executable();
+    let allowed = of.mode & 0o111 != 0 && subject.path().is_none_or(executable);
+    if executes && is(linux::S_IFREG) && !allowed {
         return Err(Errno::EACCES);
     }
     Ok(0)
@@ -177,49 +193,9 @@ pub fn readlinkat(dirfd: usize, path: usize, buf: usize, size: usize) -> SysResu
     Ok(len)
 }
 
-fn write_statfs(addr: usize, of: &Metadata) -> SysResult {
-    let total = frame::counts().0;
-    let free = page_cache::available();
-    let (blocks, inodes) = filesystem().map_or((0, 0), |fs| fs.totals);
-    let (kind, blocks, inodes) = match of.dev {
-        dev::PROC => (linux::PROC_SUPER_MAGIC, 0, 0),
-        dev::SYS => (linux::SYSFS_MAGIC, 0, 0),
-        dev::ROOT => (linux::OVERLAYFS_SUPER_MAGIC, blocks + free as u64, inodes),
-        _ => (linux::TMPFS_MAGIC, total as u64, 0),
-    };
-    let free = if kind == linux::PROC_SUPER_MAGIC || kind == linux::SYSFS_MAGIC {
-        0
-    } else {
-        free as u64
-    };
-    Fields(Vec::with_capacity(120))
-        .u64(u64::from(kind))
-        .u64(PAGE as u64)
-        .u64(blocks)
-        .u64(free)
-        .u64(free)
-        .u64(inodes + free)
-        .u64(free)
-        .u64(of.dev)
-        .u64(255)
-        .u64(PAGE as u64)
-        .u64(0x1020)
-        .write(addr, 120)
-}
-
-/// statfs(2)
-pub fn statfs(path: usize, buf: usize) -> SysResult {
-    let target = target(AT_FDCWD, path, Last::Follow)?;
-    write_statfs(buf, &target.found()?.metadata()?)
-}
-/// fstatfs(2)
-pub fn fstatfs(fd: usize, buf: usize) -> SysResult {
-    write_statfs(buf, &descriptor(fd)?.file.metadata()?)
-}
-
 /// getcwd(2)
 pub fn getcwd(buf: usize, size: usize) -> SysResult {
-    let mut path = with_context(FsContext::cwd).directory_path();
+    let mut path = with_context(FsContext::cwd).text();
     if path.ends_with(b" (deleted)") {
         return Err(Errno::ENOENT);
     }
@@ -232,15 +208,15 @@ pub fn getcwd(buf: usize, size: usize) -> SysResult {
 }
 /// chdir(2)
 pub fn chdir(path: usize) -> SysResult {
-    let node = node_at(path)?;
-    with_context(|context| context.set_cwd(node))?;
+    let path = path_at(path)?;
+    with_context(|context| context.set_cwd(path))?;
     Ok(0)
 }
 /// fchdir(2)
 pub fn fchdir(fd: usize) -> SysResult {
     let open = descriptor(fd)?;
-    let node = open.file.node().ok_or(Errno::ENOTDIR)?;
-    with_context(|context| context.set_cwd(node.clone()))?;
+    let path = open.file.path().ok_or(Errno::ENOTDIR)?;
+    with_context(|context| context.set_cwd(path.clone()))?;
     Ok(0)
 }
 

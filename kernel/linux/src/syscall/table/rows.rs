@@ -30,7 +30,7 @@ calls! {
     18 fs::pwrite64 [Fd Bytes Size Long] Full;
     19 fs::readv [Fd Pointer Size] Full;
     20 fs::writev [Fd Pointer Size] Full;
-    21 fs::access [String Hex] Partial("only `X_OK` can fail");
+    21 fs::access [String Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
     22 fs::pipe [Pointer] Full;
     23 fs::select [Int Pointer Pointer Pointer Pointer] Full;
     24 process::sched_yield [] Full;
@@ -157,6 +157,9 @@ calls! {
         Partial("`RLIMIT_AS`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
     162 fs::sync [] NoOp("files are in memory");
     164 time::settimeofday [Pointer Pointer] Absent("EPERM");
+    165 fs::mount [String String String LongHex Pointer]
+        Partial("tmpfs, bind mounts, other flags; no `MS_MOVE`, no propagation");
+    166 fs::umount2 [String Hex] Full;
     169 process::reboot [Hex Hex Hex Pointer] Absent("EPERM");
     170 process::sethostname [Bytes Int] Full;
     171 process::setdomainname [Bytes Int] Full;
@@ -222,7 +225,7 @@ calls! {
     266 fs::symlinkat [String Fd String] Full;
     267 fs::readlinkat [Fd String Pointer Size] Full;
     268 fs::fchmodat [Fd String Mode] Full;
-    269 fs::faccessat [Fd String Hex] Partial("only `X_OK` can fail");
+    269 fs::faccessat [Fd String Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
     273 process::set_robust_list [Pointer Size] Full;
@@ -266,7 +269,7 @@ calls! {
     435 process::clone3 frame [Pointer Size] Partial("threads only: ENOSYS for processes");
     436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare");
     437 fs::openat2 [Fd String Pointer Size] Partial("as `open`; `resolve` is EOPNOTSUPP");
-    439 fs::faccessat2 [Fd String Hex Hex] Partial("only `X_OK` can fail");
+    439 fs::faccessat2 [Fd String Hex Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
     441 fs::epoll_pwait2 [Fd Pointer Int Pointer Pointer Size] Full;
     449 process::futex_waitv [Pointer Unsigned Hex Pointer Int] Full;
 
@@ -297,8 +300,6 @@ calls! {
     156 _sysctl [Pointer];
     161 chroot [String];
     163 acct [String];
-    165 mount [String String String LongHex Pointer];
-    166 umount2 [String Hex];
     167 swapon [String Hex];
     168 swapoff [String];
     172 iopl [Unsigned];

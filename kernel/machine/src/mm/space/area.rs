@@ -44,6 +44,10 @@ pub trait PageSource: Send + Sync {
     fn writable(&self) -> bool {
         true
     }
+    /// Whether it may be mapped to be executed.
+    fn executable(&self) -> bool {
+        true
+    }
 }
 
 fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
@@ -181,11 +185,10 @@ impl Area {
     /// Whether mprotect(2) may give this protection.
     pub(super) fn allows(&self, prot: Prot) -> bool {
         match &self.backing {
-            Backing::File {
-                source,
-                shared: true,
-                ..
-            } => !prot.contains(Prot::WRITE) || source.writable(),
+            Backing::File { source, shared, .. } => {
+                (!shared || !prot.contains(Prot::WRITE) || source.writable())
+                    && (!prot.contains(Prot::EXEC) || source.executable())
+            }
             _ => true,
         }
     }

@@ -88,6 +88,12 @@ impl Space {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
+        if let Backing::File { source, .. } = &backing
+            && prot.contains(Prot::EXEC)
+            && !source.executable()
+        {
+            return Err(Errno::EPERM);
+        }
         let mut space = self.mappings.lock();
         // One more than there may be, as on Linux.
         if space.areas.are_too_many(0) {

@@ -1,0 +1,84 @@
+//! What is mounted at boot besides the root: the kernel's own file systems, and what `elfin run` was asked for.
+use super::{
+    device, directory,
+    file_system::{FileSystem, Pseudo},
+    mount,
+    path::{self, Last, Target},
+    procfs, sysfs,
+    tmpfs::{self, Tmpfs},
+    tree::{Kind, Node, dev},
+};
+use crate::config::{self, MountWish};
+use abi::Errno;
+use alloc::{format, string::String, sync::Arc};
+use linux_raw_sys::general as linux;
+
+const NOT_TO_EXECUTE: u32 = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_NOEXEC;
+
+/// /tmp, /dev, /proc, /sys and /dev/shm.
+pub(super) fn kernel_mounts() -> Result<(), Errno> {
+    place(b"/tmp", 0o1777)?;
+    let dev = Pseudo::new("devtmpfs", dev::DEV, linux::TMPFS_MAGIC, 0o755);
+    device::populate(&dev.root())?;
+    let shm = Tmpfs::with_number(dev::SHM, None);
+    let proc = Pseudo::new("proc", dev::PROC, linux::PROC_SUPER_MAGIC, 0o555);
+    procfs::populate(&proc.root())?;
+    let sys = Pseudo::new("sysfs", dev::SYS, linux::SYSFS_MAGIC, 0o555);
+    sysfs::populate(&sys.root())?;
+    let relatime = linux::MS_RELATIME;
+    let mount = |fs: Arc<dyn FileSystem>, source: &[u8], at: &[u8], flags| {
+        mount::mount(fs, source, flags | relatime, &place(at, 0o755)?)
+    };
+    mount(Arc::new(dev), b"udev", b"/dev", linux::MS_NOSUID)?;
+    mount(Arc::new(proc), b"proc", b"/proc", NOT_TO_EXECUTE)?;
+    mount(Arc::new(sys), b"sysfs", b"/sys", NOT_TO_EXECUTE)?;
+    let flags = linux::MS_NOSUID | linux::MS_NODEV;
+    mount(Arc::new(shm), b"tmpfs", b"/dev/shm", flags)
+}
+
+/// The directory at an absolute path, made with its parents if it is missing; whatever is there if it is another file.
+fn place(path: &[u8], mode: u32) -> Result<Target, Errno> {
+    let mut end = 0;
+    loop {
+        let next = path[end + 1..].iter().position(|&byte| byte == b'/');
+        end = next.map_or(path.len(), |next| end + 1 + next);
+        let target = path::walk(mount::root(), &path[..end], Last::Follow)?;
+        if target.node.is_none() {
+            let kind = linux::S_IFDIR | mode;
+            let node = Node::new(target.parent.node.dev, kind, Kind::directory());
+            directory::add(&target.parent.node, &target.name, node)?;
+        }
+        if end == path.len() {
+            return path::walk(mount::root(), path, Last::Follow);
+        }
+    }
+}
+
+/// What the configuration wishes, in its order. The error is one clear line.
+pub(super) fn wished_mounts() -> Result<(), String> {
+    let config = config::get();
+    for wish in &config.mounts {
+        mount_one(wish).map_err(|error| {
+            let path = String::from_utf8_lossy(&wish.path);
+            format!("cannot mount {} on {path}: {}", wish.kind, error.text())
+        })?;
+    }
+    if config.read_only {
+        let root = &mount::root().mount;
+        root.set_flags(root.flags() | linux::MS_RDONLY);
+    }
+    Ok(())
+}
+
+fn mount_one(wish: &MountWish) -> Result<(), Errno> {
+    let target = place(&wish.path, 0o755)?;
+    match wish.kind.as_str() {
+        "tmpfs" => {
+            let options = tmpfs::Options::parse(&wish.options)?;
+            let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
+            let fs = Arc::new(Tmpfs::with_options(&options));
+            mount::mount(fs, b"tmpfs", flags, &target)
+        }
+        _ => Err(Errno::ENODEV),
+    }
+}
