@@ -32,7 +32,7 @@ pub fn start(mut boot: Boot) -> ! {
     boot.take_module(config::set);
     machine::log::init(config::get().log.unwrap_or(log::LevelFilter::Warn));
     upcall::register(&linux::Linux, &linker::Entry);
-    boot.finish();
+    boot.finish(config::get().tsc);
     sched::spawn_kernel("boot", None, Box::new(NoState), Box::new(run));
     boot::become_idle()
 }

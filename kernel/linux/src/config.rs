@@ -24,6 +24,8 @@ pub struct Config {
     pub winsize: Option<(u16, u16)>,
     /// uname's node name.
     pub hostname: String,
+    /// Ticks of the host's time-stamp counter a second.
+    pub tsc: Option<u64>,
     /// What is mounted besides the root, in order.
     pub mounts: Vec<MountWish>,
     /// Nothing on the root can be changed.
@@ -99,6 +101,7 @@ fn parse(records: &[u8]) -> Config {
             b"hostname" => config.hostname = text.into(),
             b"mount" => config.mounts.extend(MountWish::parse(value)),
             b"readonly" => config.read_only = text == "1",
+            b"tsc" => config.tsc = text.parse().ok(),
             _ => {}
         }
     }
@@ -113,7 +116,7 @@ mod tests {
     fn records() {
         let config = parse(
             b"arg=/bin/a\0arg=x=y\0arg=\0env=K=V\0cwd=/tmp\0log=debug\0trace=1\0tty=1,2,9\0winsize=24x80\0later=1\0\
-              mount=tmpfs::size=1M:/a:b\0mount=tmpfs:::b\0readonly=1\0",
+              tsc=23\0mount=tmpfs::size=1M:/a:b\0mount=tmpfs:::b\0readonly=1\0",
         );
         assert_eq!(config.args, [&b"/bin/a"[..], b"x=y", b""]);
         assert_eq!(config.env, [b"K=V"]);
@@ -128,5 +131,6 @@ mod tests {
             (alloc::vec![&b"/a:b"[..]], true)
         );
         assert_eq!(config.mounts[0].options, "size=1M");
+        assert_eq!(config.tsc, Some(23));
     }
 }

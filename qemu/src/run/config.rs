@@ -50,8 +50,12 @@ pub(super) fn value<'a>(environment: &'a Environment, name: &str) -> Option<&'a 
     Some(&found.1)
 }
 
-/// Encodes the configuration of one boot.
-pub(super) fn encode(options: &RunOptions, environment: &Environment) -> Vec<u8> {
+/// Encodes the configuration of one boot. `tsc_rate`: what this machine's time-stamp counter counts in a second.
+pub(super) fn encode(
+    options: &RunOptions,
+    environment: &Environment,
+    tsc_rate: Option<u64>,
+) -> Vec<u8> {
     let mut config = Vec::new();
     let mut record = |key: &str, value: &[u8]| {
         config.extend_from_slice(key.as_bytes());
@@ -100,6 +104,9 @@ pub(super) fn encode(options: &RunOptions, environment: &Environment) -> Vec<u8>
         record("winsize", size.as_bytes());
     }
     record("hostname", b"elfin");
+    if let Some(rate) = tsc_rate {
+        record("tsc", rate.to_string().as_bytes());
+    }
     config
 }
 

@@ -11,6 +11,7 @@ mod processor;
 mod qemu;
 mod root;
 mod signals;
+mod tsc;
 
 use std::fs::File;
 use std::io::Write;
@@ -27,6 +28,7 @@ static KERNEL: &[u8] = include_bytes!(env!("ELFIN_KERNEL_IMAGE"));
 
 /// Runs a program; returns the exit status for elfin.
 pub(crate) fn run(options: &RunOptions) -> Result<u8> {
+    let counter = tsc::Reading::take();
     let qemu = tool::find("qemu-system-x86_64", "qemu-system-x86");
     let cache = Cache::open()?;
     let environment = config::environment(&options.env)?;
@@ -68,7 +70,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         let command = gdb::command(&cache, meeting, &machine.kernel, files)?;
         eprintln!("elfin: waiting for gdb: {command}");
     }
-    let config = config::encode(options, &environment);
+    let tsc_rate = counter.and_then(|counter| counter.rate());
+    let config = config::encode(options, &environment, tsc_rate);
     check_memory(&machine, config.len())?;
     if options.dry_run {
         let path = cache.keep("boot", ".config", &config)?;

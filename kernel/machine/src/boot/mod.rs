@@ -39,10 +39,11 @@ impl Boot {
         result
     }
 
-    /// Brings the machine up: this CPU's tables, clocks, the scheduler, interrupts, the other CPUs.
-    pub fn finish(self) {
+    /// Brings the machine up: this CPU's tables, clocks, the scheduler, interrupts, the other CPUs. `host_tsc`: what
+    /// the host's time-stamp counter counts in a second, if somebody has said so.
+    pub fn finish(self, host_tsc: Option<u64>) {
         smp::init_boot_cpu();
-        time::init();
+        time::init(host_tsc);
         sched::init();
         let rsdp = self.info.rsdp;
         let cpus = acpi::init(rsdp);

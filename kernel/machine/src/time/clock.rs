@@ -1,4 +1,4 @@
-//! The clocks: a counter of the processor's, measured once, and the battery-backed clock, read at boot.
+//! The clocks: a counter of the processor's, whose rate is found out once, and the battery-backed clock, read at boot.
 
 use crate::arch::clock::{self, Date, Rates, time_stamp};
 use crate::arch::timer;
@@ -77,14 +77,15 @@ pub fn busy_wait(ns: u64) {
     }
 }
 
-/// Measures the counters and reads the battery-backed clock. Once, on the CPU that booted, interrupts off.
-pub(crate) fn init() {
+/// Finds out how fast the counters run, and reads the battery-backed clock. Once, on the CPU that booted, interrupts
+/// off. `host_tsc`: the rate of the host's time-stamp counter, if known.
+pub(crate) fn init(host_tsc: Option<u64>) {
     START.store(time_stamp(), Ordering::Relaxed);
     let Rates {
         ticks,
         timer_ticks,
         ns,
-    } = clock::measure();
+    } = clock::rates(host_tsc);
     let scale = (u128::from(ns) << 32) / u128::from(ticks.max(1));
     SCALE.store(u64::try_from(scale).unwrap_or(u64::MAX), Ordering::Relaxed);
     let timer_scale = (u128::from(timer_ticks) << 32) / u128::from(ns.max(1));

@@ -1,7 +1,8 @@
-//! The counters: the time-stamp counter and the local APIC's timer, measured against the PIT (8254) where there is one,
-//! and the battery-backed clock (MC146818). No loop here waits for hardware that may not be there.
+//! The counters: the time-stamp counter and the local APIC's timer. Hypervisors say how fast they run; where none
+//! does, they are measured against the PIT (8254) where there is one. And the battery-backed clock (MC146818). No loop
+//! here waits for hardware that may not be there.
 
-use super::{apic, port};
+use super::{apic, port, pvclock};
 use core::arch::x86_64::{__cpuid, _rdtsc};
 
 const PIT_HZ: u64 = 1_193_182;
@@ -35,22 +36,73 @@ pub struct Rates {
     pub ns: u64,
 }
 
-/// Measures the counters. Interrupts are off.
+/// Who the processor says that it is run by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hypervisor {
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+    Other,
+}
+
+/// The rates of the counters. Interrupts are off. `host_tsc`: that of the host's time-stamp counter, if known.
+pub(crate) fn rates(host_tsc: Option<u64>) -> Rates {
+    if cfg!(hosted) {
+        return Rates {
+            ticks: 1,
+            timer_ticks: 0,
+            ns: 1,
+        };
+    }
+    let ticks = match hypervisor() {
+        Some(Hypervisor::Kvm) => pvclock::tsc_rate().or_else(cpuid_hz),
+        // QEMU gives the guest the host's counter, and no leaf that says how fast it is.
+        Some(Hypervisor::Tcg) => host_tsc,
+        Some(Hypervisor::Other) | None => cpuid_hz(),
+    };
+    match (ticks, timer_hz()) {
+        (Some(ticks), Some(timer_ticks)) => Rates {
+            ticks,
+            timer_ticks,
+            ns: NANOSECONDS,
+        },
+        (Some(ticks), None) => measure_timer(ticks),
+        (None, _) => measure_against_pit(),
+    }
+}
+
+/// The rate of the local APIC's timer if it is known: KVM's and QEMU's count nanoseconds. 0 if it waits for
+/// time-stamps.
+fn timer_hz() -> Option<u64> {
+    if apic::deadline_mode() {
+        return Some(0);
+    }
+    matches!(hypervisor(), Some(Hypervisor::Kvm | Hypervisor::Tcg)).then_some(NANOSECONDS)
+}
+
+fn hypervisor() -> Option<Hypervisor> {
+    /// ECX of leaf 1: there is a hypervisor, with leaves of its own.
+    const HYPERVISOR: u32 = 1 << 31;
+    if __cpuid(1).ecx & HYPERVISOR == 0 {
+        return None;
+    }
+    let leaf = __cpuid(0x4000_0000);
+    let mut name = [0; 12];
+    for (part, word) in name.chunks_exact_mut(4).zip([leaf.ebx, leaf.ecx, leaf.edx]) {
+        part.copy_from_slice(&word.to_le_bytes());
+    }
+    Some(match &name {
+        b"KVMKVMKVM\0\0\0" => Hypervisor::Kvm,
+        b"TCGTCGTCGTCG" => Hypervisor::Tcg,
+        _ => Hypervisor::Other,
+    })
+}
+
+/// Measures the counters against the PIT.
 ///
 /// On a busy host the virtual CPU may stand still for longer than the PIT's counter takes to go round. What was
 /// measured then is worth nothing; a shorter measurement is less exact, but has better chances to fall into one time
 /// slice of the host's.
-pub(crate) fn measure() -> Rates {
-    #[cfg(hosted)]
-    return Rates {
-        ticks: 1,
-        timer_ticks: 0,
-        ns: 1,
-    };
-    #[cfg(not(hosted))]
-    measure_against_pit()
-}
-
 fn measure_against_pit() -> Rates {
     let mut window = WINDOW;
     for _ in 0..PATIENCE {
@@ -60,7 +112,7 @@ fn measure_against_pit() -> Rates {
             Measured::NoPit => break,
         }
     }
-    let rates = by_cpuid();
+    let rates = measure_timer(NANOSECONDS);
     log::warn!(
         "no PIT to measure by: the time-stamp counter is taken to run at {} MHz",
         rates.ticks * 1000 / rates.ns
@@ -90,11 +142,7 @@ struct Sample {
 impl Sample {
     fn take() -> Self {
         let before = time_stamp();
-        // SAFETY: nobody else uses the PIT: latch counter 2, read its two bytes.
-        let pit = unsafe {
-            port::write(0x43, 0x80_u8);
-            [port::read(0x42), port::read(0x42)]
-        };
+        let pit = ask_pit(LATCH);
         Self {
             pit: u16::from_le_bytes(pit),
             timer: apic::timer_left(),
@@ -124,7 +172,7 @@ impl Sample {
     }
 }
 
-/// As [`measure`], over a number of the PIT's ticks.
+/// As [`measure_against_pit`], over a number of the PIT's ticks.
 fn measure_over(window: u16) -> Measured {
     // SAFETY: nobody else uses the PIT: the gate of counter 2 on, the speaker off; mode 0, counting down from 65535.
     unsafe {
@@ -149,13 +197,9 @@ fn measure_over(window: u16) -> Measured {
     }
     let last = Sample::best();
     stop_timer();
-    // SAFETY: nobody else uses the PIT: the read-back command for counter 2's status, whose bit 7 is its output. In
-    // mode 0 that goes up when the counter reaches 0, and stays up.
-    let gone_round = unsafe {
-        port::write(0x43, 0xe8_u8);
-        port::read::<u8>(0x42) & 0x80 != 0
-    };
-    if gone_round {
+    // The status' bit 7 is the output. In mode 0 that goes up when the counter reaches 0, and stays up.
+    let [status] = ask_pit(READ_BACK_STATUS);
+    if status & 0x80 != 0 {
         return Measured::GoneRound;
     }
     Measured::Well(Rates {
@@ -163,6 +207,19 @@ fn measure_over(window: u16) -> Measured {
         timer_ticks: u64::from(first.timer.wrapping_sub(last.timer)),
         ns: u64::from(first.pit.wrapping_sub(last.pit)) * NANOSECONDS / PIT_HZ,
     })
+}
+
+/// Commands of the PIT: latch counter 2, whose two bytes are then read; latch its status.
+const LATCH: u8 = 0x80;
+const READ_BACK_STATUS: u8 = 0xe8;
+
+/// What counter 2 of the PIT answers to a command.
+fn ask_pit<const BYTES: usize>(command: u8) -> [u8; BYTES] {
+    // SAFETY: nobody else uses the PIT, and these commands change nothing.
+    unsafe {
+        port::write(0x43, command);
+        core::array::from_fn(|_| port::read(0x42))
+    }
 }
 
 fn start_timer() {
@@ -177,9 +234,8 @@ fn stop_timer() {
     }
 }
 
-/// What the processor or the hypervisor says of the time-stamp counter, or a guess: 1 GHz; the timer is measured by it.
-fn by_cpuid() -> Rates {
-    let ticks_a_second = cpuid_hz().unwrap_or(NANOSECONDS);
+/// Measures the APIC's timer by the time-stamp counter, whose ticks a second are known or guessed.
+fn measure_timer(ticks_a_second: u64) -> Rates {
     start_timer();
     let (first, start) = (apic::timer_left(), time_stamp());
     let ticks = ticks_a_second / 1000;
@@ -195,11 +251,9 @@ fn by_cpuid() -> Rates {
     }
 }
 
-/// Ticks of the time-stamp counter a second by CPUID (Intel SDM, leaf 15H; leaf 4000_0010H of KVM and VMware).
+/// Ticks of the time-stamp counter a second by CPUID (leaf 4000_0010H of KVM and VMware; Intel SDM, leaf 15H).
 fn cpuid_hz() -> Option<u64> {
-    /// ECX of leaf 1: there is a hypervisor, with leaves of its own.
-    const HYPERVISOR: u32 = 1 << 31;
-    if __cpuid(1).ecx & HYPERVISOR != 0 && __cpuid(0x4000_0000).eax >= 0x4000_0010 {
+    if hypervisor().is_some() && __cpuid(0x4000_0000).eax >= 0x4000_0010 {
         let khz = u64::from(__cpuid(0x4000_0010).eax);
         return (khz != 0).then_some(khz * 1000);
     }

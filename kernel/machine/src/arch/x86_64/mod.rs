@@ -20,6 +20,7 @@ pub mod paging;
 pub mod pci;
 pub mod percpu;
 mod port;
+mod pvclock;
 pub mod serial;
 pub(crate) mod tables;
 pub mod timer;

@@ -12,7 +12,7 @@ fn begin() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     let one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     set_time_stamp(0);
-    crate::time::init();
+    crate::time::init(None);
     QUEUE.lock().timers.clear();
     for cpu in [1, 0] {
         be(cpu);
