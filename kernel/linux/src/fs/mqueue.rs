@@ -1,6 +1,9 @@
 //! POSIX message queues, mq_overview(7). Their names are not in the file tree.
 use super::{Edges, File, Metadata, Poll, tree::next_ino};
-use crate::process::{self, Pid, credentials, signal::SigInfo};
+use crate::process::{
+    self, Pid, credentials,
+    signal::{Recipient, SigInfo},
+};
 use abi::Errno;
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -212,7 +215,7 @@ impl MessageQueue {
             let mut info = SigInfo::from_program(signal, linux::SI_MESGQ, pid, uid);
             info.fields[1] = value;
             // Without room in the queue of signals it is lost, as in Linux, and when the process has ended.
-            let _ = process::with_process(to, |process| process.send(None, info));
+            let _ = process::with_process(to, |process| process.send(Recipient::Process, info));
         }
         Ok(())
     }

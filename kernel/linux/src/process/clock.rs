@@ -86,7 +86,8 @@ impl Clock {
         let wait = match self {
             Self::Real => left,
             Self::Monotonic => return Instant(at),
-            Self::Process(_) => (left / cpu::count().max(1) as u64).max(TICK),
+            // Each CPU that runs it would look at each of its ticks.
+            Self::Process(_) => left.max(TICK) / cpu::count().max(1) as u64,
             Self::Thread(_) => left.max(TICK),
         };
         Instant(Instant::now().0.saturating_add(wait))

@@ -8,7 +8,7 @@ use crate::process::LinuxThread;
 use crate::process::signal::frame::Stack;
 use crate::process::{
     self, Pid, Process, credentials,
-    signal::{self, Action, AltStack, LAST, SigInfo},
+    signal::{self, Action, AltStack, LAST, Recipient, SigInfo},
 };
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
@@ -129,7 +129,7 @@ fn send_process(pid: Pid, info: Option<SigInfo>) -> SysResult {
         return Err(Errno::ESRCH);
     }
     process::with_process(pid, |process| match info {
-        Some(info) => process.send(None, info).map(|_| 0),
+        Some(info) => process.send(Recipient::Process, info).map(|_| 0),
         None => Ok(0),
     })?
 }
@@ -169,7 +169,10 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let sent = process::with_thread(tid, |thread| match info {
-        Some(info) => thread.linux().process.send(Some(tid), info).map(|_| 0),
+        Some(info) => {
+            let to = Recipient::Thread(tid);
+            thread.linux().process.send(to, info).map(|_| 0)
+        }
         None => Ok(0),
     });
     sent.ok_or(Errno::ESRCH)?

@@ -117,6 +117,11 @@ impl Thread {
         self.parking.is_parked()
     }
 
+    /// Whether some CPU runs it, or is about to put it aside.
+    pub fn is_running(&self) -> bool {
+        self.place.is_on_cpu()
+    }
+
     /// A kernel thread, whose id is no user thread's, or the program's main thread before it enters the program.
     pub(super) fn kernel(
         body: Body,

@@ -4,7 +4,7 @@
 //!
 //! As in Linux the real timer's next interval is armed when the signal is taken: a program that blocks SIGALRM gets
 //! one, not a pile.
-use super::SigInfo;
+use super::{Recipient, SigInfo};
 use crate::process::{
     Process,
     clock::{Clock, next_expiry},
@@ -107,7 +107,7 @@ impl Process {
         }
         // Under the lock: who takes the signal finds that it has fired.
         timer.fired = true;
-        self.send_kernel(SIGALRM as i32);
+        self.send_kernel(Recipient::Process, SIGALRM as i32);
     }
 
     /// Called for each signal that is taken: the real timer's own starts the next interval. As that merges with others
@@ -246,7 +246,7 @@ impl Process {
         }
         let now = self.cpu_time_ns();
         if timer.advance(now) {
-            self.send_kernel(which.signal());
+            self.send_kernel(Recipient::Running, which.signal());
         }
         if timer.expires != 0 {
             timer.arm(self, which, now);

@@ -11,6 +11,7 @@ pub mod itimer;
 mod queue;
 mod sighand;
 mod stop;
+mod taker;
 pub mod timer;
 mod x86_64;
 
@@ -21,6 +22,7 @@ pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
 pub use sighand::Sighand;
 pub(crate) use stop::Stop;
+pub use taker::Recipient;
 use x86_64::fpstate;
 pub(crate) use x86_64::frame::{self, stack_flags};
 pub use x86_64::frame::{frame_size, sigreturn};
@@ -28,7 +30,7 @@ pub use x86_64::frame::{frame_size, sigreturn};
 use super::{LinuxThread, Process, ThreadState};
 use abi::{Errno, SysResult};
 use alloc::{collections::BTreeMap, sync::Arc};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     sched::{self, Thread, Tid},
@@ -108,6 +110,9 @@ impl ThreadSignals {
 pub(crate) struct SharedPending {
     queue: SpinLock<Queue>,
     account: Account,
+    /// The last thread that was chosen to take a signal.
+    #[doc(alias = "curr_target")]
+    taker: AtomicI32,
 }
 
 impl Default for SharedPending {
@@ -115,6 +120,7 @@ impl Default for SharedPending {
         Self {
             queue: SpinLock::new(Queue::new()),
             account: Account::default(),
+            taker: AtomicI32::new(0),
         }
     }
 }
@@ -144,20 +150,6 @@ impl Locked<'_> {
 /// The threads of a process by their ids.
 type Threads = BTreeMap<Tid, Arc<Thread>>;
 
-/// Has a thread that does not block it take each of the process's pending signals in `set`.
-fn assign(threads: &Threads, mut set: u64) {
-    while set != 0 {
-        let lowest = set & set.wrapping_neg();
-        set &= !lowest;
-        let taker = threads
-            .values()
-            .find(|thread| thread.linux().signals.state.lock().mask & lowest == 0);
-        if let Some(thread) = taker {
-            rouse(thread);
-        }
-    }
-}
-
 /// A signal that a thread does not block is pending: it is to deliver it soon.
 fn rouse(thread: &Thread) {
     let signals = &thread.linux().signals;
@@ -180,21 +172,21 @@ pub fn send_current(signal: i32) {
     let tid = sched::current_tid();
     super::with_current(|process| {
         // Only a full queue of real-time signals is an error, and the kernel sends none of those.
-        let _ = process.send(Some(tid), info);
+        let _ = process.send(Recipient::Thread(tid), info);
     });
 }
 
 impl Process {
     /// Sends it a signal of the kernel's (SIGALRM). May be called in interrupt context.
-    pub(super) fn send_kernel(&self, signal: i32) {
+    pub(super) fn send_kernel(&self, to: Recipient, signal: i32) {
         let info = SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0);
         // As above; that all threads have ended is no error either.
-        let _ = self.send(None, info);
+        let _ = self.send(to, info);
     }
 
     /// Sends a signal to a thread of it, or to itself; whether it is pending now, and not ignored. `ESRCH` without the
     /// thread, `EAGAIN` when there are too many. May be called in interrupt context.
-    pub fn send(&self, to: Option<Tid>, info: SigInfo) -> Result<bool, Errno> {
+    pub fn send(&self, to: Recipient, info: SigInfo) -> Result<bool, Errno> {
         let wanted = bit(info.signal);
         let mut actions = self.sighand.0.lock();
         let ignored = actions.of(info.signal).ignores(info.signal);
@@ -207,7 +199,7 @@ impl Process {
             self.stop.end();
         }
         // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
-        let thread = match to {
+        let thread = match to.thread() {
             Some(tid) => threads.get(&tid),
             None => threads.values().next(),
         };
@@ -218,10 +210,10 @@ impl Process {
         }
         let account = &self.signals.account;
         let limit = self.limits.soft(linux::RLIMIT_SIGPENDING) as usize;
-        if to.is_none() {
+        if to.thread().is_none() {
             drop(state);
             shared.push(info, account, limit)?;
-            assign(&threads, wanted);
+            self.signals.complete(&threads, wanted, to, self.pid);
         } else {
             state.queue.push(info, account, limit)?;
             if state.mask & wanted == 0 {
@@ -267,7 +259,8 @@ impl Process {
         let mut state = ended.linux().signals.state.lock();
         state.queue.clear(&self.signals.account);
         drop(state);
-        assign(&self.threads.live.lock(), shared.set());
+        let threads = self.threads.live.lock();
+        self.signals.retarget(&shared, &threads, u64::MAX);
     }
 
     /// Replaces the action for `signal`, if `new` is given; the old one. `EINVAL` for SIGKILL and SIGSTOP.
@@ -376,9 +369,9 @@ fn with_state<R>(f: impl FnOnce(&mut Locked<'_>) -> R) -> R {
         signals.deliverable.store(ready, Ordering::Release);
         let blocked = state.mask & !before;
         drop(state);
-        let orphaned = shared.set() & blocked;
-        if orphaned != 0 {
-            assign(&process.threads.live.lock(), orphaned);
+        if shared.set() & blocked != 0 {
+            let threads = process.threads.live.lock();
+            process.signals.retarget(&shared, &threads, blocked);
         }
         result
     })

@@ -2,7 +2,7 @@
 //!
 //! As in Linux a timer has at most one signal pending, and the next interval begins when that is taken: what the
 //! program has missed by then is the signal's overrun count.
-use super::SigInfo;
+use super::{Recipient, SigInfo};
 use crate::process::{
     Process,
     clock::{Clock, next_expiry},
@@ -170,6 +170,7 @@ impl Timer {
             fields,
             ..SigInfo::from_kernel(signal, linux::SI_TIMER, 0)
         };
+        let to = to.map_or(Recipient::Running, Recipient::Thread);
         match process.send(to, info) {
             Ok(true) => {
                 self.queued = true;
