@@ -1,5 +1,4 @@
 // Locks of flock(2) and fcntl(2) exclude whom they should, are waited for, and end with what they belong to.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,5 +1,8 @@
 //! The end of threads and of processes: that of the first is the machine's.
-use super::{LinuxThread, Process, futex};
+use super::{
+    LinuxThread, Process,
+    futex::{self, Word},
+};
 use crate::fs;
 use abi::Errno;
 use core::sync::atomic::Ordering;
@@ -103,9 +106,16 @@ pub fn exit_thread(status: i32) -> ! {
     futex::pi::release_owned(tid);
     sched::with_current(|thread| thread.linux().process.retarget(thread));
     if clear != 0 && user::write(clear, &0u32).is_ok() {
-        futex::wake(clear, 1, u32::MAX);
+        wake(clear);
     }
     sched::exit_current()
+}
+
+/// Wakes a thread of any process that waits for this word to change, as Linux does at the end of a thread.
+fn wake(addr: usize) {
+    if let Ok(word) = Word::at(addr, true) {
+        futex::wake(word, 1, u32::MAX);
+    }
 }
 
 /// Walks the list of robust mutexes that the thread held and marks them as left by a dead owner.
@@ -145,20 +155,20 @@ fn release_robust(addr: usize, tid: i32, pi: bool, pending: bool) -> Result<(), 
         let value = user::load_u32(addr)?;
         if pending && !pi && value == 0 {
             // Unlocked, but the wake-up was not done yet.
-            futex::wake(addr, 1, u32::MAX);
+            wake(addr);
             return Ok(());
         }
         if value & FUTEX_TID_MASK != tid as u32 {
             return Ok(());
         }
         if pi {
-            futex::pi::owner_died(addr, tid)?;
+            futex::pi::owner_died(Word::at(addr, true)?, tid)?;
             return Ok(());
         }
         let dead = (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
         if user::cmpxchg_u32(addr, value, dead)? == value {
             if value & FUTEX_WAITERS != 0 {
-                futex::wake(addr, 1, u32::MAX);
+                wake(addr);
             }
             return Ok(());
         }

@@ -160,8 +160,6 @@ pub struct ThreadState {
     pub(crate) clear_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub(crate) robust_list: AtomicUsize,
-    /// The priority-inheritance futex it waits for; 0 for none.
-    pub(crate) awaited_futex: AtomicUsize,
     /// The interrupted system call that restart_syscall(2) goes on with.
     pub(crate) restart: SpinLock<Option<Restart>>,
     /// Who it is to checks of permission.
@@ -200,7 +198,6 @@ impl ThreadState {
             signals: signal::ThreadSignals::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
-            awaited_futex: AtomicUsize::new(0),
             restart: SpinLock::new(None),
             credentials: SpinLock::default(),
             name: SpinLock::new([0; NAME_LEN]),

@@ -19,6 +19,7 @@ pub(crate) enum Restart {
     /// Sleep while a word has a value.
     Futex {
         addr: usize,
+        shared: bool,
         value: u32,
         bitset: u32,
         deadline: Instant,

@@ -24,10 +24,11 @@ pub(crate) fn restart_syscall() -> SysResult {
         } => time::sleep_cpu(clock, until, remaining),
         Restart::Futex {
             addr,
+            shared,
             value,
             bitset,
             deadline,
-        } => super::process::futex_wait(addr, value, bitset, Some(deadline)),
+        } => super::process::futex_wait(addr, shared, value, bitset, Some(deadline)),
         Restart::Poll {
             fds,
             count,

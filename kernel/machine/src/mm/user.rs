@@ -22,6 +22,14 @@ pub fn check(addr: usize, len: usize) -> Result<(), Errno> {
     }
 }
 
+/// `EFAULT` unless a range can be the program's: it may lie where nothing can be mapped.
+pub fn check_address(addr: usize, len: usize) -> Result<(), Errno> {
+    match addr.checked_add(len) {
+        Some(end) if end <= USER_END => Ok(()),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
 impl From<arch::BadAddress> for Errno {
     fn from(_: arch::BadAddress) -> Self {
         Self::EFAULT

@@ -1,22 +1,24 @@
 //! Futexes: threads that sleep on the value of a word.
 //!
-//! A word's key is its address: there is one address space, so private and shared futexes are the same. The value is
-//! compared and the sleeper entered under the lock of the word's bucket, and who changes the word takes that lock to
-//! wake, so no wake-up falls in between. Left out: an absolute real-time timeout does not follow later changes of the
-//! clock. [`pi`] has the futexes that the kernel hands over.
+//! [`key`] tells words apart, in one process and between several. The value is compared and the sleeper entered
+//! under the lock of the word's bucket, and who changes the word takes that lock to wake, so no wake-up falls in
+//! between. Left out: an absolute real-time timeout does not follow later changes of the clock. [`pi`]
+//! has the futexes that the kernel hands over.
+mod key;
 mod op;
 pub mod pi;
 mod vector;
 
+pub use key::Word;
 pub use op::wake_op;
 pub use vector::{Watched, wait_any};
 
 use abi::Errno;
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use key::{Key, KeyCell};
 use machine::{
     mm::user,
-    sched::Tid,
     sync::{Signals, SpinLock, WaitError, Waiter},
     time::Instant,
 };
@@ -25,11 +27,11 @@ use machine::{
 struct Sleeper {
     waiter: Arc<Waiter>,
     /// The word slept on. Written only by requeueing, under the locks of the old and the new bucket.
-    key: AtomicUsize,
+    key: KeyCell,
     bitset: u32,
-    /// The priority-inheritance futex that is to be handed over to it, and its thread's id; 0 for none. It is asleep on
-    /// that futex, or on another word until it is requeued.
-    pi: (usize, Tid),
+    /// The priority-inheritance futex that is to be handed over to it, if it waits for one. It is asleep on that futex,
+    /// or on another word until it is requeued.
+    pi: Option<pi::Awaited>,
     /// Set when a waker has taken it out of its bucket.
     woken: AtomicBool,
 }
@@ -42,29 +44,17 @@ const BUCKETS: usize = 256;
 static TABLE: [Bucket; BUCKETS] = [const { SpinLock::new(VecDeque::new()) }; BUCKETS];
 
 /// Index of the bucket for `key`.
-fn bucket_index(key: usize) -> usize {
-    // Fibonacci hashing: the multiplication spreads neighbouring words over the top bits.
-    (key >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - BUCKETS.trailing_zeros())
+fn bucket_index(key: Key) -> usize {
+    key.hash() >> (usize::BITS - BUCKETS.trailing_zeros())
 }
 
-/// Whether `addr` can be a futex: `EINVAL` unless it is aligned, `EFAULT` unless it is the program's.
-pub fn check(addr: usize) -> Result<(), Errno> {
-    if addr.is_multiple_of(4) {
-        user::check(addr, 4)
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-/// Sleeps while the program's word at `addr` is `value`, until a wake-up whose set meets `bitset`. `EAGAIN` when it is
-/// not.
-pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> Result<(), Errno> {
-    check(addr)?;
+/// Sleeps while the word is `value`, until a wake-up whose set meets `bitset`. `EAGAIN` when it is not.
+pub fn wait(word: Word, value: u32, bitset: u32, deadline: Option<Instant>) -> Result<(), Errno> {
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }
-    let sleeper = Sleeper::new(Waiter::new(), addr, bitset, (0, 0));
-    sleeper.enter(value)?;
+    let sleeper = Sleeper::new(Waiter::new(), word.key, bitset, None);
+    sleeper.enter(word, value)?;
     sleeper
         .sleep(deadline, Signals::Interrupt)
         .map_err(|error| match error {
@@ -74,30 +64,29 @@ pub fn wait(addr: usize, value: u32, bitset: u32, deadline: Option<Instant>) -> 
 }
 
 impl Sleeper {
-    fn new(waiter: Arc<Waiter>, key: usize, bitset: u32, pi: (usize, Tid)) -> Arc<Self> {
+    fn new(waiter: Arc<Waiter>, key: Key, bitset: u32, pi: Option<pi::Awaited>) -> Arc<Self> {
         Arc::new(Self {
             waiter,
-            key: AtomicUsize::new(key),
+            key: KeyCell::new(key),
             bitset,
             pi,
             woken: AtomicBool::new(false),
         })
     }
 
-    fn key(&self) -> usize {
-        self.key.load(Ordering::Relaxed)
+    fn key(&self) -> Key {
+        self.key.get()
     }
 
     fn is_woken(&self) -> bool {
         self.woken.load(Ordering::Acquire)
     }
 
-    /// Enters its bucket if the program's word has `value`; `EAGAIN` if not.
-    fn enter(self: &Arc<Self>, value: u32) -> Result<(), Errno> {
-        let addr = self.key();
+    /// Enters the bucket of its word if that has `value`; `EAGAIN` if not.
+    fn enter(self: &Arc<Self>, word: Word, value: u32) -> Result<(), Errno> {
         loop {
-            let mut bucket = TABLE[bucket_index(addr)].lock();
-            match user::load_u32_nofault(addr) {
+            let mut bucket = TABLE[bucket_index(word.key)].lock();
+            match user::load_u32_nofault(word.addr) {
                 Some(now) if now == value => {
                     insert(&mut bucket, Arc::clone(self));
                     return Ok(());
@@ -105,7 +94,7 @@ impl Sleeper {
                 Some(_) => return Err(Errno::EAGAIN),
                 None => {
                     drop(bucket);
-                    user::load_u32(addr)?;
+                    user::load_u32(word.addr)?;
                 }
             }
         }
@@ -159,7 +148,7 @@ fn insert(bucket: &mut VecDeque<Arc<Sleeper>>, sleeper: Arc<Sleeper>) {
 /// handed over.
 fn take(
     bucket: &mut VecDeque<Arc<Sleeper>>,
-    key: usize,
+    key: Key,
     count: usize,
     bitset: u32,
 ) -> Vec<Arc<Sleeper>> {
@@ -167,7 +156,7 @@ fn take(
     let mut place = 0;
     while taken.len() < count && place < bucket.len() {
         let sleeper = &bucket[place];
-        if sleeper.key() == key && sleeper.bitset & bitset != 0 && sleeper.pi.0 == 0 {
+        if sleeper.key() == key && sleeper.bitset & bitset != 0 && sleeper.pi.is_none() {
             taken.extend(bucket.remove(place));
         } else {
             place += 1;
@@ -179,7 +168,7 @@ fn take(
 /// As [`take`], for sleepers that are to be woken.
 fn take_woken(
     bucket: &mut VecDeque<Arc<Sleeper>>,
-    key: usize,
+    key: Key,
     count: usize,
     bitset: u32,
 ) -> Vec<Arc<Sleeper>> {
@@ -199,34 +188,36 @@ fn release(sleepers: Vec<Arc<Sleeper>>) -> usize {
     sleepers.len()
 }
 
-/// Wakes up to `count` sleepers on `addr` that `bitset` meets; how many.
-pub fn wake(addr: usize, count: usize, bitset: u32) -> usize {
-    let sleepers = take_woken(&mut TABLE[bucket_index(addr)].lock(), addr, count, bitset);
+/// Wakes up to `count` sleepers on a word that `bitset` meets; how many.
+pub fn wake(word: Word, count: usize, bitset: u32) -> usize {
+    wake_key(word.key, count, bitset)
+}
+
+fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
+    let sleepers = take_woken(&mut TABLE[bucket_index(key)].lock(), key, count, bitset);
     release(sleepers)
 }
 
 /// Wakes up to `wake_count` sleepers on `from` and moves up to `move_count` others to `to`; how many both. With
-/// `expected`, `EAGAIN` unless the word at `from` has that value.
+/// `expected`, `EAGAIN` unless the word `from` has that value.
 pub fn requeue(
-    from: usize,
-    to: usize,
+    from: Word,
+    to: Word,
     wake_count: usize,
     move_count: usize,
     expected: Option<u32>,
 ) -> Result<usize, Errno> {
-    check(from)?;
-    check(to)?;
-    let (source, target) = (bucket_index(from), bucket_index(to));
+    let (source, target) = (bucket_index(from.key), bucket_index(to.key));
     loop {
         let mut low = TABLE[source.min(target)].lock();
         let mut high = (source != target).then(|| TABLE[source.max(target)].lock());
         if let Some(expected) = expected {
-            match user::load_u32_nofault(from) {
+            match user::load_u32_nofault(from.addr) {
                 Some(now) if now == expected => {}
                 Some(_) => return Err(Errno::EAGAIN),
                 None => {
                     drop((high, low));
-                    user::load_u32(from)?;
+                    user::load_u32(from.addr)?;
                     continue;
                 }
             }
@@ -235,11 +226,11 @@ pub fn requeue(
             Some(high) if source > target => high,
             _ => &mut low,
         };
-        let woken = take_woken(bucket, from, wake_count, u32::MAX);
-        let moved = take(bucket, from, move_count, u32::MAX);
+        let woken = take_woken(bucket, from.key, wake_count, u32::MAX);
+        let moved = take(bucket, from.key, move_count, u32::MAX);
         let count = moved.len();
         for sleeper in &moved {
-            sleeper.key.store(to, Ordering::Relaxed);
+            sleeper.key.set(to.key);
         }
         let bucket = match &mut high {
             Some(high) if target > source => high,
@@ -255,9 +246,9 @@ pub fn requeue(
 
 /// Sleeps while a word of the kernel's is `value`. May return early.
 pub fn wait_kernel(word: &AtomicU32, value: u32, signals: Signals) -> Result<(), WaitError> {
-    let key = word.as_ptr() as usize;
+    let key = Key::kernel(word.as_ptr() as usize);
     let sleeper = {
-        let sleeper = Sleeper::new(Waiter::new(), key, u32::MAX, (0, 0));
+        let sleeper = Sleeper::new(Waiter::new(), key, u32::MAX, None);
         let mut bucket = TABLE[bucket_index(key)].lock();
         if word.load(Ordering::Acquire) != value {
             return Ok(());
@@ -270,7 +261,7 @@ pub fn wait_kernel(word: &AtomicU32, value: u32, signals: Signals) -> Result<(),
 
 /// Wakes all who sleep on a word of the kernel's.
 pub fn wake_kernel(word: &AtomicU32) {
-    wake(word.as_ptr() as usize, usize::MAX, u32::MAX);
+    wake_key(Key::kernel(word.as_ptr() as usize), usize::MAX, u32::MAX);
 }
 
 #[cfg(test)]
@@ -282,7 +273,7 @@ mod tests {
         assert!(
             [0, 4, usize::MAX, 0x7fff_ffff_f000]
                 .into_iter()
-                .all(|key| bucket_index(key) < BUCKETS)
+                .all(|addr| bucket_index(Key::kernel(addr)) < BUCKETS)
         );
     }
 }

@@ -1,24 +1,22 @@
 //! `FUTEX_WAKE_OP`: changing one word and waking sleepers on two.
-use super::{check, wake};
+use super::{Word, wake};
 use abi::Errno;
 use machine::mm::user;
 
-/// `FUTEX_WAKE_OP`: changes the word at `second` as `operation` says, wakes `count` sleepers on `first` and, if the old
+/// `FUTEX_WAKE_OP`: changes the word `second` as `operation` says, wakes `count` sleepers on `first` and, if the old
 /// value compares as `operation` says, `second_count` on `second`; how many.
 pub fn wake_op(
-    first: usize,
-    second: usize,
+    first: Word,
+    second: Word,
     count: usize,
     second_count: usize,
     operation: u32,
 ) -> Result<usize, Errno> {
-    check(first)?;
-    check(second)?;
     let operation = WakeOp::decode(operation)?;
     // The bucket locks need not be held: a sleeper that saw the old value is in its bucket before the wake-ups below.
     let old = loop {
-        let old = user::load_u32(second)?;
-        if user::cmpxchg_u32(second, old, operation.apply(old))? == old {
+        let old = user::load_u32(second.addr)?;
+        if user::cmpxchg_u32(second.addr, old, operation.apply(old))? == old {
             break old;
         }
     };

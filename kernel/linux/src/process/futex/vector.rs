@@ -1,5 +1,5 @@
 //! `futex_waitv`: sleeping on several words at once.
-use super::{Sleeper, check};
+use super::{Sleeper, Word};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use machine::{
@@ -10,8 +10,8 @@ use machine::{
 /// A word to sleep on while it has a value.
 #[derive(Clone, Copy, Debug)]
 pub struct Watched {
-    /// Its address.
-    pub addr: usize,
+    /// The word.
+    pub word: Word,
     /// The value.
     pub value: u32,
 }
@@ -19,14 +19,11 @@ pub struct Watched {
 /// Sleeps while all words have their values, until a wake-up on one of them; the index of one that was woken. `EAGAIN`
 /// when one has another value.
 pub fn wait_any(words: &[Watched], deadline: Option<Instant>) -> Result<usize, Errno> {
-    for word in words {
-        check(word.addr)?;
-    }
     let waiter = Waiter::new();
     let mut sleepers: Vec<Arc<Sleeper>> = Vec::with_capacity(words.len());
-    for word in words {
-        let sleeper = Sleeper::new(Arc::clone(&waiter), word.addr, u32::MAX, (0, 0));
-        if let Err(error) = sleeper.enter(word.value) {
+    for Watched { word, value } in words {
+        let sleeper = Sleeper::new(Arc::clone(&waiter), word.key, u32::MAX, None);
+        if let Err(error) = sleeper.enter(*word, *value) {
             return leave_all(&sleepers).ok_or(error);
         }
         sleepers.push(sleeper);

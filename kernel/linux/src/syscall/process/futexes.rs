@@ -4,7 +4,7 @@ use crate::process::restart::Restart;
 use crate::{
     process::{
         self,
-        futex::{self as futexes, Watched, pi},
+        futex::{self as futexes, Watched, Word, pi},
     },
     syscall::time::{Timespec, deadline_after, deadline_at_realtime},
 };
@@ -68,72 +68,63 @@ pub fn futex(
     };
     // Linux wakes one even when asked for none.
     let count = (value as i32).max(1) as usize;
+    let first = || Word::at(addr, shared);
+    let other = || Word::at(second, shared);
     match command {
         linux::FUTEX_WAIT => {
             let deadline = read_timeout(timeout)?.map(deadline_after);
-            futex_wait(addr, value, u32::MAX, deadline)
+            futex_wait(addr, shared, value, u32::MAX, deadline)
         }
-        linux::FUTEX_WAIT_BITSET => futex_wait(addr, value, value3, read_timeout(timeout)?.map(at)),
-        linux::FUTEX_WAKE => {
-            check_key(addr, shared)?;
-            Ok(futexes::wake(addr, count, u32::MAX))
+        linux::FUTEX_WAIT_BITSET => {
+            let deadline = read_timeout(timeout)?.map(at);
+            futex_wait(addr, shared, value, value3, deadline)
         }
+        linux::FUTEX_WAKE => Ok(futexes::wake(first()?, count, u32::MAX)),
         linux::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL),
-        linux::FUTEX_WAKE_BITSET => {
-            check_key(addr, shared)?;
-            Ok(futexes::wake(addr, count, value3))
-        }
+        linux::FUTEX_WAKE_BITSET => Ok(futexes::wake(first()?, count, value3)),
         linux::FUTEX_REQUEUE | linux::FUTEX_CMP_REQUEUE => {
             let expected = (command == linux::FUTEX_CMP_REQUEUE).then_some(value3);
             // The timeout's place has the number to move. Negative numbers are errors here, 0 is 0.
             let wake_count = usize::try_from(value as i32).map_err(|_| Errno::EINVAL)?;
             let move_count = usize::try_from(timeout as i32).map_err(|_| Errno::EINVAL)?;
-            check_key(addr, shared)?;
-            check_key(second, shared)?;
-            futexes::requeue(addr, second, wake_count, move_count, expected)
+            futexes::requeue(first()?, other()?, wake_count, move_count, expected)
         }
         linux::FUTEX_WAKE_OP => {
             let second_count = (timeout as i32).max(1) as usize;
-            check_key(addr, shared)?;
-            futexes::wake_op(addr, second, count, second_count, value3)
+            futexes::wake_op(first()?, other()?, count, second_count, value3)
         }
         linux::FUTEX_LOCK_PI | linux::FUTEX_LOCK_PI2 => {
-            pi::lock(addr, read_timeout(timeout)?.map(at)).map(|()| 0)
+            let deadline = read_timeout(timeout)?.map(at);
+            pi::lock(first()?, deadline).map(|()| 0)
         }
-        linux::FUTEX_TRYLOCK_PI => pi::try_lock(addr).map(|()| 0),
-        linux::FUTEX_UNLOCK_PI => pi::unlock(addr).map(|()| 0),
+        linux::FUTEX_TRYLOCK_PI => pi::try_lock(first()?).map(|()| 0),
+        linux::FUTEX_UNLOCK_PI => pi::unlock(first()?).map(|()| 0),
         linux::FUTEX_WAIT_REQUEUE_PI => {
-            pi::wait_requeue(addr, value, read_timeout(timeout)?.map(at), second).map(|()| 0)
+            let deadline = read_timeout(timeout)?.map(at);
+            pi::wait_requeue(first()?, value, deadline, other()?).map(|()| 0)
         }
         linux::FUTEX_CMP_REQUEUE_PI if value != 1 => Err(Errno::EINVAL),
         linux::FUTEX_CMP_REQUEUE_PI => {
             let move_count = usize::try_from(timeout as i32).map_err(|_| Errno::EINVAL)?;
-            pi::requeue(addr, second, move_count, value3)
+            pi::requeue(first()?, other()?, move_count, value3)
         }
         _ => Err(Errno::ENOSYS),
-    }
-}
-
-/// Checks a word that the operation itself may not read. Linux knows a shared futex by its page, which must be there to
-/// be read (`EFAULT`); of a private one it looks at the address alone.
-fn check_key(addr: usize, shared: bool) -> Result<(), Errno> {
-    if shared {
-        user::load_u32(addr).map(drop)
-    } else {
-        futexes::check(addr)
     }
 }
 
 /// Sleeps while the word at `addr` has `value`.
 pub(crate) fn futex_wait(
     addr: usize,
+    shared: bool,
     value: u32,
     bitset: u32,
     deadline: Option<Instant>,
 ) -> SysResult {
-    match (futexes::wait(addr, value, bitset, deadline), deadline) {
+    let word = Word::at(addr, shared)?;
+    match (futexes::wait(word, value, bitset, deadline), deadline) {
         (Err(Errno::ERESTARTSYS), Some(deadline)) => Err(Restart::Futex {
             addr,
+            shared,
             value,
             bitset,
             deadline,
@@ -178,7 +169,10 @@ pub fn futex_waitv(
             return Err(Errno::EINVAL);
         }
         words.push(Watched {
-            addr: entry.addr as usize,
+            word: Word::at(
+                entry.addr as usize,
+                entry.flags & linux::FUTEX_PRIVATE_FLAG == 0,
+            )?,
             value: u32::try_from(entry.value).map_err(|_| Errno::EINVAL)?,
         });
     }

@@ -201,6 +201,18 @@ impl Area {
         }
     }
 
+    /// What is shared at `within` bytes from the start, and the place in it.
+    pub(super) fn shared_object(&self, within: usize) -> Option<(usize, usize)> {
+        match &self.backing {
+            Backing::File {
+                source,
+                offset,
+                shared: true,
+            } => Some((source.key()?, *offset as usize + within)),
+            _ => None,
+        }
+    }
+
     /// Where pages `from..to` of its file are in this area, which starts at `start`.
     pub(super) fn addresses(&self, start: usize, from: u64, to: u64) -> Option<(usize, usize)> {
         let Backing::File { offset, .. } = &self.backing else {

@@ -190,6 +190,14 @@ impl Space {
         }
     }
 
+    /// What others can map, too, at `addr`: a number that tells it from all else that is mapped, and the place in it.
+    /// `None` for what is this space's alone.
+    pub fn shared_object(&self, addr: usize) -> Option<(usize, usize)> {
+        let space = self.mappings.lock();
+        let (start, area) = space.areas.at(addr)?;
+        area.shared_object(addr - start)
+    }
+
     /// mincore(2): one byte a page, 1 when it is there.
     pub fn resident(&self, addr: usize, len: usize) -> Result<Vec<u8>, Errno> {
         let end = range(addr, len)?;
