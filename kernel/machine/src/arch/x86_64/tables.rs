@@ -1,129 +1,90 @@
-//! Each CPU's GDT, TSS and the common IDT.
+//! Each CPU's GDT and TSS, and the common IDT.
 
 use alloc::boxed::Box;
 use alloc::vec;
-use core::arch::asm;
 use spin::Once;
+use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
+use x86_64::instructions::tables::{lidt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
+use x86_64::structures::idt::{Entry, HandlerFunc};
+use x86_64::structures::tss::TaskStateSegment;
+use x86_64::{PrivilegeLevel, VirtAddr};
 
 /// 64-bit kernel code. The program runs with it, too.
 pub(crate) const CODE: u16 = 0x08;
 /// Kernel data.
 pub(crate) const DATA: u16 = 0x10;
-const TSS: u16 = 0x18;
 
-/// Landing stack of nearly every gate; NMI, #DF and #MC have their own.
+/// Landing stack of nearly every gate (an index into the TSS); NMI, #DF and #MC have their own.
+const LANDING: u16 = 0;
 const LANDING_STACKS: usize = 4;
 /// Bytes of each: room for a panic's report, should the kernel stack be what has overflowed.
 const LANDING_SIZE: usize = 16 << 10;
 
-#[repr(C, packed(4))]
-struct TaskState {
-    _reserved: u32,
-    stacks: [u64; 3],
-    _reserved2: u64,
-    landing: [u64; 7],
-    _reserved3: [u16; 5],
-    io_map: u16,
-}
+type Gates = [Entry<HandlerFunc>; 256];
 
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Gate {
-    low: u64,
-    high: u64,
-}
-
-#[repr(C, packed)]
-struct Pointer {
-    limit: u16,
-    base: u64,
-}
-
-static IDT: Once<Box<[Gate; 256]>> = Once::new();
+static IDT: Once<Box<Gates>> = Once::new();
 
 unsafe extern "C" {
     fn elfin_trap_stubs();
 }
 
-/// Address of a vector's entry.
-fn stub(vector: usize) -> usize {
-    (elfin_trap_stubs as *const ()).addr() + 16 * vector
-}
-
-fn gate(vector: usize) -> Gate {
-    let stack = match vector {
-        2 => 2,
-        8 => 3,
-        18 => 4,
-        _ => 1u64,
+/// A vector's entry.
+fn gate(vector: usize) -> Entry<HandlerFunc> {
+    let landing = match vector {
+        2 => 1,
+        8 => 2,
+        18 => 3,
+        _ => LANDING,
     };
-    let at = stub(vector) as u64;
-    // Present, interrupt gate, privilege level 0.
-    Gate {
-        low: (at & 0xffff)
-            | u64::from(CODE) << 16
-            | stack << 32
-            | 0x8e00 << 32
-            | (at >> 16 & 0xffff) << 48,
-        high: at >> 32,
+    let stub = (elfin_trap_stubs as *const ()).addr() + 16 * vector;
+    let mut gate = Entry::missing();
+    // SAFETY: the stub is made to be entered so, and each landing stack is in the TSS.
+    unsafe {
+        gate.set_handler_addr(VirtAddr::from_ptr(core::ptr::without_provenance::<()>(
+            stub,
+        )))
+        .set_stack_index(landing);
     }
+    gate
 }
 
 /// Loads this CPU's tables.
 pub(crate) fn install() {
-    let mut landing = [0; 7];
-    for top in landing.iter_mut().take(LANDING_STACKS) {
-        // Leaked: they stay as long as the CPU does.
-        let stack = vec![0u128; LANDING_SIZE / 16].leak();
-        *top = stack.as_mut_ptr_range().end.expose_provenance() as u64;
-    }
-    let tss = Box::leak(Box::new(TaskState {
-        _reserved: 0,
-        stacks: [0; 3],
-        _reserved2: 0,
-        landing,
-        _reserved3: [0; 5],
-        io_map: 104,
-    }));
-    let at = core::ptr::from_mut(tss).expose_provenance() as u64;
-    let low = 103 | (at & 0xff_ffff) << 16 | 0x89 << 40 | (at >> 24 & 0xff) << 56;
-    let gdt = Box::leak(Box::new([
-        0,
-        0x00af_9b00_0000_ffff,
-        0x00cf_9300_0000_ffff,
-        low,
-        at >> 32,
-    ]));
+    // Leaked, like the rest: they stay as long as the CPU does.
+    let mut tss = TaskStateSegment::new();
+    tss.interrupt_stack_table = core::array::from_fn(|at| {
+        if at >= LANDING_STACKS {
+            return VirtAddr::zero();
+        }
+        let stack = vec![0u128; LANDING_SIZE / 16].leak().as_mut_ptr_range();
+        stack.start.expose_provenance();
+        VirtAddr::from_ptr(stack.end)
+    });
+    let tss = Box::leak(Box::new(tss));
+    let gdt = Box::leak(Box::new(GlobalDescriptorTable::new()));
+    let code = gdt.append(Descriptor::kernel_code_segment());
+    let data = gdt.append(Descriptor::kernel_data_segment());
+    assert_eq!((code.0, data.0), (CODE, DATA));
+    let task = gdt.append(Descriptor::tss_segment(tss));
+    // Where Linux has it, for programs that load data segments.
+    let user = gdt.append(Descriptor::user_data_segment());
+    assert_eq!((user.index(), user.rpl()), (5, PrivilegeLevel::Ring3));
+    gdt.load();
     let idt = IDT.call_once(|| Box::new(core::array::from_fn(gate)));
-    let gdt = Pointer {
-        limit: 5 * 8 - 1,
-        base: gdt.as_ptr().expose_provenance() as u64,
+    let idt = DescriptorTablePointer {
+        limit: u16::try_from(size_of::<Gates>() - 1).unwrap_or(u16::MAX),
+        base: VirtAddr::from_ptr(idt.as_ptr()),
     };
-    let idt = Pointer {
-        limit: 256 * 16 - 1,
-        base: idt.as_ptr().expose_provenance() as u64,
-    };
-    // SAFETY: the tables are well formed, are never freed, and have code and data where the boot GDT had them. GS's
-    // base is not touched.
+    // SAFETY: code and data are where the boot GDT had them, the TSS is this CPU's alone; the IDT is well formed and
+    // never freed. GS's base is not touched.
     unsafe {
-        asm!(
-            "lgdt [{gdt}]",
-            "lidt [{idt}]",
-            "push {code}",
-            "lea {scratch}, [rip + 2f]",
-            "push {scratch}",
-            "retfq",
-            "2:",
-            "mov ss, {data:x}",
-            "mov ds, {data:x}",
-            "mov es, {data:x}",
-            "ltr {tss:x}",
-            gdt = in(reg) &raw const gdt,
-            idt = in(reg) &raw const idt,
-            code = in(reg) u64::from(CODE),
-            data = in(reg) DATA,
-            tss = in(reg) TSS,
-            scratch = out(reg) _,
-        );
+        CS::set_reg(code);
+        SS::set_reg(data);
+        DS::set_reg(data);
+        ES::set_reg(data);
+        load_tss(task);
+        lidt(&idt);
     }
 }
