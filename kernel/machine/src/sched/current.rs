@@ -60,6 +60,16 @@ pub fn set_thread_pointer(base: u64) {
     interrupt_flag::without(|| context::set_thread_pointer(base));
 }
 
+/// The current thread's GS base.
+pub fn gs() -> u64 {
+    interrupt_flag::without(|| context::program_gs(None))
+}
+
+/// Sets the current thread's GS base.
+pub fn set_gs(base: u64) {
+    interrupt_flag::without(|| context::program_gs(Some(base)));
+}
+
 /// Whether a signal is pending for the running thread that it does not block.
 pub fn signal_pending() -> bool {
     with_current(Thread::signal_pending)

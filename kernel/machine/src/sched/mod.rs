@@ -21,7 +21,7 @@ mod state;
 mod thread;
 
 pub use current::{
-    current, current_tid, set_thread_pointer, signal_pending, with_current, with_space,
+    current, current_tid, gs, set_gs, set_thread_pointer, signal_pending, with_current, with_space,
 };
 pub(crate) use exit::{exit_to_program, has_exit_work, user_start};
 pub use policy::Policy;

@@ -404,8 +404,12 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
         let old = previous.saved.get();
         (*old).kernel_stack = percpu::kernel_stack();
         (*old).thread_pointer = context::thread_pointer();
+        (*old).gs = context::program_gs(None);
         percpu::set_kernel_stack((*saved).kernel_stack);
         context::set_thread_pointer((*saved).thread_pointer);
+        if (*saved).gs != (*old).gs {
+            context::program_gs(Some((*saved).gs));
+        }
         context::switch(&raw mut (*old).stack_pointer, (*saved).stack_pointer);
     }
     finish();

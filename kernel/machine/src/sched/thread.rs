@@ -37,6 +37,7 @@ pub(super) struct Saved {
     pub(super) stack_pointer: usize,
     pub(super) kernel_stack: usize,
     pub(super) thread_pointer: u64,
+    pub(super) gs: u64,
 }
 
 /// What a kernel thread runs.
@@ -88,6 +89,7 @@ impl Thread {
             stack_pointer: 0,
             kernel_stack: stack.top(),
             thread_pointer: 0,
+            gs: 0,
         };
         if !is_idle {
             COUNT.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +157,10 @@ impl Thread {
         let mut thread = Self::build(next_tid(), space, state, None, false)?;
         thread.calls = Calls::new(stack);
         if current::current_tid() != 0 {
-            interrupt_flag::without(|| thread.fpu.save());
+            interrupt_flag::without(|| {
+                thread.fpu.save();
+                thread.saved.get_mut().gs = context::program_gs(None);
+            });
         }
         // SAFETY: the stack is this thread's, which does not run yet.
         thread.saved.get_mut().stack_pointer =

@@ -48,13 +48,23 @@ pub fn setsid() -> SysResult {
     Err(Errno::EPERM)
 }
 
-/// arch_prctl(2): the FS base. GS is the kernel's.
+/// arch_prctl(2): the FS and GS bases.
 pub fn arch_prctl(code: usize, addr: usize) -> SysResult {
     /// From Linux' asm/prctl.h.
+    const ARCH_SET_GS: usize = 0x1001;
     const ARCH_SET_FS: usize = 0x1002;
     const ARCH_GET_FS: usize = 0x1003;
+    const ARCH_GET_GS: usize = 0x1004;
     match code {
-        ARCH_SET_FS if addr >= USER_END => Err(Errno::EPERM),
+        ARCH_SET_FS | ARCH_SET_GS if addr >= USER_END => Err(Errno::EPERM),
+        ARCH_SET_GS => {
+            sched::set_gs(addr as u64);
+            Ok(0)
+        }
+        ARCH_GET_GS => {
+            user::write(addr, &sched::gs())?;
+            Ok(0)
+        }
         ARCH_SET_FS => {
             sched::set_thread_pointer(addr as u64);
             Ok(0)

@@ -151,7 +151,7 @@ calls! {
     152 mm::munlockall [] NoOp("nothing is ever paged out");
     157 process::prctl [Int LongHex LongHex LongHex LongHex]
         Partial("names, `KEEPCAPS`, `CAPBSET_READ`; `SET_PDEATHSIG`, `DUMPABLE`, `SET_NO_NEW_PRIVS` change nothing");
-    158 process::arch_prctl [Hex Pointer] Partial("`ARCH_SET_FS` and `ARCH_GET_FS`");
+    158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
         Partial("`RLIMIT_AS`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");

@@ -3,8 +3,8 @@
 use super::TrapFrame;
 use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr4, Cr4Flags};
-use x86_64::registers::model_specific::FsBase;
-use x86_64::registers::segmentation::{FS, Segment64};
+use x86_64::registers::model_specific::{FsBase, KernelGsBase};
+use x86_64::registers::segmentation::{FS, GS, Segment64};
 
 unsafe extern "C" {
     fn elfin_switch(save: *mut usize, stack_pointer: usize);
@@ -96,6 +96,28 @@ pub(crate) fn set_thread_pointer(base: u64) {
         unsafe { FS::write_base(base) };
     } else {
         FsBase::write(base);
+    }
+}
+
+/// The program's GS base, and makes it another one if there is a `new` one. While the kernel runs it is where `swapgs`
+/// takes it from. Interrupts are off.
+pub(crate) fn program_gs(new: Option<u64>) -> u64 {
+    let new = new.map(VirtAddr::new_truncate);
+    if !has_fsgsbase() {
+        let old = KernelGsBase::read();
+        new.inspect(|&base| KernelGsBase::write(base));
+        return old.as_u64();
+    }
+    // SAFETY: between the two exchanges nothing looks for the per-CPU block, and no interrupt comes. The base is
+    // canonical, and the program's.
+    unsafe {
+        GS::swap();
+        let old = GS::read_base();
+        if let Some(base) = new {
+            GS::write_base(base);
+        }
+        GS::swap();
+        old.as_u64()
     }
 }
 

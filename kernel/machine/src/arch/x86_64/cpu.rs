@@ -143,6 +143,14 @@ pub fn hardware_random() -> impl Iterator<Item = u64> {
     })
 }
 
+/// Whether programs can read a word that the kernel has set for this CPU, by RDTSCP or RDPID.
+pub(crate) fn has_tsc_aux() -> bool {
+    let has_rdtscp =
+        __cpuid(0x8000_0000).eax >= 0x8000_0001 && __cpuid(0x8000_0001).edx & 1 << 27 != 0;
+    let has_rdpid = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ecx & 1 << 22 != 0;
+    has_rdtscp || has_rdpid
+}
+
 /// Ends the virtual machine through isa-debug-exit: 0x10 program ended, 0x20 fatal.
 pub fn exit_machine(code: u8) -> ! {
     interrupts::disable();

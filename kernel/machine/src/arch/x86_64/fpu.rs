@@ -44,7 +44,7 @@ pub(crate) fn init() {
     // SAFETY: as above; XSAVE is there.
     unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::OSXSAVE) };
     if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 != 0 {
-        // SAFETY: as above; FSGSBASE is there. GS is the kernel's, and programs do not touch it.
+        // SAFETY: as above; FSGSBASE is there. Both bases are the program's while it runs.
         unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::FSGSBASE) };
     }
     let leaf = __cpuid_count(0xd, 0);

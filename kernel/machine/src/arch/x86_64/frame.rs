@@ -1,7 +1,5 @@
 //! The saved state of interrupted code.
 
-use super::layout::USER_END;
-
 /// What entry code saves on the thread's kernel stack, the same for system calls, exceptions and interrupts.
 ///
 /// The upper halves of the vector registers are not here: the kernel uses legacy SSE only, which leaves them alone;
@@ -47,9 +45,15 @@ impl TrapFrame {
     /// `vector` of a system call.
     pub const SYSCALL: u64 = 0x100;
 
-    /// Whether the interrupted code ran on the program's stack: signals and preemption are possible then.
+    /// Whether the interrupted code was the program's, or the kernel's on the program's stack: signals and preemption
+    /// are possible then. A program may have lost its stack pointer, or jumped to nowhere.
     pub fn is_program(&self) -> bool {
-        self.rsp < USER_END as u64
+        (self.rip & self.rsp) >> 63 == 0
+    }
+
+    /// The program is interruptible, whatever it has popped into its flags.
+    pub(super) fn turn_interrupts_on(&mut self) {
+        self.rflags |= RFLAGS_IF;
     }
 
     /// Whether interrupts were on.

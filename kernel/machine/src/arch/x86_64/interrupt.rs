@@ -30,14 +30,11 @@ pub fn allocate(handler: fn(usize), arg: usize) -> Option<MsiTarget> {
     })
 }
 
-/// Runs the handler of a device's vector.
-pub(crate) fn handle(vector: u64) {
+/// Runs the handler of a device's vector; whether there is one.
+pub(crate) fn handle(vector: u64) -> bool {
     let index = usize::try_from(vector)
         .unwrap_or(0)
         .wrapping_sub(FIRST_DEVICE);
     let handler = HANDLERS.lock().get(index).copied().flatten();
-    match handler {
-        Some((handler, arg)) => handler(arg),
-        None => log::warn!("interrupt on vector {vector}, which nobody has asked for"),
-    }
+    handler.inspect(|(handler, arg)| handler(*arg)).is_some()
 }

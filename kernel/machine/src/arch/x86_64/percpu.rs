@@ -1,4 +1,5 @@
-//! The block of memory each CPU has for itself, found through GS. Programs do not use GS, so it always points here.
+//! The block of memory each CPU has for itself, found through GS while kernel code runs. Entries and exits exchange it
+//! for the program's GS (`swapgs`).
 
 use super::callee::Callee;
 use core::arch::asm;
@@ -66,7 +67,7 @@ impl PerCpu {
 /// Makes `block` this CPU's.
 pub(crate) fn install(block: &'static mut PerCpu) {
     block.this = core::ptr::from_mut(block).expose_provenance();
-    // SAFETY: GS is the kernel's own, and the block lives for ever.
+    // SAFETY: this is kernel code, whose GS is the kernel's, and the block lives for ever.
     unsafe { Msr::new(IA32_GS_BASE).write(block.this as u64) };
 }
 
@@ -76,7 +77,7 @@ macro_rules! field {
         #[inline]
         pub(crate) fn $get() -> usize {
             let value;
-            // SAFETY: GS points at this CPU's block from the first instructions on.
+            // SAFETY: GS points at this CPU's block whenever compiled kernel code runs, but for the vDSO's.
             unsafe {
                 asm!("mov {}, gs:[{}]", out(reg) value, const offset_of!(PerCpu, $field),
                     options(nostack, preserves_flags, readonly));
@@ -112,13 +113,13 @@ field!(
 #[cfg(not(hosted))]
 #[inline]
 pub(crate) fn this() -> &'static PerCpu {
-    let at: usize;
-    // SAFETY: GS points at this CPU's block, whose first word is its address.
+    // SAFETY: GS points at this CPU's block, whose first word is its address. Blocks live for ever; what changes in
+    // them is atomic, or changed through `field!` only.
     unsafe {
+        let at: usize;
         asm!("mov {}, gs:[0]", out(reg) at, options(nostack, preserves_flags, readonly));
+        &*core::ptr::with_exposed_provenance::<PerCpu>(at)
     }
-    // SAFETY: blocks live for ever; what changes in them is atomic, or changed through `field!` only.
-    unsafe { &*core::ptr::with_exposed_provenance::<PerCpu>(at) }
 }
 
 #[cfg(hosted)]

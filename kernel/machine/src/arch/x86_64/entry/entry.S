@@ -1,4 +1,8 @@
 // The ways into the kernel and out again. Offsets named here are those of `TrapFrame` and `PerCpu`.
+//
+// GS is the program's while its code runs and the per-CPU block's while the kernel's does; `swapgs` exchanges the two. What
+// tells interrupted code of the kernel's apart is that its stack pointer and its instruction pointer lie in the upper half.
+// Between `swapgs` and the switch of stacks both interrupts and traps are off.
 
 .macro SAVE_XMM
     .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
@@ -31,8 +35,10 @@ elfin_trap_common:
     push rbx
     push rcx
     mov rax, [rsp + 64]                 // the interrupted stack pointer
-    test rax, rax
+    mov rcx, [rsp + 40]                 // and instruction pointer
+    and rcx, rax
     js 1f
+    swapgs
     mov rcx, gs:[{kstack}]
     jmp 2f
 1:  lea rcx, [rax - 128]                // past the kernel's own red zone
@@ -87,7 +93,11 @@ elfin_trap_return:
     pop rdx
     pop rcx
     pop rbx
-    pop rax
+    mov rax, [rsp + 24]                 // where it goes on, and on which stack
+    and rax, [rsp + 48]
+    js 1f
+    swapgs
+1:  pop rax
     add rsp, 16
     iretq
 
@@ -103,6 +113,7 @@ elfin_enter_user:
 .balign 16
 .globl elfin_syscall_entry
 elfin_syscall_entry:
+    swapgs
     mov gs:[{scratch}], rsp
     mov rsp, gs:[{kstack}]
     push 0x10
@@ -163,7 +174,9 @@ elfin_gate_common:
     push r13
     push r14
     push r15
-    cli
+    push 2
+    popfq                               // IF, TF and DF off
+    swapgs
     mov rsp, gs:[{kstack}]
     push rdi
     push rsi
@@ -191,7 +204,9 @@ elfin_gate_common:
     mov ecx, eax
     pop rax
     pop rax
+    swapgs
     lea rsp, [rbp - 8]
+    or dword ptr [rsp], 0x200           // as a system call: interrupts are on whatever the program has popped
     test ecx, ecx
     jz 1f
     sti
@@ -223,6 +238,7 @@ elfin_call_user:
     mov r10, rsi
     cli
     mov gs:[{kstack}], rcx
+    swapgs
     mov rsp, rdx
     .cfi_startproc
     .cfi_escape 0x0f, 5, 0x77, 0, 0x06, 0x23, 16    // DW_CFA_def_cfa_expression: breg7 0, deref, plus_uconst 16
@@ -240,9 +256,12 @@ elfin_call_user:
     sti
     mov [rsp], r9
     call rax
-    cli
     mov rdi, rsp
+    push 2
+    .cfi_escape 0x0f, 5, 0x77, 8, 0x06, 0x23, 16    // breg7 8, deref, plus_uconst 16
+    popfq                               // IF, TF and DF off
     .cfi_endproc
+    swapgs
     mov rsp, gs:[{kstack}]
     push rax
     push rax

@@ -12,6 +12,7 @@ use x86_64::registers::model_specific::Msr;
 const IA32_STAR: u32 = 0xc000_0081;
 const IA32_LSTAR: u32 = 0xc000_0082;
 const IA32_SFMASK: u32 = 0xc000_0084;
+const IA32_TSC_AUX: u32 = 0xc000_0103;
 
 /// TF, IF, DF, NT, AC.
 const CLEARED_BY_SYSCALL: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 18;
@@ -54,16 +55,20 @@ fn init(block: &'static mut percpu::PerCpu) {
     fpu::init();
     tables::install();
     apic::init();
-    // SAFETY: `percpu::install` keeps no reference; this CPU owns its block, and nobody else knows it yet.
-    unsafe { (*at).apic = apic::id() };
-    // SAFETY: the entry is made for this: interrupts off, code and data selectors 0x08 and 0x10.
+    // SAFETY: `percpu::install` keeps no reference; this CPU owns its block, and nobody else knows it yet. The entry is
+    // made for this: interrupts off, code and data selectors 0x08 and 0x10. RDTSCP and RDPID give TSC_AUX to programs,
+    // who find in it what Linux has there: the number of the CPU, and above it the node's, which is 0.
     unsafe {
+        (*at).apic = apic::id();
         Efer::update(|efer| {
             *efer |= EferFlags::SYSTEM_CALL_EXTENSIONS | EferFlags::NO_EXECUTE_ENABLE;
         });
         Msr::new(IA32_STAR).write(u64::from(tables::CODE) << 32);
         Msr::new(IA32_LSTAR).write((elfin_syscall_entry as *const ()).addr() as u64);
         Msr::new(IA32_SFMASK).write(CLEARED_BY_SYSCALL);
+        if cpu::has_tsc_aux() {
+            Msr::new(IA32_TSC_AUX).write((*at).id as u64);
+        }
     }
     // SAFETY: the block lives for ever.
     cpu::enter(unsafe { &*at });

@@ -14,10 +14,16 @@ use x86_64::registers::control::Cr2;
 
 const DEBUG: u64 = 1;
 const INVALID_OPCODE: u64 = 6;
+const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
 const NMI: u64 = 2;
 const DOUBLE_FAULT: u64 = 8;
 const MACHINE_CHECK: u64 = 18;
+
+/// Length of an `int` instruction.
+const INT_LEN: u64 = 2;
+/// Of a selector's error code: it names an entry of the IDT.
+const IN_IDT: u64 = 2;
 
 const RFLAGS_TF: u64 = 1 << 8;
 const RFLAGS_IF: u64 = 1 << 9;
@@ -25,6 +31,7 @@ const RFLAGS_IF: u64 = 1 << 9;
 /// Comes from the assembly with interrupts off, and returns with interrupts off.
 pub(super) extern "C" fn elfin_trap(frame: &mut TrapFrame) {
     if frame.is_program() {
+        frame.turn_interrupts_on();
         handle(frame);
         sched::exit_to_program(frame);
     } else {
@@ -46,13 +53,7 @@ fn handle(frame: &mut TrapFrame) {
             if frame.vector == INVALID_OPCODE {
                 gate::finish(frame);
             }
-            interrupts::enable();
-            let exception = Exception::Other {
-                vector: u8::try_from(frame.vector).unwrap_or(0),
-                error: frame.error,
-            };
-            upcall::traps().exception(frame, exception);
-            interrupts::disable();
+            exception(frame);
         }
         vector::TIMER => {
             apic::end_of_interrupt();
@@ -69,15 +70,32 @@ fn handle(frame: &mut TrapFrame) {
             cpu::answer();
         }
         vector::SPURIOUS => {}
-        number => {
-            interrupt::handle(number);
-            apic::end_of_interrupt();
+        number if interrupt::handle(number) => apic::end_of_interrupt(),
+        // Nobody has asked for the vector: an `int` instruction.
+        number if frame.is_program() => {
+            frame.rip -= INT_LEN;
+            frame.vector = GENERAL_PROTECTION;
+            frame.error = number << 3 | IN_IDT;
+            exception(frame);
         }
+        number => log::warn!("interrupt on vector {number}, which nobody has asked for"),
     }
+}
+
+/// An exception of the program's.
+fn exception(frame: &mut TrapFrame) {
+    interrupts::enable();
+    let exception = Exception::Other {
+        vector: u8::try_from(frame.vector).unwrap_or(0),
+        error: frame.error,
+    };
+    upcall::traps().exception(frame, exception);
+    interrupts::disable();
 }
 
 /// Comes from the `syscall` instruction's entry with interrupts off.
 pub(super) extern "C" fn elfin_syscall(frame: &mut TrapFrame) {
+    frame.turn_interrupts_on();
     interrupts::enable();
     upcall::traps().system_call(frame);
     interrupts::disable();
