@@ -19,7 +19,7 @@ pub mod program;
 
 use alloc::boxed::Box;
 use linux::process::ThreadState;
-use linux::{config, fs};
+use linux::{config, fs, net};
 use machine::boot::{self, Boot};
 use machine::{
     drivers,
@@ -42,6 +42,9 @@ fn run() {
     drivers::init();
     if let Err(reason) = fs::init() {
         machine::log::fatal(format_args!("{reason}"));
+    }
+    if let Err(error) = net::populate() {
+        log::error!("/proc/net and /sys/class/net: {}", error.text());
     }
     let process = program::make_process(config::get());
     let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));

@@ -1,4 +1,4 @@
-//! Floor 2 of the kernel: Linux as programs see it. Files, threads and signals of the process, system calls.
+//! Floor 2 of the kernel: Linux as programs see it. Files, sockets, threads and signals of the process, system calls.
 //!
 //! It stands on `machine` and `abi`, and knows nothing of how a program is loaded: what it has to tell the dynamic
 //! linker is in [`linker`]. No code here is unsafe; what would have to be is below.
@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod config;
 pub mod fs;
 pub mod linker;
+pub mod net;
 pub mod process;
 pub mod syscall;
 mod traps;

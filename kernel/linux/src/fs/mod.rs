@@ -1,8 +1,8 @@
 //! Files: the VFS, EROFS root with a writable in-memory layer, special file systems, descriptors.
 //!
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is
-//! a file with position and flags, which the descriptor table names. Pipes, sockets, epoll and the like are files
-//! without a node. Left out: checks of permissions, extended attributes, networking.
+//! a file with position and flags, which the descriptor table names. Pipes, epoll and the like, and sockets (`net/`),
+//! are files without a node. Left out: checks of permissions, extended attributes.
 pub mod block_cache;
 mod boot_mounts;
 pub mod console;
@@ -26,7 +26,6 @@ pub mod path;
 pub mod pipe;
 pub mod procfs;
 pub mod signalfd;
-pub mod socket;
 pub mod sysfs;
 pub mod tmpfs;
 pub mod tree;

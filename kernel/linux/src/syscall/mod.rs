@@ -1,6 +1,7 @@
 //! System calls: the table, dispatch, trace.
 pub mod fs;
 pub mod mm;
+pub mod net;
 pub mod process;
 pub(crate) mod restart;
 pub mod signal;

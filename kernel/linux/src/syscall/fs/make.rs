@@ -15,7 +15,7 @@ use linux_raw_sys::general as linux;
 use machine::mm::user;
 
 /// Installs two descriptors and tells the program both.
-pub(super) fn install_pair(
+pub(in crate::syscall) fn install_pair(
     addr: usize,
     first: Arc<OpenFile>,
     second: Arc<OpenFile>,

@@ -4,16 +4,15 @@ mod control;
 mod events;
 mod io;
 mod locks;
-mod make;
+pub(super) mod make;
 mod mount;
 mod mqueue;
 mod names;
 mod open;
 mod seek;
-mod socket;
 mod stat;
-mod vectors;
-mod wait;
+pub(super) mod vectors;
+pub(super) mod wait;
 
 pub use attributes::*;
 pub use control::*;
@@ -26,7 +25,6 @@ pub use mqueue::*;
 pub use names::*;
 pub use open::*;
 pub use seek::*;
-pub use socket::*;
 pub use stat::*;
 pub use wait::*;
 
@@ -46,10 +44,10 @@ use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
 use machine::mm::user;
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// Calls `f` with the caller's descriptor table.
-fn with_files<R>(f: impl FnOnce(&Files) -> R) -> R {
+pub(super) fn with_files<R>(f: impl FnOnce(&Files) -> R) -> R {
     process::with_current(|process| f(&process.files))
 }
 
@@ -64,7 +62,7 @@ pub(super) fn descriptor(fd: usize) -> Result<Arc<OpenFile>, Errno> {
 }
 
 /// The lowest free descriptor gets `open`.
-fn install(open: Arc<OpenFile>, cloexec: bool) -> SysResult {
+pub(super) fn install(open: Arc<OpenFile>, cloexec: bool) -> SysResult {
     install_from(open, cloexec, 0)
 }
 
@@ -83,7 +81,7 @@ fn install_anonymous(file: Arc<dyn File>, cloexec: bool, nonblock: bool) -> SysR
 }
 
 /// A descriptor that was not opened with `O_PATH`.
-fn opened(fd: usize) -> Result<Arc<OpenFile>, Errno> {
+pub(super) fn opened(fd: usize) -> Result<Arc<OpenFile>, Errno> {
     let open = descriptor(fd)?;
     if open.flags() & linux::O_PATH != 0 {
         return Err(Errno::EBADF);
@@ -171,7 +169,7 @@ impl Subject {
 }
 
 /// Reads words from the program.
-fn words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
+pub(super) fn words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
     let mut bytes = [[0; 8]; N];
     user::copy_in(addr, bytes.as_flattened_mut())?;
     Ok(bytes.map(u64::from_le_bytes))
@@ -183,7 +181,7 @@ fn put_words<const N: usize>(addr: usize, words: [u64; N]) -> Result<(), Errno> 
 }
 
 /// A `struct timespec` as nanoseconds.
-fn timespec(addr: usize) -> Result<u64, Errno> {
+pub(super) fn timespec(addr: usize) -> Result<u64, Errno> {
     let [seconds, nanos] = words(addr)?;
     if (seconds as i64) < 0 || nanos >= SECOND {
         return Err(Errno::EINVAL);

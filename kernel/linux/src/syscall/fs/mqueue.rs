@@ -128,7 +128,7 @@ pub fn mq_timedreceive(
     Ok(text.len())
 }
 
-/// mq_notify(2). SIGEV_THREAD needs a netlink socket, which there is none of.
+/// mq_notify(2). SIGEV_THREAD, which glibc makes of a netlink socket's messages, is missing.
 pub fn mq_notify(fd: usize, event: usize) -> SysResult {
     let notification = match event {
         0 => None,

@@ -9,10 +9,10 @@ const MAX: usize = 0x7fff_f000;
 const MAX_VECTORS: usize = 1024;
 
 /// Most bytes that pass through the kernel at a time.
-pub(super) const CHUNK: usize = 65536;
+pub(in crate::syscall) const CHUNK: usize = 65536;
 
 /// A buffer that a transfer of `len` bytes passes through in pieces; shorter where memory is scarce.
-pub(super) fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
+pub(in crate::syscall) fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
     let mut size = len.min(CHUNK);
     loop {
         match zeroed(size) {
@@ -23,7 +23,7 @@ pub(super) fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
 }
 
 /// A buffer of `len` bytes; `ENOMEM`.
-pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
+pub(in crate::syscall) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
     buffer.resize(len, 0);
@@ -31,7 +31,7 @@ pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
 }
 
 /// Pieces of memory, and how far a transfer has come.
-pub(super) struct Vectors {
+pub(in crate::syscall) struct Vectors {
     pieces: Vec<(usize, usize)>,
     index: usize,
     within: usize,
@@ -40,7 +40,7 @@ pub(super) struct Vectors {
 
 impl Vectors {
     /// One buffer.
-    pub(super) fn single(addr: usize, len: usize) -> Result<Self, Errno> {
+    pub(in crate::syscall) fn single(addr: usize, len: usize) -> Result<Self, Errno> {
         if len > isize::MAX as usize {
             return Err(Errno::EINVAL);
         }
@@ -48,7 +48,7 @@ impl Vectors {
     }
 
     /// An array of `struct iovec`.
-    pub(super) fn read(addr: usize, count: usize) -> Result<Self, Errno> {
+    pub(in crate::syscall) fn read(addr: usize, count: usize) -> Result<Self, Errno> {
         if count > MAX_VECTORS {
             return Err(Errno::EINVAL);
         }
@@ -76,7 +76,7 @@ impl Vectors {
     }
 
     /// Bytes to go.
-    pub(super) fn left(&self) -> usize {
+    pub(in crate::syscall) fn left(&self) -> usize {
         self.left
     }
 
@@ -117,12 +117,17 @@ impl Vectors {
     }
 
     /// Copies to the program; how much before a fault.
-    pub(super) fn put(&mut self, from: &[u8]) -> usize {
+    pub(in crate::syscall) fn put(&mut self, from: &[u8]) -> usize {
         self.each(from.len(), |addr, range| user::copy_out(addr, &from[range]))
     }
 
+    /// Leaves out as much; how much that is.
+    pub(in crate::syscall) fn skip(&mut self, len: usize) -> usize {
+        self.each(len, |_, _| Ok(()))
+    }
+
     /// Copies from the program; how much before a fault.
-    pub(super) fn get(&mut self, to: &mut [u8]) -> usize {
+    pub(in crate::syscall) fn get(&mut self, to: &mut [u8]) -> usize {
         self.each(to.len(), |addr, range| user::copy_in(addr, &mut to[range]))
     }
 }

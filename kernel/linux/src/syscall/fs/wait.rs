@@ -19,7 +19,7 @@ const READ_SET: Poll = Poll::IN.union(Poll::HUP).union(Poll::ERR);
 const WRITE_SET: Poll = Poll::OUT.union(Poll::ERR);
 
 /// The time `ns` from now; `None` when that is beyond all clocks.
-pub(super) fn after(ns: u64) -> Option<Instant> {
+pub(in crate::syscall) fn after(ns: u64) -> Option<Instant> {
     Instant::now().0.checked_add(ns).map(Instant)
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn poll_until(fds: usize, count: usize, deadline: Option<Instant>) ->
 }
 
 /// The deadline that a timespec in memory gives; none for no timespec.
-pub(super) fn deadline(addr: usize) -> Result<Option<Instant>, Errno> {
+pub(in crate::syscall) fn deadline(addr: usize) -> Result<Option<Instant>, Errno> {
     if addr == 0 {
         return Ok(None);
     }

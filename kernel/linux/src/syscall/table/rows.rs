@@ -2,7 +2,7 @@
 //! that have none. What a row says of its state is in docs/syscalls.md, too, word for word.
 
 use super::Kind;
-use crate::syscall::{fs, mm, process, restart, signal, time};
+use crate::syscall::{fs, mm, net, process, restart, signal, time};
 use abi::SysResult;
 use machine::arch::TrapFrame;
 
@@ -25,7 +25,7 @@ calls! {
     14 signal::rt_sigprocmask [Int Pointer Pointer Size] Full;
     15 signal::rt_sigreturn frame [] Full;
     16 fs::ioctl [Fd Hex Pointer]
-        Partial("`FIOCLEX`, `FIONCLEX`, `FIONBIO`, `FIONREAD`; settings, size and session of terminals");
+        Partial("`FIOCLEX`, `FIONCLEX`, `FIONBIO`, `FIONREAD`; settings, size and session of terminals; `SIOCGIF*`");
     17 fs::pread64 [Fd Pointer Size Long] Full;
     18 fs::pwrite64 [Fd Bytes Size Long] Full;
     19 fs::readv [Fd Pointer Size] Full;
@@ -48,19 +48,21 @@ calls! {
     38 signal::setitimer [Int Pointer Pointer] Full;
     39 process::getpid [] Full;
     40 fs::sendfile [Fd Fd Pointer Size] Full;
-    41 fs::socket [Int Hex Int] Absent("EAFNOSUPPORT: there is no network, and of local sockets there are pairs");
-    44 fs::sendto [Fd Bytes Size Hex Pointer Int] Partial("no out-of-band data");
-    45 fs::recvfrom [Fd Pointer Size Hex Pointer Pointer] Partial("no out-of-band data");
-    46 fs::sendmsg [Fd Pointer Hex] Partial("ancillary data is EOPNOTSUPP");
-    47 fs::recvmsg [Fd Pointer Hex] Partial("no ancillary data");
-    48 fs::shutdown [Fd Int] Full;
-    51 fs::getsockname [Fd Pointer Pointer] Full;
-    52 fs::getpeername [Fd Pointer Pointer] Full;
-    53 fs::socketpair [Int Hex Int Pointer] Full;
-    54 fs::setsockopt [Fd Int Int Pointer Int]
-        Partial("time-outs and sizes of buffers; other options of `SOL_SOCKET` change nothing");
-    55 fs::getsockopt [Fd Int Int Pointer Pointer]
-        Partial("type, domain, protocol, error, credentials, time-outs, sizes of buffers");
+    41 net::socket [Int Hex Int] Partial("`AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`; no raw IP sockets");
+    42 net::connect [Fd Pointer Int] Partial("only to addresses of this machine");
+    43 net::accept [Fd Pointer Pointer] Full;
+    44 net::sendto [Fd Bytes Size Hex Pointer Int] Partial("no out-of-band data");
+    45 net::recvfrom [Fd Pointer Size Hex Pointer Pointer] Partial("no out-of-band data");
+    46 net::sendmsg [Fd Pointer Hex] Partial("no out-of-band data");
+    47 net::recvmsg [Fd Pointer Hex] Partial("no out-of-band data, no time stamps");
+    48 net::shutdown [Fd Int] Full;
+    49 net::bind [Fd Pointer Int] Full;
+    50 net::listen [Fd Int] Full;
+    51 net::getsockname [Fd Pointer Pointer] Full;
+    52 net::getpeername [Fd Pointer Pointer] Full;
+    53 net::socketpair [Int Hex Int Pointer] Full;
+    54 net::setsockopt [Fd Int Int Pointer Int] Partial("no filters, no groups; many are kept and change nothing");
+    55 net::getsockopt [Fd Int Int Pointer Pointer] Partial("no filters, no groups");
     56 process::clone frame [LongHex Pointer Pointer Pointer LongHex] Partial("threads only: ENOSYS for processes");
     57 process::fork [] Absent("");
     58 process::vfork [] Absent("");
@@ -208,7 +210,7 @@ calls! {
     241 fs::mq_unlink [String] Full;
     242 fs::mq_timedsend [Fd Bytes Size Unsigned Pointer] Full;
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
-    244 fs::mq_notify [Fd Pointer] Partial("`SIGEV_THREAD` is EBADF: there are no netlink sockets");
+    244 fs::mq_notify [Fd Pointer] Partial("`SIGEV_THREAD` is EBADF");
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
     247 process::waitid [Int Int Pointer Hex Pointer] Partial("ECHILD always: there are no children");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
@@ -242,6 +244,7 @@ calls! {
     286 fs::timerfd_settime [Fd Hex Pointer Pointer]
         Partial("a change of the clock moves no timer; `TFD_TIMER_CANCEL_ON_SET` changes nothing");
     287 fs::timerfd_gettime [Fd Pointer] Full;
+    288 net::accept4 [Fd Pointer Pointer Hex] Full;
     289 fs::signalfd4 [Fd Pointer Size Hex] Full;
     290 fs::eventfd2 [Unsigned Hex] Full;
     291 fs::epoll_create1 [Hex] Full;
@@ -250,9 +253,11 @@ calls! {
     295 fs::preadv [Fd Pointer Size Long] Full;
     296 fs::pwritev [Fd Pointer Size Long] Full;
     297 signal::rt_tgsigqueueinfo [Int Int Int Pointer] Full;
+    299 net::recvmmsg [Fd Pointer Unsigned Hex Pointer] Partial("as `recvmsg`");
     302 process::prlimit64 [Int Int Pointer Pointer] Partial("as `setrlimit`");
     305 time::clock_adjtime [Int Pointer] Partial("reading `CLOCK_REALTIME`: EPERM for changes");
     306 fs::syncfs [Fd] NoOp("files are in memory");
+    307 net::sendmmsg [Fd Pointer Unsigned Hex] Partial("as `sendmsg`");
     309 process::getcpu [Pointer Pointer Pointer] Full;
     316 fs::renameat2 [Fd String Fd String Hex] Partial("no `RENAME_WHITEOUT`");
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
@@ -277,10 +282,6 @@ calls! {
     29 shmget [Hex Size Mode];
     30 shmat [Int Pointer Hex];
     31 shmctl [Int Int Pointer];
-    42 connect [Fd Pointer Int];
-    43 accept [Fd Pointer Pointer];
-    49 bind [Fd Pointer Int];
-    50 listen [Fd Int];
     64 semget [Hex Int Mode];
     65 semop [Int Pointer Size];
     66 semctl [Int Int Int Pointer];
@@ -341,15 +342,12 @@ calls! {
     276 tee [Fd Fd Size Hex];
     278 vmsplice [Fd Pointer Size Hex];
     279 move_pages [Int Size Pointer Pointer Pointer Hex];
-    288 accept4 [Fd Pointer Pointer Hex];
     294 inotify_init1 [Hex];
     298 perf_event_open [Pointer Int Int Fd LongHex];
-    299 recvmmsg [Fd Pointer Unsigned Hex Pointer];
     300 fanotify_init [Hex Hex];
     301 fanotify_mark [Fd Hex LongHex Fd String];
     303 name_to_handle_at [Fd String Pointer Pointer Hex];
     304 open_by_handle_at [Fd Pointer Hex];
-    307 sendmmsg [Fd Pointer Unsigned Hex];
     308 setns [Fd Hex];
     310 process_vm_readv [Int Pointer Size Pointer Size LongHex];
     311 process_vm_writev [Int Pointer Size Pointer Size LongHex];

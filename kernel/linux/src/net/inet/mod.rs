@@ -1,0 +1,138 @@
+//! Internet sockets: tcp(7) and udp(7) over ip(7) and ipv6(7).
+//!
+//! What goes to an address of this machine's own stays in the kernel and is never a packet: a connection is a pair of
+//! queues ([`loopback`]), a datagram is put into the receiver's.
+pub mod connection;
+pub mod listener;
+pub mod loopback;
+pub mod ports;
+pub mod tcp;
+pub mod udp;
+
+use super::{
+    address::{Address, canonical, family, mapped},
+    interface,
+    options::{Options, REUSEADDR, REUSEPORT, V6ONLY},
+    sock::{Kind, Sock, Ucred},
+    socket::Socket,
+};
+use crate::process::credentials;
+use abi::Errno;
+use alloc::{string::String, sync::Arc};
+use core::net::{IpAddr, SocketAddr};
+use linux_raw_sys::general as linux;
+use ports::Sharing;
+
+/// `IPPROTO_TCP`
+const TCP: u32 = 6;
+/// `IPPROTO_UDP`
+const UDP: u32 = 17;
+
+/// socket(2) of `AF_INET` or `AF_INET6`.
+pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Errno> {
+    match (kind, protocol) {
+        (Kind::Stream, 0 | TCP) => Ok(tcp::create(Sock::new(domain, kind, TCP))),
+        (Kind::Datagram, 0 | UDP) => Ok(udp::create(Sock::new(domain, kind, UDP))),
+        (Kind::Stream | Kind::Datagram, _) => Err(Errno::EPROTONOSUPPORT),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+/// Files of /proc/net about sockets: tcp, tcp6, udp, udp6.
+pub fn list(protocol: Kind, v6: bool) -> String {
+    match protocol {
+        Kind::Stream => tcp::list(v6),
+        _ => udp::list(v6),
+    }
+}
+
+/// The address that a socket of a domain is given, IPv4 within IPv6 as IPv4; `EAFNOSUPPORT`.
+fn given(sock: &Sock, address: &Address) -> Result<SocketAddr, Errno> {
+    let Address::Inet(address) = address else {
+        return Err(Errno::EAFNOSUPPORT);
+    };
+    let v6 = sock.domain == family::INET6;
+    match address {
+        SocketAddr::V4(_) if v6 => Err(Errno::EAFNOSUPPORT),
+        SocketAddr::V6(_) if !v6 => Err(Errno::EAFNOSUPPORT),
+        address => Ok(canonical(*address)),
+    }
+}
+
+/// An address as a socket of a domain tells it.
+fn told(sock: &Sock, address: SocketAddr) -> Address {
+    let v6 = sock.domain == family::INET6;
+    match address {
+        SocketAddr::V4(v4) if v6 && v4.ip().is_unspecified() => {
+            Address::Inet(SocketAddr::new(ports::unspecified(true), v4.port()))
+        }
+        address if v6 => Address::Inet(mapped(address)),
+        address => Address::Inet(address),
+    }
+}
+
+/// Whether a socket may be bound there: `EADDRNOTAVAIL`, `EACCES`.
+fn may_bind(address: SocketAddr) -> Result<(), Errno> {
+    let ip = address.ip();
+    if !ip.is_unspecified() && !ip.is_multicast() && !interface::is_local(ip) {
+        return Err(Errno::EADDRNOTAVAIL);
+    }
+    if (1..1024).contains(&address.port()) && !credentials::capable(linux::CAP_NET_BIND_SERVICE) {
+        return Err(Errno::EACCES);
+    }
+    Ok(())
+}
+
+/// How a socket shares ports.
+fn sharing(options: &Options) -> Sharing {
+    Sharing {
+        v6only: options.is_set(V6ONLY),
+        address: options.is_set(REUSEADDR),
+        port: options.is_set(REUSEPORT).then(|| Ucred::current().uid),
+    }
+}
+
+/// Where something sent to an address goes: the unspecified one is this machine.
+fn destination(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => core::net::Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => core::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The source for what goes to `to`, of an address that is bound or unspecified; `ENETUNREACH`, `EINVAL`.
+fn source(bound: Option<IpAddr>, to: IpAddr) -> Result<IpAddr, Errno> {
+    let ip = interface::source(to).ok_or(Errno::ENETUNREACH)?;
+    match bound.filter(|bound| !bound.is_unspecified()) {
+        None => Ok(ip),
+        Some(bound) if bound.is_ipv4() != to.is_ipv4() => Err(Errno::EINVAL),
+        Some(bound) => Ok(bound),
+    }
+}
+
+/// An address as /proc/net writes it.
+fn hexadecimal(address: SocketAddr, v6: bool) -> String {
+    use core::fmt::Write;
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let mut word = |bytes: [u8; 4]| {
+        let _ = write!(text, "{:08X}", u32::from_le_bytes(bytes));
+    };
+    match address.ip() {
+        IpAddr::V4(ip) if !v6 => word(ip.octets()),
+        ip => {
+            let ip = match ip {
+                IpAddr::V4(ip) if ip.is_unspecified() => core::net::Ipv6Addr::UNSPECIFIED,
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            for bytes in ip.octets().as_chunks().0 {
+                word(*bytes);
+            }
+        }
+    }
+    let _ = write!(text, ":{:04X}", address.port());
+    text
+}

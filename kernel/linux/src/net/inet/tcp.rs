@@ -1,0 +1,472 @@
+//! TCP sockets: bind, listen, connect, accept; what carries a connection is [`Connection`]'s.
+use super::{
+    connection::{Connection, State},
+    destination, given, hexadecimal,
+    listener::{Listener, Refusal},
+    loopback, may_bind,
+    ports::{Binding, Owner, Ports, unspecified},
+    sharing, source, told,
+};
+use crate::{
+    fs::Poll,
+    net::{
+        address::{Address, family},
+        message::{How, Outgoing, Received},
+        options,
+        sock::Sock,
+        socket::{Protocol, Socket},
+    },
+};
+use abi::Errno;
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::fmt::Write;
+use core::net::SocketAddr;
+use linux_raw_sys::net as linux;
+use machine::sync::SpinLock;
+
+static PORTS: Ports<Tcb> = Ports::new();
+
+/// What a socket is now: shared by the socket and the table of ports.
+pub(super) struct Tcb {
+    sock: Arc<Sock>,
+    role: SpinLock<Role>,
+}
+
+#[derive(Clone)]
+enum Role {
+    Closed,
+    Listens(Arc<Listener>, Arc<Binding<Tcb>>),
+    /// It waits for room at who listens.
+    Connecting(SocketAddr),
+    Connected(Arc<dyn Connection>),
+}
+
+/// A TCP socket, opened.
+pub struct Tcp {
+    tcb: Arc<Tcb>,
+    /// Its port; an accepted socket shares the listening one's.
+    bound: SpinLock<Option<Arc<Binding<Tcb>>>>,
+}
+
+/// A new socket.
+pub fn create(sock: Arc<Sock>) -> Arc<Socket> {
+    open(sock, Role::Closed, None)
+}
+
+fn open(sock: Arc<Sock>, role: Role, bound: Option<Arc<Binding<Tcb>>>) -> Arc<Socket> {
+    let tcb = Arc::new(Tcb {
+        sock: sock.clone(),
+        role: SpinLock::new(role),
+    });
+    Socket::new(
+        sock,
+        Box::new(Tcp {
+            tcb,
+            bound: SpinLock::new(bound),
+        }),
+    )
+}
+
+impl Owner for Tcb {
+    fn shares(&self) -> bool {
+        !matches!(&*self.role.lock(), Role::Listens(..))
+    }
+    fn takes(&self, _from: SocketAddr) -> Option<bool> {
+        matches!(&*self.role.lock(), Role::Listens(..)).then_some(false)
+    }
+}
+
+impl Tcb {
+    fn role(&self) -> Role {
+        self.role.lock().clone()
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        match &*self.role.lock() {
+            Role::Listens(listener, _) => Some(listener.clone()),
+            _ => None,
+        }
+    }
+
+    fn connection(&self) -> Option<Arc<dyn Connection>> {
+        match &*self.role.lock() {
+            Role::Connected(connection) => Some(connection.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Tcp {
+    fn sock(&self) -> &Arc<Sock> {
+        &self.tcb.sock
+    }
+
+    fn binding(&self) -> Option<Arc<Binding<Tcb>>> {
+        self.bound.lock().clone()
+    }
+
+    /// Its port; a random one if it has none yet.
+    fn bind_to(&self, address: SocketAddr) -> Result<Arc<Binding<Tcb>>, Errno> {
+        let sharing = sharing(&self.sock().options.lock());
+        let binding = PORTS.bind(address, sharing, &self.tcb)?;
+        *self.bound.lock() = Some(binding.clone());
+        Ok(binding)
+    }
+
+    fn is_v6(&self) -> bool {
+        self.sock().domain == family::INET6
+    }
+
+    /// Connects to who listens at `to`, on this machine.
+    fn connect_here(&self, to: SocketAddr) -> Result<(), Errno> {
+        let bound = self.binding();
+        let ip = source(bound.as_ref().map(|bound| bound.address.ip()), to.ip())?;
+        let from = SocketAddr::new(ip, bound.as_ref().map_or(0, |bound| bound.address.port()));
+        let listener = PORTS.find(to, from).map(|tcb| tcb.role());
+        let Some(Role::Listens(listener, share)) = listener else {
+            *self.tcb.role.lock() = Role::Closed;
+            return Err(Errno::ECONNREFUSED);
+        };
+        let binding = match bound {
+            Some(binding) => binding,
+            None => self
+                .bind_to(SocketAddr::new(ip, 0))
+                .map_err(|_| Errno::EADDRNOTAVAIL)?,
+        };
+        let from = SocketAddr::new(ip, binding.address.port());
+        match listener.room(self.sock()) {
+            Ok(()) => (),
+            Err(Refusal::Full) => {
+                *self.tcb.role.lock() = Role::Connecting(to);
+                return Err(Errno::EINPROGRESS);
+            }
+            Err(Refusal::Closed) => {
+                *self.tcb.role.lock() = Role::Closed;
+                return Err(Errno::ECONNREFUSED);
+            }
+        }
+        let child = listener.sock.child();
+        let [own, other] = loopback::pair(self.sock(), &child, from, to);
+        let socket = open(child, Role::Connected(other), Some(share));
+        {
+            let mut role = self.tcb.role.lock();
+            if matches!(*role, Role::Connected(_)) {
+                // Somebody else has looked whether there is room, too.
+                return Ok(());
+            }
+            *role = Role::Connected(own);
+        }
+        if listener.push(socket).is_err() {
+            *self.tcb.role.lock() = Role::Closed;
+            return Err(Errno::ECONNREFUSED);
+        }
+        self.sock().changed();
+        Ok(())
+    }
+}
+
+impl Protocol for Tcp {
+    fn bind(&self, address: &Address) -> Result<(), Errno> {
+        let address = given(self.sock(), address)?;
+        if self.binding().is_some() || !matches!(self.tcb.role(), Role::Closed) {
+            return Err(Errno::EINVAL);
+        }
+        may_bind(address)?;
+        self.bind_to(address)?;
+        Ok(())
+    }
+
+    fn connect(&self, address: &Address) -> Result<(), Errno> {
+        match self.tcb.role() {
+            Role::Closed => (),
+            Role::Connecting(_) => return Err(Errno::EALREADY),
+            Role::Connected(connection) if *address == Address::Unspecified => {
+                connection.close(true);
+                *self.tcb.role.lock() = Role::Closed;
+                *self.bound.lock() = None;
+                return Ok(());
+            }
+            Role::Connected(_) | Role::Listens(..) => return Err(Errno::EISCONN),
+        }
+        if *address == Address::Unspecified {
+            return Ok(());
+        }
+        self.sock().check_error()?;
+        let to = destination(given(self.sock(), address)?);
+        if to.is_ipv4() && self.is_v6() && self.sock().options.lock().is_set(options::V6ONLY) {
+            return Err(Errno::ENETUNREACH);
+        }
+        self.connect_here(to)
+    }
+
+    fn connecting(&self) -> Result<(), Errno> {
+        match self.tcb.role() {
+            Role::Connecting(to) => match self.connect_here(to) {
+                Err(Errno::EINPROGRESS) => Err(Errno::EAGAIN),
+                result => result,
+            },
+            _ => self.sock().check_error(),
+        }
+    }
+
+    fn listen(&self, backlog: usize) -> Result<(), Errno> {
+        match self.tcb.role() {
+            Role::Closed => (),
+            Role::Listens(listener, _) => {
+                listener.set_backlog(backlog);
+                return Ok(());
+            }
+            Role::Connecting(_) | Role::Connected(_) => return Err(Errno::EINVAL),
+        }
+        let bound = self.binding();
+        let address = match &bound {
+            Some(binding) => binding.address,
+            None => SocketAddr::new(unspecified(self.is_v6()), 0),
+        };
+        // Who shares a port by SO_REUSEADDR may not once somebody listens there.
+        if PORTS.all().iter().any(|(other, tcb)| {
+            *other == address && !Arc::ptr_eq(tcb, &self.tcb) && !tcb.shares() && {
+                let own = self.sock().options.lock().is_set(options::REUSEPORT);
+                !own || !tcb.sock.options.lock().is_set(options::REUSEPORT)
+            }
+        }) {
+            return Err(Errno::EADDRINUSE);
+        }
+        let binding = match bound {
+            Some(binding) => binding,
+            None => self.bind_to(address)?,
+        };
+        let listener = Listener::new(self.sock().clone(), backlog);
+        *self.tcb.role.lock() = Role::Listens(listener, binding);
+        self.sock().changed();
+        Ok(())
+    }
+
+    fn accept(&self) -> Result<Arc<Socket>, Errno> {
+        let listener = self.tcb.listener().ok_or(Errno::EINVAL)?;
+        listener.pop().ok_or(Errno::EAGAIN)
+    }
+
+    fn is_listening(&self) -> bool {
+        self.tcb.listener().is_some()
+    }
+
+    fn send(&self, message: &Outgoing<'_>) -> Result<usize, Errno> {
+        match self.tcb.role() {
+            // An address is not looked at.
+            Role::Connected(connection) => connection.send(message.data),
+            Role::Connecting(_) => Err(Errno::EAGAIN),
+            Role::Closed | Role::Listens(..) => {
+                self.sock().check_error()?;
+                Err(Errno::EPIPE)
+            }
+        }
+    }
+
+    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
+        if how.urgent {
+            return Err(Errno::EINVAL);
+        }
+        let stored = match self.tcb.role() {
+            Role::Connected(connection) => connection.receive(buf, how)?,
+            Role::Connecting(_) => return Err(Errno::EAGAIN),
+            Role::Closed | Role::Listens(..) => {
+                self.sock().check_error()?;
+                return Err(Errno::ENOTCONN);
+            }
+        };
+        Ok(Received {
+            stored,
+            len: stored,
+            ..Received::default()
+        })
+    }
+
+    fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno> {
+        match self.tcb.role() {
+            Role::Connected(connection) => {
+                if connection.state() == State::Close {
+                    return Err(Errno::ENOTCONN);
+                }
+                connection.shutdown(receiving, sending);
+                Ok(())
+            }
+            // It listens no more, and keeps its port.
+            Role::Listens(listener, _) if receiving => {
+                *self.tcb.role.lock() = Role::Closed;
+                reset_all(&listener);
+                self.sock().changed();
+                Ok(())
+            }
+            Role::Listens(..) => Ok(()),
+            Role::Closed | Role::Connecting(_) => Err(Errno::ENOTCONN),
+        }
+    }
+
+    fn local(&self) -> Address {
+        let address = match (self.tcb.connection(), self.binding()) {
+            (Some(connection), _) => connection.local(),
+            (None, Some(binding)) => binding.address,
+            (None, None) => SocketAddr::new(unspecified(self.is_v6()), 0),
+        };
+        told(self.sock(), address)
+    }
+
+    fn peer(&self) -> Result<Address, Errno> {
+        let connection = self.tcb.connection().ok_or(Errno::ENOTCONN)?;
+        if connection.state() == State::Close {
+            return Err(Errno::ENOTCONN);
+        }
+        Ok(told(self.sock(), connection.peer()))
+    }
+
+    fn poll(&self) -> Poll {
+        match self.tcb.role() {
+            Role::Closed => Poll::OUT | Poll::HUP,
+            Role::Listens(listener, _) => match listener.counts() {
+                [0, _] => Poll::empty(),
+                _ => Poll::IN,
+            },
+            Role::Connecting(_) => match self.connecting() {
+                Err(Errno::EAGAIN) => Poll::empty(),
+                Ok(()) => self
+                    .tcb
+                    .connection()
+                    .map_or(Poll::empty(), |one| one.poll()),
+                Err(error) => {
+                    self.sock().fail(error);
+                    Poll::IN | Poll::OUT | Poll::HUP | Poll::RDHUP
+                }
+            },
+            Role::Connected(connection) => connection.poll(),
+        }
+    }
+
+    fn queued(&self) -> [usize; 2] {
+        self.tcb
+            .connection()
+            .map_or([0; 2], |connection| connection.queued())
+    }
+
+    fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
+        match (level, name) {
+            (options::TCP, linux::TCP_INFO) => Ok(self.info()),
+            (options::TCP, linux::TCP_CONGESTION) => Ok(b"reno\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
+            (options::TCP, linux::TCP_ULP) => Ok(Vec::new()),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+        match (level, name) {
+            (options::TCP, linux::TCP_CONGESTION) => {
+                let end = value
+                    .iter()
+                    .position(|&byte| byte == 0)
+                    .unwrap_or(value.len());
+                if &value[..end] == b"reno" {
+                    Ok(())
+                } else {
+                    Err(Errno::ENOENT)
+                }
+            }
+            (options::TCP, linux::TCP_ULP) => Err(Errno::ENOENT),
+            (options::IPV6, _) if !self.is_v6() => Err(Errno::ENOPROTOOPT),
+            (level, name) if (level, name) == options::V6ONLY && self.binding().is_some() => {
+                Err(Errno::EINVAL)
+            }
+            (options::UDP, _) => Err(Errno::ENOPROTOOPT),
+            _ => Ok(()),
+        }
+    }
+
+    fn close(&self) {
+        let role = core::mem::replace(&mut *self.tcb.role.lock(), Role::Closed);
+        let linger = self.sock().options.lock().linger;
+        match role {
+            Role::Connected(connection) => connection.close(linger == Some(0)),
+            Role::Listens(listener, _) => {
+                reset_all(&listener);
+            }
+            Role::Closed | Role::Connecting(_) => (),
+        }
+        let bound = self.bound.lock().take();
+        drop(bound);
+    }
+}
+
+/// Nobody accepts these connections any more.
+fn reset_all(listener: &Listener) {
+    for socket in listener.close() {
+        socket.sock.options.lock().linger = Some(0);
+        socket.protocol.close();
+    }
+}
+
+impl Tcp {
+    /// `struct tcp_info`: the state and what is the same for all; the rest is 0.
+    fn info(&self) -> Vec<u8> {
+        const SIZE: usize = 232;
+        let mut info = alloc::vec![0; SIZE];
+        info[0] = self.state_number();
+        // Retransmission time-out, both segment sizes; path MTU; round trip and its variation; window in segments.
+        for (at, value) in [
+            (8, 200_000_u32),
+            (16, 1448),
+            (20, 536),
+            (60, 1500),
+            (68, 100),
+            (72, 50),
+            (80, 10),
+        ] {
+            info[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        info
+    }
+
+    fn state_number(&self) -> u8 {
+        u8::from(self.tcb.state())
+    }
+}
+
+impl Tcb {
+    fn state(&self) -> State {
+        match self.role() {
+            Role::Closed => State::Close,
+            Role::Listens(..) => State::Listen,
+            Role::Connecting(_) => State::SynSent,
+            Role::Connected(connection) => connection.state(),
+        }
+    }
+}
+
+/// /proc/net/tcp and tcp6: sockets that have a port of their own.
+pub fn list(v6: bool) -> String {
+    let mut text = String::from(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
+    );
+    let of_family = |tcb: &Tcb| (tcb.sock.domain == family::INET6) == v6;
+    let all = PORTS.all();
+    for (index, (bound, tcb)) in all.iter().filter(|(_, tcb)| of_family(tcb)).enumerate() {
+        let connection = tcb.connection();
+        let none = SocketAddr::new(unspecified(v6), 0);
+        let local = connection.as_ref().map_or(*bound, |one| one.local());
+        let peer = connection.as_ref().map_or(none, |one| one.peer());
+        let queued = match tcb.role() {
+            Role::Listens(listener, _) => listener.counts(),
+            _ => connection.map_or([0; 2], |one| one.queued()),
+        };
+        let _ = writeln!(
+            text,
+            "{index:4}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000     0        0 {} \
+             1 0000000000000000 100 0 0 10 0",
+            hexadecimal(local, v6),
+            hexadecimal(peer, v6),
+            u8::from(tcb.state()),
+            queued[1],
+            queued[0],
+            tcb.sock.ino,
+        );
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! Options of sockets: socket(7), tcp(7), ip(7), ipv6(7). A table says which there are; most are kept and told, and
+//! change nothing here. What families do with some of them is theirs; those that tell of the socket's state are in
+//! `syscall/net/options.rs`.
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use linux_raw_sys::net as linux;
+
+/// Levels.
+pub const SOCKET: u32 = 1;
+/// `IPPROTO_IP`
+pub const IP: u32 = 0;
+/// `IPPROTO_TCP`
+pub const TCP: u32 = 6;
+/// `IPPROTO_UDP`
+pub const UDP: u32 = 17;
+/// `IPPROTO_IPV6`
+pub const IPV6: u32 = 41;
+
+/// `SO_RCVBUF` and `SO_SNDBUF` of a new socket (`net.core.rmem_default`, `wmem_default`), and the most that can be
+/// asked for.
+pub const BUFFER: usize = 212_992;
+/// The least they can be set to (`SOCK_MIN_RCVBUF`, `SOCK_MIN_SNDBUF`).
+const LEAST_BUFFERS: [usize; 2] = [2304, 4608];
+/// Of TCP: what `net.ipv4.tcp_rmem` and `tcp_wmem` start with.
+const TCP_BUFFERS: [usize; 2] = [131_072, 16_384];
+/// What TCP's buffers grow to by themselves (of a connection on this machine).
+const TCP_GROWN: usize = 2_626_560;
+
+/// What a value can be.
+#[derive(Clone, Copy)]
+enum Values {
+    /// 0 or 1; any other is 1.
+    Flag,
+    /// From, to.
+    Range(i32, i32),
+    /// Anything.
+    Any,
+}
+
+/// (level, name, value at first, values).
+type Known = (u32, u32, i32, Values);
+
+/// Options that are kept and told.
+const KNOWN: &[Known] = {
+    use Values::{Any, Flag, Range};
+    &[
+        (SOCKET, linux::SO_DEBUG, 0, Flag),
+        (SOCKET, linux::SO_REUSEADDR, 0, Flag),
+        (SOCKET, linux::SO_DONTROUTE, 0, Flag),
+        (SOCKET, linux::SO_BROADCAST, 0, Flag),
+        (SOCKET, linux::SO_KEEPALIVE, 0, Flag),
+        (SOCKET, linux::SO_OOBINLINE, 0, Flag),
+        (SOCKET, linux::SO_PRIORITY, 0, Range(0, 6)),
+        (SOCKET, linux::SO_REUSEPORT, 0, Flag),
+        (SOCKET, linux::SO_PASSCRED, 0, Flag),
+        (SOCKET, linux::SO_RCVLOWAT, 1, Any),
+        (SOCKET, linux::SO_TIMESTAMP_OLD, 0, Flag),
+        (SOCKET, linux::SO_TIMESTAMPNS_OLD, 0, Flag),
+        (SOCKET, linux::SO_MARK, 0, Any),
+        (SOCKET, linux::SO_RXQ_OVFL, 0, Flag),
+        (SOCKET, linux::SO_BUSY_POLL, 0, Any),
+        (SOCKET, linux::SO_INCOMING_CPU, -1, Any),
+        (SOCKET, linux::SO_ZEROCOPY, 0, Flag),
+        (TCP, linux::TCP_NODELAY, 0, Flag),
+        (TCP, linux::TCP_MAXSEG, 536, Any),
+        (TCP, linux::TCP_CORK, 0, Flag),
+        (TCP, linux::TCP_KEEPIDLE, 7200, Range(1, 32767)),
+        (TCP, linux::TCP_KEEPINTVL, 75, Range(1, 32767)),
+        (TCP, linux::TCP_KEEPCNT, 9, Range(1, 127)),
+        (TCP, linux::TCP_SYNCNT, 6, Range(1, 127)),
+        (TCP, linux::TCP_LINGER2, 60, Any),
+        (TCP, linux::TCP_DEFER_ACCEPT, 0, Any),
+        (TCP, linux::TCP_QUICKACK, 1, Flag),
+        (TCP, linux::TCP_USER_TIMEOUT, 0, Range(0, i32::MAX)),
+        (TCP, linux::TCP_FASTOPEN, 0, Any),
+        (TCP, linux::TCP_FASTOPEN_CONNECT, 0, Flag),
+        (TCP, linux::TCP_NOTSENT_LOWAT, 0, Any),
+        (IP, linux::IP_TOS, 0, Range(-1, 255)),
+        (IP, linux::IP_TTL, 64, Range(-1, 255)),
+        (IP, linux::IP_OPTIONS, 0, Any),
+        (IP, linux::IP_RECVOPTS, 0, Flag),
+        (IP, linux::IP_PKTINFO, 0, Flag),
+        (IP, linux::IP_MTU_DISCOVER, 1, Range(0, 5)),
+        (IP, linux::IP_RECVERR, 0, Flag),
+        (IP, linux::IP_RECVTTL, 0, Flag),
+        (IP, linux::IP_RECVTOS, 0, Flag),
+        (IP, linux::IP_FREEBIND, 0, Flag),
+        (IP, linux::IP_RECVORIGDSTADDR, 0, Flag),
+        (IP, linux::IP_BIND_ADDRESS_NO_PORT, 0, Flag),
+        (IP, linux::IP_MULTICAST_TTL, 1, Range(-1, 255)),
+        (IP, linux::IP_MULTICAST_LOOP, 1, Flag),
+        (IP, linux::IP_MULTICAST_ALL, 1, Flag),
+        (IPV6, linux::IPV6_UNICAST_HOPS, 64, Range(-1, 255)),
+        (IPV6, linux::IPV6_MULTICAST_IF, 0, Any),
+        (IPV6, linux::IPV6_MULTICAST_HOPS, 1, Range(-1, 255)),
+        (IPV6, linux::IPV6_MULTICAST_LOOP, 1, Flag),
+        (IPV6, linux::IPV6_MTU_DISCOVER, 1, Range(0, 5)),
+        (IPV6, linux::IPV6_RECVERR, 0, Flag),
+        (IPV6, linux::IPV6_V6ONLY, 0, Flag),
+        (IPV6, linux::IPV6_RECVPKTINFO, 0, Flag),
+        (IPV6, linux::IPV6_RECVHOPLIMIT, 0, Flag),
+        (IPV6, linux::IPV6_RECVTCLASS, 0, Flag),
+        (IPV6, linux::IPV6_TCLASS, 0, Range(-1, 255)),
+        (IPV6, linux::IPV6_AUTOFLOWLABEL, 0, Flag),
+    ]
+};
+
+/// `SO_PASSCRED`
+pub const PASSCRED: (u32, u32) = (SOCKET, linux::SO_PASSCRED);
+/// `SO_REUSEADDR`
+pub const REUSEADDR: (u32, u32) = (SOCKET, linux::SO_REUSEADDR);
+/// `SO_REUSEPORT`
+pub const REUSEPORT: (u32, u32) = (SOCKET, linux::SO_REUSEPORT);
+/// `IPV6_V6ONLY`
+pub const V6ONLY: (u32, u32) = (IPV6, linux::IPV6_V6ONLY);
+/// `IP_PKTINFO`
+pub const PKTINFO: (u32, u32) = (IP, linux::IP_PKTINFO);
+/// `IPV6_RECVPKTINFO`
+pub const RECVPKTINFO: (u32, u32) = (IPV6, linux::IPV6_RECVPKTINFO);
+
+/// The options of a socket.
+#[derive(Clone)]
+pub struct Options {
+    /// Those that differ from what they are at first.
+    values: BTreeMap<(u32, u32), i32>,
+    /// `SO_RCVTIMEO` and `SO_SNDTIMEO` in nanoseconds, 0 for none.
+    pub timeouts: [u64; 2],
+    /// `SO_RCVBUF` and `SO_SNDBUF`, as they are told.
+    pub buffers: [usize; 2],
+    /// They were set, and do not grow by themselves.
+    fixed: [bool; 2],
+    /// `SO_LINGER`: seconds.
+    pub linger: Option<i32>,
+    tcp: bool,
+}
+
+impl Options {
+    /// Those of a new socket, of TCP or another protocol.
+    pub fn new(tcp: bool) -> Self {
+        Self {
+            values: BTreeMap::new(),
+            timeouts: [0; 2],
+            buffers: if tcp { TCP_BUFFERS } else { [BUFFER; 2] },
+            fixed: [false; 2],
+            linger: None,
+            tcp,
+        }
+    }
+
+    /// The value of one that is in the table; `ENOPROTOOPT`.
+    pub fn get(&self, level: u32, name: u32) -> Result<i32, Errno> {
+        let &(.., first, _) = known(level, name)?;
+        Ok(self.values.get(&(level, name)).copied().unwrap_or(first))
+    }
+
+    /// Whether a flag is set.
+    pub fn is_set(&self, (level, name): (u32, u32)) -> bool {
+        self.get(level, name).is_ok_and(|value| value != 0)
+    }
+
+    /// Sets one that is in the table; `ENOPROTOOPT`, `EINVAL`.
+    pub fn set(&mut self, level: u32, name: u32, value: i32) -> Result<(), Errno> {
+        let &(.., values) = known(level, name)?;
+        let value = match values {
+            Values::Flag => i32::from(value != 0),
+            Values::Range(from, to) if !(from..=to).contains(&value) => return Err(Errno::EINVAL),
+            Values::Range(..) | Values::Any => value,
+        };
+        self.values.insert((level, name), value);
+        Ok(())
+    }
+
+    /// Sets `SO_RCVBUF` (0) or `SO_SNDBUF` (1): to twice what is asked, for Linux counts its own records, too.
+    pub fn set_buffer(&mut self, which: usize, asked: usize) {
+        self.buffers[which] = (2 * asked.min(BUFFER)).max(LEAST_BUFFERS[which]);
+        self.fixed[which] = true;
+    }
+
+    /// Bytes of a stream that may wait to be received, in what a socket with these options sends to.
+    pub fn send_limit(&self) -> usize {
+        if self.tcp && !self.fixed[1] {
+            TCP_GROWN
+        } else {
+            self.buffers[1]
+        }
+    }
+}
+
+fn known(level: u32, name: u32) -> Result<&'static Known, Errno> {
+    KNOWN
+        .iter()
+        .find(|known| (known.0, known.1) == (level, name))
+        .ok_or(Errno::ENOPROTOOPT)
+}

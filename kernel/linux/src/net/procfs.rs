@@ -1,0 +1,146 @@
+//! /proc/net, /proc/sys/net and /sys/class/net.
+use super::{inet, interface, sock::Kind, unix};
+use crate::fs::{generated, mount, path};
+use abi::Errno;
+use alloc::{format, string::String};
+use core::fmt::Write;
+use core::net::IpAddr;
+
+fn dev() -> String {
+    let mut text = String::from(
+        "Inter-|   Receive                                                |  Transmit\n \
+         face |bytes    packets errs drop fifo frame compressed multicast|\
+         bytes    packets errs drop fifo colls carrier compressed\n",
+    );
+    for one in interface::all() {
+        let [received, received_bytes, sent, sent_bytes] = one.counters;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:>6}: {received_bytes:7} {received:7}    0    0    0     0          0         0 \
+             {sent_bytes:8} {sent:7}    0    0    0     0       0          0",
+            one.name
+        );
+    }
+    text
+}
+
+fn route() -> String {
+    let mut text = String::from(
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
+    );
+    let word = |ip: core::net::Ipv4Addr| u32::from_le_bytes(ip.octets());
+    for route in interface::routes() {
+        let IpAddr::V4(to) = route.to.ip else {
+            continue;
+        };
+        let gateway = match route.gateway {
+            Some(IpAddr::V4(ip)) => word(ip),
+            _ => 0,
+        };
+        let flags = if route.gateway.is_some() { 3 } else { 1 };
+        let _ = writeln!(
+            text,
+            "{}\t{:08X}\t{gateway:08X}\t{flags:04X}\t0\t0\t0\t{:08X}\t0\t0\t0",
+            route.name,
+            word(to),
+            word(route.to.netmask()),
+        );
+    }
+    text
+}
+
+fn if_inet6() -> String {
+    let mut text = String::new();
+    for one in interface::all() {
+        for prefix in &one.addresses {
+            let IpAddr::V6(ip) = prefix.ip else { continue };
+            let scope = if ip.is_loopback() { 0x10 } else { 0 };
+            let (bits, index, len) = (ip.to_bits(), one.index, prefix.len);
+            let _ = writeln!(
+                text,
+                "{bits:032x} {index:02x} {len:02x} {scope:02x} 80 {:>8}",
+                one.name
+            );
+        }
+    }
+    text
+}
+
+/// Fills in what /proc and /sys say about the network.
+pub fn populate() -> Result<(), Errno> {
+    let proc = path::lookup(mount::root(), b"/proc")?.node;
+    let sys = path::lookup(mount::root(), b"/sys")?.node;
+    let net = generated::directory(&proc, "net")?;
+    generated::file(&net, "dev", dev)?;
+    generated::file(&net, "route", route)?;
+    generated::file(&net, "if_inet6", if_inet6)?;
+    generated::file(&net, "unix", unix::list)?;
+    for (name, kind, v6) in [
+        ("tcp", Kind::Stream, false),
+        ("tcp6", Kind::Stream, true),
+        ("udp", Kind::Datagram, false),
+        ("udp6", Kind::Datagram, true),
+    ] {
+        generated::file(&net, name, move || inet::list(kind, v6))?;
+    }
+    let core = generated::directory(&proc, "sys/net/core")?;
+    generated::file(&core, "somaxconn", || {
+        format!("{}\n", inet::listener::SOMAXCONN)
+    })?;
+    for name in ["rmem_default", "rmem_max", "wmem_default", "wmem_max"] {
+        generated::file(&core, name, || format!("{}\n", super::options::BUFFER))?;
+    }
+    let ipv4 = generated::directory(&proc, "sys/net/ipv4")?;
+    generated::file(&ipv4, "ip_local_port_range", || {
+        format!(
+            "{}\t{}\n",
+            inet::ports::EPHEMERAL.start(),
+            inet::ports::EPHEMERAL.end()
+        )
+    })?;
+    for (name, text) in [
+        ("tcp_keepalive_time", "7200\n"),
+        ("tcp_keepalive_intvl", "75\n"),
+        ("tcp_keepalive_probes", "9\n"),
+        ("tcp_fin_timeout", "60\n"),
+        ("tcp_congestion_control", "reno\n"),
+        ("tcp_rmem", "4096\t131072\t6291456\n"),
+        ("tcp_wmem", "4096\t16384\t4194304\n"),
+        ("ip_forward", "0\n"),
+    ] {
+        generated::file(&ipv4, name, || text.into())?;
+    }
+    let class = generated::directory(&sys, "class/net")?;
+    for one in interface::all() {
+        let directory = generated::directory(&class, one.name)?;
+        let (index, mtu, loopback) = (one.index, one.mtu, one.is_loopback());
+        let mac = one.mac.map(|byte| format!("{byte:02x}")).join(":");
+        generated::file(&directory, "address", move || format!("{mac}\n"))?;
+        generated::file(&directory, "mtu", move || format!("{mtu}\n"))?;
+        generated::file(&directory, "ifindex", move || format!("{index}\n"))?;
+        generated::file(&directory, "flags", move || {
+            format!("{:#x}\n", one.flags & 0xffff)
+        })?;
+        generated::file(&directory, "type", move || format!("{}\n", one.hardware))?;
+        let state = if loopback { "unknown\n" } else { "up\n" };
+        generated::file(&directory, "operstate", move || state.into())?;
+        generated::file(&directory, "carrier", || "1\n".into())?;
+        if !loopback {
+            generated::file(&directory, "speed", || "-1\n".into())?;
+        }
+        let statistics = generated::directory(&directory, "statistics")?;
+        for (at, name) in ["rx_packets", "rx_bytes", "tx_packets", "tx_bytes"]
+            .iter()
+            .enumerate()
+        {
+            let count = move || {
+                let all = interface::all();
+                let one = all.iter().find(|one| one.index == index);
+                format!("{}\n", one.map_or(0, |one| one.counters[at]))
+            };
+            generated::file(&statistics, name, count)?;
+        }
+    }
+    Ok(())
+}
