@@ -1,5 +1,4 @@
 // TCP within a machine, IPv4 and IPv6: ports, backlogs, refusals, ends of one direction, resets, linger, options, what poll says of each.
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

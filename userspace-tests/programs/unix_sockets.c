@@ -1,6 +1,5 @@
 // Local sockets with names: in the file system, abstract, chosen; listening and accepting, backlogs, who is at the other end, open files and
 // credentials that are sent along, datagrams between sockets that are not a pair.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
