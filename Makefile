@@ -13,7 +13,7 @@ TARGET := x86_64-unknown-linux-gnu
 # Where scripts/setup puts cargo if it has to install it.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: build setup run test check fmt bench fuzz conformance stress soak clean help
+.PHONY: build setup run test check fmt bench check-bench fuzz conformance stress soak clean help
 
 build: setup ## build target/release/elfin, with the kernel inside (the default)
 	cargo build --release -p elfin
@@ -40,9 +40,14 @@ check: setup ## formatting, lints, structure
 fmt: ## format the sources
 	cargo fmt --all
 
-bench: build $(IMAGE) ## compare with ld.so and with a Linux guest
+bench: build $(IMAGE) ## compare with ld.so, a Linux guest and the bare program: instructions and time
+	@scripts/setup qemu-user
 	cargo build --release -p loader-hosted --target $(TARGET) --target-dir target/hosted
-	scripts/bench $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
+	python3 bench/instructions.py $(ELFIN) $(IMAGE)
+	python3 bench/wall.py $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
+
+check-bench: build $(IMAGE) ## fail if something takes over 3 % more instructions than bench/counts.json says
+	python3 bench/instructions.py $(ELFIN) $(IMAGE) --check
 
 fuzz: ## fuzz a part of the loader for a while: PART=object SECONDS=1200 (needs cargo-fuzz)
 	nice cargo fuzz run -s none --fuzz-dir loader/fuzz --features libfuzzer --target-dir target/fuzz $(PART) -- \
@@ -62,4 +67,4 @@ clean: ## remove everything that was built (downloads stay in ~/.cache/elfin)
 	rm -rf target
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
