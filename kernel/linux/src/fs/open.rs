@@ -138,11 +138,11 @@ impl File for NodeFile {
         Poll::IN | Poll::OUT
     }
     fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {
-        self.content().ok()?;
+        let content = self.content().ok()?;
         Some(Arc::new(Pages {
             at: self.at.clone(),
             path: self.path.clone(),
-            writable,
+            writable: writable && !content.is_sealed(),
         }))
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
@@ -227,6 +227,18 @@ impl PageSource for Pages {
     }
     fn executable(&self) -> bool {
         self.at.mount.executable()
+    }
+    fn is_cached(&self, index: u64) -> bool {
+        match &self.at.node.kind {
+            Kind::Regular(content) => content.is_cached(index),
+            _ => false,
+        }
+    }
+    fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        match &self.at.node.kind {
+            Kind::Regular(content) => content.punch(offset, len),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
     }
 }
 

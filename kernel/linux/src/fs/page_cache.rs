@@ -4,6 +4,7 @@
 //! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers, before
 //! the program runs out.
 mod frames;
+mod seals;
 
 use super::{erofs::Inode, image::filesystem, tmpfs::Quota};
 use crate::process;
@@ -16,6 +17,7 @@ use machine::{
     mm::{PAGE, frame::Frame, space::Page},
     sync::Mutex,
 };
+pub use seals::Seals;
 
 /// [`PAGE`], as offsets are.
 const PAGE_LEN: u64 = PAGE as u64;
@@ -38,6 +40,8 @@ struct Inner {
     pages: BTreeMap<u64, Arc<Frame>>,
     /// What pages are taken from.
     quota: Option<Arc<Quota>>,
+    /// What may not be done to it; `None` if its file system has no seals.
+    seals: Option<Seals>,
 }
 
 impl Content {
@@ -56,6 +60,7 @@ impl Content {
             source_len: size,
             pages: BTreeMap::new(),
             quota: None,
+            seals: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -65,7 +70,9 @@ impl Content {
 
     /// Has an empty file take its pages from `quota`.
     pub(super) fn charge_to(&self, quota: &Arc<Quota>) {
-        self.inner.lock().quota = Some(quota.clone());
+        let mut inner = self.inner.lock();
+        inner.quota = Some(quota.clone());
+        inner.seals = Some(Seals::SEAL);
     }
 
     /// For [`PageSource::key`](machine::mm::space::PageSource::key).
@@ -117,6 +124,7 @@ impl Content {
     /// Writes at `offset`; fewer bytes when memory runs out.
     pub fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
         let mut inner = self.inner.lock();
+        let buf = &buf[..inner.may_write(offset, buf.len())?];
         let before = inner.pages.len();
         let written = inner.write(offset, buf);
         let copied = inner.pages.len() != before;
@@ -131,6 +139,7 @@ impl Content {
     pub fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
         let mut inner = self.inner.lock();
         let end = inner.size;
+        let buf = &buf[..inner.may_write(end, buf.len())?];
         let len = inner.write(end, buf)?;
         drop(inner);
         // The page the file ended in may have been copied up.
@@ -144,6 +153,7 @@ impl Content {
             return Err(Errno::EFBIG);
         }
         let mut inner = self.inner.lock();
+        inner.may_resize(size)?;
         let before = inner.size;
         if size < before {
             inner.cut(size)?;
@@ -160,6 +170,7 @@ impl Content {
     /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
+        inner.may_write(0, 0)?;
         let end = offset.saturating_add(len).min(inner.size);
         let zeros = [0; PAGE];
         let mut at = offset;
@@ -192,6 +203,7 @@ impl Content {
             return Err(Errno::EFBIG);
         }
         let mut inner = self.inner.lock();
+        inner.may_reserve(end)?;
         let source_end = inner.source_len.div_ceil(PAGE_LEN);
         let indices = (offset / PAGE_LEN).max(source_end)..end.div_ceil(PAGE_LEN);
         let there = match indices.is_empty() {
@@ -236,6 +248,13 @@ impl Content {
         } else {
             Ok(inner.size)
         }
+    }
+
+    /// Whether a page is in memory, or where it can be mapped from.
+    pub fn is_cached(&self, index: u64) -> bool {
+        let inner = self.inner.lock();
+        inner.pages.contains_key(&index)
+            || inner.is_direct() && index.saturating_mul(PAGE_LEN) < inner.source_len
     }
 
     /// A page to map.

@@ -3,16 +3,19 @@ use super::{
     Edges, File, Metadata, Poll,
     tree::{Node, next_ino},
 };
+use crate::process::credentials;
 use abi::Errno;
 use alloc::{format, sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};
 use machine::{
-    mm::user,
+    mm::{PAGE, user},
     sync::{Signals, SpinLock, WaitQueue},
 };
 
-/// Capacity in bytes.
+/// Capacity in bytes that pipes begin with.
 pub const CAPACITY: usize = 65536;
+/// What needs a capability to be exceeded (`fs.pipe-max-size`).
+pub const MAX_CAPACITY: usize = 1 << 20;
 /// Writes up to this are not interleaved with others.
 const PIPE_BUF: usize = 4096;
 /// Bytes copied under the lock at a time.
@@ -21,6 +24,7 @@ const CHUNK: usize = 8192;
 /// Bytes in the order they were put in; memory is taken when the first are.
 pub struct Ring {
     bytes: Vec<u8>,
+    capacity: usize,
     start: usize,
     len: usize,
 }
@@ -36,6 +40,7 @@ impl Ring {
     pub const fn new() -> Self {
         Self {
             bytes: Vec::new(),
+            capacity: CAPACITY,
             start: 0,
             len: 0,
         }
@@ -50,7 +55,22 @@ impl Ring {
     }
     /// Bytes that fit.
     pub fn space(&self) -> usize {
-        CAPACITY - self.len
+        self.capacity - self.len
+    }
+    /// Bytes that fit when it is empty.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+    /// Makes it as large as `memory`, which is given its old memory in exchange; `EBUSY` if there is more in it.
+    fn resize(&mut self, memory: &mut Vec<u8>) -> Result<(), Errno> {
+        if self.len > memory.len() {
+            return Err(Errno::EBUSY);
+        }
+        self.peek(memory);
+        self.capacity = memory.len();
+        core::mem::swap(&mut self.bytes, memory);
+        self.start = 0;
+        Ok(())
     }
     /// Whether [`Ring::supply`] is to be called before [`Ring::push`].
     pub fn wants_memory(&self) -> bool {
@@ -58,17 +78,17 @@ impl Ring {
     }
     /// Gives it its memory.
     pub fn supply(&mut self, memory: Vec<u8>) {
-        if self.bytes.is_empty() && memory.len() == CAPACITY {
+        if self.bytes.is_empty() && memory.len() == self.capacity {
             self.bytes = memory;
         }
     }
     /// Memory for a ring; `ENOMEM`.
-    pub fn memory() -> Result<Vec<u8>, Errno> {
+    pub fn memory(capacity: usize) -> Result<Vec<u8>, Errno> {
         let mut memory = Vec::new();
         memory
-            .try_reserve_exact(CAPACITY)
+            .try_reserve_exact(capacity)
             .map_err(|_| Errno::ENOMEM)?;
-        memory.resize(CAPACITY, 0);
+        memory.resize(capacity, 0);
         Ok(memory)
     }
     /// Puts in what fits of `from`; how much.
@@ -77,8 +97,8 @@ impl Ring {
             return 0;
         }
         let total = from.len().min(self.space());
-        let at = (self.start + self.len) % CAPACITY;
-        let first = total.min(CAPACITY - at);
+        let at = (self.start + self.len) % self.capacity;
+        let first = total.min(self.capacity - at);
         self.bytes[at..at + first].copy_from_slice(&from[..first]);
         self.bytes[..total - first].copy_from_slice(&from[first..total]);
         self.len += total;
@@ -87,7 +107,7 @@ impl Ring {
     /// Copies out what there is without taking it; how much.
     pub fn peek(&self, to: &mut [u8]) -> usize {
         let total = to.len().min(self.len);
-        let first = total.min(CAPACITY - self.start);
+        let first = total.min(self.capacity - self.start);
         to[..first].copy_from_slice(&self.bytes[self.start..self.start + first]);
         to[first..total].copy_from_slice(&self.bytes[..total - first]);
         total
@@ -101,7 +121,7 @@ impl Ring {
     /// Forgets as much of what there is.
     pub fn skip(&mut self, len: usize) {
         let len = len.min(self.len);
-        self.start = (self.start + len) % CAPACITY;
+        self.start = (self.start + len) % self.capacity;
         self.len -= len;
     }
 }
@@ -136,6 +156,20 @@ impl Pipe {
             edges: Edges::new(),
             ino: next_ino(),
         })
+    }
+
+    /// Gives the ring its memory.
+    fn supply(&self) -> Result<(), Errno> {
+        loop {
+            let state = self.state.lock();
+            if !state.ring.wants_memory() {
+                return Ok(());
+            }
+            let capacity = state.ring.capacity();
+            drop(state);
+            let memory = Ring::memory(capacity)?;
+            self.state.lock().ring.supply(memory);
+        }
     }
 
     /// An end has come or gone.
@@ -180,10 +214,7 @@ impl Pipe {
     }
 
     fn write(&self, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
-        if self.state.lock().ring.wants_memory() {
-            let memory = Ring::memory()?;
-            self.state.lock().ring.supply(memory);
-        }
+        self.supply()?;
         let atomic = buf.len() <= PIPE_BUF;
         let mut done = 0;
         while done < buf.len() {
@@ -248,6 +279,32 @@ impl End {
         drop(state);
         pipe.changed();
         Ok(Arc::new(end))
+    }
+}
+
+impl End {
+    /// `F_GETPIPE_SZ`
+    pub fn capacity(&self) -> usize {
+        self.pipe.state.lock().ring.capacity()
+    }
+
+    /// `F_SETPIPE_SZ`: the capacity, a power of two of at least a page. `EBUSY` if there is more in the pipe.
+    pub fn set_capacity(&self, wanted: usize) -> Result<usize, Errno> {
+        const LARGEST: usize = 1 << 31;
+        if wanted > LARGEST {
+            return Err(Errno::EINVAL);
+        }
+        let capacity = wanted.max(PAGE).next_power_of_two();
+        if capacity > MAX_CAPACITY && capacity > self.capacity() {
+            credentials::require(linux::CAP_SYS_RESOURCE)?;
+        }
+        let mut memory = Ring::memory(capacity)?;
+        let resized = self.pipe.state.lock().ring.resize(&mut memory);
+        // Not under the lock: the old memory is freed.
+        drop(memory);
+        resized?;
+        self.pipe.changed();
+        Ok(capacity)
     }
 }
 
@@ -379,7 +436,7 @@ mod tests {
     fn ring_wraps() {
         let mut ring = Ring::new();
         assert_eq!(ring.push(b"x"), 0);
-        ring.supply(Ring::memory().unwrap());
+        ring.supply(Ring::memory(CAPACITY).unwrap());
         let bytes: Vec<u8> = (0..CAPACITY + 5).map(|n| n as u8).collect();
         assert_eq!(ring.push(&bytes), CAPACITY);
         let mut out = alloc::vec![0; 1000];

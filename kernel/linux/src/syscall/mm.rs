@@ -3,18 +3,50 @@
 use crate::process::{self, with_space};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
-use machine::mm::space::{Backing, Options, Place, Prot};
-use machine::mm::{PAGE, user};
+use machine::mm::space::{Advice, Backing, Marks, Options, Place, Prot, Remap};
+use machine::mm::{PAGE, USER_END, user};
 
 const MAP_TYPE: u32 = 0xf;
 
-fn prot(bits: usize) -> Result<Prot, Errno> {
-    // PROT_SEM and its like mean nothing on x86-64.
-    let known = (linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC) as usize;
-    if bits & !(known | linux::PROT_SEM as usize) != 0 {
+fn prot(bits: u32) -> Result<Prot, Errno> {
+    // PROT_SEM means nothing on x86-64.
+    let known = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC | linux::PROT_SEM;
+    if bits & !known != 0 {
         return Err(Errno::EINVAL);
     }
-    Ok(Prot::from_bits_truncate(bits as u32))
+    Ok(Prot::from_bits_truncate(bits))
+}
+
+/// Flags that `MAP_SHARED_VALIDATE` lets pass, whether they mean something or not.
+const VALIDATED: u32 = linux::MAP_SHARED_VALIDATE
+    | linux::MAP_FIXED
+    | linux::MAP_ANONYMOUS
+    | linux::MAP_DENYWRITE
+    | linux::MAP_EXECUTABLE
+    | linux::MAP_UNINITIALIZED
+    | linux::MAP_GROWSDOWN
+    | linux::MAP_LOCKED
+    | linux::MAP_NORESERVE
+    | linux::MAP_POPULATE
+    | linux::MAP_NONBLOCK
+    | linux::MAP_STACK
+    | linux::MAP_HUGETLB
+    | MAP_32BIT
+    | MAP_ABOVE4G
+    | linux::MAP_FIXED_NOREPLACE;
+const MAP_32BIT: u32 = 0x40;
+const MAP_ABOVE4G: u32 = 0x80;
+
+fn place(addr: usize, flags: u32) -> Place {
+    if flags & linux::MAP_FIXED_NOREPLACE != 0 {
+        Place::FixedNoReplace(addr)
+    } else if flags & linux::MAP_FIXED != 0 {
+        Place::Fixed(addr)
+    } else if flags & MAP_32BIT != 0 {
+        Place::Low { hint: addr }
+    } else {
+        Place::Anywhere { hint: addr }
+    }
 }
 
 /// mmap(2).
@@ -27,43 +59,73 @@ pub fn mmap(
     offset: usize,
 ) -> SysResult {
     let flags = flags as u32;
-    let prot = prot(protection)?;
-    if !offset.is_multiple_of(PAGE) || len == 0 {
+    // Linux looks at no other bits here.
+    let prot = Prot::from_bits_truncate(protection as u32);
+    if !offset.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let anonymous = flags & linux::MAP_ANONYMOUS != 0;
+    let open = match anonymous {
+        true => None,
+        false => Some(super::fs::descriptor(fd)?),
+    };
+    if len == 0 {
         return Err(Errno::EINVAL);
     }
     let shared = match flags & MAP_TYPE {
         linux::MAP_PRIVATE => false,
-        linux::MAP_SHARED | linux::MAP_SHARED_VALIDATE => true,
+        linux::MAP_SHARED => true,
+        linux::MAP_SHARED_VALIDATE if anonymous => return Err(Errno::EINVAL),
+        linux::MAP_SHARED_VALIDATE if flags & !VALIDATED != 0 => return Err(Errno::EOPNOTSUPP),
+        linux::MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::EINVAL),
     };
+    let grows_down = flags & linux::MAP_GROWSDOWN != 0;
     if flags & linux::MAP_HUGETLB != 0 {
         // There is no pool of huge pages, as on a Linux without one.
-        return Err(Errno::ENOMEM);
+        return Err(if anonymous {
+            Errno::ENOMEM
+        } else {
+            Errno::EINVAL
+        });
     }
-    let place = if flags & linux::MAP_FIXED_NOREPLACE != 0 {
-        Place::FixedNoReplace(addr)
-    } else if flags & linux::MAP_FIXED != 0 {
-        Place::Fixed(addr)
-    } else {
-        Place::Anywhere { hint: addr }
-    };
+    let place = place(addr, flags);
     let mut options = Options {
         populate: flags & linux::MAP_POPULATE != 0,
-        name: None,
+        ..Options::default()
     };
-    if flags & linux::MAP_ANONYMOUS != 0 {
+    options
+        .marks
+        .set(Marks::NO_RESERVE, flags & linux::MAP_NORESERVE != 0);
+    let end = addr.checked_add(len);
+    if matches!(place, Place::Fixed(_)) && end.is_none_or(|end| end > USER_END) {
+        return Err(Errno::ENOMEM);
+    }
+    let Some(open) = open else {
+        if shared && grows_down {
+            return Err(Errno::EINVAL);
+        }
         let backing = if shared {
             Backing::SharedAnonymous
         } else {
             Backing::Anonymous
         };
         return map(place, len, prot, backing, options);
+    };
+    if open.flags() & linux::O_PATH != 0 {
+        return Err(Errno::EBADF);
     }
-    let open = super::fs::descriptor(fd)?;
     if !open.readable() || (shared && prot.contains(Prot::WRITE) && !open.writable()) {
         return Err(Errno::EACCES);
     }
+    if grows_down {
+        return Err(Errno::EINVAL);
+    }
     match open.file.page_source(open.writable()) {
+        // It is sealed.
+        Some(source) if shared && prot.contains(Prot::WRITE) && !source.writable() => {
+            Err(Errno::EPERM)
+        }
         Some(source) => {
             let backing = Backing::File {
                 source,
@@ -108,15 +170,18 @@ pub fn munmap(addr: usize, len: usize) -> SysResult {
 
 /// mprotect(2).
 pub fn mprotect(addr: usize, len: usize, protection: usize) -> SysResult {
-    if !addr.is_multiple_of(PAGE) {
+    const GROWS: u32 = linux::PROT_GROWSDOWN | linux::PROT_GROWSUP;
+    // Bits beyond are unknown in any case.
+    let protection = u32::try_from(protection).unwrap_or(!GROWS);
+    let grows = protection & GROWS;
+    if grows == GROWS || !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let grows = protection & (linux::PROT_GROWSDOWN | linux::PROT_GROWSUP) as usize;
-    let prot = prot(protection & !grows)?;
     if len == 0 {
         return Ok(0);
     }
-    match grows as u32 {
+    let prot = prot(protection & !GROWS)?;
+    match grows {
         0 => with_space(|space| space.protect(addr, len, prot))?,
         linux::PROT_GROWSDOWN => with_space(|space| space.protect_down(addr, len, prot))?,
         // Nothing grows upwards.
@@ -136,20 +201,27 @@ pub fn pkey_mprotect(addr: usize, len: usize, protection: usize, key: usize) -> 
 /// mremap(2).
 pub fn mremap(old: usize, old_len: usize, new_len: usize, flags: usize, to: usize) -> SysResult {
     let flags = flags as u32;
-    let may_move = flags & linux::MREMAP_MAYMOVE != 0;
-    let fixed = flags & linux::MREMAP_FIXED != 0;
-    if flags & !(linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED) != 0
-        || (fixed && !may_move)
+    let has = |flag| flags & flag != 0;
+    let known = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED | linux::MREMAP_DONTUNMAP;
+    let fixed = has(linux::MREMAP_FIXED);
+    let keep = has(linux::MREMAP_DONTUNMAP);
+    if flags & !known != 0
+        || (fixed || keep) && !has(linux::MREMAP_MAYMOVE)
+        || keep && old_len != new_len
         || !old.is_multiple_of(PAGE)
         || (fixed && !to.is_multiple_of(PAGE))
     {
         return Err(Errno::EINVAL);
     }
+    let mode = match (keep, has(linux::MREMAP_MAYMOVE)) {
+        (true, _) => Remap::Keep,
+        (false, true) => Remap::Move,
+        (false, false) => Remap::InPlace,
+    };
     if fixed {
         unmapped(to, new_len);
     }
-    let new =
-        with_space(|space| space.remap(old, old_len, new_len, may_move, fixed.then_some(to)))?;
+    let new = with_space(|space| space.remap(old, old_len, new_len, mode, fixed.then_some(to)))?;
     let kept = if new == old {
         new_len.next_multiple_of(PAGE)
     } else {
@@ -168,19 +240,20 @@ pub fn brk(addr: usize) -> SysResult {
 
 /// madvise(2).
 pub fn madvise(addr: usize, len: usize, advice: usize) -> SysResult {
-    if !addr.is_multiple_of(PAGE) {
-        return Err(Errno::EINVAL);
-    }
-    match advice as u32 {
-        linux::MADV_DONTNEED | linux::MADV_FREE | linux::MADV_DONTNEED_LOCKED => {
-            with_space(|space| space.forget(addr, len))?;
-        }
+    let advice = match advice as u32 {
+        linux::MADV_DONTNEED | linux::MADV_DONTNEED_LOCKED => Advice::Forget,
+        linux::MADV_FREE => Advice::Free,
+        linux::MADV_REMOVE => Advice::Remove,
+        linux::MADV_POPULATE_READ => Advice::Read,
+        linux::MADV_POPULATE_WRITE => Advice::Write,
+        linux::MADV_DONTFORK => Advice::Fork(false),
+        linux::MADV_DOFORK => Advice::Fork(true),
+        linux::MADV_WIPEONFORK => Advice::Wipe(true),
+        linux::MADV_KEEPONFORK => Advice::Wipe(false),
         linux::MADV_NORMAL
         | linux::MADV_RANDOM
         | linux::MADV_SEQUENTIAL
         | linux::MADV_WILLNEED
-        | linux::MADV_DONTFORK
-        | linux::MADV_DOFORK
         | linux::MADV_MERGEABLE
         | linux::MADV_UNMERGEABLE
         | linux::MADV_HUGEPAGE
@@ -188,18 +261,34 @@ pub fn madvise(addr: usize, len: usize, advice: usize) -> SysResult {
         | linux::MADV_DONTDUMP
         | linux::MADV_DODUMP
         | linux::MADV_COLD
-        | linux::MADV_PAGEOUT => with_space(|space| space.check_mapped(addr, len))?,
+        | linux::MADV_PAGEOUT => Advice::Nothing,
         _ => return Err(Errno::EINVAL),
+    };
+    let end = pages_end(addr, len).ok_or(Errno::EINVAL)?;
+    if end != addr {
+        with_space(|space| space.advise(addr, end - addr, advice))?;
     }
     Ok(0)
 }
 
+/// Where a range that begins with a page ends; `None` if it does not, or goes round.
+fn pages_end(addr: usize, len: usize) -> Option<usize> {
+    let len = len.checked_next_multiple_of(PAGE)?;
+    addr.checked_add(len).filter(|_| addr.is_multiple_of(PAGE))
+}
+
 /// msync(2): mappings and files are the same pages.
-pub fn msync(addr: usize, len: usize, _flags: usize) -> SysResult {
-    if !addr.is_multiple_of(PAGE) {
+pub fn msync(addr: usize, len: usize, flags: usize) -> SysResult {
+    let flags = flags as u32;
+    let both = linux::MS_ASYNC | linux::MS_SYNC;
+    if flags & !(both | linux::MS_INVALIDATE) != 0
+        || flags & both == both
+        || !addr.is_multiple_of(PAGE)
+    {
         return Err(Errno::EINVAL);
     }
-    with_space(|space| space.check_mapped(addr, len))?;
+    let end = pages_end(addr, len).ok_or(Errno::ENOMEM)?;
+    with_space(|space| space.check_mapped(addr, end - addr))?;
     Ok(0)
 }
 
@@ -208,18 +297,25 @@ pub fn mincore(addr: usize, len: usize, to: usize) -> SysResult {
     if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    user::copy_out(to, &with_space(|space| space.resident(addr, len))?)?;
+    let end = pages_end(addr, len).ok_or(Errno::ENOMEM)?;
+    user::check(to, (end - addr) / PAGE)?;
+    user::copy_out(to, &with_space(|space| space.resident(addr, end - addr))?)?;
     Ok(0)
 }
 
 /// mlock(2): nothing is ever paged out.
 pub fn mlock(addr: usize, len: usize) -> SysResult {
-    with_space(|space| space.check_mapped(addr & !(PAGE - 1), len + addr % PAGE))?;
+    let start = addr & !(PAGE - 1);
+    let end = pages_end(start, len.saturating_add(addr - start)).ok_or(Errno::EINVAL)?;
+    with_space(|space| space.check_mapped(start, end - start))?;
     Ok(0)
 }
 
 /// mlock2(2).
-pub fn mlock2(addr: usize, len: usize, _flags: usize) -> SysResult {
+pub fn mlock2(addr: usize, len: usize, flags: usize) -> SysResult {
+    if flags as u32 & !linux::MLOCK_ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
     mlock(addr, len)
 }
 
@@ -229,7 +325,12 @@ pub fn munlock(addr: usize, len: usize) -> SysResult {
 }
 
 /// mlockall(2).
-pub fn mlockall(_flags: usize) -> SysResult {
+pub fn mlockall(flags: usize) -> SysResult {
+    let flags = flags as u32;
+    let known = linux::MCL_CURRENT | linux::MCL_FUTURE | linux::MCL_ONFAULT;
+    if flags & known == 0 || flags & !known != 0 || flags == linux::MCL_ONFAULT {
+        return Err(Errno::EINVAL);
+    }
     Ok(0)
 }
 

@@ -147,6 +147,6 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(&vm, "overcommit_memory", || "0\n".into())?;
     generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;
     let fs = generated::directory(proc, "sys/fs")?;
-    generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::CAPACITY))?;
+    generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::MAX_CAPACITY))?;
     generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))
 }

@@ -1,6 +1,13 @@
 //! Changing modes, owners and times.
 use super::{SECOND, Subject, opened, words};
-use crate::{fs::tree::Node, process::credentials, syscall::process::id};
+use crate::{
+    fs::{
+        page_cache::Seals,
+        tree::{Kind, Node},
+    },
+    process::credentials,
+    syscall::process::id,
+};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::time;
@@ -21,7 +28,19 @@ fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
     if caller.user.filesystem != attributes.uid && !caller.capable(linux::CAP_FOWNER) {
         return Err(Errno::EPERM);
     }
-    attributes.mode = attributes.mode & linux::S_IFMT | mode as u32 & 0o7777;
+    let mut mode = attributes.mode & linux::S_IFMT | mode as u32 & 0o7777;
+    if (attributes.mode ^ mode) & 0o111 != 0
+        && let Kind::Regular(content) = &node.kind
+        && content
+            .seals()
+            .is_some_and(|seals| seals.contains(Seals::EXEC))
+    {
+        return Err(Errno::EPERM);
+    }
+    if !caller.is_in_group(attributes.gid) && !caller.capable(linux::CAP_FSETID) {
+        mode &= !linux::S_ISGID;
+    }
+    attributes.mode = mode;
     attributes.ctime_ns = time::realtime_ns();
     Ok(())
 }
@@ -57,6 +76,14 @@ fn set_owner(node: &Node, uid: usize, gid: usize) -> Result<(), Errno> {
     }
     attributes.uid = uid.unwrap_or(attributes.uid);
     attributes.gid = gid.unwrap_or(attributes.gid);
+    // A program that ran as its owner does not run as another one unasked.
+    if !node.is_directory() {
+        let in_group = caller.is_in_group(attributes.gid) || caller.capable(linux::CAP_FSETID);
+        attributes.mode &= !linux::S_ISUID;
+        if attributes.mode & linux::S_IXGRP != 0 || !in_group {
+            attributes.mode &= !linux::S_ISGID;
+        }
+    }
     attributes.ctime_ns = time::realtime_ns();
     Ok(())
 }
@@ -137,7 +164,11 @@ pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysRe
 
 /// futimesat(2)
 pub fn futimesat(dirfd: usize, path: usize, times: usize) -> SysResult {
-    let subject = Subject::at(dirfd, path, 0)?;
+    let subject = if path == 0 && dirfd as i32 != linux::AT_FDCWD {
+        Subject::Open(opened(dirfd)?)
+    } else {
+        Subject::at(dirfd, path, 0)?
+    };
     let times = if times == 0 {
         [Some(time::realtime_ns()); 2]
     } else {

@@ -1,7 +1,7 @@
 //! fcntl, ioctl, synchronisation, advice.
 use super::{descriptor, install_from, locks, opened, with_files};
 use crate::{
-    fs::{pipe, tree::Kind},
+    fs::{OpenFile, downcast, page_cache::Seals, pipe, tree::Kind},
     process,
 };
 use abi::{Errno, SysResult};
@@ -38,17 +38,35 @@ pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
             locks::set(fd, &open, command, arg)?;
         }
         linux::F_GETPIPE_SZ | linux::F_SETPIPE_SZ => {
-            if open.file.metadata()?.mode & linux::S_IFMT != linux::S_IFIFO {
-                return Err(Errno::EBADF);
+            let end: &pipe::End = downcast(&*open.file).ok_or(Errno::EBADF)?;
+            if command == linux::F_SETPIPE_SZ {
+                return end.set_capacity(arg & 0xffff_ffff);
             }
-            if command == linux::F_SETPIPE_SZ && arg > pipe::CAPACITY {
-                return Err(Errno::EPERM);
-            }
-            return Ok(pipe::CAPACITY);
+            return Ok(end.capacity());
         }
+        linux::F_ADD_SEALS | linux::F_GET_SEALS => return seals(&open, command, arg),
         linux::F_GETOWN | linux::F_SETOWN | linux::F_GETSIG | linux::F_SETSIG => (),
         _ => return Err(Errno::EINVAL),
     }
+    Ok(0)
+}
+
+/// `F_ADD_SEALS`, `F_GET_SEALS`.
+fn seals(open: &OpenFile, command: u32, arg: usize) -> SysResult {
+    let node = open.file.node().ok_or(Errno::EINVAL)?;
+    let Kind::Regular(content) = &node.kind else {
+        return Err(Errno::EINVAL);
+    };
+    let now = content.seals().ok_or(Errno::EINVAL)?;
+    if command == linux::F_GET_SEALS {
+        return Ok(now.bits() as usize);
+    }
+    if !open.writable() {
+        return Err(Errno::EPERM);
+    }
+    let new = Seals::from_bits(arg as u32).ok_or(Errno::EINVAL)?;
+    let executable = node.attributes.lock().mode & 0o111 != 0;
+    content.add_seals(new, executable)?;
     Ok(0)
 }
 

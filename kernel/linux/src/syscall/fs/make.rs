@@ -1,10 +1,11 @@
 //! Files without a name: pipe, eventfd, timerfd, memfd.
 use super::{descriptor, install, install_anonymous, opened, put_words, with_files, words};
 use crate::fs::{
-    Content, OpenFile, downcast,
+    OpenFile, downcast,
     event::{EventFd, TimerFd},
     mount::Path,
     open::NodeFile,
+    page_cache::{Content, Seals},
     pipe,
     signalfd::SignalFd,
     tree::{Kind, Node, dev},
@@ -162,15 +163,12 @@ pub fn timerfd_gettime(fd: usize, current: usize) -> SysResult {
     Ok(0)
 }
 
-/// memfd_create(2), without huge pages and sealing.
+/// memfd_create(2), without huge pages.
 pub fn memfd_create(name: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
-    if flags
-        & !(linux::MFD_CLOEXEC
-            | linux::MFD_ALLOW_SEALING
-            | linux::MFD_EXEC
-            | linux::MFD_NOEXEC_SEAL)
-        != 0
+    let has = |flag| flags & flag != 0;
+    let exec = linux::MFD_EXEC | linux::MFD_NOEXEC_SEAL;
+    if flags & !(linux::MFD_CLOEXEC | linux::MFD_ALLOW_SEALING | exec) != 0 || flags & exec == exec
     {
         return Err(Errno::EINVAL);
     }
@@ -178,14 +176,18 @@ pub fn memfd_create(name: usize, flags: usize) -> SysResult {
         Errno::ENAMETOOLONG => Errno::EINVAL,
         other => other,
     })?;
-    let node = Node::made(
-        dev::ANONYMOUS,
-        linux::S_IFREG | 0o777,
-        Kind::Regular(Content::empty()),
-    );
+    let (seals, mode) = if has(linux::MFD_NOEXEC_SEAL) {
+        (Seals::EXEC, 0o666)
+    } else if has(linux::MFD_ALLOW_SEALING) {
+        (Seals::empty(), 0o777)
+    } else {
+        (Seals::SEAL, 0o777)
+    };
+    let kind = Kind::Regular(Content::sealable(seals));
+    let node = Node::made(dev::ANONYMOUS, linux::S_IFREG | mode, kind);
     node.attributes.lock().nlink = 0;
     let path = [&b"/memfd:"[..], &name].concat();
     let flags_of_file = linux::O_RDWR | linux::O_LARGEFILE;
     let open = OpenFile::new(NodeFile::new(Path::detached(node), path), flags_of_file);
-    install(open, flags & linux::MFD_CLOEXEC != 0)
+    install(open, has(linux::MFD_CLOEXEC))
 }

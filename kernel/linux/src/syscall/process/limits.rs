@@ -6,7 +6,10 @@ use crate::{
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::{
-    mm::{space::Space, user},
+    mm::{
+        space::{self, Space},
+        user,
+    },
     sched::Thread,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -29,8 +32,12 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
 fn set(process: &Process, resource: u32, new: Limit) -> Result<Limit, Errno> {
     let may_raise = credentials::capable(linux::CAP_SYS_RESOURCE);
     let old = process.limits.set(resource, new, may_raise)?;
-    if resource == linux::RLIMIT_AS {
-        process.space.set_limit(new.soft as usize);
+    if matches!(resource, linux::RLIMIT_AS | linux::RLIMIT_DATA) {
+        let bytes = |resource| process.limits.soft(resource) as usize;
+        process.space.set_limits(space::Limits {
+            all: bytes(linux::RLIMIT_AS),
+            data: bytes(linux::RLIMIT_DATA),
+        });
     }
     Ok(old)
 }

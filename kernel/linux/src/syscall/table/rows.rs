@@ -34,11 +34,11 @@ calls! {
     22 fs::pipe [Pointer] Full;
     23 fs::select [Int Pointer Pointer Pointer Pointer] Full;
     24 process::sched_yield [] Full;
-    25 mm::mremap [Pointer Size Size LongHex Pointer] Partial("no `MREMAP_DONTUNMAP`");
+    25 mm::mremap [Pointer Size Size LongHex Pointer] Full;
     26 mm::msync [Pointer Size Hex] NoOp("mappings and files are the same pages");
     27 mm::mincore [Pointer Size Pointer] Full;
     28 mm::madvise [Pointer Size Int]
-        Partial("no `MADV_REMOVE`, `POPULATE_*`, `WIPEONFORK`, `COLLAPSE`; advice on speed changes nothing");
+        Partial("no `MADV_COLLAPSE`; advice on speed and on merging changes nothing");
     32 fs::dup [Fd] Full;
     33 fs::dup2 [Fd Fd] Full;
     34 signal::pause [] Full;
@@ -72,7 +72,7 @@ calls! {
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     72 fs::fcntl [Fd Int Pointer]
-        Partial("owners and their signals are not kept; no leases, `F_NOTIFY`, seals");
+        Partial("owners and their signals are not kept; no leases, `F_NOTIFY`");
     73 fs::flock [Fd Hex] Full;
     74 fs::fsync [Fd] NoOp("files are in memory");
     75 fs::fdatasync [Fd] NoOp("files are in memory");
@@ -92,9 +92,9 @@ calls! {
     89 fs::readlink [String Pointer Size] Full;
     90 fs::chmod [String Mode] Full;
     91 fs::fchmod [Fd Mode] Full;
-    92 fs::chown [String Id Id] Partial("set-user-ID and set-group-ID bits stay");
-    93 fs::fchown [Fd Id Id] Partial("set-user-ID and set-group-ID bits stay");
-    94 fs::lchown [String Id Id] Partial("set-user-ID and set-group-ID bits stay");
+    92 fs::chown [String Id Id] Full;
+    93 fs::fchown [Fd Id Id] Full;
+    94 fs::lchown [String Id Id] Full;
     95 fs::umask [Mode] Full;
     96 time::gettimeofday [Pointer Pointer] Full;
     97 process::getrlimit [Int Pointer] Full;
@@ -149,14 +149,14 @@ calls! {
     148 process::sched_rr_get_interval [Int Pointer] Full;
     149 mm::mlock [Pointer Size] NoOp("nothing is ever paged out; what is not there yet comes when it is touched");
     150 mm::munlock [Pointer Size] NoOp("nothing is ever paged out");
-    151 mm::mlockall [Hex] NoOp("nothing is ever paged out; flags are not checked");
+    151 mm::mlockall [Hex] NoOp("nothing is ever paged out");
     152 mm::munlockall [] NoOp("nothing is ever paged out");
     157 process::prctl [Int LongHex LongHex LongHex LongHex]
         Partial("names, `KEEPCAPS`, `CAPBSET_READ`; `SET_PDEATHSIG`, `DUMPABLE`, `SET_NO_NEW_PRIVS` change nothing");
     158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
-        Partial("`RLIMIT_AS`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
+        Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
     162 fs::sync [] NoOp("files are in memory");
     164 time::settimeofday [Pointer Pointer] Absent("EPERM");
     165 fs::mount [String String String LongHex Pointer]
@@ -218,8 +218,8 @@ calls! {
     257 fs::openat [Fd String Hex Mode] Partial("as `open`");
     258 fs::mkdirat [Fd String Mode] Full;
     259 fs::mknodat [Fd String Mode Hex] Partial("as `mknod`");
-    260 fs::fchownat [Fd String Id Id Hex] Partial("set-user-ID and set-group-ID bits stay");
-    261 fs::futimesat [Fd String Pointer] Partial("no null path");
+    260 fs::fchownat [Fd String Id Id Hex] Full;
+    261 fs::futimesat [Fd String Pointer] Full;
     262 fs::newfstatat [Fd String Pointer Hex] Full;
     263 fs::unlinkat [Fd String Hex] Full;
     264 fs::renameat [Fd String Fd String] Full;
@@ -262,10 +262,10 @@ calls! {
     316 fs::renameat2 [Fd String Fd String Hex] Partial("no `RENAME_WHITEOUT`");
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
     318 process::getrandom [Pointer Size Hex] Full;
-    319 fs::memfd_create [String Hex] Partial("no seals, no `MFD_HUGETLB`");
+    319 fs::memfd_create [String Hex] Partial("no `MFD_HUGETLB`");
     322 process::execveat [Fd String Pointer Pointer Hex] Absent("");
     324 process::membarrier [Int Hex Int] Partial("no `*_SYNC_CORE`, `*_RSEQ`");
-    325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`; flags are not checked");
+    325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`");
     326 fs::copy_file_range [Fd Pointer Fd Pointer Size Hex] Full;
     327 fs::preadv2 [Fd Pointer Size Long Unused Hex] Partial("flags: `RWF_HIPRI`");
     328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Partial("flags: `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`");

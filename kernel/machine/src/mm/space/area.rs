@@ -20,6 +20,19 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// What a program has said of an area beside its protection.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Marks: u32 {
+        /// MAP_NORESERVE: it is not counted as memory that will be needed.
+        const NO_RESERVE = 1;
+        /// MADV_DONTFORK: a child does not get it.
+        const DONT_FORK = 2;
+        /// MADV_WIPEONFORK: a child gets zeros.
+        const WIPE_ON_FORK = 4;
+    }
+}
+
 /// A page of a mapped file.
 pub enum Page {
     /// Memory that is always there (virtio-pmem): its physical address. Never written through a private mapping.
@@ -44,6 +57,16 @@ pub trait PageSource: Send + Sync {
     fn writable(&self) -> bool {
         true
     }
+    /// Whether mincore(2) shows a page that is not mapped yet.
+    fn is_cached(&self, index: u64) -> bool {
+        let _ = index;
+        true
+    }
+    /// MADV_REMOVE: makes a range of the file zeros.
+    fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let _ = (offset, len);
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Whether it may be mapped to be executed.
     fn executable(&self) -> bool {
         true
@@ -52,6 +75,11 @@ pub trait PageSource: Send + Sync {
 
 fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
     one.key().is_some() && one.key() == other.key() && one.writable() == other.writable()
+}
+
+/// Index of the page that is `within` bytes from `offset` on in a file.
+pub(super) fn page_index(offset: u64, within: usize) -> u64 {
+    (offset + within as u64) / PAGE as u64
 }
 
 /// What lies behind an area.
@@ -86,6 +114,11 @@ pub enum Place {
     FixedNoReplace(usize),
     /// Anywhere, at a multiple of this alignment.
     Aligned(usize),
+    /// MAP_32BIT: at the hint if free, else anywhere, where 31 bits are enough for addresses.
+    Low {
+        /// 0 for none.
+        hint: usize,
+    },
 }
 
 /// Options of a mapping.
@@ -93,8 +126,27 @@ pub enum Place {
 pub struct Options {
     /// MAP_POPULATE.
     pub populate: bool,
+    /// What else is asked for.
+    pub marks: Marks,
     /// Name shown in maps, as `[stack]`.
     pub name: Option<&'static str>,
+}
+
+/// Bytes that may be mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// In all (`RLIMIT_AS`).
+    pub all: usize,
+    /// To be written, and seen by nobody else (`RLIMIT_DATA`).
+    pub data: usize,
+}
+
+impl Limits {
+    /// As much as there are addresses.
+    pub(super) const NONE: Self = Self {
+        all: usize::MAX,
+        data: usize::MAX,
+    };
 }
 
 /// One line of /proc/self/maps.
@@ -143,6 +195,7 @@ pub(super) struct Area {
     pub(super) end: usize,
     pub(super) prot: Prot,
     pub(super) backing: Backing,
+    pub(super) marks: Marks,
     pub(super) name: Option<&'static str>,
 }
 
@@ -179,7 +232,30 @@ impl Area {
             }
             _ => false,
         };
-        backing && self.prot == next.prot && self.name == next.name
+        backing && self.marks == next.marks && self.prot == next.prot && self.name == next.name
+    }
+
+    /// Whether others may see what is written to it.
+    pub(super) fn is_shared(&self) -> bool {
+        match &self.backing {
+            Backing::Anonymous => false,
+            Backing::SharedAnonymous => true,
+            Backing::File { shared, .. } => *shared,
+        }
+    }
+
+    /// Whether `RLIMIT_DATA` is about it, if it has this protection.
+    pub(super) fn is_data(&self, prot: Prot) -> bool {
+        prot.contains(Prot::WRITE) && !self.is_shared() && self.name != Some(super::STACK)
+    }
+
+    /// Whether memory may be needed for all of it, if it has this protection.
+    pub(super) fn is_counted(&self, prot: Prot) -> bool {
+        let grows = match &self.backing {
+            Backing::SharedAnonymous => true,
+            _ => prot.contains(Prot::WRITE) && !self.is_shared(),
+        };
+        grows && !self.marks.contains(Marks::NO_RESERVE)
     }
 
     /// Whether mprotect(2) may give this protection.
@@ -201,6 +277,14 @@ impl Area {
         }
     }
 
+    /// Whether the page `within` bytes from the start is in memory for being a file's.
+    pub(super) fn is_cached(&self, within: usize) -> bool {
+        match &self.backing {
+            Backing::File { source, offset, .. } => source.is_cached(page_index(*offset, within)),
+            _ => false,
+        }
+    }
+
     /// What is shared at `within` bytes from the start, and the place in it.
     pub(super) fn shared_object(&self, within: usize) -> Option<(usize, usize)> {
         match &self.backing {
@@ -218,8 +302,8 @@ impl Area {
         let Backing::File { offset, .. } = &self.backing else {
             return None;
         };
-        let first = *offset / PAGE as u64;
-        let last = first + ((self.end - start) / PAGE) as u64;
+        let first = page_index(*offset, 0);
+        let last = page_index(*offset, self.end - start);
         let (from, to) = (from.max(first), to.min(last));
         let at = |index: u64| start + (index - first) as usize * PAGE;
         (from < to).then(|| (at(from), at(to)))

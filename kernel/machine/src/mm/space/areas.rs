@@ -18,6 +18,7 @@ pub(super) struct Areas {
     /// Keys of files and the areas that map them.
     files: BTreeSet<(usize, usize)>,
     bytes: usize,
+    data: usize,
 }
 
 impl Areas {
@@ -28,6 +29,7 @@ impl Areas {
             holes: Holes::new(),
             files: BTreeSet::new(),
             bytes: 0,
+            data: 0,
         }
     }
 
@@ -45,6 +47,11 @@ impl Areas {
     /// Bytes that are mapped.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Those of them that are data to `RLIMIT_DATA`.
+    pub(super) fn data(&self) -> usize {
+        self.data
     }
 
     /// Whether `more` areas are more than there may be.
@@ -92,13 +99,6 @@ impl Areas {
             at = area.end;
         }
         at >= end
-    }
-
-    /// Number of bytes of `start..end` that are mapped.
-    pub(super) fn mapped(&self, start: usize, end: usize) -> usize {
-        self.overlapping(start, end)
-            .map(|(at, area)| area.end.min(end) - at.max(start))
-            .sum()
     }
 
     /// The highest free place below `top` for `len` bytes.
@@ -200,6 +200,9 @@ impl Areas {
 
     fn put(&mut self, start: usize, area: Area) {
         self.bytes += area.end - start;
+        if area.is_data(area.prot) {
+            self.data += area.end - start;
+        }
         if let Some(key) = area.file_key() {
             self.files.insert((key, start));
         }
@@ -209,6 +212,9 @@ impl Areas {
     fn take(&mut self, start: usize) -> Option<Area> {
         let area = self.areas.remove(&start)?;
         self.bytes -= area.end - start;
+        if area.is_data(area.prot) {
+            self.data -= area.end - start;
+        }
         if let Some(key) = area.file_key() {
             self.files.remove(&(key, start));
         }

@@ -1,6 +1,6 @@
 //! What is mapped in a [`Space`](super::Space), under its lock: where mappings go, and how a fault is satisfied.
 
-use super::area::{Area, Backing, Place, Prot};
+use super::area::{Area, Backing, Limits, Place, Prot, page_index};
 use super::areas::Areas;
 use super::pages::Pages;
 use crate::arch::paging::Tables;
@@ -8,6 +8,10 @@ use crate::mm::fault::{Fault, Wanted};
 use crate::mm::{PAGE, USER_END, USER_START, arena};
 use abi::Errno;
 use alloc::sync::Arc;
+use core::ops::Range;
+
+/// Where `MAP_32BIT` maps.
+const LOW: Range<usize> = 0x4000_0000..0x8000_0000;
 
 /// The areas, and what the page tables refer to.
 pub(super) struct Mappings {
@@ -17,8 +21,7 @@ pub(super) struct Mappings {
     pub(super) top: usize,
     pub(super) break_start: usize,
     pub(super) break_end: usize,
-    /// Bytes that may be mapped (`RLIMIT_AS`).
-    pub(super) limit: usize,
+    pub(super) limits: Limits,
 }
 
 pub(super) fn page_up(len: usize) -> Option<usize> {
@@ -48,7 +51,7 @@ impl Mappings {
             top: 0,
             break_start: 0,
             break_end: 0,
-            limit: usize::MAX,
+            limits: Limits::NONE,
         }
     }
 
@@ -80,6 +83,18 @@ impl Mappings {
                     _ => self.areas.find(len, PAGE, self.top),
                 }
             }
+            Place::Low { hint } => {
+                let hint = hint.next_multiple_of(PAGE);
+                match hint.checked_add(len) {
+                    Some(end) if hint != 0 && end <= LOW.end && self.areas.is_free(hint, end) => {
+                        Ok(hint)
+                    }
+                    _ => match self.areas.find(len, PAGE, LOW.end)? {
+                        at if at >= LOW.start => Ok(at),
+                        _ => Err(Errno::ENOMEM),
+                    },
+                }
+            }
             Place::Aligned(align) => self.areas.find(len, align.max(PAGE), self.top),
         }
     }
@@ -91,9 +106,9 @@ impl Mappings {
         Ok(())
     }
 
-    /// `ENOMEM` when `more` bytes are beyond the limit.
-    pub(super) fn check_limit(&self, more: usize) -> Result<(), Errno> {
-        if self.areas.bytes().saturating_add(more) <= self.limit {
+    /// `ENOMEM` unless all of a range is mapped.
+    pub(super) fn check_covered(&self, start: usize, end: usize) -> Result<(), Errno> {
+        if self.areas.is_covered(start, end) {
             Ok(())
         } else {
             Err(Errno::ENOMEM)
@@ -109,13 +124,12 @@ impl Mappings {
                 error
             }
         })?;
-        if !self.areas.is_covered(addr, end) {
-            return Err(Errno::ENOMEM);
-        }
+        self.check_covered(addr, end)?;
         let allows = |(_, area): (usize, &Area)| area.allows(prot);
         if !self.areas.overlapping(addr, end).all(allows) {
             return Err(Errno::EACCES);
         }
+        self.check_protection(addr, end, prot)?;
         self.areas.change(addr, end, |area| area.prot = prot)?;
         self.pages.protect(addr, end, prot);
         Ok(())
@@ -163,7 +177,7 @@ impl Mappings {
             && let Some(key) = source.key()
         {
             // The file may have a page of its own now, which other mappings have not heard of.
-            let index = (*offset + (page - start) as u64) / PAGE as u64;
+            let index = page_index(*offset, page - start);
             let kept = self.pages.address(page);
             self.forget_file(key, index, index + 1, false, kept);
         }
@@ -173,6 +187,7 @@ impl Mappings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::area::Marks;
     use super::super::tests::with_memory;
     use super::*;
 
@@ -184,14 +199,16 @@ mod tests {
     }
 
     fn insert(mappings: &mut Mappings, place: Place, len: usize) -> Result<usize, Errno> {
-        mappings.check_limit(len)?;
-        let at = mappings.place(place, len)?;
-        let area = Area {
-            end: at + len,
+        let mut area = Area {
+            end: 0,
             prot: Prot::READ,
             backing: Backing::Anonymous,
+            marks: Marks::empty(),
             name: None,
         };
+        mappings.check_more(&area, len, 0..0)?;
+        let at = mappings.place(place, len)?;
+        area.end = at + len;
         mappings.areas.insert(at, area);
         Ok(at)
     }
@@ -211,7 +228,7 @@ mod tests {
     fn a_limit_is_that_of_one_space() {
         with_memory(|| {
             let (mut one, mut other) = (mappings(), mappings());
-            one.limit = 2 * PAGE;
+            one.limits.all = 2 * PAGE;
             let anywhere = Place::Anywhere { hint: 0 };
             assert_eq!(
                 insert(&mut one, anywhere, 2 * PAGE),

@@ -2,9 +2,11 @@
 //!
 //! One lock covers the areas of a space and its page tables. Kernel memory is not described here.
 
+mod advice;
 mod area;
 mod areas;
 mod holes;
+mod limits;
 mod mappings;
 #[expect(
     unsafe_code,
@@ -14,7 +16,8 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-pub use area::{Backing, MapsLine, Options, Page, PageSource, Place, Prot};
+pub use advice::Advice;
+pub use area::{Backing, Limits, MapsLine, Marks, Options, Page, PageSource, Place, Prot};
 pub use areas::MAX as MAX_AREAS;
 
 use super::arena::Arena;
@@ -30,6 +33,17 @@ use mappings::{Mappings, page_up, range};
 
 /// The name of the main thread's stack.
 pub const STACK: &str = "[stack]";
+
+/// What mremap(2) may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remap {
+    /// Nothing but make it longer or shorter.
+    InPlace,
+    /// `MREMAP_MAYMOVE`
+    Move,
+    /// `MREMAP_DONTUNMAP`: what was there stays mapped, without its pages.
+    Keep,
+}
 
 /// The program's half of the address space.
 #[doc(alias = "mm_struct")]
@@ -68,11 +82,6 @@ impl Space {
         space.top = USER_END - offset * PAGE;
     }
 
-    /// Sets the number of bytes that may be mapped (`RLIMIT_AS`); what is mapped stays.
-    pub fn set_limit(&self, bytes: usize) {
-        self.mappings.lock().limit = bytes;
-    }
-
     /// Maps `len` bytes (rounded up to pages); the address. `ENOMEM`, `EEXIST`, `EINVAL` as mmap(2).
     pub fn map(
         &self,
@@ -94,23 +103,25 @@ impl Space {
         {
             return Err(Errno::EPERM);
         }
+        let mut area = Area {
+            end: 0,
+            prot,
+            backing,
+            marks: options.marks,
+            name: options.name,
+        };
         let mut space = self.mappings.lock();
         // One more than there may be, as on Linux.
         if space.areas.are_too_many(0) {
             return Err(Errno::ENOMEM);
         }
         let replaced = match place {
-            Place::Fixed(at) => space.areas.mapped(at, range(at, len)?),
-            _ => 0,
+            Place::Fixed(at) => at..range(at, len)?,
+            _ => 0..0,
         };
-        space.check_limit(len - replaced)?;
+        space.check_more(&area, len, replaced)?;
         let at = space.place(place, len)?;
-        let area = Area {
-            end: at + len,
-            prot,
-            backing,
-            name: options.name,
-        };
+        area.end = at + len;
         space.areas.insert(at, area);
         if options.populate {
             // Failing to populate is not an error (mmap(2)).
@@ -153,21 +164,6 @@ impl Space {
         space.protect(start, len.saturating_add(addr - start), prot)
     }
 
-    /// madvise(2) with `MADV_DONTNEED` and its like: contents are forgotten.
-    pub fn forget(&self, addr: usize, len: usize) -> Result<(), Errno> {
-        let end = range(addr, len)?;
-        let mut space = self.mappings.lock();
-        let Mappings { areas, pages, .. } = &mut *space;
-        for (at, area) in areas.overlapping(addr, end) {
-            // Shared memory of ours has no other home than its pages.
-            if !matches!(area.backing, Backing::SharedAnonymous) {
-                pages.zap(at.max(addr), area.end.min(end));
-            }
-        }
-        let covered = areas.is_covered(addr, end);
-        if covered { Ok(()) } else { Err(Errno::ENOMEM) }
-    }
-
     /// Forgets where pages `from..to` of a file are mapped: the file has other ones now, or none. What a program has
     /// written to private mappings stays, unless `even_private`. `key` is [`PageSource::key`].
     pub fn forget_file(&self, key: usize, from: u64, to: u64, even_private: bool) {
@@ -176,18 +172,14 @@ impl Space {
             .forget_file(key, from, to, even_private, None);
     }
 
-    /// Whether every page of the range is mapped (`madvise`, `msync`, `mlock`, …: `ENOMEM` if not, beyond the program's
-    /// addresses, too).
-    pub fn check_mapped(&self, addr: usize, len: usize) -> Result<(), Errno> {
-        let end = page_up(len)
-            .and_then(|len| addr.checked_add(len))
-            .filter(|_| addr.is_multiple_of(PAGE))
-            .ok_or(Errno::EINVAL)?;
-        if self.mappings.lock().areas.is_covered(addr, end) {
-            Ok(())
-        } else {
-            Err(Errno::ENOMEM)
-        }
+    /// Whether a file is mapped so that others see what is written to it, now or once mprotect(2) allows it.
+    pub fn maps_to_write(&self, key: usize) -> bool {
+        let space = self.mappings.lock();
+        let ranges = space.areas.of_file(key, 0, u64::MAX);
+        ranges.iter().any(|&(start, _)| {
+            let area = space.areas.at(start);
+            area.is_some_and(|(_, area)| area.is_shared() && area.allows(Prot::WRITE))
+        })
     }
 
     /// What others can map, too, at `addr`: a number that tells it from all else that is mapped, and the place in it.
@@ -198,52 +190,43 @@ impl Space {
         area.shared_object(addr - start)
     }
 
-    /// mincore(2): one byte a page, 1 when it is there.
-    pub fn resident(&self, addr: usize, len: usize) -> Result<Vec<u8>, Errno> {
-        let end = range(addr, len)?;
-        let space = self.mappings.lock();
-        if !space.areas.is_covered(addr, end) {
-            return Err(Errno::ENOMEM);
-        }
-        Ok((addr..end)
-            .step_by(PAGE)
-            .map(|page| u8::from(space.pages.is_present(page)))
-            .collect())
-    }
-
-    /// mremap(2). `to` is the new address of `MREMAP_FIXED`.
+    /// mremap(2). `to` is the new address of `MREMAP_FIXED`. With an old length of 0 what is shared is mapped once
+    /// more.
     pub fn remap(
         &self,
         old: usize,
         old_len: usize,
         new_len: usize,
-        may_move: bool,
+        mode: Remap,
         to: Option<usize>,
     ) -> Result<usize, Errno> {
         let old_end = range(old, old_len)?;
         let new_len = page_up(new_len).ok_or(Errno::EINVAL)?;
-        if new_len == 0 || old_end == old {
+        if new_len == 0 {
             return Err(Errno::EINVAL);
         }
         let old_len = old_end - old;
         let mut space = self.mappings.lock();
         let (start, area) = space.areas.at(old).ok_or(Errno::EFAULT)?;
         let area = area.clone();
+        if old_len == 0 && area.shared_object(0).is_none() {
+            return Err(Errno::EINVAL);
+        }
         if area.end < old_end {
             return Err(Errno::EFAULT);
         }
-        if to.is_none() {
+        if to.is_none() && mode != Remap::Keep {
             if new_len <= old_len {
                 space.clear(old + new_len, old_end)?;
                 return Ok(old);
             }
-            space.check_limit(new_len - old_len)?;
+            space.check_more(&area, new_len - old_len, 0..0)?;
             let new_end = old.checked_add(new_len).ok_or(Errno::ENOMEM)?;
-            if area.end == old_end && space.areas.is_free(old_end, new_end) {
+            if area.end == old_end && old_len != 0 && space.areas.is_free(old_end, new_end) {
                 space.areas.grow(start, new_end);
                 return Ok(old);
             }
-            if !may_move {
+            if mode == Remap::InPlace {
                 return Err(Errno::ENOMEM);
             }
         }
@@ -251,16 +234,23 @@ impl Space {
         if space.areas.are_too_many(4) {
             return Err(Errno::ENOMEM);
         }
+        let more = match mode {
+            Remap::Keep => new_len,
+            _ => new_len.saturating_sub(old_len),
+        };
         let at = match to {
             Some(to) => {
                 let end = range(to, new_len)?;
                 if to < old_end && old < end {
                     return Err(Errno::EINVAL);
                 }
-                space.check_limit(new_len.saturating_sub(old_len))?;
+                space.check_more(&area, more, 0..0)?;
                 space.place(Place::Fixed(to), new_len)?
             }
-            None => space.areas.find(new_len, PAGE, space.top)?,
+            None => {
+                space.check_more(&area, more, 0..0)?;
+                space.areas.find(new_len, PAGE, space.top)?
+            }
         };
         let kept = old_len.min(new_len);
         space.pages.prepare(old, at, kept).ok_or(Errno::ENOMEM)?;
@@ -268,7 +258,9 @@ impl Space {
         moved.end = at + new_len;
         space.areas.insert(at, moved);
         space.pages.relocate(old, at, kept);
-        space.clear(old, old_end)?;
+        if mode != Remap::Keep {
+            space.clear(old, old_end)?;
+        }
         Ok(at)
     }
 
@@ -292,18 +284,19 @@ impl Space {
                 return old;
             }
         } else if new_page > old_page {
-            if space.areas.are_too_many(0)
-                || !space.areas.is_free(old_page, new_page)
-                || space.check_limit(new_page - old_page).is_err()
-            {
+            if space.areas.are_too_many(0) || !space.areas.is_free(old_page, new_page) {
                 return old;
             }
             let area = Area {
                 end: new_page,
                 prot: Prot::READ | Prot::WRITE,
                 backing: Backing::Anonymous,
+                marks: Marks::empty(),
                 name: Some("[heap]"),
             };
+            if space.check_more(&area, new_page - old_page, 0..0).is_err() {
+                return old;
+            }
             space.areas.insert(old_page, area);
         }
         space.break_end = addr;

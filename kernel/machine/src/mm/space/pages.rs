@@ -3,7 +3,7 @@
 //! An entry with [`Flags::OWNED`] owns its frame; one with [`Flags::CACHED`] stands for a reference in
 //! [`Pages::cached`]. A frame is freed only after every CPU has been made to forget the translation.
 
-use super::area::{Area, Backing, Page, Prot};
+use super::area::{Area, Backing, Page, Prot, page_index};
 use crate::arch::layout::phys_to_virt;
 use crate::arch::paging::{Flags, Tables, entry_address, entry_flags};
 use crate::arch::tlb;
@@ -112,7 +112,7 @@ impl Pages {
                 offset,
                 shared,
             } => {
-                let index = (*offset + (page - start) as u64) / PAGE as u64;
+                let index = page_index(*offset, page - start);
                 let found = source
                     .page(index, *shared && write)
                     .map_err(out_of_memory)?;
@@ -183,7 +183,7 @@ impl Pages {
             return Err(Fault::Protection);
         };
         if *shared {
-            let index = (*offset + (page - start) as u64) / PAGE as u64;
+            let index = page_index(*offset, page - start);
             let found = source.page(index, true).map_err(out_of_memory)?;
             let mut gone = Gone::default();
             references.take_out(page, entry, &mut gone);

@@ -249,7 +249,7 @@ impl Test {
         };
         let options = Options {
             populate: self.random.one_in(4),
-            name: None,
+            ..Options::default()
         };
         let result = self
             .space
@@ -318,7 +318,12 @@ impl Test {
         let may_move = !self.random.one_in(4);
         let to = self.random.one_in(3).then(|| self.range().0);
         let (old_len, new_len) = (old_pages * PAGE, new_pages * PAGE);
-        let result = self.space.remap(old, old_len, new_len, may_move, to);
+        let mode = if may_move {
+            Remap::Move
+        } else {
+            Remap::InPlace
+        };
+        let result = self.space.remap(old, old_len, new_len, mode, to);
         let Ok(at) = result else {
             let overlaps = to.is_some_and(|to| to < old + old_len && old < to + new_len);
             let fits = to.is_none_or(|to| to + new_len <= USER_END);
@@ -357,7 +362,7 @@ impl Test {
     /// madvise(2), MADV_DONTNEED
     fn forget(&mut self) {
         let (at, pages) = self.range();
-        let result = self.space.forget(at, pages * PAGE);
+        let result = self.space.advise(at, pages * PAGE, Advice::Forget);
         assert_eq!(result.is_ok(), self.is_covered(at, pages));
         for (_, page) in self.pages.range_mut(at..at + pages * PAGE) {
             if page.kind != Kind::SharedAnonymous {

@@ -1,0 +1,150 @@
+//! What a program says about memory that it has mapped, and asks about it: madvise(2), mincore(2), msync(2), mlock(2).
+
+use super::Space;
+use super::area::{Area, Backing, Marks, PageSource, Prot};
+use super::mappings::{Mappings, page_up, range};
+use crate::mm::PAGE;
+use crate::mm::fault::{Fault, Wanted};
+use abi::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// An advice that is followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advice {
+    /// `MADV_DONTNEED`: contents are forgotten.
+    Forget,
+    /// `MADV_FREE`: the same, for private memory of no file.
+    Free,
+    /// `MADV_REMOVE`: what is shared becomes zeros for all.
+    Remove,
+    /// `MADV_POPULATE_READ`: pages are brought in.
+    Read,
+    /// `MADV_POPULATE_WRITE`: pages are brought in as if they were written.
+    Write,
+    /// `MADV_DONTFORK`, `MADV_DOFORK`: a child gets it, or not.
+    Fork(bool),
+    /// `MADV_WIPEONFORK`, `MADV_KEEPONFORK`: a child gets zeros, or what is there.
+    Wipe(bool),
+    /// Nothing but a check that something is mapped.
+    Nothing,
+}
+
+/// A range of a file.
+type Hole = (Arc<dyn PageSource>, u64, u64);
+
+impl Space {
+    /// madvise(2). `ENOMEM` if not all of the range is mapped: the rest is done all the same.
+    pub fn advise(&self, addr: usize, len: usize, advice: Advice) -> Result<(), Errno> {
+        let end = range(addr, len)?;
+        match advice {
+            Advice::Forget | Advice::Free => self.forget(addr, end, advice == Advice::Free),
+            Advice::Remove => self.remove(addr, end),
+            Advice::Read => self.populate(addr, end, Wanted::Read),
+            Advice::Write => self.populate(addr, end, Wanted::Write),
+            Advice::Fork(fork) => self.mark(addr, end, Marks::DONT_FORK, !fork),
+            Advice::Wipe(wipe) => self.mark(addr, end, Marks::WIPE_ON_FORK, wipe),
+            Advice::Nothing => self.mark(addr, end, Marks::empty(), true),
+        }
+    }
+
+    fn forget(&self, addr: usize, end: usize, only_private: bool) -> Result<(), Errno> {
+        let mut space = self.mappings.lock();
+        let Mappings { areas, pages, .. } = &mut *space;
+        for (at, area) in areas.overlapping(addr, end) {
+            match area.backing {
+                Backing::Anonymous => {}
+                _ if only_private => return Err(Errno::EINVAL),
+                // Shared memory of ours has no other home than its pages.
+                Backing::SharedAnonymous => continue,
+                Backing::File { .. } => {}
+            }
+            pages.zap(at.max(addr), area.end.min(end));
+        }
+        space.check_covered(addr, end)
+    }
+
+    fn remove(&self, addr: usize, end: usize) -> Result<(), Errno> {
+        let mut space = self.mappings.lock();
+        let Mappings { areas, pages, .. } = &mut *space;
+        let mut holes: Vec<Hole> = Vec::new();
+        for (at, area) in areas.overlapping(addr, end) {
+            let part = at.max(addr)..area.end.min(end);
+            match &area.backing {
+                Backing::Anonymous => return Err(Errno::EINVAL),
+                _ if !area.is_shared() || !area.prot.contains(Prot::WRITE) => {
+                    return Err(Errno::EACCES);
+                }
+                Backing::SharedAnonymous => pages.zap(part.start, part.end),
+                Backing::File { source, offset, .. } => {
+                    let offset = *offset + (part.start - at) as u64;
+                    holes.push((source.clone(), offset, part.len() as u64));
+                }
+            }
+        }
+        let covered = space.check_covered(addr, end);
+        drop(space);
+        for (source, offset, len) in holes {
+            source.punch(offset, len)?;
+        }
+        covered
+    }
+
+    fn populate(&self, addr: usize, end: usize, wanted: Wanted) -> Result<(), Errno> {
+        for page in (addr..end).step_by(PAGE) {
+            match self.mappings.lock().fault(page, wanted) {
+                Ok(()) => {}
+                Err(Fault::NotMapped | Fault::OutOfMemory) => return Err(Errno::ENOMEM),
+                Err(Fault::Protection) => return Err(Errno::EINVAL),
+                Err(Fault::Bus) => return Err(Errno::EFAULT),
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self, addr: usize, end: usize, mark: Marks, on: bool) -> Result<(), Errno> {
+        let mut space = self.mappings.lock();
+        let wipes = mark == Marks::WIPE_ON_FORK && on;
+        let is_private = |(_, area): (usize, &Area)| matches!(area.backing, Backing::Anonymous);
+        if wipes && !space.areas.overlapping(addr, end).all(is_private) {
+            return Err(Errno::EINVAL);
+        }
+        if !mark.is_empty() {
+            let areas = &mut space.areas;
+            areas.change(addr, end, |area| area.marks.set(mark, on))?;
+        }
+        space.check_covered(addr, end)
+    }
+
+    /// Whether every page of the range is mapped (`msync`, `mlock`: `ENOMEM` if not, beyond the program's addresses,
+    /// too).
+    pub fn check_mapped(&self, addr: usize, len: usize) -> Result<(), Errno> {
+        let end = page_up(len)
+            .and_then(|len| addr.checked_add(len))
+            .filter(|_| addr.is_multiple_of(PAGE))
+            .ok_or(Errno::EINVAL)?;
+        if self.mappings.lock().areas.is_covered(addr, end) {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
+    }
+
+    /// mincore(2): one byte a page, 1 when it is in memory.
+    pub fn resident(&self, addr: usize, len: usize) -> Result<Vec<u8>, Errno> {
+        let end = range(addr, len).map_err(|_| Errno::ENOMEM)?;
+        let space = self.mappings.lock();
+        space.check_covered(addr, end)?;
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact((end - addr) / PAGE)
+            .map_err(|_| Errno::EAGAIN)?;
+        for (start, area) in space.areas.overlapping(addr, end) {
+            for page in (start.max(addr)..area.end.min(end)).step_by(PAGE) {
+                let there = space.pages.is_present(page) || area.is_cached(page - start);
+                bytes.push(u8::from(there));
+            }
+        }
+        Ok(bytes)
+    }
+}
