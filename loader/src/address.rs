@@ -1,7 +1,6 @@
 //! From an address to what lies there: `dladdr`, `_dl_find_object`, `dl_iterate_phdr`. All of it reads the published
 //! world and registry only, so unwinders, signal handlers and crash handlers may ask at any time.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use goblin::elf::program_header as pt;
@@ -66,11 +65,12 @@ impl DlPhdrInfo {
 
     /// Describes the host's own code.
     fn of_linker(world: &World, linker: &LinkerObject) -> Self {
+        let (addr, phdr, phnum) = linker.headers();
         Self {
-            addr: 0,
+            addr,
             name: linker.name_address(),
-            phdr: linker.headers_address(),
-            phnum: LinkerObject::HEADERS,
+            phdr,
+            phnum,
             adds: world.adds,
             subs: world.subs,
             tls_modid: 0,
@@ -82,10 +82,10 @@ impl DlPhdrInfo {
 impl Loaded {
     /// Makes program headers for the host's code.
     pub(crate) fn describe_linker(&self) {
-        if let Some(code) = self.host().code() {
-            self.linker_object()
-                .call_once(|| Box::new(LinkerObject::of(&code)));
-        }
+        self.linker_objects().call_once(|| {
+            let codes = self.host().code().into_iter().flatten();
+            codes.map(LinkerObject::of).collect()
+        });
     }
 
     /// Returns the `struct link_map` of the object that occupies an address, or 0.
@@ -206,8 +206,8 @@ impl Loader {
                 // Who asks wants to unwind, and would read what is there.
                 0 => return None,
                 header => {
-                    let own = self.host().code();
-                    if own.is_some_and(|code| code.range.contains(&at)) {
+                    let mut own = self.host().code().into_iter().flatten();
+                    if own.any(|code| code.range.contains(&at)) {
                         self.unwinds();
                     }
                     (code.handle(), header)
@@ -252,7 +252,7 @@ impl Loader {
                 .map(|entry| DlPhdrInfo::new(world, &entry.object, thread_pointer));
             // Code that the system brings comes where Linux has the vDSO: unwinders look for its tables here.
             let (first, others) = (objects.clone().take(1), objects.skip(1));
-            let own = self.loaded().linker_object().get();
+            let own = self.loaded().linker_objects().get().into_iter().flatten();
             let own = own.map(|linker| DlPhdrInfo::of_linker(world, linker));
             let mut results = first
                 .chain(own)

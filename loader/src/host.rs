@@ -278,6 +278,8 @@ pub struct HostCode {
     pub range: Range<usize>,
     /// The address of its `.eh_frame_hdr` section.
     pub eh_frame_hdr: usize,
+    /// Where the program headers are, if it is an ELF object in memory that is linked at 0. Programs are shown them.
+    pub headers: Option<Range<usize>>,
 }
 
 /// Something that happened, for tests, traces and benchmarks.
@@ -505,10 +507,15 @@ pub unsafe trait Host: Sync {
     /// Returns the address of a gate.
     fn gate(&self, gate: Gate) -> usize;
 
-    /// Returns where the host's own code lies, if the program's unwinder can get past it. Registers that must survive a
-    /// call have then to be found as they were at the gate through which the calling code came in.
-    fn code(&self) -> Option<HostCode> {
-        None
+    /// Returns the address by which the program is to know a function of the loader's, one of [`crate::functions`].
+    fn function(&self, function: usize) -> usize {
+        function
+    }
+
+    /// Returns where the host's own code lies, as far as the program's unwinder can get past it. Registers that must
+    /// survive a call have then to be found as they were at the gate through which the calling code came in.
+    fn code(&self) -> [Option<HostCode>; 2] {
+        [None, None]
     }
 
     /// Says whether `len` bytes of the host's memory can be had for records that the program asks the loader to keep,

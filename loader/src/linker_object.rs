@@ -1,4 +1,5 @@
-//! What programs are told of the host's own code, which has unwind tables but no file: it is an object without symbols.
+//! What programs are told of the host's own code, which has unwind tables but no file: its vDSO, and other code, of
+//! which an object without symbols is made.
 
 use goblin::elf::program_header as pt;
 
@@ -7,16 +8,14 @@ use crate::host::HostCode;
 
 /// What `dl_iterate_phdr` says of the host's own code. It is allocated, like all that programs are given pointers to.
 pub(crate) struct LinkerObject {
-    headers: [ProgramHeader; Self::HEADERS as usize],
+    code: HostCode,
+    made: [ProgramHeader; 2],
     name: [u8; 16],
 }
 
 impl LinkerObject {
-    /// How many program headers it has.
-    pub(crate) const HEADERS: u16 = 2;
-
-    /// Makes program headers for the host's code.
-    pub(crate) fn of(code: &HostCode) -> Self {
+    /// Makes program headers for the host's code, in case it has none.
+    pub(crate) fn of(code: HostCode) -> Self {
         let header = |p_type, start: usize, len: usize| ProgramHeader {
             p_type,
             p_flags: pt::PF_R | pt::PF_X,
@@ -27,11 +26,12 @@ impl LinkerObject {
             ..ProgramHeader::default()
         };
         Self {
-            headers: [
+            made: [
                 header(pt::PT_LOAD, code.range.start, code.range.len()),
                 header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
             ],
             name: *b"linux-vdso.so.1\0",
+            code,
         }
     }
 
@@ -40,8 +40,12 @@ impl LinkerObject {
         self.name.as_ptr().addr()
     }
 
-    /// Returns the address of the program headers.
-    pub(crate) fn headers_address(&self) -> usize {
-        self.headers.as_ptr().addr()
+    /// Returns its load bias, and where how many program headers are.
+    pub(crate) fn headers(&self) -> (usize, usize, u16) {
+        let of = |len: usize| u16::try_from(len / size_of::<ProgramHeader>()).unwrap_or(0);
+        match &self.code.headers {
+            Some(headers) => (self.code.range.start, headers.start, of(headers.len())),
+            None => (0, self.made.as_ptr().addr(), of(size_of_val(&self.made))),
+        }
     }
 }

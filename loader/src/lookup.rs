@@ -118,8 +118,8 @@ impl Definition<'_> {
 /// Returns the address behind a gate, or behind the loader's own way to it.
 pub(crate) fn gate_address(host: &dyn Host, gate: Gate) -> usize {
     match gate {
-        Gate::TlsGetAddr => arch::tls_get_addr(),
-        Gate::IteratePhdr => arch::iterate_phdr(),
+        Gate::TlsGetAddr => host.function(arch::tls_get_addr()),
+        Gate::IteratePhdr => host.function(arch::iterate_phdr()),
         gate => host.gate(gate),
     }
 }

@@ -254,14 +254,20 @@ unsafe impl Host for Kernel {
     }
 
     fn gate(&self, gate: Gate) -> usize {
-        gate::address(gate as usize)
+        vdso::gate(gate)
     }
 
-    fn code(&self) -> Option<HostCode> {
-        Some(HostCode {
+    fn function(&self, function: usize) -> usize {
+        vdso::function(function)
+    }
+
+    fn code(&self) -> [Option<HostCode>; 2] {
+        let kernel = HostCode {
             range: image::text(),
             eh_frame_hdr: image::eh_frame_hdr(),
-        })
+            headers: None,
+        };
+        [Some(vdso::code()), Some(kernel)]
     }
 
     fn can_spare(&self, len: usize) -> bool {

@@ -41,7 +41,9 @@ pub fn start() {
     let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
     // Up to 64 GiB below the top.
     with_space(|space| space.open((random::number() & 0xff_ffff) as usize));
-    let stack = match stack::build(&image.args, &config.env, &image.path) {
+    let stack =
+        linker::vdso::map().and_then(|()| stack::build(&image.args, &config.env, &image.path));
+    let stack = match stack {
         Ok(stack) => stack,
         Err(errno) => no_memory(&image.path, errno),
     };

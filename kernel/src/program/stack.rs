@@ -1,6 +1,7 @@
 //! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process
 //! Initialization").
 
+use crate::linker;
 use abi::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -101,6 +102,7 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     let random = writer.at;
 
     let auxiliary = [
+        (auxvec::AT_SYSINFO_EHDR, linker::vdso::ADDRESS),
         (auxvec::AT_HWCAP, cpu::hwcap()),
         (auxvec::AT_PAGESZ, PAGE),
         (auxvec::AT_CLKTCK, 100),

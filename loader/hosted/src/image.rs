@@ -50,5 +50,6 @@ pub(crate) fn code() -> Option<HostCode> {
     Some(HostCode {
         range: text.address..text.address + text.memory_size,
         eh_frame_hdr: tables.address,
+        headers: None,
     })
 }

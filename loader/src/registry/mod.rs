@@ -166,20 +166,20 @@ impl<O: Clone> Registry<O> {
 
     /// Enters the linker's own code. `rtld` is the object it stands in for.
     pub(crate) fn add_linker(&self, host: &dyn Host, rtld: O) {
-        let Some(HostCode {
+        for HostCode {
             range,
             eh_frame_hdr,
-        }) = host.code()
-        else {
-            return;
-        };
-        let code = Code {
-            name: CString::default(),
-            owner: Owner::Nobody,
-            object: Some(rtld),
-            unwind: UnwindHeader::At(eh_frame_hdr),
-        };
-        self.change(host, |books| books.add_linker(range, code));
+            ..
+        } in host.code().into_iter().flatten()
+        {
+            let code = Code {
+                name: CString::default(),
+                owner: Owner::Nobody,
+                object: Some(rtld.clone()),
+                unwind: UnwindHeader::At(eh_frame_hdr),
+            };
+            self.change(host, |books| books.add_linker(range, code));
+        }
     }
 
     /// Takes an object out, and the code ranges it owns.

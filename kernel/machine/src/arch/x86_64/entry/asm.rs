@@ -30,7 +30,6 @@ global_asm!(
     r14 = const offset_of!(TrapFrame, r14),
     r15 = const offset_of!(TrapFrame, r15),
     syscall_vector = const TrapFrame::SYSCALL,
-    gates = const gate::COUNT,
     trap = sym trap::elfin_trap,
     syscall = sym trap::elfin_syscall,
     gate = sym gate::enter,

@@ -145,22 +145,11 @@ elfin_syscall_entry:
     jmp elfin_trap_return
 
 // ---- Direct calls ---------------------------------------------------------------------------------------------
-// One stub a gate, called by the program with up to four integer arguments on its own stack. What a gate leaves there, its
-// frame, is for unwinders: from %rbp = CFA - 16 down lie %rbp, the flags, %rbx, %r12-%r15.
+// Called by the program with up to four integer arguments on its own stack, through a stub that puts the gate's number into
+// %r8d. What a gate leaves on that stack, its frame, is for unwinders: from %rbp = CFA - 16 down lie %rbp, the flags, %rbx,
+// %r12-%r15.
 .balign 16
-.globl elfin_gate_stubs
-elfin_gate_stubs:
-    .cfi_startproc
-    .set number, 0
-    .rept {gates}
-    .balign 16
-    mov r8d, number
-    jmp elfin_gate_common
-    .set number, number + 1
-    .endr
-    .cfi_endproc
-
-.balign 16
+.globl elfin_gate_common
 elfin_gate_common:
     .cfi_startproc
     push rbp

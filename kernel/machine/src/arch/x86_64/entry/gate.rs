@@ -1,18 +1,16 @@
 //! Calls between the program and the kernel that are not system calls.
 //!
-//! In: one assembly stub a gate of the dynamic linker, with the C calling convention; it switches from the program's
-//! stack to the thread's kernel stack, calls [`enter`], switches back, and makes a cheap system call if a signal is
-//! pending, so that it is handled at once. Out: [`call_user`] runs program code (INIT functions, IFUNC resolvers,
-//! callbacks) on the program's stack. The thread's kernel-stack pointer is moved below the frames in use meanwhile, so
-//! that system calls made inside nest; [`callout`] keeps account of that.
+//! In: a stub for each gate of the dynamic linker lies in the program's memory (the vDSO) and leads to one entry, which
+//! has the C calling convention; it switches from the program's stack to the thread's kernel stack, calls [`enter`],
+//! switches back, and makes a cheap system call if a signal is pending, so that it is handled at once. Out:
+//! [`call_user`] runs program code (INIT functions, IFUNC resolvers, callbacks) on the program's stack. The thread's
+//! kernel-stack pointer is moved below the frames in use meanwhile, so that system calls made inside nest; [`callout`]
+//! keeps account of that.
 
 use super::callout;
 use crate::arch::{TrapFrame, interrupt_flag, percpu, tables};
 use crate::{sched, upcall};
 use core::ops::Range;
-
-/// How many gates there may be: a stub each.
-pub const COUNT: usize = 64;
 
 /// Below the program's stack pointer a leaf function may have data (psABI, "red zone"); a gate has its frame there.
 const RED_ZONE: usize = 128;
@@ -21,7 +19,7 @@ const RED_ZONE: usize = 128;
 const USER_STACK: usize = 16;
 
 unsafe extern "C" {
-    fn elfin_gate_stubs();
+    fn elfin_gate_common();
     fn elfin_enter_user(frame: *const TrapFrame) -> !;
     fn elfin_call_user(
         entry: usize,
@@ -38,13 +36,9 @@ unsafe extern "C" {
     fn elfin_switch(save: *mut usize, stack_pointer: usize);
 }
 
-/// The address the program calls for the gate `number`.
-///
-/// # Panics
-/// If there is no such gate, see [`COUNT`].
-pub fn address(number: usize) -> usize {
-    assert!(number < COUNT);
-    (elfin_gate_stubs as *const ()).expose_provenance() + 16 * number
+/// Where gates lead to, with their number in `%r8d`.
+pub fn entry() -> usize {
+    (elfin_gate_common as *const ()).expose_provenance()
 }
 
 /// Kernel code that runs on the program's stack, by what it has put there.
@@ -62,14 +56,13 @@ pub enum Code {
 
 /// What the code at an address of the kernel's is, by the order of `entry.S`.
 pub fn code_at(at: usize) -> Code {
-    // The stubs, and then what all of them jump to, whose first instruction pushes %rbp.
-    let stubs = (elfin_gate_stubs as *const ()).addr();
-    let common = stubs + 16 * COUNT;
+    // Its first instruction pushes %rbp.
+    let common = (elfin_gate_common as *const ()).addr();
     let call_user = (elfin_call_user as *const ()).addr();
     let take_signals = (elfin_take_signals as *const ()).addr();
     let end = (elfin_switch as *const ()).addr();
     let is_in = |range: Range<usize>| range.contains(&at);
-    if is_in(stubs..common + 1) || is_in(take_signals..end) {
+    if is_in(common..common + 1) || is_in(take_signals..end) {
         Code::Entry
     } else if is_in(common..call_user) {
         Code::Gate

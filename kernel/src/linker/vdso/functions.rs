@@ -1,25 +1,26 @@
-//! What Linux' vDSO offers: clocks that can be read without a system call. The functions run on the program's stack,
-//! may be interrupted like any of its own, take no lock, and leave the clocks they do not know to the system call.
+//! What Linux' vDSO offers: clocks that can be read without a system call. The functions run on the program's stack and
+//! with its GS, may be interrupted like any of its own, take no lock, and leave the clocks they do not know to the
+//! system call.
 
 use core::arch::asm;
 use linux_raw_sys::general::{
     __NR_clock_getres, __NR_clock_gettime, __NR_getcpu, CLOCK_BOOTTIME, CLOCK_MONOTONIC,
     CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME, CLOCK_REALTIME_COARSE,
 };
-use loader::Vdso;
 use machine::time::vdso_data;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// Addresses of the functions.
-pub(super) fn functions() -> Vdso {
-    Vdso {
-        clock_gettime: (clock_gettime as *const ()).expose_provenance(),
-        gettimeofday: (gettimeofday as *const ()).expose_provenance(),
-        time: (time as *const ()).expose_provenance(),
-        getcpu: (getcpu as *const ()).expose_provenance(),
-        clock_getres: (clock_getres as *const ()).expose_provenance(),
-    }
+/// Addresses of the functions, in the kernel's half.
+pub(super) fn all() -> [usize; 5] {
+    [
+        clock_gettime as *const (),
+        gettimeofday as *const (),
+        time as *const (),
+        getcpu as *const (),
+        clock_getres as *const (),
+    ]
+    .map(|function| function.expose_provenance())
 }
 
 /// A system call from the program's side.
