@@ -124,6 +124,14 @@ pub(crate) struct RunOptions {
         value_parser = OsStringValueParser::new().try_map(Mount::parse_tmpfs)
     )]
     pub(crate) tmpfs: Vec<Mount>,
+    /// Mount a directory or a file of the host
+    #[arg(
+        short = 'v',
+        long = "volume",
+        value_name = "HOST:GUEST[:ro]",
+        value_parser = OsStringValueParser::new().try_map(Mount::parse_volume)
+    )]
+    pub(crate) volume: Vec<Mount>,
     /// Let nothing on the root file system be changed
     #[arg(long)]
     pub(crate) read_only: bool,

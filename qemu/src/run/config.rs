@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::{Result, bail};
 use rustix::termios::{isatty, tcgetwinsize};
 
+use super::mounts::Mount;
 use crate::cli::{Log, RunOptions};
 
 /// The program's environment, in the order in which the program sees it.
@@ -54,6 +55,7 @@ pub(super) fn value<'a>(environment: &'a Environment, name: &str) -> Option<&'a 
 pub(super) fn encode(
     options: &RunOptions,
     environment: &Environment,
+    mounts: &[Mount],
     tsc_rate: Option<u64>,
 ) -> Vec<u8> {
     let mut config = Vec::new();
@@ -80,7 +82,7 @@ pub(super) fn encode(
         Some(Log::Trace) => "trace",
     };
     record("log", log.as_bytes());
-    for mount in &options.tmpfs {
+    for mount in mounts {
         record("mount", &mount.record());
     }
     if options.read_only {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use self::mounts::Mount;
 use crate::cache::Cache;
 use crate::cli::RunOptions;
 use crate::{image, tool};
@@ -54,6 +55,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     if let Some(why) = processor.withheld.filter(|_| options.log.is_some()) {
         eprintln!("elfin: {why}");
     }
+    let mounts = mounts::prepare(options)?;
     let machine = qemu::Machine {
         model: options.machine,
         accel,
@@ -64,6 +66,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         image_size: image::check(&image)?,
         image,
         gdb: options.gdb.clone(),
+        shares: mounts.iter().filter_map(Mount::share).collect(),
     };
     if let Some(meeting) = &options.gdb {
         let files = (sysroot.as_path(), program.as_path());
@@ -71,7 +74,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         eprintln!("elfin: waiting for gdb: {command}");
     }
     let tsc_rate = counter.and_then(|counter| counter.rate());
-    let config = config::encode(options, &environment, tsc_rate);
+    let config = config::encode(options, &environment, &mounts, tsc_rate);
     check_memory(&machine, config.len())?;
     if options.dry_run {
         let path = cache.keep("boot", ".config", &config)?;

@@ -1,7 +1,14 @@
 //! What is mounted in the machine besides its root.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::RunOptions;
 
 /// A mount, as the kernel is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +21,15 @@ pub(crate) struct Mount {
     options: String,
     /// Absolute path in the machine.
     path: OsString,
+    /// What of the host is mounted.
+    host: Option<PathBuf>,
+}
+
+/// A directory that QEMU serves by 9P.
+pub(super) struct Share {
+    pub(super) tag: String,
+    pub(super) dir: PathBuf,
+    pub(super) read_only: bool,
 }
 
 impl Mount {
@@ -38,6 +54,86 @@ impl Mount {
             source: String::new(),
             options: options.to_owned(),
             path: absolute(path)?,
+            host: None,
+        })
+    }
+
+    /// `HOST:GUEST[:OPTIONS]`, as docker has it.
+    pub(crate) fn parse_volume(value: OsString) -> Result<Self, String> {
+        let bytes = value.as_bytes();
+        let expected = "expected HOST:GUEST, or HOST:GUEST:ro";
+        let colon = bytes.windows(2).position(|pair| pair == b":/");
+        let (host, rest) = bytes.split_at(colon.ok_or(expected)?);
+        let mut parts = rest[1..].splitn(2, |&byte| byte == b':');
+        let path = absolute(parts.next().unwrap_or_default())?;
+        let options = std::str::from_utf8(parts.next().unwrap_or_default());
+        let mut kept = Vec::new();
+        for option in options.map_err(|_| expected)?.split(',') {
+            match option {
+                "ro" | "cached" => kept.push(option),
+                // Everything else that docker takes is so anyhow.
+                "" | "rw" | "consistent" | "delegated" | "z" | "Z" => (),
+                _ => return Err(format!("a volume has no option '{option}'")),
+            }
+        }
+        let starts = |with: &[u8]| host.starts_with(with);
+        if !starts(b"/") && !starts(b".") && !starts(b"~") {
+            return Err("the path on the host must begin with / or .".to_owned());
+        }
+        Ok(Self {
+            kind: "9p",
+            source: String::new(),
+            options: kept.join(","),
+            path,
+            host: Some(OsStr::from_bytes(host).into()),
+        })
+    }
+
+    /// Finds what of the host is mounted, and makes the directory if it is missing.
+    fn find(mut self, number: usize) -> Result<Self> {
+        let Some(host) = &self.host else {
+            return Ok(self);
+        };
+        let shown = host.display().to_string();
+        if !host.exists() {
+            fs::create_dir_all(host).with_context(|| format!("cannot make {shown}"))?;
+        }
+        let path = host
+            .canonicalize()
+            .with_context(|| format!("cannot mount {shown}"))?;
+        let mut add = |option: String| {
+            if !self.options.is_empty() {
+                self.options.push(',');
+            }
+            self.options += &option;
+        };
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        add(format!("owner={}.{}", user.as_raw(), group.as_raw()));
+        let dir = if path.is_dir() {
+            path
+        } else {
+            let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+                bail!("cannot mount {shown}: it is in no directory");
+            };
+            let mut hex = String::new();
+            for byte in name.as_bytes() {
+                write!(hex, "{byte:02x}").context("cannot format")?;
+            }
+            add(format!("file={hex}"));
+            dir.to_owned()
+        };
+        fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        self.source = format!("v{number}");
+        self.host = Some(dir);
+        Ok(self)
+    }
+
+    /// What QEMU has to serve for it.
+    pub(super) fn share(&self) -> Option<Share> {
+        Some(Share {
+            tag: self.source.clone(),
+            dir: self.host.clone()?,
+            read_only: self.options.split(',').any(|option| option == "ro"),
         })
     }
 
@@ -46,6 +142,19 @@ impl Mount {
         let head = format!("{}:{}:{}:", self.kind, self.source, self.options);
         [head.as_bytes(), self.path.as_bytes()].concat()
     }
+}
+
+/// All mounts of a run, upper directories before those in them.
+pub(super) fn prepare(options: &RunOptions) -> Result<Vec<Mount>> {
+    let mut mounts: Vec<_> = options
+        .volume
+        .iter()
+        .chain(&options.tmpfs)
+        .cloned()
+        .collect();
+    mounts.sort_by_key(|mount| Path::new(&mount.path).components().count());
+    let found = mounts.into_iter().enumerate();
+    found.map(|(number, mount)| mount.find(number)).collect()
 }
 
 fn absolute(path: &[u8]) -> Result<OsString, String> {
@@ -63,6 +172,23 @@ mod tests {
     fn record(text: &str) -> Result<String, String> {
         let mount = Mount::parse_tmpfs(text.into())?;
         Ok(String::from_utf8(mount.record()).expect("it was text"))
+    }
+
+    #[test]
+    fn volumes() {
+        let parse = |text: &str| Mount::parse_volume(text.into());
+        let mount = parse("./a:b:/c:ro,cached").unwrap();
+        assert_eq!(mount.host.as_deref(), Some(Path::new("./a:b")));
+        assert_eq!(
+            (mount.options.as_str(), mount.path),
+            ("ro,cached", "/c".into())
+        );
+        assert!(parse("/a").unwrap_err().contains("HOST:GUEST"));
+        assert!(parse("/a:/b:frozen").unwrap_err().contains("'frozen'"));
+        assert!(parse("a/b:/c").unwrap_err().contains("begin with"));
+        let both = parse("/:/c:ro").unwrap().find(3).unwrap();
+        let share = both.share().unwrap();
+        assert_eq!((share.tag.as_str(), share.read_only), ("v3", true));
     }
 
     #[test]

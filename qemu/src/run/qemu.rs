@@ -9,6 +9,7 @@ use std::process::Command;
 use super::accel::Chosen;
 use super::console::Plugs;
 use super::gdb::Meeting;
+use super::mounts::Share;
 use crate::cli;
 
 /// QEMU takes commas in an option's value as separators unless they are doubled.
@@ -43,6 +44,8 @@ pub(super) struct Machine {
     pub(super) image_size: u64,
     /// Where it waits for gdb, if it does.
     pub(super) gdb: Option<Meeting>,
+    /// Directories of the host.
+    pub(super) shares: Vec<Share>,
 }
 
 /// Where the four streams of a machine go, as `-chardev` options without their ids.
@@ -140,6 +143,21 @@ impl Machine {
             add!("-drive", option("file=", &self.image, end));
             add!("-device", "virtio-blk-pci,drive=root");
         }
+        for Share {
+            tag,
+            dir,
+            read_only,
+        } in &self.shares
+        {
+            let read_only = if *read_only { ",readonly=on" } else { "" };
+            let end = format!(",security_model=none,multidevs=remap{read_only}");
+            let start = format!("local,id={tag},path=");
+            add!("-fsdev", option(&start, dir, &end));
+            add!(
+                "-device",
+                format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")
+            );
+        }
         add!("-device", "virtio-rng-pci", "-device", "virtio-serial-pci");
         let ports = [
             ("stdin", &streams.stdin),
@@ -211,6 +229,7 @@ mod tests {
             image: "/it's, an image".into(),
             image_size: 4 << 20,
             gdb: None,
+            shares: Vec::new(),
         }
     }
 

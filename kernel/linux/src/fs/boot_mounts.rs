@@ -1,8 +1,9 @@
 //! What is mounted at boot besides the root: the kernel's own file systems, and what `elfin run` was asked for.
 use super::{
-    device, directory,
+    Content, device, directory,
     file_system::{FileSystem, Pseudo},
     mount,
+    ninep::{self, NineP},
     path::{self, Last, Target},
     procfs, sysfs,
     tmpfs::{self, Tmpfs},
@@ -54,6 +55,21 @@ fn place(path: &[u8], mode: u32) -> Result<Target, Errno> {
     }
 }
 
+/// The file at an absolute path, made empty with its parents if it is missing.
+fn place_for_file(path: &[u8]) -> Result<Target, Errno> {
+    let name = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    if name > 0 {
+        place(&path[..name], 0o755)?;
+    }
+    let target = path::walk(mount::root(), path, Last::Follow)?;
+    if target.node.is_none() {
+        let kind = Kind::Regular(Content::empty());
+        let node = Node::new(target.parent.node.dev, linux::S_IFREG | 0o644, kind);
+        directory::add(&target.parent.node, &target.name, node)?;
+    }
+    path::walk(mount::root(), path, Last::Follow)
+}
+
 /// What the configuration wishes, in its order. The error is one clear line.
 pub(super) fn wished_mounts() -> Result<(), String> {
     let config = config::get();
@@ -71,13 +87,23 @@ pub(super) fn wished_mounts() -> Result<(), String> {
 }
 
 fn mount_one(wish: &MountWish) -> Result<(), Errno> {
-    let target = place(&wish.path, 0o755)?;
     match wish.kind.as_str() {
         "tmpfs" => {
             let options = tmpfs::Options::parse(&wish.options)?;
             let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
             let fs = Arc::new(Tmpfs::with_options(&options));
-            mount::mount(fs, b"tmpfs", flags, &target)
+            mount::mount(fs, b"tmpfs", flags, &place(&wish.path, 0o755)?)
+        }
+        "9p" => {
+            let options = ninep::Options::parse(&wish.options)?;
+            let fs = Arc::new(NineP::mount(&wish.source, options)?);
+            let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
+            let target = if fs.root().is_directory() {
+                place(&wish.path, 0o755)?
+            } else {
+                place_for_file(&wish.path)?
+            };
+            mount::mount(fs, wish.source.as_bytes(), flags, &target)
         }
         _ => Err(Errno::ENODEV),
     }

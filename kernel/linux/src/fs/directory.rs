@@ -45,6 +45,16 @@ fn take_out(parent: &Arc<Node>, name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// What a name in a directory whose files are elsewhere has come to lead to.
+fn know(parent: &Arc<Node>, name: &[u8], node: Option<Arc<Node>>) -> Result<(), Errno> {
+    if let Some(operations) = &parent.operations {
+        let mut entries = parent.directory()?.entries.lock();
+        parent.remember(&**operations, &mut entries, name, node);
+        operations.expire();
+    }
+    Ok(())
+}
+
 /// Creates a node of full mode `mode` in a directory, without a path (boot).
 pub fn add(parent: &Arc<Node>, name: &[u8], node: Arc<Node>) -> Result<Arc<Node>, Errno> {
     if node.is_directory() {
@@ -74,6 +84,11 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     if parent.child(&target.name)?.is_some() {
         return Err(Errno::EEXIST);
     }
+    if let Some(operations) = &parent.operations {
+        let node = operations.create(parent, &target.name, mode, &kind)?;
+        know(parent, &target.name, Some(node.clone()))?;
+        return Ok(node);
+    }
     add(parent, &target.name, Node::made_in(parent, mode, kind))
 }
 
@@ -98,6 +113,11 @@ pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
     let parent = &target.parent.node;
     if parent.child(&target.name)?.is_some() {
         return Err(Errno::EEXIST);
+    }
+    if let Some(operations) = &parent.operations {
+        operations.link(&target.name, node)?;
+        node.touch(false);
+        return know(parent, &target.name, Some(node.clone()));
     }
     enter(parent, &target.name, node.clone())?;
     node.attributes.lock().nlink += 1;
@@ -157,6 +177,11 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
     if node.is_mount_point() {
         return Err(Errno::EBUSY);
     }
+    if let Some(operations) = &target.parent.node.operations {
+        operations.remove(&target.name, &node)?;
+        node.touch(false);
+        return know(&target.parent.node, &target.name, None);
+    }
     take_out(&target.parent.node, &target.name)?;
     lose_name(&node);
     Ok(())
@@ -175,6 +200,11 @@ pub fn rmdir(target: &Target) -> Result<(), Errno> {
     }
     if node.is_mount_point() {
         return Err(Errno::EBUSY);
+    }
+    if let Some(operations) = &target.parent.node.operations {
+        operations.remove(&target.name, &node)?;
+        node.directory()?.entries.lock().removed = true;
+        return know(&target.parent.node, &target.name, None);
     }
     retire(node.directory()?)?;
     take_out(&target.parent.node, &target.name)?;
@@ -213,7 +243,11 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         return Err(Errno::ENOENT);
     }
     check_cycle(&node, to_parent)?;
+    let operations = parent.operations.as_ref();
     if flags & linux::RENAME_EXCHANGE != 0 {
+        if operations.is_some() {
+            return Err(Errno::EINVAL);
+        }
         let old = old.ok_or(Errno::ENOENT)?;
         check_cycle(&old, parent)?;
         enter(to_parent, &to.name, node)?;
@@ -227,12 +261,22 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         match (node.is_directory(), old.is_directory()) {
             (true, false) => return Err(Errno::ENOTDIR),
             (false, true) => return Err(Errno::EISDIR),
+            (true, true) if operations.is_some() => (),
             (true, true) => {
                 retire(old.directory()?)?;
                 lower_links(to_parent);
             }
             (false, false) => (),
         }
+    }
+    if let Some(operations) = operations {
+        operations.rename(&from.name, to_parent, &to.name, old.as_deref())?;
+        know(parent, &from.name, None)?;
+        node.touch(false);
+        if let Some(old) = old {
+            old.touch(false);
+        }
+        return know(to_parent, &to.name, Some(node));
     }
     let directory = node.is_directory();
     enter(to_parent, &to.name, node.clone())?;

@@ -33,6 +33,10 @@ pub trait FileSystem: Send + Sync {
         let _ = options;
         Ok(())
     }
+    /// Leaves everything as it is to stay: the machine ends, and whatever is open is no longer.
+    fn finish(&self) -> Result<(), Errno> {
+        self.sync()
+    }
     /// Has everything written that is not where it is to stay. An error is the first there was.
     fn sync(&self) -> Result<(), Errno> {
         Ok(())

@@ -17,9 +17,11 @@ pub mod event;
 pub mod file_system;
 pub mod generated;
 pub mod image;
+pub mod inode;
 pub mod locks;
 pub mod mount;
 pub mod mqueue;
+pub mod ninep;
 pub mod open;
 pub mod page_cache;
 pub mod path;
@@ -29,6 +31,7 @@ pub mod signalfd;
 pub mod sysfs;
 pub mod tmpfs;
 pub mod tree;
+pub mod write_back;
 
 use abi::Errno;
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
@@ -108,6 +111,11 @@ pub trait File: Any + Send + Sync {
     }
     /// The open file description is gone (others may still wait on the file's queue).
     fn release(&self) {}
+    /// Has what was written where it is to stay.
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let _ = data_only;
+        Ok(())
+    }
     /// Opened again through /proc/self/fd.
     fn reopen(&self, flags: u32) -> Result<Arc<dyn File>, Errno> {
         let _ = flags;
@@ -236,8 +244,12 @@ pub fn write_stderr(text: &[u8]) {
     console::write_stderr(text);
 }
 
-/// Waits until console output has been consumed by the host. Called before the machine ends.
-pub fn flush_console() {
+/// Has everything written that is to stay, and waits until the host has consumed console output. Called before the
+/// machine ends.
+pub fn flush() {
+    if let Err(error) = mount::finish() {
+        write_stderr(format!("elfin: not all files were written: {}\n", error.text()).as_bytes());
+    }
     drivers::console::flush();
 }
 

@@ -8,12 +8,13 @@ use super::{
     path::Target,
     tmpfs::Tmpfs,
     tree::{Kind, Node},
+    write_back,
 };
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general as linux;
-use machine::sync::SpinLock;
+use machine::sync::{Mutex, SpinLock};
 
 /// Flags that a mount has, as mount(2) gives them.
 const FLAGS: u32 = linux::MS_RDONLY
@@ -64,7 +65,7 @@ pub struct Path {
 #[doc(alias = "mnt_namespace")]
 struct Namespace {
     root: spin::Once<Path>,
-    mounts: SpinLock<Vec<Arc<Mount>>>,
+    mounts: Mutex<Vec<Arc<Mount>>>,
     /// The mount of what is in no directory.
     nowhere: spin::Once<Arc<Mount>>,
     next_id: AtomicU32,
@@ -73,7 +74,7 @@ struct Namespace {
 
 static NAMESPACE: Namespace = Namespace {
     root: spin::Once::new(),
-    mounts: SpinLock::new(Vec::new()),
+    mounts: Mutex::new(Vec::new()),
     nowhere: spin::Once::new(),
     next_id: AtomicU32::new(1),
     next_dev: AtomicU32::new(0x20),
@@ -407,6 +408,7 @@ pub fn unmount(path: Path, lazily: bool) -> Result<(), Errno> {
     }
     let Path { mount, node } = path;
     drop(node);
+    write_back::all()?;
     mount.fs.sync()?;
     let inner = |other: &Arc<Mount>| {
         let point = other.point.lock();
@@ -445,9 +447,18 @@ pub fn unmount(path: Path, lazily: bool) -> Result<(), Errno> {
 
 /// Has every file system write what it keeps back; the first error.
 pub fn sync() -> Result<(), Errno> {
-    let mut result = Ok(());
+    let mut result = write_back::all();
     for mount in all() {
         result = result.and(mount.fs.sync());
+    }
+    result
+}
+
+/// The same when the machine ends.
+pub(super) fn finish() -> Result<(), Errno> {
+    let mut result = write_back::all();
+    for mount in all() {
+        result = result.and(mount.fs.finish());
     }
     result
 }

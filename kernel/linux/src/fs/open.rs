@@ -4,21 +4,23 @@ use super::{
     descriptor::Files,
     directory,
     generated::Text,
+    inode::Handle,
     locks::{self, Class, Owner},
     mount::Path,
     page_cache::Content,
     path::{self, Last, Target},
     pipe,
     tree::{Kind, Node},
+    write_back,
 };
 use crate::process;
 use abi::Errno;
 use alloc::{string::String, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     mm::space::{Page, PageSource},
-    sync::Mutex,
+    sync::{Mutex, SpinLock},
 };
 
 const SIGPIPE: i32 = linux::SIGPIPE as i32;
@@ -95,6 +97,11 @@ impl Drop for OpenFile {
 pub struct NodeFile {
     at: Path,
     path: Vec<u8>,
+    /// What keeps it open where it is, if that is elsewhere.
+    handle: SpinLock<Option<Handle>>,
+    /// Of the failures to write its data those that were told already.
+    #[doc(alias = "f_wb_err")]
+    failures_seen: AtomicU64,
     /// What getdents(2) goes through, taken when it starts.
     listing: Mutex<Option<Arc<[DirEntry]>>>,
 }
@@ -102,9 +109,18 @@ pub struct NodeFile {
 impl NodeFile {
     /// The file behind a node; `path` is what /proc/self/fd shows.
     pub fn new(at: Path, path: Vec<u8>) -> Arc<Self> {
+        Self::with_handle(at, path, None)
+    }
+    fn with_handle(at: Path, path: Vec<u8>, handle: Option<Handle>) -> Arc<Self> {
+        let failures = match &at.node.kind {
+            Kind::Regular(content) => content.failures().0,
+            _ => 0,
+        };
         Arc::new(Self {
             at,
             path,
+            failures_seen: AtomicU64::new(failures),
+            handle: SpinLock::new(handle),
             listing: Mutex::new(None),
         })
     }
@@ -131,6 +147,30 @@ impl File for NodeFile {
         self.at.node.touch(true);
         Ok(end)
     }
+    fn release(&self) {
+        let handle = self.handle.lock().take();
+        if let (Some(handle), Some(operations)) = (handle, &self.at.node.operations) {
+            drop(handle);
+            operations.closed(&self.at.node);
+        }
+    }
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let Some(operations) = &self.at.node.operations else {
+            return Ok(());
+        };
+        let Kind::Regular(content) = &self.at.node.kind else {
+            return operations.sync(data_only);
+        };
+        // The error, if there is one, is remembered for everyone who has the file open.
+        let _ = content.write_back();
+        operations.sync(data_only)?;
+        let (count, error) = content.failures();
+        if self.failures_seen.swap(count, Ordering::Relaxed) == count {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
     fn seekable(&self) -> bool {
         true
     }
@@ -143,6 +183,7 @@ impl File for NodeFile {
             at: self.at.clone(),
             path: self.path.clone(),
             writable: writable && !content.is_sealed(),
+            _handle: self.handle.lock().clone(),
         }))
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
@@ -196,6 +237,7 @@ impl File for NodeFile {
 struct Pages {
     at: Path,
     path: Vec<u8>,
+    _handle: Option<Handle>,
     writable: bool,
 }
 
@@ -206,6 +248,9 @@ impl PageSource for Pages {
                 let page = content.page(index, write)?;
                 if write {
                     self.at.node.touch(true);
+                    if self.at.node.operations.is_some() {
+                        write_back::note(&self.at.node);
+                    }
                 }
                 Ok(page)
             }
@@ -316,6 +361,9 @@ fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>,
         return Err(Errno::EINVAL);
     }
     directory.node.directory()?;
+    if directory.node.operations.is_some() {
+        return Err(Errno::EOPNOTSUPP);
+    }
     let mode = linux::S_IFREG | mode & 0o7777;
     let node = Node::made_in(&directory.node, mode, Kind::Regular(Content::empty()));
     node.attributes.lock().nlink = 0;
@@ -333,6 +381,11 @@ fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Er
     let node = &at.node;
     Ok(match &node.kind {
         Kind::Directory(_) => NodeFile::new(at.clone(), Vec::new()),
+        Kind::Regular(_) if let Some(operations) = &node.operations => {
+            let handle = operations.open(flags)?;
+            operations.refresh(node, true)?;
+            NodeFile::with_handle(at.clone(), target.path(), Some(handle))
+        }
         Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(at.clone(), target.path()),
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),

@@ -6,16 +6,20 @@
 mod frames;
 mod seals;
 
-use super::{erofs::Inode, image::filesystem, tmpfs::Quota};
+use super::{erofs::Inode, image::filesystem, inode::InodeOperations, tmpfs::Quota};
 use crate::process;
 use abi::Errno;
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 use core::sync::atomic::{AtomicBool, Ordering};
 pub use frames::available;
 use frames::{Purpose, may_cache, new_frame};
 use machine::{
     mm::{PAGE, frame::Frame, space::Page},
-    sync::Mutex,
+    sync::{Mutex, SpinLock},
 };
 pub use seals::Seals;
 
@@ -30,18 +34,31 @@ pub struct Content {
     inner: Mutex<Inner>,
     /// Whether pages have been given out to be mapped.
     mapped: AtomicBool,
+    /// How often writing back has failed, and why the last time.
+    #[doc(alias = "errseq_t")]
+    failures: SpinLock<(u64, Errno)>,
 }
 
 struct Inner {
     size: u64,
-    source: Option<Inode>,
+    source: Option<Source>,
     /// Bytes of the source that still show; cut by truncation.
     source_len: u64,
     pages: BTreeMap<u64, Arc<Frame>>,
+    /// Pages that differ from the source and are to be written there.
+    dirty: BTreeSet<u64>,
     /// What pages are taken from.
     quota: Option<Arc<Quota>>,
     /// What may not be done to it; `None` if its file system has no seals.
     seals: Option<Seals>,
+}
+
+/// Where data are that are not in memory.
+enum Source {
+    /// In the image; what is written stays in memory.
+    Image(Inode),
+    /// Elsewhere, where it is written, too.
+    Stored(Arc<dyn InodeOperations>),
 }
 
 impl Content {
@@ -51,20 +68,26 @@ impl Content {
     }
     /// A file of the image.
     pub fn on(source: Inode) -> Self {
-        Self::from_parts(source.size, Some(source))
+        Self::from_parts(source.size, Some(Source::Image(source)))
     }
-    fn from_parts(size: u64, source: Option<Inode>) -> Self {
+    /// A file that is elsewhere.
+    pub(super) fn stored(operations: Arc<dyn InodeOperations>, size: u64) -> Self {
+        Self::from_parts(size, Some(Source::Stored(operations)))
+    }
+    fn from_parts(size: u64, source: Option<Source>) -> Self {
         let inner = Inner {
             size,
             source,
             source_len: size,
             pages: BTreeMap::new(),
+            dirty: BTreeSet::new(),
             quota: None,
             seals: None,
         };
         Self {
             inner: Mutex::new(inner),
             mapped: AtomicBool::new(false),
+            failures: SpinLock::new((0, Errno::EIO)),
         }
     }
 
@@ -155,6 +178,10 @@ impl Content {
         let mut inner = self.inner.lock();
         inner.may_resize(size)?;
         let before = inner.size;
+        if let Some(Source::Stored(operations)) = &inner.source {
+            operations.resize(size)?;
+            inner.source_len = size;
+        }
         if size < before {
             inner.cut(size)?;
         }
@@ -167,10 +194,78 @@ impl Content {
         Ok(())
     }
 
+    /// The source has become another, of this size: what is in memory of it goes, but what was written here.
+    pub(super) fn changed_elsewhere(&self, size: u64) {
+        let mut inner = self.inner.lock();
+        let dirty = core::mem::take(&mut inner.dirty);
+        let gone = inner
+            .pages
+            .extract_if(.., |index, _| !dirty.contains(index))
+            .count();
+        inner.give_back(gone);
+        inner.dirty = dirty;
+        inner.size = size;
+        inner.source_len = size;
+        drop(inner);
+        self.forget_mapped(0, u64::MAX, false);
+    }
+
+    /// How often writing back has failed, and why the last time.
+    pub fn failures(&self) -> (u64, Errno) {
+        *self.failures.lock()
+    }
+
+    /// Writes the pages that mappings have changed to where the file is. What cannot be written is lost, and that is
+    /// remembered.
+    pub fn write_back(&self) -> Result<(), Errno> {
+        self.write_dirty().inspect_err(|error| {
+            let mut failures = self.failures.lock();
+            *failures = (failures.0 + 1, *error);
+        })
+    }
+
+    fn write_dirty(&self) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        let Some(Source::Stored(operations)) = &inner.source else {
+            return Ok(());
+        };
+        let operations = operations.clone();
+        let dirty = core::mem::take(&mut inner.dirty);
+        if dirty.is_empty() {
+            return Ok(());
+        }
+        drop(inner);
+        // From here on mappings fault again when they write, and their pages are dirty again.
+        let (first, last) = (dirty.first().copied(), dirty.last().copied());
+        let end = last.unwrap_or(0).saturating_add(1).saturating_mul(PAGE_LEN);
+        self.forget_mapped(first.unwrap_or(0) * PAGE_LEN, end, false);
+        let mut bytes = [0; PAGE];
+        for index in dirty {
+            let inner = self.inner.lock();
+            let start = index * PAGE_LEN;
+            let len = inner.size.saturating_sub(start).min(PAGE_LEN) as usize;
+            let Some(frame) = inner.pages.get(&index).cloned() else {
+                continue;
+            };
+            drop(inner);
+            frame.read(0, &mut bytes[..len]);
+            let mut done = 0;
+            while done < len {
+                match operations.write(start + done as u64, &bytes[done..len])? {
+                    0 => return Err(Errno::EIO),
+                    more => done += more,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
-        inner.may_write(0, 0)?;
+        if let Some(Source::Stored(_)) = &inner.source {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let end = offset.saturating_add(len).min(inner.size);
         let zeros = [0; PAGE];
         let mut at = offset;
@@ -204,6 +299,9 @@ impl Content {
         }
         let mut inner = self.inner.lock();
         inner.may_reserve(end)?;
+        if let Some(Source::Stored(_)) = &inner.source {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let source_end = inner.source_len.div_ceil(PAGE_LEN);
         let indices = (offset / PAGE_LEN).max(source_end)..end.div_ceil(PAGE_LEN);
         let there = match indices.is_empty() {
@@ -267,7 +365,7 @@ impl Content {
         if !write
             && !inner.pages.contains_key(&index)
             && (index + 1).saturating_mul(PAGE_LEN) <= inner.source_page_end()
-            && let (Some(fs), Some(source)) = (filesystem(), &inner.source)
+            && let (Some(fs), Some(Source::Image(source))) = (filesystem(), &inner.source)
             && let Some(phys) = fs.direct_page(source, index)?
         {
             return Ok(Page::Static(phys));
@@ -278,6 +376,9 @@ impl Content {
                 Errno::ENOSPC => Errno::ENOMEM,
                 other => other,
             })?;
+        if write && matches!(inner.source, Some(Source::Stored(_))) {
+            inner.dirty.insert(index);
+        }
         Ok(Page::Cached(frame))
     }
 }
@@ -297,6 +398,9 @@ impl Inner {
     }
 
     fn is_direct(&self) -> bool {
+        if matches!(self.source, Some(Source::Stored(_))) {
+            return false;
+        }
         filesystem().is_some_and(|fs| fs.is_direct())
     }
 
@@ -317,7 +421,7 @@ impl Inner {
     fn source_page_end(&self) -> u64 {
         match &self.source {
             // Uncut: the last page, too.
-            Some(source) if source.size == self.source_len => {
+            Some(Source::Image(source)) if source.size == self.source_len => {
                 self.source_len.next_multiple_of(PAGE_LEN)
             }
             _ => self.source_len,
@@ -328,8 +432,13 @@ impl Inner {
     fn read_source(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
         let len = (buf.len() as u64).min(self.source_len.saturating_sub(offset)) as usize;
         let mut done = 0;
-        if let (Some(fs), Some(source)) = (filesystem(), &self.source) {
-            done = fs.read(source, offset, &mut buf[..len])?;
+        match &self.source {
+            Some(Source::Image(source)) => {
+                let fs = filesystem().ok_or(Errno::EIO)?;
+                done = fs.read(source, offset, &mut buf[..len])?;
+            }
+            Some(Source::Stored(operations)) => done = operations.read(offset, &mut buf[..len])?,
+            None => (),
         }
         buf[done..].fill(0);
         Ok(())
@@ -411,6 +520,11 @@ impl Inner {
             return Err(Errno::EFBIG);
         }
         let total = (buf.len() as u64).min(MAX_SIZE - offset) as usize;
+        if let Some(Source::Stored(operations)) = &self.source {
+            let len = operations.write(offset, &buf[..total])?;
+            self.written_through(offset, &buf[..len]);
+            return Ok(len);
+        }
         let mut done = 0;
         while done < total {
             let at = offset + done as u64;
@@ -427,17 +541,33 @@ impl Inner {
         Ok(done)
     }
 
+    /// Brings what is in memory up to date with what was written to the source.
+    fn written_through(&mut self, offset: u64, buf: &[u8]) {
+        let end = offset + buf.len() as u64;
+        for (&index, frame) in self.pages.range(offset / PAGE_LEN..end.div_ceil(PAGE_LEN)) {
+            let start = (index * PAGE_LEN).max(offset);
+            let stop = ((index + 1) * PAGE_LEN).min(end);
+            let part = (start - offset) as usize..(stop - offset) as usize;
+            frame.write((start % PAGE_LEN) as usize, &buf[part]);
+        }
+        self.size = self.size.max(end);
+        self.source_len = self.size;
+    }
+
     /// Drops what lies past `size`; what is left of its page reads as zeros if the file grows again.
     fn cut(&mut self, size: u64) -> Result<(), Errno> {
         let within = size as usize % PAGE;
         if within != 0 {
             let index = size / PAGE_LEN;
-            if self.pages.contains_key(&index) || index * PAGE_LEN < self.source_len {
+            let stored = matches!(self.source, Some(Source::Stored(_)));
+            let in_source = !stored && index * PAGE_LEN < self.source_len;
+            if self.pages.contains_key(&index) || in_source {
                 self.writable(index, Purpose::Need)?.zero(within);
             }
         }
         let gone = self.pages.split_off(&size.div_ceil(PAGE_LEN));
         self.give_back(gone.len());
+        drop(self.dirty.split_off(&size.div_ceil(PAGE_LEN)));
         self.source_len = self.source_len.min(size);
         Ok(())
     }

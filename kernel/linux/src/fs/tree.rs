@@ -9,6 +9,7 @@ use super::{
     erofs::{Erofs, Inode},
     generated::Source,
     image::filesystem,
+    inode::{Changes, InodeOperations},
     mount::Path,
     page_cache::Content,
     pipe::Pipe,
@@ -26,7 +27,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     sync::{Mutex, SpinLock},
-    time,
+    time::{self, Instant},
 };
 
 pub use super::device_numbers as dev;
@@ -43,6 +44,8 @@ pub struct Node {
     pub kind: Kind,
     /// How many mounts cover it.
     mounts: AtomicU32,
+    /// What its file can do, if that is elsewhere.
+    pub(super) operations: Option<Arc<dyn InodeOperations>>,
 }
 
 /// What can change about a node besides its data.
@@ -135,6 +138,8 @@ pub(super) enum Entry {
     Lazy { nid: u64, kind: u8 },
     /// A node.
     Node(Arc<Node>),
+    /// What a file elsewhere was, and until when that is trusted.
+    Known(Option<Arc<Node>>, Instant),
 }
 
 /// Nodes of the image with several names.
@@ -181,6 +186,7 @@ impl Node {
             }),
             kind,
             mounts: AtomicU32::new(0),
+            operations: None,
         })
     }
 
@@ -217,6 +223,41 @@ impl Node {
             }
         }
         node
+    }
+
+    /// A node for a file that is elsewhere.
+    pub(super) fn stored(
+        dev: u64,
+        ino: u64,
+        attributes: Attributes,
+        kind: Kind,
+        operations: Arc<dyn InodeOperations>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ino,
+            dev,
+            attributes: SpinLock::new(attributes),
+            kind,
+            mounts: AtomicU32::new(0),
+            operations: Some(operations),
+        })
+    }
+
+    /// Remembers what a name in a directory whose file is elsewhere leads to.
+    pub(super) fn remember(
+        self: &Arc<Self>,
+        operations: &dyn InodeOperations,
+        entries: &mut Entries,
+        name: &[u8],
+        node: Option<Arc<Self>>,
+    ) {
+        if let Some(place) = node.as_ref().and_then(|node| node.place()) {
+            *place.lock() = Some((Arc::downgrade(self), Arc::from(name)));
+        }
+        let until = Instant(Instant::now().0.saturating_add(operations.patience()));
+        entries
+            .names
+            .insert(Box::from(name), Entry::Known(node, until));
     }
 
     pub(super) fn of_image(
@@ -261,6 +302,7 @@ impl Node {
             attributes: SpinLock::new(attributes),
             kind,
             mounts: AtomicU32::new(0),
+            operations: None,
         });
         if several {
             linked.insert(nid, Arc::downgrade(&node));
@@ -290,12 +332,24 @@ impl Node {
             _ => return Err(Errno::ENOTDIR),
         };
         let mut entries = directory.entries.lock();
+        if let Some(operations) = &self.operations {
+            if let Some(Entry::Known(node, until)) = entries.names.get(name)
+                && Instant::now() < *until
+                && !node.as_ref().is_some_and(|node| node.is_lost())
+            {
+                return Ok(node.clone());
+            }
+            let node = operations.lookup(self, name)?;
+            self.remember(&**operations, &mut entries, name, node.clone());
+            return Ok(node);
+        }
         entries.load()?;
         let Some(entry) = entries.names.get_mut(name) else {
             return Ok(None);
         };
         let nid = match entry {
             Entry::Node(node) => return Ok(Some(node.clone())),
+            Entry::Known(node, _) => return Ok(node.clone()),
             Entry::Lazy { nid, .. } => *nid,
         };
         let image = filesystem().ok_or(Errno::EIO)?;
@@ -320,6 +374,10 @@ impl Node {
             Some((parent, _)) => parent.upgrade().ok_or(Errno::ENOENT),
             None => Ok(self.clone()),
         }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.operations.as_ref().is_some_and(|it| it.is_lost())
     }
 
     /// Whether something is mounted on it.
@@ -375,20 +433,25 @@ impl Node {
                 .collect()),
             _ => {
                 let mut entries = self.directory()?.entries.lock();
+                if let Some(operations) = &self.operations {
+                    drop(entries);
+                    return operations.list();
+                }
                 entries.load()?;
                 Ok(entries
                     .names
                     .iter()
-                    .map(|(name, entry)| {
+                    .filter_map(|(name, entry)| {
                         let (ino, kind) = match entry {
                             Entry::Lazy { nid, kind } => (*nid, *kind),
                             Entry::Node(node) => (node.ino, node.directory_type()),
+                            Entry::Known(..) => return None,
                         };
-                        DirEntry {
+                        Some(DirEntry {
                             name: name.clone(),
                             ino,
                             kind,
-                        }
+                        })
                     })
                     .collect())
             }
@@ -404,6 +467,9 @@ impl Node {
     pub fn metadata(&self) -> Result<Metadata, Errno> {
         if let Kind::Anonymous(file) = &self.kind {
             return file.metadata();
+        }
+        if let Some(operations) = &self.operations {
+            operations.refresh(self, false)?;
         }
         let size = match &self.kind {
             Kind::Regular(content) => content.size(),
@@ -432,8 +498,27 @@ impl Node {
         })
     }
 
+    /// Changes attributes but the size, and dates the node.
+    pub fn change(&self, changes: &Changes) -> Result<(), Errno> {
+        if let Some(operations) = &self.operations {
+            return operations.change(self, changes);
+        }
+        let mut attributes = self.attributes.lock();
+        let kind = attributes.mode & linux::S_IFMT;
+        attributes.mode = changes.mode.map_or(attributes.mode, |mode| kind | mode);
+        attributes.uid = changes.uid.unwrap_or(attributes.uid);
+        attributes.gid = changes.gid.unwrap_or(attributes.gid);
+        attributes.atime_ns = changes.atime_ns.unwrap_or(attributes.atime_ns);
+        attributes.mtime_ns = changes.mtime_ns.unwrap_or(attributes.mtime_ns);
+        attributes.ctime_ns = time::realtime_ns();
+        Ok(())
+    }
+
     /// Dates the node: its status, and its data if `modified`.
     pub fn touch(&self, modified: bool) {
+        if let Some(operations) = &self.operations {
+            return operations.expire();
+        }
         let now = time::realtime_ns();
         let mut attributes = self.attributes.lock();
         attributes.ctime_ns = now;

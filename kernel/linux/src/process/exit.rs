@@ -70,7 +70,7 @@ pub(crate) fn stop_if_over() {
 /// Ends the program: output flushed, `elfin: exit status=N` logged, machine off.
 pub fn exit_group(status: i32) -> ! {
     claim_exit();
-    fs::flush_console();
+    fs::flush();
     machine::log::line(format_args!("elfin: exit status={}", status & 0xff));
     arch::cpu::exit_machine(PROGRAM_ENDED)
 }
@@ -78,7 +78,7 @@ pub fn exit_group(status: i32) -> ! {
 /// Ends the program as killed by `signal`.
 pub fn exit_by_signal(signal: i32) -> ! {
     claim_exit();
-    fs::flush_console();
+    fs::flush();
     machine::log::line(format_args!("elfin: exit signal={signal}"));
     arch::cpu::exit_machine(PROGRAM_ENDED)
 }

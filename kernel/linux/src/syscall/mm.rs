@@ -1,5 +1,6 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
+use crate::fs::write_back;
 use crate::process::{self, with_space};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
@@ -277,7 +278,7 @@ fn pages_end(addr: usize, len: usize) -> Option<usize> {
     addr.checked_add(len).filter(|_| addr.is_multiple_of(PAGE))
 }
 
-/// msync(2): mappings and files are the same pages.
+/// msync(2): mappings and files are the same pages; those of files elsewhere are written there, all of them.
 pub fn msync(addr: usize, len: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
     let both = linux::MS_ASYNC | linux::MS_SYNC;
@@ -289,6 +290,9 @@ pub fn msync(addr: usize, len: usize, flags: usize) -> SysResult {
     }
     let end = pages_end(addr, len).ok_or(Errno::ENOMEM)?;
     with_space(|space| space.check_mapped(addr, end - addr))?;
+    if flags & linux::MS_SYNC != 0 {
+        write_back::all()?;
+    }
     Ok(0)
 }
 

@@ -23,6 +23,7 @@ use virtio_drivers::{
 pub(super) const BLOCK: u16 = 2;
 pub(super) const CONSOLE: u16 = 3;
 pub(super) const ENTROPY: u16 = 4;
+pub(super) const NINEP: u16 = 9;
 pub(super) const PMEM: u16 = 27;
 
 /// The device type that a PCI device id stands for: transitional ones first, then all that are modern only.
@@ -31,6 +32,7 @@ pub(super) fn kind(device: u16) -> Option<u16> {
         0x1001 => Some(BLOCK),
         0x1003 => Some(CONSOLE),
         0x1005 => Some(ENTROPY),
+        0x1009 => Some(NINEP),
         0x1040..0x1080 => Some(device - 0x1040),
         _ => None,
     }
@@ -89,6 +91,8 @@ bitflags::bitflags! {
     /// with longer queues and more requests than it has.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(super) struct Features: u64 {
+        /// The 9P server has a name.
+        const NINEP_MOUNT_TAG = 1 << 0;
         /// The console has ports.
         const CONSOLE_MULTIPORT = 1 << 1;
         /// The device is a modern one.

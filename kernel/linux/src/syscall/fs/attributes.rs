@@ -2,6 +2,7 @@
 use super::{SECOND, Subject, opened, words};
 use crate::{
     fs::{
+        inode::Changes,
         page_cache::Seals,
         tree::{Kind, Node},
     },
@@ -24,11 +25,11 @@ fn node_flags(flags: usize) -> Result<u32, Errno> {
 
 fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
     let caller = credentials::current();
-    let mut attributes = node.attributes.lock();
+    let attributes = *node.attributes.lock();
     if caller.user.filesystem != attributes.uid && !caller.capable(linux::CAP_FOWNER) {
         return Err(Errno::EPERM);
     }
-    let mut mode = attributes.mode & linux::S_IFMT | mode as u32 & 0o7777;
+    let mut mode = mode as u32 & 0o7777;
     if (attributes.mode ^ mode) & 0o111 != 0
         && let Kind::Regular(content) = &node.kind
         && content
@@ -40,9 +41,10 @@ fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
     if !caller.is_in_group(attributes.gid) && !caller.capable(linux::CAP_FSETID) {
         mode &= !linux::S_ISGID;
     }
-    attributes.mode = mode;
-    attributes.ctime_ns = time::realtime_ns();
-    Ok(())
+    node.change(&Changes {
+        mode: Some(mode),
+        ..Changes::default()
+    })
 }
 
 /// chmod(2)
@@ -66,7 +68,7 @@ pub fn fchmodat(dirfd: usize, path: usize, mode: usize) -> SysResult {
 fn set_owner(node: &Node, uid: usize, gid: usize) -> Result<(), Errno> {
     let (uid, gid) = (id(uid), id(gid));
     let caller = credentials::current();
-    let mut attributes = node.attributes.lock();
+    let attributes = *node.attributes.lock();
     // An owner can give a file to groups it is in.
     let owns = caller.user.filesystem == attributes.uid;
     let keeps = uid.is_none_or(|uid| owns && uid == attributes.uid)
@@ -74,18 +76,22 @@ fn set_owner(node: &Node, uid: usize, gid: usize) -> Result<(), Errno> {
     if !keeps && !caller.capable(linux::CAP_CHOWN) {
         return Err(Errno::EPERM);
     }
-    attributes.uid = uid.unwrap_or(attributes.uid);
-    attributes.gid = gid.unwrap_or(attributes.gid);
     // A program that ran as its owner does not run as another one unasked.
+    let mut mode = attributes.mode;
     if !node.is_directory() {
-        let in_group = caller.is_in_group(attributes.gid) || caller.capable(linux::CAP_FSETID);
-        attributes.mode &= !linux::S_ISUID;
-        if attributes.mode & linux::S_IXGRP != 0 || !in_group {
-            attributes.mode &= !linux::S_ISGID;
+        let group = gid.unwrap_or(attributes.gid);
+        let in_group = caller.is_in_group(group) || caller.capable(linux::CAP_FSETID);
+        mode &= !linux::S_ISUID;
+        if mode & linux::S_IXGRP != 0 || !in_group {
+            mode &= !linux::S_ISGID;
         }
     }
-    attributes.ctime_ns = time::realtime_ns();
-    Ok(())
+    node.change(&Changes {
+        mode: (mode != attributes.mode).then_some(mode & 0o7777),
+        uid,
+        gid,
+        ..Changes::default()
+    })
 }
 
 /// chown(2)
@@ -120,11 +126,12 @@ pub fn fchownat(dirfd: usize, path: usize, uid: usize, gid: usize, flags: usize)
 /// A time to set: `None` leaves it.
 type Time = Option<u64>;
 
-fn set_times(node: &Node, [accessed, modified]: [Time; 2]) {
-    let mut attributes = node.attributes.lock();
-    attributes.atime_ns = accessed.unwrap_or(attributes.atime_ns);
-    attributes.mtime_ns = modified.unwrap_or(attributes.mtime_ns);
-    attributes.ctime_ns = time::realtime_ns();
+fn set_times(node: &Node, [atime_ns, mtime_ns]: [Time; 2]) -> Result<(), Errno> {
+    node.change(&Changes {
+        atime_ns,
+        mtime_ns,
+        ..Changes::default()
+    })
 }
 
 /// Seconds since 1970, those before cut off, with a fraction.
@@ -154,11 +161,11 @@ pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysRe
     if path == 0 && dirfd as i32 != linux::AT_FDCWD {
         let open = opened(dirfd)?;
         if open.file.node().is_some() {
-            set_times(Subject::Open(open).changed()?, times);
+            set_times(Subject::Open(open).changed()?, times)?;
         }
         return Ok(0);
     }
-    set_times(Subject::at(dirfd, path, flags)?.changed()?, times);
+    set_times(Subject::at(dirfd, path, flags)?.changed()?, times)?;
     Ok(0)
 }
 
@@ -181,7 +188,7 @@ pub fn futimesat(dirfd: usize, path: usize, times: usize) -> SysResult {
             Some(instant(m, m_micros * 1000)),
         ]
     };
-    set_times(subject.changed()?, times);
+    set_times(subject.changed()?, times)?;
     Ok(0)
 }
 
@@ -198,6 +205,6 @@ pub fn utime(path: usize, times: usize) -> SysResult {
     } else {
         words(times)?.map(|seconds| Some(instant(seconds, 0)))
     };
-    set_times(subject.changed()?, times);
+    set_times(subject.changed()?, times)?;
     Ok(0)
 }

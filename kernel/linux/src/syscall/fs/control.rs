@@ -1,7 +1,7 @@
 //! fcntl, ioctl, synchronisation, advice.
 use super::{descriptor, install_from, locks, opened, with_files};
 use crate::{
-    fs::{OpenFile, downcast, page_cache::Seals, pipe, tree::Kind},
+    fs::{OpenFile, downcast, mount, page_cache::Seals, pipe, tree::Kind},
     process,
 };
 use abi::{Errno, SysResult};
@@ -105,28 +105,36 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
     Ok(0)
 }
 
-/// fsync(2): there is no disk to wait for.
-pub fn fsync(fd: usize) -> SysResult {
+fn sync_file(fd: usize, data_only: bool) -> SysResult {
     let open = opened(fd)?;
     if !open.file.seekable() {
         return Err(Errno::EINVAL);
     }
+    open.file.sync(data_only)?;
     Ok(0)
+}
+/// fsync(2)
+pub fn fsync(fd: usize) -> SysResult {
+    sync_file(fd, false)
 }
 /// fdatasync(2)
 pub fn fdatasync(fd: usize) -> SysResult {
-    fsync(fd)
+    sync_file(fd, true)
 }
 /// sync(2)
 pub fn sync() -> SysResult {
+    // It has no way to say that something failed; fsync(2) has.
+    let _ = mount::sync();
     Ok(0)
 }
 /// syncfs(2)
 pub fn syncfs(fd: usize) -> SysResult {
-    opened(fd)?;
+    if let Some(path) = opened(fd)?.file.path() {
+        path.mount.fs.sync()?;
+    }
     Ok(0)
 }
-/// sync_file_range(2): there is nowhere to write to.
+/// sync_file_range(2): as fdatasync(2).
 pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> SysResult {
     let open = opened(fd)?;
     let end = (offset as i64).checked_add(len as i64);
@@ -136,6 +144,7 @@ pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> Sy
     if !open.file.seekable() {
         return Err(Errno::ESPIPE);
     }
+    open.file.sync(true)?;
     Ok(0)
 }
 

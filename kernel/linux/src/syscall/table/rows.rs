@@ -35,7 +35,7 @@ calls! {
     23 fs::select [Int Pointer Pointer Pointer Pointer] Full;
     24 process::sched_yield [] Full;
     25 mm::mremap [Pointer Size Size LongHex Pointer] Full;
-    26 mm::msync [Pointer Size Hex] NoOp("mappings and files are the same pages");
+    26 mm::msync [Pointer Size Hex] Full;
     27 mm::mincore [Pointer Size Pointer] Full;
     28 mm::madvise [Pointer Size Int]
         Partial("no `MADV_COLLAPSE`; advice on speed and on merging changes nothing");
@@ -74,8 +74,8 @@ calls! {
     72 fs::fcntl [Fd Int Pointer]
         Partial("owners and their signals are not kept; no leases, `F_NOTIFY`");
     73 fs::flock [Fd Hex] Full;
-    74 fs::fsync [Fd] NoOp("files are in memory");
-    75 fs::fdatasync [Fd] NoOp("files are in memory");
+    74 fs::fsync [Fd] Full;
+    75 fs::fdatasync [Fd] Full;
     76 fs::truncate [String Long] Full;
     77 fs::ftruncate [Fd Long] Full;
     78 fs::getdents [Fd Pointer Unsigned] Full;
@@ -166,7 +166,7 @@ calls! {
     170 process::sethostname [Bytes Int] Full;
     171 process::setdomainname [Bytes Int] Full;
     186 process::gettid [] Full;
-    187 fs::readahead [Fd Long Size] NoOp("files are in memory");
+    187 fs::readahead [Fd Long Size] NoOp("advice changes nothing");
     188 fs::setxattr [String String Bytes Size Hex] Absent("EOPNOTSUPP: files have no extended attributes");
     189 fs::lsetxattr [String String Bytes Size Hex] Absent("EOPNOTSUPP");
     190 fs::fsetxattr [Fd String Bytes Size Hex] Absent("EOPNOTSUPP");
@@ -188,7 +188,7 @@ calls! {
     217 fs::getdents64 [Fd Pointer Unsigned] Full;
     218 process::set_tid_address [Pointer] Full;
     219 restart::restart_syscall [] Full;
-    221 fs::fadvise64 [Fd Long Size Int] NoOp("files are in memory");
+    221 fs::fadvise64 [Fd Long Size Int] NoOp("advice changes nothing");
     222 signal::timer_create [Int Pointer Pointer] Full;
     223 signal::timer_settime [Int Hex Pointer Pointer] Full;
     224 signal::timer_gettime [Int Pointer] Full;
@@ -233,7 +233,7 @@ calls! {
     273 process::set_robust_list [Pointer Size] Full;
     274 process::get_robust_list [Int Pointer Pointer] Full;
     275 fs::splice [Fd Pointer Fd Pointer Size Hex] Absent("EINVAL");
-    277 fs::sync_file_range [Fd Long Long Hex] NoOp("files are in memory");
+    277 fs::sync_file_range [Fd Long Long Hex] Full;
     280 fs::utimensat [Fd String Pointer Hex] Full;
     281 fs::epoll_pwait [Fd Pointer Int Int Pointer Size] Full;
     282 fs::signalfd [Fd Pointer Size] Full;
@@ -256,7 +256,7 @@ calls! {
     299 net::recvmmsg [Fd Pointer Unsigned Hex Pointer] Partial("as `recvmsg`");
     302 process::prlimit64 [Int Int Pointer Pointer] Partial("as `setrlimit`");
     305 time::clock_adjtime [Int Pointer] Partial("reading `CLOCK_REALTIME`: EPERM for changes");
-    306 fs::syncfs [Fd] NoOp("files are in memory");
+    306 fs::syncfs [Fd] Full;
     307 net::sendmmsg [Fd Pointer Unsigned Hex] Partial("as `sendmsg`");
     309 process::getcpu [Pointer Pointer Pointer] Full;
     316 fs::renameat2 [Fd String Fd String Hex] Partial("no `RENAME_WHITEOUT`");

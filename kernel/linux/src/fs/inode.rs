@@ -1,0 +1,84 @@
+//! What a file system whose files are elsewhere (on the host, on a disk) does for its nodes.
+//!
+//! A node has in memory what is known of its file: attributes, pages of its data, and of a directory the names that
+//! have been looked up. What is asked for and not known, and every change, goes through this trait.
+use super::{
+    DirEntry,
+    tree::{Kind, Node},
+};
+use abi::Errno;
+use alloc::{sync::Arc, vec::Vec};
+use core::any::Any;
+
+/// What keeps a file open where it is.
+pub type Handle = Arc<dyn Any + Send + Sync>;
+
+/// New values of attributes; `None` leaves one as it is.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are stat(2)'s")]
+pub struct Changes {
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub atime_ns: Option<u64>,
+    pub mtime_ns: Option<u64>,
+}
+
+/// A file that is elsewhere. What makes no sense for its type is never called.
+#[doc(alias = "inode_operations")]
+pub trait InodeOperations: Any + Send + Sync {
+    /// For how many nanoseconds a name that was looked up, or was not there, is trusted.
+    fn patience(&self) -> u64;
+    /// What `name` in `directory`, which is this file's node, leads to.
+    fn lookup(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Arc<Node>>, Errno>;
+    /// The entries, without `.` and `..`.
+    fn list(&self) -> Result<Vec<DirEntry>, Errno>;
+    /// Makes a file of full mode `mode`; of its kind only a symbolic link's text counts.
+    fn create(
+        &self,
+        directory: &Arc<Node>,
+        name: &[u8],
+        mode: u32,
+        kind: &Kind,
+    ) -> Result<Arc<Node>, Errno>;
+    /// Gives `file` the name.
+    fn link(&self, name: &[u8], file: &Node) -> Result<(), Errno>;
+    /// Takes the name of `file` away.
+    fn remove(&self, name: &[u8], file: &Node) -> Result<(), Errno>;
+    /// Moves a name to another directory of the file system, or this one, where `replaced` may have it.
+    fn rename(
+        &self,
+        name: &[u8],
+        to: &Node,
+        to_name: &[u8],
+        replaced: Option<&Node>,
+    ) -> Result<(), Errno>;
+    /// Brings what the node says of the file up to date, if it has been trusted for long enough or `now`.
+    fn refresh(&self, node: &Node, now: bool) -> Result<(), Errno>;
+    /// Something has changed: what the node says is not to be trusted any longer.
+    fn expire(&self);
+    /// Whether the name it was reached by is gone, so that another has to be looked up anew.
+    fn is_lost(&self) -> bool {
+        false
+    }
+    /// Changes attributes.
+    fn change(&self, node: &Node, changes: &Changes) -> Result<(), Errno>;
+    /// Opens the file with open(2)'s flags.
+    fn open(&self, flags: u32) -> Result<Handle, Errno>;
+    /// A handle was just dropped.
+    fn closed(&self, node: &Node);
+    /// Reads from the file, which is open; fewer bytes only at its end.
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno>;
+    /// Writes to the file, which is open.
+    fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno>;
+    /// Gives the file another size.
+    fn resize(&self, size: u64) -> Result<(), Errno>;
+    /// Has what was written on stable storage.
+    fn sync(&self, data_only: bool) -> Result<(), Errno>;
+}
+
+/// The operations as a concrete type.
+pub fn downcast<T: InodeOperations>(node: &Node) -> Option<&T> {
+    let operations: &dyn Any = &**node.operations.as_ref()?;
+    operations.downcast_ref()
+}

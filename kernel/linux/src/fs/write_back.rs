@@ -1,0 +1,60 @@
+//! Pages that mappings have changed, of files that are elsewhere: which files have any, and writing them back: every
+//! few seconds, when somebody asks for it, and at the end.
+use super::tree::{Kind, Node};
+use abi::Errno;
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use machine::{
+    sched::{self, NoState},
+    sync::{Mutex, Signals, WaitQueue},
+    time::Instant,
+};
+
+/// How long a page stays changed, at most, if nobody asks.
+const AGE: u64 = 2_000_000_000;
+
+struct Dirty {
+    /// Kept here until they are written, whoever has closed or unmapped them.
+    nodes: Vec<Arc<Node>>,
+    has_thread: bool,
+}
+
+static DIRTY: Mutex<Dirty> = Mutex::new(Dirty {
+    nodes: Vec::new(),
+    has_thread: false,
+});
+
+/// The node has changed pages.
+pub(super) fn note(node: &Arc<Node>) {
+    let mut dirty = DIRTY.lock();
+    if dirty.nodes.iter().any(|other| Arc::ptr_eq(other, node)) {
+        return;
+    }
+    dirty.nodes.push(node.clone());
+    if !dirty.has_thread {
+        dirty.has_thread = true;
+        sched::spawn_kernel("write-back", None, Box::new(NoState), Box::new(run));
+    }
+}
+
+fn run() {
+    let sleep = WaitQueue::new();
+    loop {
+        let deadline = Instant(Instant::now().0.saturating_add(AGE));
+        // It always ends by the deadline.
+        let _ = sleep.wait_until(Some(deadline), Signals::Ignore, || None::<()>);
+        // Each file remembers what went wrong, for who asks with fsync(2).
+        let _ = all();
+    }
+}
+
+/// Writes all there is; the first error.
+pub fn all() -> Result<(), Errno> {
+    let nodes = core::mem::take(&mut DIRTY.lock().nodes);
+    let mut result = Ok(());
+    for node in nodes {
+        if let Kind::Regular(content) = &node.kind {
+            result = result.and(content.write_back());
+        }
+    }
+    result
+}

@@ -1,0 +1,232 @@
+//! `elfin run -v`: directories and files of the host in the machine, what each side sees of the other's changes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A directory with a program made of the C file at `source`, named `program`.
+fn program(source: &Path) -> TempDir {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-static", "-D_GNU_SOURCE", "-o"]);
+    gcc.arg(root.path().join("program")).arg(source);
+    assert!(gcc.status().expect("gcc starts").success());
+    root
+}
+
+fn source(name: &str) -> PathBuf {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace-tests/programs");
+    programs.join(name)
+}
+
+fn elfin(root: &Path, volumes: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_elfin"));
+    command.args(["run", "--cpus", "1"]);
+    for volume in volumes {
+        command.args(["-v", volume]);
+    }
+    command.arg("--root").arg(root).arg("/program");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn passed(output: &Output) {
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(out, "passed\n", "{error}");
+}
+
+/// A shell of sorts: does to files what lines of its standard input say.
+const PEER: &str = r#"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static char line[1000], data[100000];
+static void result(long value) { printf("%s\n", value < 0 ? strerror(errno) : data); fflush(stdout); }
+int main(void)
+{
+    int held = -1;
+    while (fgets(line, sizeof line, stdin)) {
+        char *what = strtok(line, " \n"), *path = strtok(0, " \n"), *text = strtok(0, "\n");
+        memset(data, 0, sizeof data);
+        if (!strcmp(what, "read")) {
+            int fd = open(path, O_RDONLY);
+            result(fd < 0 ? fd : read(fd, data, sizeof data - 1));
+            close(fd);
+        } else if (!strcmp(what, "hold")) {
+            result(held = open(path, O_RDWR));
+        } else if (!strcmp(what, "held")) {
+            result(pread(held, data, sizeof data - 1, 0));
+        } else if (!strcmp(what, "write")) {
+            int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0640);
+            result(fd < 0 ? fd : write(fd, text, strlen(text)));
+            // Stays open: what is written is there before it is closed.
+        } else if (!strcmp(what, "map")) {
+            char *at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, held, 0);
+            strcpy(at, path);
+            result(msync(at, 4096, MS_SYNC));
+        } else if (!strcmp(what, "unlink")) {
+            result(unlink(path));
+        }
+    }
+    return 0;
+}"#;
+
+struct Peer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    _root: TempDir,
+}
+
+impl Peer {
+    fn start(volumes: &[String]) -> Self {
+        let file = tempfile::Builder::new().suffix(".c").tempfile();
+        let mut file = file.expect("temporary file");
+        file.write_all(PEER.as_bytes()).expect("own file");
+        let root = program(file.path());
+        let mut command = elfin(root.path(), volumes);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("elfin starts");
+        Self {
+            input: child.stdin.take().expect("a pipe"),
+            output: BufReader::new(child.stdout.take().expect("a pipe")),
+            child,
+            _root: root,
+        }
+    }
+
+    fn says(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").expect("it reads");
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).expect("it answers");
+        answer.trim_end().to_owned()
+    }
+
+    fn end(self) {
+        let Self {
+            mut child, input, ..
+        } = self;
+        drop(input);
+        assert!(child.wait().expect("it ends").success());
+    }
+}
+
+#[test]
+fn a_directory_of_the_host_does_as_any_other() {
+    let root = program(&source("stored.c"));
+    let (there, here) = (tempfile::tempdir(), tempfile::tempdir());
+    let (there, here) = (there.expect("directory"), here.expect("directory"));
+    let native = Command::new(root.path().join("program"))
+        .arg(here.path())
+        .output();
+    passed(&native.expect("the program starts"));
+    let volume = format!("{}:/data", there.path().display());
+    passed(
+        &elfin(root.path(), &[volume])
+            .arg("/data")
+            .output()
+            .expect("elfin starts"),
+    );
+    let list = |dir: &Path| {
+        let entries = fs::read_dir(dir).expect("own directory");
+        let mut names: Vec<_> = entries
+            .map(|entry| {
+                let entry = entry.expect("own directory");
+                let data = fs::read(entry.path()).expect("own file");
+                let mode = entry.metadata().expect("own file").permissions().mode();
+                (entry.file_name(), mode, data)
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    assert!(
+        list(there.path()) == list(here.path()),
+        "the files that are left differ"
+    );
+}
+
+#[test]
+fn both_sides_see_what_the_other_writes() {
+    let dir = tempfile::tempdir().expect("directory");
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("one"), "first").expect("own file");
+    symlink("/data/one", at("link")).expect("own link");
+    let mut peer = Peer::start(&[format!("{}:/data", dir.path().display())]);
+    assert_eq!(peer.says("read /data/one"), "first");
+    // Links are the guest's to follow.
+    assert_eq!(peer.says("read /data/link"), "first");
+    fs::write(at("one"), "second, longer").expect("own file");
+    assert_eq!(peer.says("read /data/one"), "second, longer");
+    assert_eq!(peer.says("write /data/two from the guest"), "");
+    assert_eq!(fs::read(at("two")).expect("it is there"), b"from the guest");
+    assert_eq!(peer.says("hold /data/one"), "");
+    assert_eq!(peer.says("map mapped"), "");
+    assert_eq!(&fs::read(at("one")).expect("it is there")[..6], b"mapped");
+    assert_eq!(peer.says("unlink /data/one"), "");
+    assert!(!at("one").exists());
+    assert_eq!(&peer.says("held /data/one")[..6], "mapped");
+    peer.end();
+    let left: Vec<_> = fs::read_dir(dir.path()).expect("own directory").collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn files_missing_directories_and_read_only_ones() {
+    let dir = tempfile::tempdir().expect("directory");
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("file"), "one file").expect("own file");
+    fs::write(at("beside"), "not to be seen").expect("own file");
+    let path = |name: &str| at(name).display().to_string();
+    let mut peer = Peer::start(&[
+        format!("{}:/etc/one", path("file")),
+        format!("{}:/new", path("not/there")),
+        format!("{}:/ro:ro", path("")),
+    ]);
+    assert_eq!(peer.says("read /etc/one"), "one file");
+    assert_eq!(peer.says("read /etc/beside"), "No such file or directory");
+    assert_eq!(peer.says("write /etc/one changed"), "");
+    assert_eq!(fs::read(at("file")).expect("it is there"), b"changed");
+    assert_eq!(peer.says("write /new/file text"), "");
+    assert_eq!(
+        fs::read(at("not/there/file")).expect("it is there"),
+        b"text"
+    );
+    assert_eq!(peer.says("read /ro/beside"), "not to be seen");
+    assert_eq!(peer.says("write /ro/beside text"), "Read-only file system");
+    assert_eq!(peer.says("unlink /ro/beside"), "Read-only file system");
+    peer.end();
+}
+
+#[test]
+fn what_cannot_be_mounted_is_said_in_one_line() {
+    let root = program(&source("hello.c"));
+    fs::write(root.path().join("file"), "").expect("own file");
+    let inside = root.path().join("file/dir").display().to_string();
+    for (volume, says) in [
+        (format!("{inside}:/data"), "cannot make"),
+        ("/tmp:data".to_owned(), "HOST:GUEST"),
+        ("/tmp:/data:frozen".to_owned(), "'frozen'"),
+    ] {
+        let output = elfin(root.path(), &[volume])
+            .output()
+            .expect("elfin starts");
+        assert_eq!(output.status.code(), Some(125));
+        assert!(
+            text(&output.stderr).contains(says),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
