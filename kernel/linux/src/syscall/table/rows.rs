@@ -157,7 +157,7 @@ calls! {
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
         Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
-    162 fs::sync [] NoOp("files are in memory");
+    162 fs::sync [] Full;
     164 time::settimeofday [Pointer Pointer] Absent("EPERM");
     165 fs::mount [String String String LongHex Pointer]
         Partial("tmpfs, bind mounts, other flags; no `MS_MOVE`, no propagation");
