@@ -43,7 +43,7 @@ fn run() {
     if let Err(reason) = fs::init() {
         machine::log::fatal(format_args!("{reason}"));
     }
-    if let Err(error) = net::populate() {
+    if let Err(error) = net::init() {
         log::error!("/proc/net and /sys/class/net: {}", error.text());
     }
     let process = program::make_process(config::get());

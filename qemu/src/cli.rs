@@ -1,11 +1,13 @@
 //! The command line. Layers of `build` keep the order in which they were given, across options.
 
 use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::run::gdb::Meeting;
 use crate::run::mounts::Mount;
+use crate::run::net::{self, Network, Published};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -135,6 +137,24 @@ pub(crate) struct RunOptions {
     /// Let nothing on the root file system be changed
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// The machine's network: none, or one behind a router that QEMU plays
+    #[arg(long, value_enum, default_value_t = Network::User)]
+    pub(crate) net: Network,
+    /// Let a port of this host lead to one of the machine
+    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = Published::parse)]
+    pub(crate) publish: Vec<Published>,
+    /// The machine's address in its network (default: 10.0.2.15)
+    #[arg(long, value_name = "ADDRESS", value_parser = net::parse_own)]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// A server that knows names, for /etc/resolv.conf (default: this host's)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
+    /// The machine's name
+    #[arg(long, value_name = "NAME", default_value = "elfin", value_parser = net::parse_name)]
+    pub(crate) hostname: String,
+    /// A line for /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = net::parse_host)]
+    pub(crate) add_host: Vec<(String, IpAddr)>,
     /// Wait for gdb before anything happens, and say how to start it: at a port (default: 1234) or a socket
     #[arg(
         long,

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use log::LevelFilter;
 use spin::Once;
 
@@ -30,6 +31,12 @@ pub struct Config {
     pub mounts: Vec<MountWish>,
     /// Nothing on the root can be changed.
     pub read_only: bool,
+    /// Addresses of the Ethernet device, with the lengths of their networks' prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Who passes on what is for other networks.
+    pub gateways: Vec<IpAddr>,
+    /// Files that are written before the program starts: absolute path, content.
+    pub files: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A mount that `elfin run` asks for.
@@ -71,6 +78,12 @@ pub fn set(records: &[u8]) {
     CONFIG.call_once(|| parse(records));
 }
 
+/// From `ADDRESS/BITS`.
+fn prefix(text: &str) -> Option<(IpAddr, u8)> {
+    let (ip, len) = text.split_once('/')?;
+    Some((ip.parse().ok()?, len.parse().ok()?))
+}
+
 /// Unknown keys are left alone: a newer `elfin` may know more.
 fn parse(records: &[u8]) -> Config {
     let mut config = Config::default();
@@ -98,6 +111,14 @@ fn parse(records: &[u8]) -> Config {
                     .split_once('x')
                     .and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
             }
+            b"address" => config.addresses.extend(prefix(text)),
+            b"gateway" => config.gateways.extend(text.parse::<IpAddr>()),
+            b"file" => {
+                if let Some(end) = value.iter().position(|&byte| byte == b'\n') {
+                    let (path, content) = (&value[..end], &value[end + 1..]);
+                    config.files.push((path.to_vec(), content.to_vec()));
+                }
+            }
             b"hostname" => config.hostname = text.into(),
             b"mount" => config.mounts.extend(MountWish::parse(value)),
             b"readonly" => config.read_only = text == "1",
@@ -111,6 +132,18 @@ fn parse(records: &[u8]) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn network() {
+        let config = parse(
+            b"address=10.0.2.15/24\0address=bad\0gateway=10.0.2.2\0gateway=?\0\
+              file=/etc/hosts\n::1 a\n1.2.3.4 b\n\0file=/x\0",
+        );
+        assert_eq!(config.addresses, [("10.0.2.15".parse().unwrap(), 24)]);
+        assert_eq!(config.gateways, ["10.0.2.2".parse::<IpAddr>().unwrap()]);
+        let hosts = (b"/etc/hosts".to_vec(), b"::1 a\n1.2.3.4 b\n".to_vec());
+        assert_eq!(config.files, [hosts]);
+    }
 
     #[test]
     fn records() {

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use rustix::termios::{isatty, tcgetwinsize};
 
 use super::mounts::Mount;
+use super::net::Net;
 use crate::cli::{Log, RunOptions};
 
 /// The program's environment, in the order in which the program sees it.
@@ -56,6 +57,7 @@ pub(super) fn encode(
     options: &RunOptions,
     environment: &Environment,
     mounts: &[Mount],
+    net: &Net,
     tsc_rate: Option<u64>,
 ) -> Vec<u8> {
     let mut config = Vec::new();
@@ -105,7 +107,9 @@ pub(super) fn encode(
         let size = format!("{}x{}", size.ws_row, size.ws_col);
         record("winsize", size.as_bytes());
     }
-    record("hostname", b"elfin");
+    for (key, value) in net.records() {
+        record(key, &value);
+    }
     if let Some(rate) = tsc_rate {
         record("tsc", rate.to_string().as_bytes());
     }

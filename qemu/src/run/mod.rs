@@ -6,6 +6,7 @@ mod config;
 mod console;
 pub(crate) mod gdb;
 pub(crate) mod mounts;
+pub(crate) mod net;
 mod outcome;
 mod processor;
 mod qemu;
@@ -49,6 +50,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         // The command line demands one of the two.
         (None, None) => bail!("give --image or --root"),
     };
+    let net = net::Net::new(options)?;
     let accel = accel::choose(options.accel)?;
     let program_of_qemu = qemu.as_deref().ok();
     let processor = processor::choose(options.cpu.as_deref(), accel, program_of_qemu, &cache);
@@ -67,6 +69,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         image,
         gdb: options.gdb.clone(),
         shares: mounts.iter().filter_map(Mount::share).collect(),
+        net,
     };
     if let Some(meeting) = &options.gdb {
         let files = (sysroot.as_path(), program.as_path());
@@ -74,7 +77,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         eprintln!("elfin: waiting for gdb: {command}");
     }
     let tsc_rate = counter.and_then(|counter| counter.rate());
-    let config = config::encode(options, &environment, &mounts, tsc_rate);
+    let config = config::encode(options, &environment, &mounts, &machine.net, tsc_rate);
     check_memory(&machine, config.len())?;
     if options.dry_run {
         let path = cache.keep("boot", ".config", &config)?;

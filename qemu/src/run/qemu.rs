@@ -10,6 +10,7 @@ use super::accel::Chosen;
 use super::console::Plugs;
 use super::gdb::Meeting;
 use super::mounts::Share;
+use super::net::Net;
 use crate::cli;
 
 /// QEMU takes commas in an option's value as separators unless they are doubled.
@@ -46,6 +47,7 @@ pub(super) struct Machine {
     pub(super) gdb: Option<Meeting>,
     /// Directories of the host.
     pub(super) shares: Vec<Share>,
+    pub(super) net: Net,
 }
 
 /// Where the four streams of a machine go, as `-chardev` options without their ids.
@@ -158,6 +160,9 @@ impl Machine {
                 format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")
             );
         }
+        if let Some([netdev, device]) = self.net.arguments() {
+            add!("-netdev", netdev, "-device", device);
+        }
         add!("-device", "virtio-rng-pci", "-device", "virtio-serial-pci");
         let ports = [
             ("stdin", &streams.stdin),
@@ -230,6 +235,7 @@ mod tests {
             image_size: 4 << 20,
             gdb: None,
             shares: Vec::new(),
+            net: Net::alone(),
         }
     }
 

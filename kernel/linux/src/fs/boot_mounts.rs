@@ -38,7 +38,7 @@ pub(super) fn kernel_mounts() -> Result<(), Errno> {
 }
 
 /// The directory at an absolute path, made with its parents if it is missing; whatever is there if it is another file.
-fn place(path: &[u8], mode: u32) -> Result<Target, Errno> {
+pub(super) fn place(path: &[u8], mode: u32) -> Result<Target, Errno> {
     let mut end = 0;
     loop {
         let next = path[end + 1..].iter().position(|&byte| byte == b'/');

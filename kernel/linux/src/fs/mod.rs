@@ -4,6 +4,7 @@
 //! a file with position and flags, which the descriptor table names. Pipes, epoll and the like, and sockets (`net/`),
 //! are files without a node. Left out: checks of permissions, extended attributes.
 pub mod block_cache;
+mod boot_files;
 mod boot_mounts;
 pub mod console;
 pub mod context;
@@ -236,6 +237,7 @@ pub fn init() -> Result<(), String> {
     image::mount_root()?;
     boot_mounts::kernel_mounts()
         .map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
+    boot_files::write_all()?;
     boot_mounts::wished_mounts()
 }
 

@@ -21,6 +21,24 @@ impl Prefix {
         Ipv4Addr::from_bits(bits)
     }
 
+    /// The network, which is the address of no machine.
+    pub fn network(self) -> Self {
+        let ip = match self.ip {
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & self.netmask().to_bits()).into(),
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.len.min(128)));
+                Ipv6Addr::from_bits(ip.to_bits() & mask.unwrap_or(0)).into()
+            }
+        };
+        Self { ip, len: self.len }
+    }
+
+    /// Whether another address is in the same network.
+    pub fn has(self, ip: IpAddr) -> bool {
+        let other = Self { ip, len: self.len };
+        self.ip.is_ipv4() == ip.is_ipv4() && self.network() == other.network()
+    }
+
     /// The broadcast address of an IPv4 network.
     pub fn broadcast(self) -> Option<Ipv4Addr> {
         match self.ip {
@@ -91,12 +109,52 @@ const ARPHRD_LOOPBACK: u16 = 772;
 /// `IFF_UP`, `IFF_LOOPBACK`, `IFF_RUNNING`, `IFF_LOWER_UP`
 const LOOPBACK_FLAGS: u32 = 0x1 | 0x8 | 0x40 | 0x10000;
 
+const ARPHRD_ETHER: u16 = 1;
+/// `IFF_UP`, `IFF_BROADCAST`, `IFF_RUNNING`, `IFF_MULTICAST`, `IFF_LOWER_UP`
+const ETHERNET_FLAGS: u32 = 0x1 | 0x2 | 0x40 | 0x1000 | 0x10000;
+/// `ETH_DATA_LEN`
+const ETHERNET_MTU: u32 = 1500;
+
+/// The Ethernet device, as it was set up.
+pub struct Ethernet {
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its addresses.
+    pub addresses: Vec<Prefix>,
+    /// Who passes on what goes further, at most one a family.
+    pub gateways: Vec<IpAddr>,
+}
+
+struct Interfaces {
+    loopback: Counters,
+    ethernet_counters: Counters,
+    ethernet: spin::Once<Ethernet>,
+}
+
+static INTERFACES: Interfaces = Interfaces {
+    loopback: Counters::new(),
+    ethernet_counters: Counters::new(),
+    ethernet: spin::Once::new(),
+};
+
 /// Of the loopback.
-pub static LOOPBACK: Counters = Counters::new();
+pub fn loopback() -> &'static Counters {
+    &INTERFACES.loopback
+}
+
+/// Of the Ethernet device.
+pub fn ethernet() -> &'static Counters {
+    &INTERFACES.ethernet_counters
+}
+
+/// Sets up the Ethernet device, once.
+pub fn set_up(ethernet: Ethernet) -> &'static Ethernet {
+    INTERFACES.ethernet.call_once(|| ethernet)
+}
 
 /// All interfaces, by index.
 pub fn all() -> Vec<Interface> {
-    vec![Interface {
+    let mut all = vec![Interface {
         name: "lo",
         index: 1,
         flags: LOOPBACK_FLAGS,
@@ -113,30 +171,42 @@ pub fn all() -> Vec<Interface> {
                 len: 128,
             },
         ],
-        counters: LOOPBACK.get(),
-    }]
+        counters: INTERFACES.loopback.get(),
+    }];
+    if let Some(ethernet) = INTERFACES.ethernet.get() {
+        all.push(Interface {
+            name: "eth0",
+            index: 2,
+            flags: ETHERNET_FLAGS,
+            hardware: ARPHRD_ETHER,
+            mac: ethernet.mac,
+            mtu: ETHERNET_MTU,
+            addresses: ethernet.addresses.clone(),
+            counters: INTERFACES.ethernet_counters.get(),
+        });
+    }
+    all
 }
 
 /// Whether an address is this machine's: what is sent there stays here.
 pub fn is_local(ip: IpAddr) -> bool {
-    ip.is_loopback()
-        || all()
-            .iter()
-            .any(|one| one.addresses.iter().any(|own| own.ip == ip))
+    let own = |ethernet: &Ethernet| ethernet.addresses.iter().any(|own| own.ip == ip);
+    ip.is_loopback() || INTERFACES.ethernet.get().is_some_and(own)
 }
 
 /// The address that what is sent to `ip` comes from; `None` if there is no way there.
 pub fn source(ip: IpAddr) -> Option<IpAddr> {
     match ip {
-        IpAddr::V4(v4) if v4.is_loopback() => Some(Ipv4Addr::LOCALHOST.into()),
-        ip if is_local(ip) => Some(ip),
-        _ => None,
+        IpAddr::V4(v4) if v4.is_loopback() => return Some(Ipv4Addr::LOCALHOST.into()),
+        ip if is_local(ip) => return Some(ip),
+        _ => (),
     }
-}
-
-/// `SIOCGIF*` names an interface by its name or its index.
-pub fn by_name(name: &[u8]) -> Option<Interface> {
-    all().into_iter().find(|one| one.name.as_bytes() == name)
+    let ethernet = INTERFACES.ethernet.get()?;
+    let of_family = |other: IpAddr| other.is_ipv4() == ip.is_ipv4();
+    let passed_on = ethernet.gateways.iter().any(|&gateway| of_family(gateway));
+    let mut own = ethernet.addresses.iter().filter(|own| of_family(own.ip));
+    own.find(|own| passed_on || own.has(ip) || ip.is_multicast())
+        .map(|own| own.ip)
 }
 
 /// A route: where to, by which interface, over whom.
@@ -153,5 +223,52 @@ pub struct Route {
 
 /// Routes to other machines.
 pub fn routes() -> Vec<Route> {
-    Vec::new()
+    let Some(ethernet) = INTERFACES.ethernet.get() else {
+        return Vec::new();
+    };
+    let route = |to, gateway| Route {
+        to,
+        gateway,
+        name: "eth0",
+        index: 2,
+    };
+    let everywhere = |gateway: &IpAddr| {
+        let ip = match gateway {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        route(Prefix { ip, len: 0 }, Some(*gateway))
+    };
+    let networks = ethernet
+        .addresses
+        .iter()
+        .map(|own| route(own.network(), None));
+    ethernet
+        .gateways
+        .iter()
+        .map(everywhere)
+        .chain(networks)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let prefix = |ip: &str, len| Prefix {
+            ip: ip.parse().unwrap(),
+            len,
+        };
+        let own = prefix("10.0.2.15", 24);
+        assert_eq!(own.network(), prefix("10.0.2.0", 24));
+        assert_eq!(own.netmask().octets(), [255, 255, 255, 0]);
+        assert_eq!(own.broadcast(), Some(Ipv4Addr::new(10, 0, 2, 255)));
+        assert!(own.has("10.0.2.200".parse().unwrap()));
+        assert!(!own.has("10.0.3.1".parse().unwrap()));
+        assert_eq!(prefix("1.2.3.4", 0).network(), prefix("0.0.0.0", 0));
+        assert_eq!(prefix("fec0::15", 64).network(), prefix("fec0::", 64));
+        assert!(!own.has("::1".parse().unwrap()));
+    }
 }

@@ -13,15 +13,20 @@ mod procfs;
 pub mod queue;
 pub mod sock;
 pub mod socket;
+pub mod stack;
 pub mod unix;
-
-pub use procfs::populate;
 
 use abi::Errno;
 use address::family;
 use alloc::sync::Arc;
 use sock::Kind;
 use socket::Socket;
+
+/// Starts the network, and says in /proc and /sys what there is.
+pub fn init() -> Result<(), Errno> {
+    stack::start(&inet::Inet);
+    procfs::populate()
+}
 
 /// socket(2)
 pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Errno> {

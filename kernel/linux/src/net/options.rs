@@ -111,6 +111,14 @@ pub const PASSCRED: (u32, u32) = (SOCKET, linux::SO_PASSCRED);
 pub const REUSEADDR: (u32, u32) = (SOCKET, linux::SO_REUSEADDR);
 /// `SO_REUSEPORT`
 pub const REUSEPORT: (u32, u32) = (SOCKET, linux::SO_REUSEPORT);
+/// `SO_KEEPALIVE`
+pub const KEEPALIVE: (u32, u32) = (SOCKET, linux::SO_KEEPALIVE);
+/// `TCP_KEEPIDLE`
+pub const KEEPIDLE: (u32, u32) = (TCP, linux::TCP_KEEPIDLE);
+/// `TCP_NODELAY`
+pub const NODELAY: (u32, u32) = (TCP, linux::TCP_NODELAY);
+/// `TCP_USER_TIMEOUT`
+pub const USER_TIMEOUT: (u32, u32) = (TCP, linux::TCP_USER_TIMEOUT);
 /// `IPV6_V6ONLY`
 pub const V6ONLY: (u32, u32) = (IPV6, linux::IPV6_V6ONLY);
 /// `IP_PKTINFO`
@@ -174,6 +182,11 @@ impl Options {
     pub fn set_buffer(&mut self, which: usize, asked: usize) {
         self.buffers[which] = (2 * asked.min(BUFFER)).max(LEAST_BUFFERS[which]);
         self.fixed[which] = true;
+    }
+
+    /// Sizes of buffers that were asked for.
+    pub fn asked_buffers(&self) -> [Option<usize>; 2] {
+        [0, 1].map(|which: usize| self.fixed[which].then_some(self.buffers[which]))
     }
 
     /// Bytes of a stream that may wait to be received, in what a socket with these options sends to.

@@ -68,7 +68,7 @@ fn if_inet6() -> String {
 }
 
 /// Fills in what /proc and /sys say about the network.
-pub fn populate() -> Result<(), Errno> {
+pub(super) fn populate() -> Result<(), Errno> {
     let proc = path::lookup(mount::root(), b"/proc")?.node;
     let sys = path::lookup(mount::root(), b"/sys")?.node;
     let net = generated::directory(&proc, "net")?;

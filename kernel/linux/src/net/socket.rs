@@ -62,6 +62,8 @@ pub trait Protocol: Send + Sync {
         let _ = (level, name, value);
         Ok(())
     }
+    /// Options have changed.
+    fn configured(&self) {}
     /// It is closed.
     fn close(&self);
 }

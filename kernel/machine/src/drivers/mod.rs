@@ -1,4 +1,4 @@
-//! Devices: PCI enumeration and virtio (pmem, blk, console, rng, 9p).
+//! Devices: PCI enumeration and virtio (pmem, blk, console, net, rng, 9p).
 //!
 //! The machine has one PCI bus with a handful of virtio devices that are there from the start: no hot-plugging, no
 //! power management, no legacy virtio, no INTx interrupts. Everything here is found and started once, by [`init`].
@@ -7,6 +7,7 @@ mod block;
 pub mod console;
 #[expect(unsafe_code, reason = "memory that devices share")]
 mod dma;
+pub mod net;
 #[expect(unsafe_code, reason = "memory that the device writes")]
 pub mod ninep;
 #[expect(unsafe_code, reason = "registers")]
@@ -49,6 +50,7 @@ pub fn init() {
         }
         let started = match kind {
             virtio::CONSOLE => console::start(&mut bus, function),
+            virtio::NET => net::start(&mut bus, function),
             virtio::NINEP => ninep::start(&mut bus, function),
             virtio::ENTROPY => random::start(&mut bus, function),
             virtio::BLOCK | virtio::PMEM if ROOT.is_completed() => {

@@ -20,6 +20,7 @@ use virtio_drivers::{
 };
 
 /// Device types.
+pub(super) const NET: u16 = 1;
 pub(super) const BLOCK: u16 = 2;
 pub(super) const CONSOLE: u16 = 3;
 pub(super) const ENTROPY: u16 = 4;
@@ -29,6 +30,7 @@ pub(super) const PMEM: u16 = 27;
 /// The device type that a PCI device id stands for: transitional ones first, then all that are modern only.
 pub(super) fn kind(device: u16) -> Option<u16> {
     match device {
+        0x1000 => Some(NET),
         0x1001 => Some(BLOCK),
         0x1003 => Some(CONSOLE),
         0x1005 => Some(ENTROPY),
@@ -95,6 +97,8 @@ bitflags::bitflags! {
         const NINEP_MOUNT_TAG = 1 << 0;
         /// The console has ports.
         const CONSOLE_MULTIPORT = 1 << 1;
+        /// The network device has a hardware address.
+        const NET_MAC = 1 << 5;
         /// The device is a modern one.
         const VERSION_1 = 1 << 32;
     }

@@ -10,12 +10,34 @@ use core::net::SocketAddr;
 pub enum State {
     Established = 1,
     SynSent = 2,
+    SynReceived = 3,
     FinWait1 = 4,
     FinWait2 = 5,
+    TimeWait = 6,
     Close = 7,
     CloseWait = 8,
     LastAck = 9,
     Listen = 10,
+    Closing = 11,
+}
+
+impl State {
+    /// The state with a number; closed for none.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 => Self::SynReceived,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            _ => Self::Close,
+        }
+    }
 }
 
 impl From<State> for u8 {
@@ -44,4 +66,6 @@ pub trait Connection: Send + Sync {
     fn poll(&self) -> Poll;
     /// Bytes that were not read, and bytes that the other end has not got.
     fn queued(&self) -> [usize; 2];
+    /// Options have changed.
+    fn configured(&self) {}
 }

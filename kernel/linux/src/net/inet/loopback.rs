@@ -3,7 +3,7 @@ use super::connection::{Connection, State};
 use crate::{
     fs::Poll,
     net::{
-        interface::LOOPBACK,
+        interface,
         message::{Ancillary, How, Outgoing},
         queue::Queue,
         sock::Sock,
@@ -118,8 +118,8 @@ impl Connection for Loopback {
         };
         match self.outbox.push_bytes(&message, self.limit()) {
             Ok(len) => {
-                LOOPBACK.sent(len);
-                LOOPBACK.received(len);
+                interface::loopback().sent(len);
+                interface::loopback().received(len);
                 self.other.readable();
                 Ok(len)
             }

@@ -1,7 +1,7 @@
 //! Internet sockets: tcp(7) and udp(7) over ip(7) and ipv6(7).
 //!
 //! What goes to an address of this machine's own stays in the kernel and is never a packet: a connection is a pair of
-//! queues ([`loopback`]), a datagram is put into the receiver's.
+//! queues ([`loopback`]), a datagram is put into the receiver's. What goes further is the [`stack`]'s.
 pub mod connection;
 pub mod listener;
 pub mod loopback;
@@ -15,6 +15,7 @@ use super::{
     options::{Options, REUSEADDR, REUSEPORT, V6ONLY},
     sock::{Kind, Sock, Ucred},
     socket::Socket,
+    stack,
 };
 use crate::process::credentials;
 use abi::Errno;
@@ -35,6 +36,18 @@ pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Err
         (Kind::Datagram, 0 | UDP) => Ok(udp::create(Sock::new(domain, kind, UDP))),
         (Kind::Stream | Kind::Datagram, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+/// What the stack asks of these sockets.
+pub struct Inet;
+
+impl stack::Upper for Inet {
+    fn accepting(&self, to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn stack::Accepting>> {
+        tcp::accepting(to, from)
+    }
+    fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
+        udp::deliver(data, from, to)
     }
 }
 

@@ -11,10 +11,12 @@ use crate::{
     fs::Poll,
     net::{
         address::{Address, family},
+        interface,
         message::{How, Outgoing, Received},
         options,
         sock::Sock,
         socket::{Protocol, Socket},
+        stack,
     },
 };
 use abi::Errno;
@@ -165,6 +167,47 @@ impl Tcp {
     }
 }
 
+impl Tcp {
+    /// Begins a connection with another machine.
+    fn connect_out(&self, to: SocketAddr) -> Result<(), Errno> {
+        let bound = self.binding();
+        let ip = source(bound.as_ref().map(|bound| bound.address.ip()), to.ip())?;
+        let binding = match bound {
+            Some(binding) => binding,
+            None => self
+                .bind_to(SocketAddr::new(ip, 0))
+                .map_err(|_| Errno::EADDRNOTAVAIL)?,
+        };
+        let from = SocketAddr::new(ip, binding.address.port());
+        let connection = stack::connect(self.sock(), from, to)?;
+        *self.tcb.role.lock() = Role::Connected(Arc::new(connection));
+        Err(Errno::EINPROGRESS)
+    }
+}
+
+/// A listening socket, to the stack.
+struct Accepting(Arc<Listener>, Arc<Binding<Tcb>>);
+
+impl stack::Accepting for Accepting {
+    fn child(&self) -> Option<Arc<Sock>> {
+        let child = self.0.sock.child();
+        self.0.room(&child).is_ok().then_some(child)
+    }
+
+    fn established(&self, sock: Arc<Sock>, connection: Arc<dyn Connection>) -> bool {
+        let socket = open(sock, Role::Connected(connection), Some(self.1.clone()));
+        self.0.push(socket).is_ok()
+    }
+}
+
+/// Who listens at `to`, for the stack.
+pub fn accepting(to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn stack::Accepting>> {
+    match PORTS.find(to, from)?.role() {
+        Role::Listens(listener, binding) => Some(Arc::new(Accepting(listener, binding))),
+        _ => None,
+    }
+}
+
 impl Protocol for Tcp {
     fn bind(&self, address: &Address) -> Result<(), Errno> {
         let address = given(self.sock(), address)?;
@@ -180,6 +223,13 @@ impl Protocol for Tcp {
         match self.tcb.role() {
             Role::Closed => (),
             Role::Connecting(_) => return Err(Errno::EALREADY),
+            Role::Connected(connection) if connection.state() == State::SynSent => {
+                return Err(Errno::EALREADY);
+            }
+            // It was refused, or was never made: another one can be tried.
+            Role::Connected(connection) if connection.state() == State::Close => {
+                self.sock().check_error()?;
+            }
             Role::Connected(connection) if *address == Address::Unspecified => {
                 connection.close(true);
                 *self.tcb.role.lock() = Role::Closed;
@@ -196,7 +246,11 @@ impl Protocol for Tcp {
         if to.is_ipv4() && self.is_v6() && self.sock().options.lock().is_set(options::V6ONLY) {
             return Err(Errno::ENETUNREACH);
         }
-        self.connect_here(to)
+        if interface::is_local(to.ip()) {
+            self.connect_here(to)
+        } else {
+            self.connect_out(to)
+        }
     }
 
     fn connecting(&self) -> Result<(), Errno> {
@@ -205,6 +259,9 @@ impl Protocol for Tcp {
                 Err(Errno::EINPROGRESS) => Err(Errno::EAGAIN),
                 result => result,
             },
+            Role::Connected(connection) if connection.state() == State::SynSent => {
+                Err(Errno::EAGAIN)
+            }
             _ => self.sock().check_error(),
         }
     }
@@ -380,6 +437,12 @@ impl Protocol for Tcp {
         }
     }
 
+    fn configured(&self) {
+        if let Some(connection) = self.tcb.connection() {
+            connection.configured();
+        }
+    }
+
     fn close(&self) {
         let role = core::mem::replace(&mut *self.tcb.role.lock(), Role::Closed);
         let linger = self.sock().options.lock().linger;
@@ -398,9 +461,14 @@ impl Protocol for Tcp {
 /// Nobody accepts these connections any more.
 fn reset_all(listener: &Listener) {
     for socket in listener.close() {
-        socket.sock.options.lock().linger = Some(0);
-        socket.protocol.close();
+        reset(&socket);
     }
+}
+
+/// Ends a connection that nobody has accepted.
+fn reset(socket: &Socket) {
+    socket.sock.options.lock().linger = Some(0);
+    socket.protocol.close();
 }
 
 impl Tcp {

@@ -8,12 +8,13 @@ use crate::{
     fs::Poll,
     net::{
         address::{Address, family},
-        interface::LOOPBACK,
+        interface,
         message::{Ancillary, How, Outgoing, Received},
         options,
         queue::Queue,
         sock::Sock,
         socket::{Protocol, Socket},
+        stack,
     },
 };
 use abi::Errno;
@@ -93,9 +94,9 @@ impl Endpoint {
             }
             return;
         };
-        LOOPBACK.sent(message.data.len());
+        interface::loopback().sent(message.data.len());
         receiver.deliver(message.data, from, to.ip());
-        LOOPBACK.received(message.data.len());
+        interface::loopback().received(message.data.len());
     }
 
     /// A datagram has come.
@@ -186,7 +187,11 @@ impl Protocol for Udp {
         let bound = end.port()?;
         let ip = source(Some(bound.address.ip()), to.ip())?;
         let from = SocketAddr::new(ip, bound.address.port());
-        end.send_here(message, from, to, peer == Some(to));
+        if interface::is_local(to.ip()) {
+            end.send_here(message, from, to, peer == Some(to));
+        } else {
+            stack::send_datagram(message.data, from, to)?;
+        }
         Ok(message.data.len())
     }
 
@@ -278,6 +283,15 @@ impl Protocol for Udp {
         self.0.inbox.discard();
         self.0.sock.changed();
     }
+}
+
+/// A datagram from another machine; whether anybody takes it.
+pub fn deliver(data: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
+    let Some(receiver) = PORTS.find(to, from) else {
+        return false;
+    };
+    receiver.deliver(data, from, to.ip());
+    true
 }
 
 /// /proc/net/udp and udp6.

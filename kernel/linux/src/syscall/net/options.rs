@@ -177,6 +177,7 @@ pub fn setsockopt(fd: usize, level: usize, name: usize, value: usize, len: usize
         let mut raw = vec![0; len.min(MOST)];
         user::copy_in(value, &mut raw)?;
         set(socket, int(level), int(name), &raw)?;
+        socket.protocol.configured();
         Ok(0)
     })
 }

@@ -49,7 +49,7 @@ calls! {
     39 process::getpid [] Full;
     40 fs::sendfile [Fd Fd Pointer Size] Full;
     41 net::socket [Int Hex Int] Partial("`AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`; no raw IP sockets");
-    42 net::connect [Fd Pointer Int] Partial("only to addresses of this machine");
+    42 net::connect [Fd Pointer Int] Full;
     43 net::accept [Fd Pointer Pointer] Full;
     44 net::sendto [Fd Bytes Size Hex Pointer Int] Partial("no out-of-band data");
     45 net::recvfrom [Fd Pointer Size Hex Pointer Pointer] Partial("no out-of-band data");

@@ -1,0 +1,305 @@
+//! The machine's network: what QEMU is told, what the kernel is told, and files that programs find names by, as docker
+//! writes them.
+//!
+//! By default QEMU plays a router (`-netdev user`): the machine reaches what this host reaches, and is reached by
+//! published ports only. Its addresses are known beforehand, so nothing in the machine waits for DHCP.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use crate::cli::RunOptions;
+
+/// The network's first three parts; QEMU's own choice.
+const NETWORK: [u8; 3] = [10, 0, 2];
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+const MACHINE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+const PREFIX: u8 = 24;
+
+/// Which network the machine is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Network {
+    /// None but itself
+    None,
+    /// One behind a router that QEMU plays
+    User,
+}
+
+/// A port of the machine that is reached by one of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    address: Ipv4Addr,
+    host: u16,
+    guest: u16,
+    udp: bool,
+}
+
+impl Published {
+    /// `[ADDRESS:]HOST:GUEST[/tcp|/udp]`.
+    pub(crate) fn parse(value: &str) -> Result<Self, String> {
+        let (ports, udp) = match value.split_once('/') {
+            None | Some((_, "tcp")) => (value.split('/').next().unwrap_or(value), false),
+            Some((ports, "udp")) => (ports, true),
+            Some((_, other)) => return Err(format!("'{other}' is neither tcp nor udp")),
+        };
+        let mut parts = ports.rsplitn(3, ':');
+        let port = |part: Option<&str>| match part {
+            Some(text) => match text.parse() {
+                Ok(0) | Err(_) => Err(format!("'{text}' is no port")),
+                Ok(port) => Ok(port),
+            },
+            None => Err("expected [ADDRESS:]HOST:GUEST".to_owned()),
+        };
+        let guest = port(parts.next())?;
+        let host = port(parts.next())?;
+        let address = match parts.next() {
+            None => Ipv4Addr::UNSPECIFIED,
+            Some(text) => text
+                .parse()
+                .map_err(|_| format!("'{text}' is no IPv4 address"))?,
+        };
+        Ok(Self {
+            address,
+            host,
+            guest,
+            udp,
+        })
+    }
+
+    /// Whether the port is free now. QEMU says so, too, less clearly.
+    fn check(self) -> Result<()> {
+        let at = SocketAddrV4::new(self.address, self.host);
+        let bound = if self.udp {
+            UdpSocket::bind(at).map(drop)
+        } else {
+            TcpListener::bind(at).map(drop)
+        };
+        match bound {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                bail!("port {} of this host is taken already", self.host)
+            }
+            Err(error) => bail!("cannot publish on {at}: {error}"),
+        }
+    }
+}
+
+/// Parses `NAME:ADDRESS`.
+pub(crate) fn parse_host(value: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = value.split_once(':').ok_or("expected NAME:ADDRESS")?;
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(format!("'{name}' is no name of a host"));
+    }
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    let address = bare
+        .parse()
+        .map_err(|_| format!("'{address}' is no IP address"))?;
+    Ok((name.to_owned(), address))
+}
+
+/// Parses a host name, as sethostname(2) and hosts(5) take it.
+pub(crate) fn parse_name(value: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if value.is_empty() || value.len() > 64 || !value.chars().all(good) {
+        return Err("a host name has at most 64 letters, digits, dots and hyphens".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// Parses the machine's own address.
+pub(crate) fn parse_own(value: &str) -> Result<Ipv4Addr, String> {
+    let address: Ipv4Addr = value.parse().map_err(|_| "expected an IPv4 address")?;
+    let [a, b, c, last] = address.octets();
+    if [a, b, c] != NETWORK || !(4..=254).contains(&last) {
+        return Err(
+            "the network is 10.0.2.0/24, of which 10.0.2.4 to 10.0.2.254 are free".to_owned(),
+        );
+    }
+    Ok(address)
+}
+
+/// The network of one machine.
+#[derive(Debug)]
+pub(super) struct Net {
+    /// Its address, if it is in a network.
+    address: Option<Ipv4Addr>,
+    published: Vec<Published>,
+    hostname: String,
+    hosts: Vec<(String, IpAddr)>,
+    resolvers: Vec<IpAddr>,
+}
+
+impl Net {
+    /// No network at all.
+    #[cfg(test)]
+    pub(super) fn alone() -> Self {
+        Self {
+            address: None,
+            published: Vec::new(),
+            hostname: "elfin".to_owned(),
+            hosts: Vec::new(),
+            resolvers: Vec::new(),
+        }
+    }
+
+    /// What the options ask for; an error if they contradict each other or a port is taken.
+    pub(super) fn new(options: &RunOptions) -> Result<Self> {
+        let address = match options.net {
+            Network::User => Some(options.ip.unwrap_or(MACHINE)),
+            Network::None if !options.publish.is_empty() => {
+                bail!("--net none and -p exclude each other")
+            }
+            Network::None if options.ip.is_some() => {
+                bail!("--net none and --ip exclude each other")
+            }
+            Network::None => None,
+        };
+        if !options.dry_run {
+            options
+                .publish
+                .iter()
+                .try_for_each(|published| published.check())?;
+        }
+        Ok(Self {
+            address,
+            published: options.publish.clone(),
+            hostname: options.hostname.clone(),
+            hosts: options.add_host.clone(),
+            resolvers: match (address, options.dns.is_empty()) {
+                (Some(_), true) => vec![RESOLVER.into()],
+                _ => options.dns.clone(),
+            },
+        })
+    }
+
+    /// QEMU's `-netdev` and `-device`, if there is a network.
+    pub(super) fn arguments(&self) -> Option<[String; 2]> {
+        let machine = self.address?;
+        let mut netdev = format!("user,id=net,ipv6=off,dhcpstart={machine}");
+        for Published {
+            address,
+            host,
+            guest,
+            udp,
+        } in &self.published
+        {
+            let protocol = if *udp { "udp" } else { "tcp" };
+            // Writing to a string cannot fail.
+            let _ = write!(
+                netdev,
+                ",hostfwd={protocol}:{address}:{host}-{machine}:{guest}"
+            );
+        }
+        // Without the program for booting over the network, which QEMU would load.
+        Some([netdev, "virtio-net-pci,netdev=net,romfile=".to_owned()])
+    }
+
+    /// Records for the kernel (docs/architecture.md).
+    pub(super) fn records(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut records = vec![("hostname", self.hostname.clone().into_bytes())];
+        if let Some(address) = self.address {
+            records.push(("address", format!("{address}/{PREFIX}").into_bytes()));
+            records.push(("gateway", ROUTER.to_string().into_bytes()));
+        }
+        let mut file = |path: &str, content: &str| {
+            records.push(("file", format!("{path}\n{content}").into_bytes()));
+        };
+        file("/etc/hostname", &format!("{}\n", self.hostname));
+        file("/etc/hosts", &self.hosts_file());
+        if !self.resolvers.is_empty() {
+            let lines = self.resolvers.iter().map(|ip| format!("nameserver {ip}\n"));
+            file("/etc/resolv.conf", &lines.collect::<String>());
+        }
+        records
+    }
+
+    fn hosts_file(&self) -> String {
+        let mut text =
+            String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        for (name, address) in &self.hosts {
+            let _ = writeln!(text, "{address}\t{name}");
+        }
+        let own = self.address.unwrap_or(Ipv4Addr::LOCALHOST);
+        let _ = writeln!(text, "{own}\t{}", self.hostname);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_ports() {
+        let parse =
+            |text| Published::parse(text).map(|p| (p.address.to_string(), p.host, p.guest, p.udp));
+        assert_eq!(parse("8080:80"), Ok(("0.0.0.0".into(), 8080, 80, false)));
+        assert_eq!(
+            parse("127.0.0.1:5353:53/udp"),
+            Ok(("127.0.0.1".into(), 5353, 53, true))
+        );
+        assert_eq!(parse("1:2/tcp"), Ok(("0.0.0.0".into(), 1, 2, false)));
+        for bad in [
+            "80",
+            "a:80",
+            "80:0",
+            "70000:1",
+            "1:2/sctp",
+            "::1:80:80",
+            "",
+            "1:2:3:4",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_and_addresses() {
+        assert_eq!(
+            parse_host("db:1.2.3.4"),
+            Ok(("db".into(), "1.2.3.4".parse().unwrap()))
+        );
+        assert_eq!(parse_host("db:[::1]"), parse_host("db:::1"));
+        assert!(parse_host("db").is_err() && parse_host(":1.2.3.4").is_err());
+        assert!(
+            parse_name("a-b.c").is_ok() && parse_name("a b").is_err() && parse_name("").is_err()
+        );
+        assert!(parse_own("10.0.2.77").is_ok());
+        assert!(parse_own("10.0.2.2").is_err() && parse_own("10.0.3.77").is_err());
+    }
+
+    #[test]
+    fn the_machine_finds_its_names() {
+        let net = Net {
+            address: Some(MACHINE),
+            published: vec![Published::parse("1:2").unwrap()],
+            hostname: "web".into(),
+            hosts: vec![("db".into(), "1.2.3.4".parse().unwrap())],
+            resolvers: vec![RESOLVER.into()],
+        };
+        let text = net.hosts_file();
+        assert!(text.ends_with("1.2.3.4\tdb\n10.0.2.15\tweb\n"), "{text}");
+        let [netdev, _] = net.arguments().unwrap();
+        assert!(
+            netdev.ends_with(",hostfwd=tcp:0.0.0.0:1-10.0.2.15:2"),
+            "{netdev}"
+        );
+        assert!(
+            net.records()
+                .iter()
+                .any(|(key, value)| *key == "file" && value.starts_with(b"/etc/resolv.conf\n"))
+        );
+    }
+
+    #[test]
+    fn a_port_that_is_taken() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let published = Published::parse(&format!("127.0.0.1:{port}:80")).unwrap();
+        let error = published.check().unwrap_err().to_string();
+        assert_eq!(error, format!("port {port} of this host is taken already"));
+    }
+}

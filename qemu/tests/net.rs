@@ -1,0 +1,284 @@
+//! `elfin run` with a network: published ports of TCP and UDP, connections from the machine to this host, names, and what
+//! is refused before anything starts.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+fn elfin() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_elfin"))
+}
+
+/// A directory with a program made of `source`, named `program`.
+fn program(source: &str) -> TempDir {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let file = root.path().join("program.c");
+    fs::write(&file, source).expect("own directory");
+    let built = Command::new("gcc")
+        .args(["-static", "-O1", "-pthread", "-o"])
+        .arg(root.path().join("program"))
+        .arg(&file)
+        .status()
+        .expect("gcc starts");
+    assert!(built.success());
+    root
+}
+
+/// A port of this host that nobody has now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A machine that runs until it is dropped.
+struct Machine {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Machine {
+    fn start(root: &Path, options: &[&str], arguments: &[&str]) -> Self {
+        let mut child = elfin()
+            .args(["run", "--cpus", "2", "--root"])
+            .arg(root)
+            .args(options)
+            .args(["--", "/program"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("elfin starts");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        Self { child, output }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it can be read");
+        line
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const ECHO: &str = r#"
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int bound(int type) {
+    struct sockaddr_in any = {AF_INET, htons(7)};
+    int s = socket(AF_INET, type, 0);
+    return bind(s, (void *)&any, sizeof any) ? -1 : s;
+}
+static void *serve(void *end) {
+    char buffer[20000];
+    ssize_t n;
+    while ((n = recv((int)(long)end, buffer, sizeof buffer, 0)) > 0)
+        for (ssize_t done = 0, m; done < n; done += m)
+            if ((m = send((int)(long)end, buffer + done, n - done, 0)) < 0)
+                return 0;
+    close((int)(long)end);
+    return 0;
+}
+static void *datagrams(void *s) {
+    char buffer[2000];
+    struct sockaddr_in from;
+    socklen_t length = sizeof from;
+    for (;;) {
+        ssize_t n = recvfrom((int)(long)s, buffer, sizeof buffer, 0, (void *)&from, &length);
+        sendto((int)(long)s, buffer, n, 0, (void *)&from, length);
+    }
+}
+int main(void) {
+    int tcp = bound(SOCK_STREAM), udp = bound(SOCK_DGRAM);
+    pthread_t thread;
+    listen(tcp, 64);
+    pthread_create(&thread, 0, datagrams, (void *)(long)udp);
+    puts("ready"), fflush(stdout);
+    for (;;) {
+        int end = accept(tcp, 0, 0);
+        pthread_create(&thread, 0, serve, (void *)(long)end);
+        pthread_detach(thread);
+    }
+}
+"#;
+
+#[test]
+fn published_ports_lead_to_the_program() {
+    let root = program(ECHO);
+    let (tcp, udp) = (free_port(), free_port());
+    let options = [
+        format!("127.0.0.1:{tcp}:7"),
+        format!("127.0.0.1:{udp}:7/udp"),
+    ];
+    let options = ["-p", &options[0], "-p", &options[1], "--ip", "10.0.2.99"];
+    let mut machine = Machine::start(root.path(), &options, &[]);
+    assert_eq!(machine.line(), "ready\n");
+
+    // Several at once, each with more than any buffer holds.
+    let clients: Vec<_> = (0..4u8)
+        .map(|seed| {
+            std::thread::spawn(move || {
+                let stream = TcpStream::connect(("127.0.0.1", tcp)).expect("it is published");
+                let sent: Vec<u8> = (0..1_000_000u32)
+                    .map(|n| (n >> 8) as u8 ^ n as u8 ^ seed)
+                    .collect();
+                let mut writer = stream.try_clone().expect("a descriptor");
+                let copy = sent.clone();
+                let sender = std::thread::spawn(move || {
+                    writer.write_all(&copy).expect("it is read");
+                    writer.shutdown(Shutdown::Write).expect("it is connected");
+                });
+                let mut received = Vec::new();
+                (&stream).read_to_end(&mut received).expect("it ends");
+                sender.join().expect("it has sent all");
+                assert!(sent == received, "{} bytes came back", received.len());
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().expect("all came back");
+    }
+
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    client
+        .connect(("127.0.0.1", udp))
+        .expect("it is an address");
+    client
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time");
+    client.send(b"datagram").expect("it is sent");
+    let mut buffer = [0; 100];
+    let len = client.recv(&mut buffer).expect("it comes back");
+    assert_eq!(&buffer[..len], b"datagram");
+}
+
+const FETCH: &str = r#"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int reach(const char *address, int port) {
+    struct sockaddr_in to = {AF_INET, htons(port)};
+    inet_aton(address, &to.sin_addr);
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    if (!connect(s, (void *)&to, sizeof to))
+        return s;
+    printf("%s\n", errno == ECONNREFUSED ? "refused" : errno == ENETUNREACH ? "unreachable" : strerror(errno));
+    return -1;
+}
+int main(int count, char **arguments) {
+    char buffer[1000], line[100];
+    int s = reach("10.0.2.2", atoi(arguments[1]));
+    if (s < 0)
+        return 1;
+    size_t total = 0;
+    ssize_t n;
+    send(s, "hello\n", 6, 0);
+    while ((n = recv(s, buffer, sizeof buffer, 0)) > 0)
+        total += n;
+    printf("%zu bytes\n", total);
+    reach("10.0.2.2", atoi(arguments[2]));
+    reach("10.0.2.15", 9);
+    gethostname(line, sizeof line);
+    printf("%s\n", line);
+    FILE *hosts = fopen("/etc/hosts", "r");
+    while (fgets(line, sizeof line, hosts))
+        if (strstr(line, "database"))
+            fputs(line, stdout);
+    fgets(line, sizeof line, fopen("/etc/resolv.conf", "r"));
+    fputs(line, stdout);
+}
+"#;
+
+#[test]
+fn the_machine_reaches_this_host() {
+    let root = program(FETCH);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener
+        .local_addr()
+        .expect("it is bound")
+        .port()
+        .to_string();
+    let nobody = free_port().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("it connects");
+        let mut greeting = [0; 6];
+        stream.read_exact(&mut greeting).expect("it greets");
+        stream.write_all(&vec![7; 3_000_000]).expect("it reads");
+    });
+    let options = [
+        "--hostname",
+        "worker",
+        "--add-host",
+        "database:10.1.2.3",
+        "--dns",
+        "10.0.2.7",
+    ];
+    let mut machine = Machine::start(root.path(), &options, &[&port, &nobody]);
+    assert_eq!(machine.line(), "3000000 bytes\n");
+    server.join().expect("it has sent all");
+    assert_eq!(machine.line(), "refused\n");
+    assert_eq!(machine.line(), "refused\n");
+    assert_eq!(machine.line(), "worker\n");
+    assert_eq!(machine.line(), "10.1.2.3\tdatabase\n");
+    assert_eq!(machine.line(), "nameserver 10.0.2.7\n");
+}
+
+#[test]
+fn without_a_network_nothing_is_reached() {
+    let root = program(FETCH);
+    let mut machine = Machine::start(root.path(), &["--net", "none"], &["1", "2"]);
+    assert_eq!(machine.line(), "unreachable\n");
+}
+
+#[test]
+fn what_cannot_be_is_said_in_a_line() {
+    let root = program("int main(void) { return 0; }");
+    let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port();
+    let published = format!("{port}:80");
+    let cases: [(&[&str], String); 4] = [
+        (
+            &["-p", &published],
+            format!("elfin: port {port} of this host is taken already\n"),
+        ),
+        (
+            &["--net", "none", "-p", "1:2"],
+            "elfin: --net none and -p exclude each other\n".to_owned(),
+        ),
+        (&["-p", "80"], "expected [ADDRESS:]HOST:GUEST".to_owned()),
+        (
+            &["--ip", "192.168.0.1"],
+            "the network is 10.0.2.0/24".to_owned(),
+        ),
+    ];
+    for (options, expected) in cases {
+        let output = elfin()
+            .args(["run", "--root"])
+            .arg(root.path())
+            .args(options)
+            .args(["--", "/program"])
+            .output()
+            .expect("elfin starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(&expected), "{options:?}: {error}");
+        assert_eq!(output.status.code(), Some(125), "{options:?}");
+    }
+}
