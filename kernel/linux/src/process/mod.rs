@@ -54,8 +54,6 @@ pub struct Process {
     pub linker: Arc<dyn Linker>,
     /// Resource limits.
     pub limits: Limits,
-    /// The nice value, one for all threads: it is remembered and changes nothing.
-    pub nice: AtomicI32,
     /// personality(2)'s: it is remembered and changes nothing.
     pub personality: AtomicU32,
     program: SpinLock<Arc<Program>>,
@@ -102,7 +100,6 @@ impl Process {
             space,
             linker,
             limits: Limits::default(),
-            nice: AtomicI32::new(0),
             personality: AtomicU32::new(0),
             program: SpinLock::default(),
             threads: table::Threads::default(),

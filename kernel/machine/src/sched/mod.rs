@@ -1,4 +1,4 @@
-//! Threads and the scheduler: per-CPU run queues, priorities, time slices, sleeping, balancing.
+//! Threads and the scheduler: per-CPU run queues, priorities, fair shares, sleeping, balancing.
 //!
 //! Kernel code is never preempted: a thread leaves the CPU when it parks, ends, or is about to go back to the program
 //! ([`exit_to_program`]). What floors above keep with a thread is behind [`ThreadState`].
@@ -8,6 +8,7 @@ pub(crate) mod calls;
 #[expect(unsafe_code, reason = "the running thread is found by address")]
 mod current;
 mod exit;
+mod fair;
 mod parking;
 mod place;
 mod policy;

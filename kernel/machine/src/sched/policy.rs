@@ -1,15 +1,15 @@
 //! Scheduling policies and priorities (sched(7)).
 //!
-//! Of SCHED_OTHER, SCHED_BATCH and SCHED_IDLE the kernel makes one thing: such threads take turns. Real-time threads
-//! come before them and are never slowed down for their sake.
+//! Threads of SCHED_OTHER, SCHED_BATCH and SCHED_IDLE share the CPU ([`fair`]): by their nice values, SCHED_IDLE with
+//! next to nothing. Real-time threads come before them and are never slowed down for their sake.
 
-use super::queue;
 use super::ranked::Level;
 use super::run_queue::End;
 use super::thread::Thread;
+use super::{fair, queue};
 use core::cmp::Ordering;
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicI32, AtomicU32};
 use linux_raw_sys::general as linux;
 
 /// How long a thread runs while others wait, in nanoseconds.
@@ -59,15 +59,22 @@ impl Policy {
 pub(super) struct Scheduling {
     policy: AtomicU32,
     inherited: AtomicU32,
+    nice: AtomicI32,
 }
 
 const RESET: u32 = 1 << 31;
 
 impl Scheduling {
-    /// That of a thread which one with this policy starts.
-    pub(super) fn of_child(parent: Policy) -> Self {
+    /// That of a thread which one with this policy and nice value starts.
+    pub(super) fn of_child(parent: Policy, nice: i32) -> Self {
         let child = Self::default();
         child.set(parent.inherited());
+        let nice = if parent.reset_on_fork {
+            nice.max(0)
+        } else {
+            nice
+        };
+        child.nice.store(nice, Relaxed);
         child
     }
 
@@ -101,6 +108,7 @@ impl Thread {
     fn change_level(&self, change: impl FnOnce(&Scheduling)) {
         let before = self.level();
         change(&self.scheduling);
+        queue::settle(self);
         // Whose level sinks comes before the others of the new one, as POSIX has it for SCHED_FIFO.
         match self.level().cmp(&before) {
             Ordering::Less => queue::requeue(self, End::Front),
@@ -125,6 +133,37 @@ impl Thread {
         self.scheduling.inherited.load(Relaxed) != 0
     }
 
+    /// Its nice value.
+    pub fn nice(&self) -> i32 {
+        self.scheduling.nice.load(Relaxed)
+    }
+
+    /// Gives it a nice value, -20 to 19.
+    pub fn set_nice(&self, nice: i32) {
+        self.scheduling.nice.store(nice, Relaxed);
+        queue::settle(self);
+    }
+
+    /// What its share of the CPU is measured by.
+    pub(super) fn weight(&self) -> u32 {
+        match self.policy().policy {
+            linux::SCHED_IDLE => fair::IDLE,
+            _ => fair::weight(self.nice()),
+        }
+    }
+
+    /// Whether it takes the CPU from one that runs, both sharing it, when it is woken: `own` and `running` are what
+    /// they have had.
+    pub(super) fn preempts(&self, own: u64, other: &Self, running: u64) -> bool {
+        match (self.policy().policy, other.policy().policy) {
+            (linux::SCHED_IDLE, _) => false,
+            (_, linux::SCHED_IDLE) => true,
+            // Who computes for long does not mind waiting.
+            (linux::SCHED_BATCH, _) => false,
+            _ => fair::preempts(own, running),
+        }
+    }
+
     /// How long it runs while others of its level wait. Who has inherited a level keeps the CPU.
     pub(super) fn slice(&self) -> Option<u64> {
         let policy = self.policy();
@@ -144,12 +183,12 @@ mod tests {
             priority: 99,
             reset_on_fork: false,
         };
-        assert_eq!(Scheduling::of_child(policy).get(), policy);
+        assert_eq!(Scheduling::of_child(policy, 0).get(), policy);
         let reset = Policy {
             reset_on_fork: true,
             ..policy
         };
-        assert_eq!(Scheduling::of_child(reset).get(), Policy::OTHER);
+        assert_eq!(Scheduling::of_child(reset, 0).get(), Policy::OTHER);
         let kept = Scheduling::default();
         kept.set(reset);
         assert_eq!(kept.get(), reset);

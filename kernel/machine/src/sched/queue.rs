@@ -1,15 +1,17 @@
 //! Run queues and the switch from one thread to the next.
 //!
 //! The thread of the highest level runs, on whatever CPU it may: one that becomes ready goes to a CPU that runs what is
-//! lower, and a CPU that looks for its next thread looks at what waits for real-time on others. Threads of one level
-//! take turns.
+//! lower, and a CPU that looks for its next thread looks at what waits for real-time on others. Threads of one
+//! real-time level take turns; those of level 0 share the CPU fairly ([`fair`]), and one that is woken takes it from
+//! another that has had more.
 //!
 //! A thread that is woken while some CPU still uses its stack goes to that CPU's queue, and nobody else takes it from
 //! there: so a thread never runs on two stacks' worth of CPUs, and no CPU waits for another in the middle of a switch.
 
 use super::current::{self, with_current};
-use super::ranked::Level;
-use super::run_queue::{End, RunQueue};
+use super::fair::{self, Running};
+use super::ranked::{Level, Order};
+use super::run_queue::{End, RunQueue, View};
 use super::space;
 use super::thread::Thread;
 use crate::arch::{context, cpu, interrupt_flag, percpu};
@@ -80,9 +82,50 @@ fn stealable(thread: &Thread, cpu: usize) -> bool {
     !thread.place.is_on_cpu() && thread.may_run_on(cpu)
 }
 
+/// Where a thread is queued, by its level and its virtual time.
+fn order(thread: &Thread) -> Order {
+    match thread.level() {
+        0 => (0, thread.virtual_time.load(Ordering::Relaxed)),
+        level => (level, 0),
+    }
+}
+
+/// As [`order`], of a thread that comes to a CPU from where the virtual time is `least`.
+fn order_of_arrival(thread: &Thread, least: u64, now: u64) -> Order {
+    let own = thread.virtual_time.load(Ordering::Relaxed);
+    let time = fair::arrival(own, least, now);
+    thread.virtual_time.store(time, Ordering::Relaxed);
+    order(thread)
+}
+
+/// As [`order`], of a thread that lets the others run first.
+fn order_of_yielding(thread: &Thread, view: &View) -> Order {
+    thread.virtual_time.fetch_max(view.last, Ordering::Relaxed);
+    order(thread)
+}
+
 impl Local {
-    fn push(&self, thread: Arc<Thread>, end: End) {
-        self.queue.push(thread, end, Thread::level);
+    /// Notes that a thread runs on this CPU from now on.
+    fn run(&self, thread: &Thread, ns: u64) {
+        let shares = !thread.is_idle() && thread.level() == 0;
+        let running = shares.then(|| Running {
+            start: thread.virtual_time.load(Ordering::Relaxed),
+            since: ns,
+            weight: thread.weight(),
+        });
+        self.queue.run(ns, running);
+    }
+
+    /// Whether the first that waits is to run instead of the running thread, not only after it.
+    fn is_preempted(&self, running: &Thread, ns: u64) -> bool {
+        let level = running.level();
+        let wins = |(top, time), thread: &Thread| {
+            top > level
+                || top == 0
+                    && (running.is_idle()
+                        || thread.preempts(time, running, running.virtual_time_at(ns)))
+        };
+        self.queue.of_first(wins).unwrap_or(false)
     }
 
     /// How long a thread may run for those that wait; `None`: as long as it likes.
@@ -104,8 +147,15 @@ fn enqueue_at(thread: Arc<Thread>, end: End) {
         let place = &thread.place;
         let bound = place.bound_to();
         let target = bound.unwrap_or_else(|| choose(&thread, place.cpu()));
+        let from = &LOCALS[place.cpu()].queue;
         place.queue_at(target);
-        LOCALS[target].push(thread, end);
+        let queue = &LOCALS[target].queue;
+        let order = |thread: &Thread, view: &View| {
+            let is_here = core::ptr::eq(from, queue);
+            let least = if is_here { view.now } else { from.time() };
+            order_of_arrival(thread, least, view.now)
+        };
+        queue.push(thread, end, Instant::now().0, order);
         notify(target);
     });
 }
@@ -146,13 +196,13 @@ fn choose(thread: &Thread, last: usize) -> usize {
 fn notify(target: usize) {
     let Some(cpu) = cpu::get(target) else { return };
     if target == percpu::this().id {
-        let local = &LOCALS[target];
-        let running = local.running.load(Ordering::Relaxed);
-        if cpu.is_idle() || local.queue.top().is_some_and(|top| top > running) {
-            cpu.need_resched.store(true, Ordering::Relaxed);
-        } else {
-            with_current(begin_slice);
-        }
+        with_current(|running| {
+            if LOCALS[target].is_preempted(running, Instant::now().0) {
+                cpu.need_resched.store(true, Ordering::Relaxed);
+            } else {
+                begin_slice(running);
+            }
+        });
     } else {
         // Idle: it wakes. Busy: it lets the other run or begins a time slice (see `reschedule`).
         cpu::send_reschedule(cpu);
@@ -180,6 +230,14 @@ pub(super) fn requeue(thread: &Thread, end: End) {
             Some(thread) => enqueue_at(thread, end),
             None => look_again(thread),
         }
+    });
+}
+
+/// What a thread has had counts from now on by another weight: it does not wait for what it has had by the old one.
+pub(super) fn settle(thread: &Thread) {
+    interrupt_flag::without(|| {
+        let now = LOCALS[thread.cpu()].queue.time();
+        order_of_arrival(thread, now, now);
     });
 }
 
@@ -216,13 +274,13 @@ pub fn reschedule() {
         if !thread.may_run_on(this) {
             return Some(Leaving::Ready);
         }
-        if local.queue.top().is_some_and(|top| top > level) || waits_elsewhere(this, level) {
+        let now = Instant::now().0;
+        if local.is_preempted(thread, now) || waits_elsewhere(this, level) {
             return Some(Leaving::Preempted);
         }
         // Without a slice nobody of this level waits, or it is not to be interrupted.
         let slice = local.slice_of(thread)?;
         let end = timer::slice_end().load(Ordering::Relaxed);
-        let now = Instant::now().0;
         if end != 0 {
             // Not over: a reschedule interrupt that came only to say that somebody waits.
             return (now >= end).then_some(Leaving::Ready);
@@ -240,11 +298,11 @@ pub fn reschedule() {
     }
 }
 
-/// Lets others run.
+/// Lets all others run that wait at this CPU.
 pub fn yield_now() {
     interrupt_flag::without(|| {
         if local().queue.len() != 0 {
-            schedule(Leaving::Ready);
+            schedule(Leaving::Yielding);
         }
     });
 }
@@ -283,6 +341,8 @@ pub fn exit_current() -> ! {
 enum Leaving {
     /// Its turn is over.
     Ready,
+    /// It lets the others run.
+    Yielding,
     /// Somebody comes before it.
     Preempted,
     Parked,
@@ -296,27 +356,48 @@ fn schedule(leaving: Leaving) {
     let current = current::address();
     // SAFETY: the running thread's reference is the scheduler's.
     let previous = unsafe { &*current };
-    // A thread that is ready and is not the idle one queues up behind the others; `take` may find it again.
+    let now = Instant::now().0;
+    previous.charge(now);
+    let pick = || {
+        steal(this, Some(local.queue.top().unwrap_or(0)))
+            .or_else(|| local.queue.take(|_, thread| thread.may_run_on(this)))
+    };
+    // Who takes the CPU from another gets it, whoever has had less.
+    let level = previous.level();
+    let comes_first =
+        |other, thread: &Thread| other >= level && thread.may_run_on(this) && !previous.is_idle();
+    let mut next = None;
+    if leaving == Leaving::Preempted && local.is_preempted(previous, now) {
+        next = local.queue.take(comes_first);
+    }
+    // A thread that is ready and is not the idle one queues up with the others; `pick` may find it again.
     if !previous.is_idle() {
+        let push = |end, order: fn(&Thread, &View) -> Order| {
+            local.queue.push(previous.handle(), end, now, order);
+        };
         // Nobody else takes it from this queue before it is off this CPU. If it may not run here, `finish` moves it on.
         match leaving {
-            Leaving::Ready => local.push(previous.handle(), End::Back),
-            Leaving::Preempted => local.push(previous.handle(), End::Front),
+            Leaving::Ready => push(End::Back, |thread, _| order(thread)),
+            Leaving::Yielding => push(End::Back, order_of_yielding),
+            Leaving::Preempted => push(End::Front, |thread, _| order(thread)),
             Leaving::Parked | Leaving::Ended => {}
         }
     }
-    let next = steal(this, Some(local.queue.top().unwrap_or(0)))
-        .or_else(|| local.queue.take(|_, thread| thread.may_run_on(this)))
+    next = next
+        .or_else(pick)
         .or_else(|| steal(this, None))
         .or_else(|| LOCALS[this].idle.lock().clone());
     let Some(next) = next else {
         return;
     };
     if core::ptr::eq(Arc::as_ptr(&next), current) {
-        new_slice(local);
+        new_slice(local, now);
         return;
     }
-    switch(previous, next, leaving);
+    if next.cpu() != this && !next.is_idle() {
+        order_of_arrival(&next, LOCALS[next.cpu()].queue.time(), local.queue.time());
+    }
+    switch(previous, next, leaving, now);
 }
 
 /// Takes what waits on another CPU: anything, or the first of what is above a level.
@@ -348,13 +429,9 @@ fn waits_elsewhere(this: usize, level: Level) -> bool {
     others.any(|(index, other)| index != this && other.queue.top().is_some_and(|top| top > level))
 }
 
-fn new_slice(local: &Local) {
-    let now = Instant::now().0;
+fn new_slice(local: &Local, now: u64) {
     with_current(|thread| {
-        let since = thread.since.swap(now, Ordering::Relaxed);
-        thread
-            .used
-            .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+        local.run(thread, now);
         let end = local.slice_of(thread).map_or(0, |slice| now + slice);
         if timer::set_slice_end(end) {
             timer::rearm();
@@ -362,14 +439,9 @@ fn new_slice(local: &Local) {
     });
 }
 
-fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
+fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving, now: u64) {
     order::may_sleep();
     let this = percpu::this().id;
-    let now = Instant::now().0;
-    let since = previous.since.load(Ordering::Relaxed);
-    previous
-        .used
-        .fetch_add(now.saturating_sub(since), Ordering::Relaxed);
     next.since.store(now, Ordering::Relaxed);
     next.place.enter(this);
     if previous.is_idle() {
@@ -391,6 +463,7 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving) {
     let end = local.slice_of(&next).map_or(0, |slice| now + slice);
     let level = if next.is_idle() { 0 } else { next.level() };
     local.running.store(level, Ordering::Relaxed);
+    local.run(&next, now);
     let rearm = timer::set_slice_end(end);
     let saved = next.saved.get();
     // The reference goes with the CPU's `current`; the previous thread's is given up in `finish`.

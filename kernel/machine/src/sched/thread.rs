@@ -2,6 +2,7 @@
 
 use super::calls::Calls;
 use super::current;
+use super::fair;
 use super::parking::Parking;
 use super::place::Place;
 use super::policy::Scheduling;
@@ -56,6 +57,8 @@ pub struct Thread {
     pub(super) scheduling: Scheduling,
     pub(super) used: AtomicU64,
     pub(super) since: AtomicU64,
+    /// How much it has had of the CPU it is at, in that CPU's virtual time.
+    pub(super) virtual_time: AtomicU64,
     pub(super) saved: UnsafeCell<Saved>,
     pub(super) fpu: Area,
     stack: KernelStack,
@@ -104,6 +107,7 @@ impl Thread {
             scheduling: Scheduling::default(),
             used: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            virtual_time: AtomicU64::new(0),
             saved: UnsafeCell::new(saved),
             fpu: Area::new()?,
             stack,
@@ -167,7 +171,13 @@ impl Thread {
             unsafe { context::user_thread(thread.stack.top(), frame) };
         thread.saved.get_mut().thread_pointer = thread_pointer;
         thread.affinity = AtomicU64::new(current::with_current(Self::affinity));
-        thread.scheduling = Scheduling::of_child(current::with_current(Self::policy));
+        current::with_current(|parent| {
+            thread.scheduling = Scheduling::of_child(parent.policy(), parent.nice());
+            // It has had as much as who starts it.
+            let time = parent.virtual_time_at(Instant::now().0);
+            thread.virtual_time = AtomicU64::new(time);
+            thread.place.queue_at(parent.cpu());
+        });
         Some(Arc::new(thread))
     }
 
@@ -213,6 +223,23 @@ impl Thread {
         } else {
             used
         }
+    }
+
+    /// Its virtual time if it has run until now.
+    pub(super) fn virtual_time_at(&self, ns: u64) -> u64 {
+        let ran = ns.saturating_sub(self.since.load(Ordering::Relaxed));
+        self.virtual_time.load(Ordering::Relaxed) + fair::passed(ran, self.weight())
+    }
+
+    /// It has run until now.
+    pub(super) fn charge(&self, ns: u64) {
+        if self.level() == 0 && !self.is_idle {
+            let time = self.virtual_time_at(ns);
+            self.virtual_time.store(time, Ordering::Relaxed);
+        }
+        let since = self.since.swap(ns, Ordering::Relaxed);
+        let ran = ns.saturating_sub(since);
+        self.used.fetch_add(ran, Ordering::Relaxed);
     }
 
     /// CPUs it may run on, bit n = CPU n.

@@ -1,5 +1,7 @@
 //! Parking, and the hand-over of threads between run queues.
 
+#[path = "../../src/sched/fair.rs"]
+mod fair;
 #[path = "../../src/sched/parking.rs"]
 mod parking;
 #[path = "../../src/sched/place.rs"]
@@ -180,7 +182,7 @@ impl Machine {
     }
 
     fn push(&self, cpu: usize, task: &Arc<Task>) {
-        self.queues[cpu].push(task.clone(), End::Back, |_| 0);
+        self.queues[cpu].push(task.clone(), End::Back, 0, |_, _| (0, 0));
     }
 
     /// Wakes a thread, on CPU 1 if it may choose.

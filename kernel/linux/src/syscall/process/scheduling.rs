@@ -5,12 +5,13 @@ use crate::{
     syscall::time::Timespec,
 };
 use abi::{Errno, SysResult};
+use alloc::{vec, vec::Vec};
 use core::sync::atomic::{Ordering, fence};
 use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
     mm::user,
-    sched::{self, Level, Policy, Thread},
+    sched::{self, Level, Policy, Thread, Tid},
 };
 
 /// Bytes of an affinity mask.
@@ -104,7 +105,7 @@ fn needs_privilege(thread: &Thread, old: Policy, new: Policy) -> bool {
     let leaves_idle = old.policy == linux::SCHED_IDLE && new.policy != linux::SCHED_IDLE;
     realtime && (rises || new.policy != old.policy && most == 0)
         || old.reset_on_fork && !new.reset_on_fork
-        || leaves_idle && !limit_allows(process, process.nice.load(Ordering::Relaxed))
+        || leaves_idle && !limit_allows(process, thread.nice())
 }
 
 /// Sets the policy, or only the priority.
@@ -196,23 +197,22 @@ fn priority_bound(policy: usize, realtime: usize) -> SysResult {
     }
 }
 
-/// getpriority(2): nice value 0, which the system call returns as 20.
+/// getpriority(2): the best of the nice values that are meant. Nice value 0 is returned as 20.
 pub fn getpriority(which: usize, who: usize) -> SysResult {
     // The system call gives 20 minus the nice value, which is never negative.
-    with_prioritised(which, who, |process| {
-        (20 - process.nice.load(Ordering::Relaxed)) as usize
-    })
+    let values = prioritised(which, who)?.into_iter();
+    let values = values.filter_map(|tid| process::with_thread(tid, |thread| 20 - thread.nice()));
+    values.max().map(|value| value as usize).ok_or(Errno::ESRCH)
 }
 
-/// Calls `f` with the process that getpriority(2) and setpriority(2) mean; a group, and a user, has only the caller's.
-fn with_prioritised<R>(
-    which: usize,
-    who: usize,
-    f: impl FnOnce(&Process) -> R,
-) -> Result<R, Errno> {
+/// The threads that getpriority(2) and setpriority(2) mean; a group, and a user, has only those of the caller's
+/// process.
+fn prioritised(which: usize, who: usize) -> Result<Vec<Tid>, Errno> {
     match which as u32 {
-        linux::PRIO_PROCESS => process::with_process(who as i32, f),
-        linux::PRIO_PGRP | linux::PRIO_USER => Ok(process::with_current(|process| f(process))),
+        linux::PRIO_PROCESS => Ok(vec![who as i32]),
+        linux::PRIO_PGRP | linux::PRIO_USER => {
+            Ok(process::with_current(|process| process.thread_ids()))
+        }
         _ => Err(Errno::EINVAL),
     }
 }
@@ -220,22 +220,29 @@ fn with_prioritised<R>(
 /// setpriority(2)
 pub fn setpriority(which: usize, who: usize, nice: usize) -> SysResult {
     let nice = (nice as i32).clamp(-20, 19);
-    with_prioritised(which, who, |process| {
-        if !credentials::capable(linux::CAP_SYS_NICE) {
-            let whose = match which as u32 {
-                linux::PRIO_PROCESS => who as i32,
-                _ => process.pid,
-            };
-            if process::with_thread(whose, owns) == Some(false) {
-                return Err(Errno::EPERM);
-            }
-            if nice < process.nice.load(Ordering::Relaxed) && !limit_allows(process, nice) {
-                return Err(Errno::EACCES);
-            }
+    let mut result = Err(Errno::ESRCH);
+    for tid in prioritised(which, who)? {
+        let set = process::with_thread(tid, |thread| set_nice(thread, nice));
+        // As on Linux an error stays, whatever succeeds after it.
+        result = match (result, set) {
+            (Ok(_) | Err(Errno::ESRCH), Some(set)) => set,
+            (result, _) => result,
+        };
+    }
+    result
+}
+
+fn set_nice(thread: &Thread, nice: i32) -> SysResult {
+    if !credentials::capable(linux::CAP_SYS_NICE) {
+        if !owns(thread) {
+            return Err(Errno::EPERM);
         }
-        process.nice.store(nice, Ordering::Relaxed);
-        Ok(0)
-    })?
+        if nice < thread.nice() && !limit_allows(&thread.linux().process, nice) {
+            return Err(Errno::EACCES);
+        }
+    }
+    thread.set_nice(nice);
+    Ok(0)
 }
 
 /// ioprio_get(2): no priority set.

@@ -136,13 +136,12 @@ calls! {
     135 process::personality [Hex] NoOp("kept and given back");
     137 fs::statfs [String Pointer] Full;
     138 fs::fstatfs [Fd Pointer] Full;
-    140 process::getpriority [Int Int] Partial("one nice value a process, not a thread");
+    140 process::getpriority [Int Int] Partial("a group, or a user, has only the caller's process");
     141 process::setpriority [Int Int Int]
-        Partial("one nice value a process, not a thread; the scheduler does not look at it");
+        Partial("a group, or a user, has only the caller's process");
     142 process::sched_setparam [Int Pointer] Full;
     143 process::sched_getparam [Int Pointer] Full;
-    144 process::sched_setscheduler [Int Hex Pointer]
-        Partial("`SCHED_BATCH` and `SCHED_IDLE` are `SCHED_OTHER` under other names");
+    144 process::sched_setscheduler [Int Hex Pointer] Full;
     145 process::sched_getscheduler [Int] Full;
     146 process::sched_get_priority_max [Int] Full;
     147 process::sched_get_priority_min [Int] Full;
