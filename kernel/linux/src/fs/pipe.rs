@@ -118,6 +118,17 @@ impl Ring {
         self.skip(total);
         total
     }
+    /// Puts back what was taken out last; what does not fit is lost.
+    fn unpop(&mut self, from: &[u8]) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        for &byte in from.iter().rev().take(self.space()) {
+            self.start = (self.start + self.capacity - 1) % self.capacity;
+            self.bytes[self.start] = byte;
+            self.len += 1;
+        }
+    }
     /// Forgets as much of what there is.
     pub fn skip(&mut self, len: usize) {
         let len = len.min(self.len);
@@ -177,6 +188,20 @@ impl Pipe {
         self.edges.readable();
         self.edges.writable();
         self.queue.wake_all();
+    }
+
+    /// Waits until `ready` says something; `EAGAIN` instead of waiting.
+    fn wait(
+        &self,
+        nonblock: bool,
+        mut ready: impl FnMut(&State) -> Option<Result<usize, Errno>>,
+    ) -> Result<usize, Errno> {
+        let mut attempt = || ready(&self.state.lock());
+        if nonblock {
+            return attempt().unwrap_or(Err(Errno::EAGAIN));
+        }
+        let waited = self.queue.wait_until(None, Signals::Interrupt, attempt);
+        waited.unwrap_or(Err(Errno::ERESTARTSYS))
     }
 
     fn read(&self, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
@@ -279,6 +304,48 @@ impl End {
         drop(state);
         pipe.changed();
         Ok(Arc::new(end))
+    }
+}
+
+/// For splice(2) and tee(2).
+impl End {
+    /// Whether both are ends of one pipe.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pipe, &other.pipe)
+    }
+
+    /// Reads.
+    pub fn take(&self, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
+        self.pipe.read(buf, nonblock)
+    }
+
+    /// Writes; no signal is sent.
+    pub fn give(&self, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
+        self.pipe.write(buf, nonblock)
+    }
+
+    /// Puts back what was read last and has found no place.
+    pub fn put_back(&self, buf: &[u8]) {
+        self.pipe.state.lock().ring.unpop(buf);
+        self.pipe.changed();
+    }
+
+    /// Waits for something to read, and copies it without taking it.
+    pub fn look(&self, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
+        self.pipe
+            .wait(nonblock, |state| match state.ring.peek(buf) {
+                0 if state.writers > 0 => None,
+                len => Some(Ok(len)),
+            })
+    }
+
+    /// Waits until something can be written; how much. `EPIPE` without a reader.
+    pub fn room(&self, nonblock: bool) -> Result<usize, Errno> {
+        self.pipe.wait(nonblock, |state| match state.ring.space() {
+            _ if state.readers == 0 => Some(Err(Errno::EPIPE)),
+            0 => None,
+            space => Some(Ok(space)),
+        })
     }
 }
 

@@ -11,6 +11,7 @@ mod exit;
 pub mod futex;
 pub mod limits;
 pub(crate) mod restart;
+pub mod settings;
 pub mod signal;
 mod table;
 
@@ -56,6 +57,8 @@ pub struct Process {
     pub limits: Limits,
     /// personality(2)'s: it is remembered and changes nothing.
     pub personality: AtomicU32,
+    /// What prctl(2) sets of it.
+    pub settings: settings::ProcessSettings,
     program: SpinLock<Arc<Program>>,
     threads: table::Threads,
     /// Dispositions.
@@ -101,6 +104,7 @@ impl Process {
             linker,
             limits: Limits::default(),
             personality: AtomicU32::new(0),
+            settings: settings::ProcessSettings::default(),
             program: SpinLock::default(),
             threads: table::Threads::default(),
             sighand: Arc::default(),
@@ -161,6 +165,8 @@ pub struct ThreadState {
     pub(crate) restart: SpinLock<Option<Restart>>,
     /// Who it is to checks of permission.
     pub(crate) credentials: SpinLock<credentials::Credentials>,
+    /// What prctl(2) sets of it.
+    pub(crate) settings: settings::ThreadSettings,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
     pub(crate) name: SpinLock<[u8; NAME_LEN]>,
 }
@@ -197,6 +203,7 @@ impl ThreadState {
             robust_list: AtomicUsize::new(0),
             restart: SpinLock::new(None),
             credentials: SpinLock::default(),
+            settings: settings::ThreadSettings::default(),
             name: SpinLock::new([0; NAME_LEN]),
         }
     }

@@ -148,6 +148,7 @@ pub(super) fn inherited_state() -> ThreadState {
     machine::sched::with_current(|parent| ThreadState {
         signals: super::signal::ThreadSignals::new(parent.linux().signals.mask()),
         credentials: SpinLock::new(super::credentials::of(parent)),
+        settings: parent.linux().settings.inherited(),
         name: SpinLock::new(*parent.linux().name.lock()),
         ..ThreadState::new(parent.linux().process.clone())
     })

@@ -84,12 +84,16 @@ pub fn clock_settime(clock: usize, from: usize) -> SysResult {
     }
     let time = user::read::<Timespec>(from)?.to_ns()?;
     credentials::require(linux::CAP_SYS_TIME)?;
-    set_realtime_ns(time);
+    set_clock(time);
+    Ok(0)
+}
+
+fn set_clock(ns: u64) {
+    set_realtime_ns(ns);
     for process in process::processes() {
         process.clock_was_set();
     }
     CLOCK_SET.wake_all();
-    Ok(0)
 }
 
 /// clock_getres(2): one nanosecond.
@@ -195,9 +199,27 @@ pub fn gettimeofday(to: usize, zone: usize) -> SysResult {
     Ok(0)
 }
 
-/// settimeofday(2): not permitted.
-pub fn settimeofday(_time: usize, _zone: usize) -> SysResult {
-    Err(Errno::EPERM)
+/// settimeofday(2): the time zone is checked, and changes nothing.
+pub fn settimeofday(from: usize, zone: usize) -> SysResult {
+    const MOST_MINUTES: i32 = 15 * 60;
+    let time = match from {
+        0 => None,
+        from => {
+            let time: Timespec = user::read(from)?;
+            Some(time.micros_to_ns()?)
+        }
+    };
+    if zone != 0 {
+        let [west, _]: [i32; 2] = user::read(zone)?;
+        if !(-MOST_MINUTES..=MOST_MINUTES).contains(&west) {
+            return Err(Errno::EINVAL);
+        }
+    }
+    credentials::require(linux::CAP_SYS_TIME)?;
+    if let Some(time) = time {
+        set_clock(time);
+    }
+    Ok(0)
 }
 
 /// time(2)

@@ -9,7 +9,11 @@ use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 
 /// Runs `f` at `at`, or at the position, which moves on.
-fn positioned(open: &OpenFile, at: Option<u64>, f: impl FnOnce(u64) -> SysResult) -> SysResult {
+pub(super) fn positioned(
+    open: &OpenFile,
+    at: Option<u64>,
+    f: impl FnOnce(u64) -> SysResult,
+) -> SysResult {
     match at {
         Some(_) if !open.file.seekable() => Err(Errno::ESPIPE),
         Some(at) => f(at),
@@ -23,7 +27,49 @@ fn positioned(open: &OpenFile, at: Option<u64>, f: impl FnOnce(u64) -> SysResult
     }
 }
 
-fn read_vectors(open: &OpenFile, mut to: Vectors, at: Option<u64>) -> SysResult {
+/// How one call reads or writes.
+#[derive(Clone, Copy)]
+struct Way {
+    /// `O_NONBLOCK`, or `RWF_NOWAIT`.
+    nonblock: bool,
+    /// `O_APPEND`, or `RWF_APPEND`.
+    append: bool,
+}
+
+impl Way {
+    /// As the file was opened.
+    fn of(open: &OpenFile) -> Self {
+        Self {
+            nonblock: open.nonblocking(),
+            append: open.flags() & linux::O_APPEND != 0,
+        }
+    }
+
+    /// With the flags of preadv2(2) and pwritev2(2); `EOPNOTSUPP` for unknown ones. What is written is where it stays:
+    /// there is nothing to wait for.
+    fn with(open: &OpenFile, flags: usize) -> Result<Self, Errno> {
+        const KNOWN: u32 = linux::RWF_HIPRI
+            | linux::RWF_DSYNC
+            | linux::RWF_SYNC
+            | linux::RWF_NOWAIT
+            | linux::RWF_APPEND;
+        let flags = flags as u32;
+        if flags & !KNOWN != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let way = Self::of(open);
+        Ok(Self {
+            nonblock: way.nonblock || flags & linux::RWF_NOWAIT != 0,
+            append: way.append || flags & linux::RWF_APPEND != 0,
+        })
+    }
+}
+
+fn read_vectors(open: &OpenFile, to: Vectors, at: Option<u64>) -> SysResult {
+    read_as(open, to, at, Way::of(open))
+}
+
+fn read_as(open: &OpenFile, mut to: Vectors, at: Option<u64>, way: Way) -> SysResult {
     if !open.readable() {
         return Err(Errno::EBADF);
     }
@@ -34,7 +80,7 @@ fn read_vectors(open: &OpenFile, mut to: Vectors, at: Option<u64>) -> SysResult 
         loop {
             let want = to.left().min(buf.len());
             // What a stream has given must not wait for more.
-            let nonblock = open.nonblocking() || stream && done > 0;
+            let nonblock = way.nonblock || stream && done > 0;
             let len =
                 match open
                     .file
@@ -57,11 +103,15 @@ fn read_vectors(open: &OpenFile, mut to: Vectors, at: Option<u64>) -> SysResult 
     })
 }
 
-fn write_vectors(open: &OpenFile, mut from: Vectors, at: Option<u64>) -> SysResult {
+fn write_vectors(open: &OpenFile, from: Vectors, at: Option<u64>) -> SysResult {
+    write_as(open, from, at, Way::of(open))
+}
+
+fn write_as(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -> SysResult {
     if !open.writable() {
         return Err(Errno::EBADF);
     }
-    let append = open.flags() & linux::O_APPEND != 0 && open.file.seekable();
+    let append = way.append && open.file.seekable();
     let mut end = None;
     let result = positioned(open, at, |at| {
         let mut buf = buffer(from.left())?;
@@ -83,7 +133,7 @@ fn write_vectors(open: &OpenFile, mut from: Vectors, at: Option<u64>) -> SysResu
                     len
                 })
             } else {
-                open.file.write(offset, &buf[..got], open.nonblocking())
+                open.file.write(offset, &buf[..got], way.nonblock)
             };
             let len = match result {
                 Ok(len) => len,
@@ -142,7 +192,15 @@ pub fn preadv(fd: usize, vectors: usize, count: usize, at: usize) -> SysResult {
 pub fn pwritev(fd: usize, vectors: usize, count: usize, at: usize) -> SysResult {
     write_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
 }
-/// preadv2(2) without flags that change what is read.
+/// The offset of preadv2(2) and pwritev2(2); -1 is the position.
+fn offset_or_position(at: usize) -> Result<Option<u64>, Errno> {
+    match at {
+        usize::MAX => Ok(None),
+        at => offset(at),
+    }
+}
+
+/// preadv2(2)
 pub fn preadv2(
     fd: usize,
     vectors: usize,
@@ -151,15 +209,11 @@ pub fn preadv2(
     _high: usize,
     flags: usize,
 ) -> SysResult {
-    if flags as u32 & !(linux::RWF_HIPRI) != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if at == usize::MAX {
-        return readv(fd, vectors, count);
-    }
-    preadv(fd, vectors, count, at)
+    let (at, open) = (offset_or_position(at)?, opened(fd)?);
+    let to = Vectors::read(vectors, count)?;
+    read_as(&open, to, at, Way::with(&open, flags)?)
 }
-/// pwritev2(2) without flags that change what is written.
+/// pwritev2(2)
 pub fn pwritev2(
     fd: usize,
     vectors: usize,
@@ -168,13 +222,14 @@ pub fn pwritev2(
     _high: usize,
     flags: usize,
 ) -> SysResult {
-    if flags as u32 & !(linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC) != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if at == usize::MAX {
-        return writev(fd, vectors, count);
-    }
-    pwritev(fd, vectors, count, at)
+    let (at, open) = (offset_or_position(at)?, opened(fd)?);
+    let from = Vectors::read(vectors, count)?;
+    write_as(&open, from, at, Way::with(&open, flags)?)
+}
+
+/// An offset after so many bytes.
+pub(super) fn advanced(at: Option<u64>, done: usize) -> Option<u64> {
+    at.map(|at| at.saturating_add(done as u64))
 }
 
 /// Copies from a seekable file to another, at given offsets or the positions. The source's position is not locked
@@ -199,8 +254,7 @@ fn transfer(
         if got == 0 {
             return Ok(0);
         }
-        let to_at = to_at.map(|at| at.saturating_add(done as u64));
-        positioned(to, to_at, |at| {
+        positioned(to, advanced(to_at, done), |at| {
             to.file.write(at, &buf[..got], to.nonblocking())
         })
     };
@@ -219,7 +273,7 @@ fn transfer(
 }
 
 /// An offset in memory that is read, and written back moved on.
-fn stored_offset(addr: usize) -> Result<Option<u64>, Errno> {
+pub(super) fn stored_offset(addr: usize) -> Result<Option<u64>, Errno> {
     if addr == 0 {
         return Ok(None);
     }
@@ -227,7 +281,7 @@ fn stored_offset(addr: usize) -> Result<Option<u64>, Errno> {
     offset(at as usize)
 }
 
-fn store_offset(addr: usize, at: Option<u64>, len: usize) -> Result<(), Errno> {
+pub(super) fn store_offset(addr: usize, at: Option<u64>, len: usize) -> Result<(), Errno> {
     match at {
         Some(at) => super::put_words(addr, [at + len as u64]),
         None => Ok(()),
@@ -283,11 +337,4 @@ pub fn copy_file_range(
     store_offset(from_at, from_start, len)?;
     store_offset(to_at, to_start, len)?;
     Ok(len)
-}
-
-/// splice(2): not between these files.
-pub fn splice(from: usize, _: usize, to: usize, _: usize, _: usize, _: usize) -> SysResult {
-    opened(from)?;
-    opened(to)?;
-    Err(Errno::EINVAL)
 }

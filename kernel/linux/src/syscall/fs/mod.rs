@@ -10,6 +10,7 @@ mod mqueue;
 mod names;
 mod open;
 mod seek;
+mod splice;
 mod stat;
 pub(super) mod vectors;
 pub(super) mod wait;
@@ -25,6 +26,7 @@ pub use mqueue::*;
 pub use names::*;
 pub use open::*;
 pub use seek::*;
+pub use splice::*;
 pub use stat::*;
 pub use wait::*;
 

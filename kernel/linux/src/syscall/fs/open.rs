@@ -82,12 +82,12 @@ pub fn close(fd: usize) -> SysResult {
 /// close_range(2)
 pub fn close_range(first: usize, last: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
-    let (first, last) = (first as u32, last as u32);
+    let (first, last) = (first & 0xffff_ffff, last & 0xffff_ffff);
     if flags & !(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE) != 0 || first > last {
         return Err(Errno::EINVAL);
     }
     let mark = flags & CLOSE_RANGE_CLOEXEC != 0;
-    with_files(|files| files.close_range(first as usize, last as usize, mark));
+    with_files(|files| files.close_range(first, last, mark));
     Ok(0)
 }
 

@@ -1,8 +1,6 @@
-//! Which process this is, and `prctl`. Whose it is, `credentials` has.
-use crate::process::LinuxThread;
-use crate::process::{self, NAME_LEN, credentials};
+//! Which process this is. Whose it is, `credentials` has.
+use crate::process;
 use abi::{Errno, SysResult};
-use linux_raw_sys::general::CAP_LAST_CAP;
 use machine::{
     mm::{USER_END, user},
     sched,
@@ -73,55 +71,6 @@ pub fn arch_prctl(code: usize, addr: usize) -> SysResult {
             user::write(addr, &sched::with_current(|thread| thread.thread_pointer()))?;
             Ok(0)
         }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// prctl(2): names, and what needs no state.
-pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -> SysResult {
-    /// From Linux' prctl.h.
-    const PR_SET_PDEATHSIG: u32 = 1;
-    const PR_GET_DUMPABLE: u32 = 3;
-    const PR_SET_DUMPABLE: u32 = 4;
-    const PR_GET_KEEPCAPS: u32 = 7;
-    const PR_SET_KEEPCAPS: u32 = 8;
-    const PR_SET_NAME: u32 = 15;
-    const PR_GET_NAME: u32 = 16;
-    const PR_CAPBSET_READ: u32 = 23;
-    const PR_SET_NO_NEW_PRIVS: u32 = 38;
-    match option as u32 {
-        PR_SET_NAME => {
-            // A name may end with its memory: byte by byte up to the NUL.
-            let mut name = [0u8; NAME_LEN];
-            for (i, byte) in name[..NAME_LEN - 1].iter_mut().enumerate() {
-                user::copy_in(arg.wrapping_add(i), core::slice::from_mut(byte))?;
-                if *byte == 0 {
-                    break;
-                }
-            }
-            let len = name
-                .iter()
-                .position(|&byte| byte == 0)
-                .unwrap_or(NAME_LEN - 1);
-            sched::with_current(|thread| thread.linux().set_name(&name[..len]));
-            Ok(0)
-        }
-        PR_GET_NAME => {
-            let name = sched::with_current(|thread| *thread.linux().name.lock());
-            user::copy_out(arg, &name)?;
-            Ok(0)
-        }
-        PR_SET_PDEATHSIG if arg <= process::signal::LAST as usize => Ok(0),
-        PR_GET_DUMPABLE => Ok(1),
-        PR_SET_DUMPABLE if arg <= 1 => Ok(0),
-        PR_GET_KEEPCAPS => Ok(credentials::current().keep_capabilities.into()),
-        PR_SET_KEEPCAPS if arg <= 1 => credentials::change(|one| {
-            one.keep_capabilities = arg == 1;
-            Ok(())
-        })
-        .map(|()| 0),
-        PR_SET_NO_NEW_PRIVS if arg == 1 && arg3 | arg4 | arg5 == 0 => Ok(0),
-        PR_CAPBSET_READ if arg <= CAP_LAST_CAP as usize => Ok(1),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -1,10 +1,13 @@
 //! System calls about the process and its threads. [`identity`] has which it is, [`credentials`] whose, [`futexes`]
-//! what its threads sleep on, [`limits`] what it may use and has used, [`scheduling`] where and when it runs,
+//! what its threads sleep on, [`limits`] what it may use and has used, [`prctl`] what it says of itself, [`relations`]
+//! what it shares with others and may see of them, [`scheduling`] where and when it runs,
 //! [`system`] what it asks about the machine.
 mod credentials;
 mod futexes;
 mod identity;
 mod limits;
+mod prctl;
+mod relations;
 mod scheduling;
 mod system;
 
@@ -12,6 +15,8 @@ pub use credentials::*;
 pub use futexes::*;
 pub use identity::*;
 pub use limits::*;
+pub use prctl::*;
+pub use relations::*;
 pub use scheduling::*;
 pub use system::*;
 

@@ -6,13 +6,14 @@ use crate::{
 };
 use abi::{Errno, SysResult};
 use alloc::{vec, vec::Vec};
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
 use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
-    mm::user,
+    mm::{PAGE, user},
     sched::{self, Level, Policy, Thread, Tid},
 };
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Bytes of an affinity mask.
 const MASK_LEN: usize = 8;
@@ -71,7 +72,7 @@ fn policy_of(tid: usize) -> Result<Policy, Errno> {
 }
 
 /// `EINVAL` for a policy that is none, or a priority it does not have.
-fn check_policy(policy: u32, priority: i32) -> Result<Level, Errno> {
+fn check_policy(policy: u32, priority: u32) -> Result<Level, Errno> {
     let priorities = match policy {
         linux::SCHED_NORMAL | linux::SCHED_BATCH | linux::SCHED_IDLE => 0..=0,
         linux::SCHED_FIFO | linux::SCHED_RR => 1..=99,
@@ -127,6 +128,10 @@ fn set_policy(tid: usize, policy: Option<u32>, from: usize) -> SysResult {
         priority: check_policy(policy, priority)?,
         reset_on_fork,
     };
+    change_policy(tid, old, new)
+}
+
+fn change_policy(tid: usize, old: Policy, new: Policy) -> SysResult {
     process::with_thread(tid as i32, |thread| {
         if !owns(thread) || needs_privilege(thread, old, new) {
             credentials::require(linux::CAP_SYS_NICE)?;
@@ -168,6 +173,105 @@ pub fn sched_setscheduler(tid: usize, policy: usize, from: usize) -> SysResult {
         return Err(Errno::EINVAL);
     }
     set_policy(tid, Some(policy as u32), from)
+}
+
+/// `struct sched_attr`, as far as Linux 6.1 knows it.
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, Immutable, IntoBytes)]
+struct Attributes {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    least_use: u32,
+    most_use: u32,
+}
+
+/// Its length.
+const KNOWN_SIZE: u32 = 56;
+
+/// The first published length of `struct sched_attr`.
+const FIRST_SIZE: usize = 48;
+
+/// sched_getattr(2)
+pub fn sched_getattr(tid: usize, to: usize, size: usize, flags: usize) -> SysResult {
+    let size = size & 0xffff_ffff;
+    if to == 0 || !(FIRST_SIZE..=PAGE).contains(&size) || flags & 0xffff_ffff != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let policy = policy_of(tid)?;
+    let nice = process::with_thread(tid as i32, Thread::nice).ok_or(Errno::ESRCH)?;
+    let size = size.min(size_of::<Attributes>());
+    let realtime = matches!(policy.policy, linux::SCHED_FIFO | linux::SCHED_RR);
+    let attributes = Attributes {
+        size: u32::try_from(size).unwrap_or(KNOWN_SIZE),
+        policy: policy.policy,
+        flags: u64::from(policy.reset_on_fork) * u64::from(linux::SCHED_FLAG_RESET_ON_FORK),
+        nice: if realtime { 0 } else { nice },
+        priority: policy.priority,
+        most_use: 1024,
+        ..Attributes::default()
+    };
+    user::copy_out(to, &attributes.as_bytes()[..size])?;
+    Ok(0)
+}
+
+/// sched_setattr(2), without deadlines and clamps of use.
+pub fn sched_setattr(tid: usize, from: usize, flags: usize) -> SysResult {
+    if from == 0 || flags & 0xffff_ffff != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let given: u32 = user::read(from)?;
+    let size = match given as usize {
+        0 => FIRST_SIZE,
+        size => size,
+    };
+    let known = size_of::<Attributes>();
+    let mut rest = [0; PAGE];
+    if (FIRST_SIZE..=PAGE).contains(&size) {
+        user::copy_in(from + known.min(size), &mut rest[known.min(size)..size])?;
+    }
+    if !(FIRST_SIZE..=PAGE).contains(&size) || rest.iter().any(|&byte| byte != 0) {
+        user::write(from, &KNOWN_SIZE)?;
+        return Err(Errno::E2BIG);
+    }
+    let mut attributes = Attributes::default();
+    let len = known.min(size);
+    user::copy_in(from, &mut attributes.as_mut_bytes()[..len])?;
+    let keeps_policy = attributes.flags & u64::from(linux::SCHED_FLAG_KEEP_POLICY) != 0;
+    let keeps = u64::from(linux::SCHED_FLAG_KEEP_POLICY | linux::SCHED_FLAG_KEEP_PARAMS);
+    let resets = u64::from(linux::SCHED_FLAG_RESET_ON_FORK);
+    if attributes.policy.cast_signed() < 0 || attributes.flags & !(keeps | resets) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let old = policy_of(tid)?;
+    let policy = if keeps_policy {
+        old.policy
+    } else {
+        attributes.policy
+    };
+    let keeps_parameters = attributes.flags & u64::from(linux::SCHED_FLAG_KEEP_PARAMS) != 0;
+    let priority = match keeps_parameters {
+        true => old.priority,
+        false => attributes.priority,
+    };
+    let new = Policy {
+        policy,
+        priority: check_policy(policy, priority)?,
+        reset_on_fork: attributes.flags & resets != 0,
+    };
+    change_policy(tid, old, new)?;
+    let is_nice = matches!(policy, linux::SCHED_NORMAL | linux::SCHED_BATCH);
+    if is_nice && !keeps_parameters {
+        let nice = attributes.nice.clamp(-20, 19);
+        let set = process::with_thread(tid as i32, |thread| set_nice(thread, nice));
+        set.ok_or(Errno::ESRCH)??;
+    }
+    Ok(0)
 }
 
 /// sched_rr_get_interval(2): the time slice; 0 for SCHED_FIFO, which has none.
@@ -257,26 +361,43 @@ pub fn ioprio_set(_which: usize, _who: usize, _priority: usize) -> SysResult {
 
 /// membarrier(2)
 pub fn membarrier(command: usize, flags: usize, _cpu: usize) -> SysResult {
-    /// From Linux' membarrier.h: GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED and the registrations of the latter two.
-    const BARRIERS: usize = 1 | 2 | 8;
-    const REGISTRATIONS: usize = 4 | 16;
+    /// From Linux' membarrier.h.
+    const GLOBAL: usize = 1;
+    const GLOBAL_EXPEDITED: usize = 2;
+    const REGISTER_GLOBAL_EXPEDITED: usize = 4;
+    const PRIVATE_EXPEDITED: usize = 8;
+    const REGISTER_PRIVATE_EXPEDITED: usize = 16;
+    const GET_REGISTRATIONS: usize = 512;
+    const REGISTRATIONS: usize = REGISTER_GLOBAL_EXPEDITED | REGISTER_PRIVATE_EXPEDITED;
     fn barrier(_: usize, _: usize) {
         fence(Ordering::SeqCst);
     }
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    match command {
-        0 => Ok(BARRIERS | REGISTRATIONS),
-        command if !command.is_power_of_two() => Err(Errno::EINVAL),
-        command if command & BARRIERS != 0 => {
+    let with = |f: fn(&AtomicUsize, usize) -> usize, bits| {
+        process::with_current(|process| f(&process.settings.barriers, bits))
+    };
+    let registered = || with(|all, _| all.load(Ordering::Relaxed), 0);
+    match command & 0xffff_ffff {
+        0 => {
+            let barriers = GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED | GET_REGISTRATIONS;
+            return Ok(barriers | REGISTRATIONS);
+        }
+        PRIVATE_EXPEDITED if registered() & REGISTER_PRIVATE_EXPEDITED == 0 => {
+            return Err(Errno::EPERM);
+        }
+        GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
             fence(Ordering::SeqCst);
             cpu::broadcast(barrier, 0, 0);
-            Ok(0)
         }
-        command if command & REGISTRATIONS != 0 => Ok(0),
-        _ => Err(Errno::EINVAL),
+        bit @ (REGISTER_GLOBAL_EXPEDITED | REGISTER_PRIVATE_EXPEDITED) => {
+            with(|all, bit| all.fetch_or(bit, Ordering::Relaxed), bit);
+        }
+        GET_REGISTRATIONS => return Ok(registered()),
+        _ => return Err(Errno::EINVAL),
     }
+    Ok(0)
 }
 
 /// sched_yield(2)

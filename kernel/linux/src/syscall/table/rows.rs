@@ -151,13 +151,13 @@ calls! {
     151 mm::mlockall [Hex] NoOp("nothing is ever paged out");
     152 mm::munlockall [] NoOp("nothing is ever paged out");
     157 process::prctl [Int LongHex LongHex LongHex LongHex]
-        Partial("names, `KEEPCAPS`, `CAPBSET_READ`; `SET_PDEATHSIG`, `DUMPABLE`, `SET_NO_NEW_PRIVS` change nothing");
+        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `TIMERSLACK`, `NO_NEW_PRIVS`, subreaper: kept");
     158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
         Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
     162 fs::sync [] Full;
-    164 time::settimeofday [Pointer Pointer] Absent("EPERM");
+    164 time::settimeofday [Pointer Pointer] Partial("the time zone is not kept");
     165 fs::mount [String String String LongHex Pointer]
         Partial("tmpfs, bind mounts, other flags; no `MS_MOVE`, no propagation");
     166 fs::umount2 [String Hex] Full;
@@ -231,8 +231,10 @@ calls! {
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
     273 process::set_robust_list [Pointer Size] Full;
     274 process::get_robust_list [Int Pointer Pointer] Full;
-    275 fs::splice [Fd Pointer Fd Pointer Size Hex] Absent("EINVAL");
+    275 fs::splice [Fd Pointer Fd Pointer Size Hex] Full;
+    276 fs::tee [Fd Fd Size Hex] Full;
     277 fs::sync_file_range [Fd Long Long Hex] Full;
+    278 fs::vmsplice [Fd Pointer Size Hex] Full;
     280 fs::utimensat [Fd String Pointer Hex] Full;
     281 fs::epoll_pwait [Fd Pointer Int Int Pointer Size] Full;
     282 fs::signalfd [Fd Pointer Size] Full;
@@ -258,6 +260,13 @@ calls! {
     306 fs::syncfs [Fd] Full;
     307 net::sendmmsg [Fd Pointer Unsigned Hex] Partial("as `sendmsg`");
     309 process::getcpu [Pointer Pointer Pointer] Full;
+    310 process::process_vm_readv [Int Pointer Size Pointer Size LongHex]
+        Partial("the memory of other processes is EPERM");
+    311 process::process_vm_writev [Int Pointer Size Pointer Size LongHex]
+        Partial("the memory of other processes is EPERM");
+    312 process::kcmp [Int Int Int LongHex LongHex] Partial("no `KCMP_EPOLL_TFD`");
+    314 process::sched_setattr [Int Pointer Hex] Partial("no deadlines, no clamps of use");
+    315 process::sched_getattr [Int Pointer Unsigned Hex] Full;
     316 fs::renameat2 [Fd String Fd String Hex] Partial("no `RENAME_WHITEOUT`");
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
     318 process::getrandom [Pointer Size Hex] Full;
@@ -266,8 +275,8 @@ calls! {
     324 process::membarrier [Int Hex Int] Partial("no `*_SYNC_CORE`, `*_RSEQ`");
     325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`");
     326 fs::copy_file_range [Fd Pointer Fd Pointer Size Hex] Full;
-    327 fs::preadv2 [Fd Pointer Size Long Unused Hex] Partial("flags: `RWF_HIPRI`");
-    328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Partial("flags: `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`");
+    327 fs::preadv2 [Fd Pointer Size Long Unused Hex] Full;
+    328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Full;
     329 mm::pkey_mprotect [Pointer Size LongHex Int] Partial("without a key: EINVAL with one");
     332 fs::statx [Fd String Hex Hex Pointer] Partial("no time of birth, no attributes");
     435 process::clone3 frame [Pointer Size] Partial("threads only: ENOSYS for processes");
@@ -338,8 +347,6 @@ calls! {
     255 inotify_rm_watch [Fd Int];
     256 migrate_pages [Int Size Pointer Pointer];
     272 unshare [LongHex];
-    276 tee [Fd Fd Size Hex];
-    278 vmsplice [Fd Pointer Size Hex];
     279 move_pages [Int Size Pointer Pointer Pointer Hex];
     294 inotify_init1 [Hex];
     298 perf_event_open [Pointer Int Int Fd LongHex];
@@ -348,12 +355,7 @@ calls! {
     303 name_to_handle_at [Fd String Pointer Pointer Hex];
     304 open_by_handle_at [Fd Pointer Hex];
     308 setns [Fd Hex];
-    310 process_vm_readv [Int Pointer Size Pointer Size LongHex];
-    311 process_vm_writev [Int Pointer Size Pointer Size LongHex];
-    312 kcmp [Int Int Int LongHex LongHex];
     313 finit_module [Fd String Hex];
-    314 sched_setattr [Int Pointer Hex];
-    315 sched_getattr [Int Pointer Unsigned Hex];
     320 kexec_file_load [Fd Fd Size String LongHex];
     321 bpf [Int Pointer Unsigned];
     323 userfaultfd [Hex];

@@ -1,0 +1,138 @@
+//! What processes share, and what they see of each other: kcmp(2), process_vm_readv(2). Left out: the memory of other
+//! processes.
+use crate::process::LinuxThread;
+use crate::{
+    fs::descriptor::Files,
+    process::{self, Process},
+    syscall::fs::vectors::{Vectors, buffer},
+};
+use abi::{Errno, SysResult};
+use alloc::sync::Arc;
+
+/// `KCMP_*`
+mod kind {
+    pub(super) const FILE: usize = 0;
+    pub(super) const VM: usize = 1;
+    pub(super) const FILES: usize = 2;
+    pub(super) const FS: usize = 3;
+    pub(super) const SIGHAND: usize = 4;
+    pub(super) const IO: usize = 5;
+    pub(super) const SYSVSEM: usize = 6;
+}
+
+fn process(pid: usize) -> Result<Arc<Process>, Errno> {
+    let pid = i32::try_from(pid & 0xffff_ffff).map_err(|_| Errno::ESRCH)?;
+    let found = process::find(pid)
+        .or_else(|| process::with_thread(pid, |thread| thread.linux().process.clone()));
+    found.filter(|_| pid != 0).ok_or(Errno::ESRCH)
+}
+
+/// kcmp(2): 0 if two processes have the same, else 1 or 2 for an order.
+pub fn kcmp(pid: usize, other: usize, kind: usize, fd: usize, other_fd: usize) -> SysResult {
+    let (one, other) = (process(pid)?, process(other)?);
+    let open =
+        |files: &Files, fd: usize| files.get(fd as i32).map(|open| Arc::as_ptr(&open).addr());
+    let (one, other) = match kind {
+        kind::FILE => (open(&one.files, fd)?, open(&other.files, other_fd)?),
+        kind::VM => (
+            Arc::as_ptr(&one.space).addr(),
+            Arc::as_ptr(&other.space).addr(),
+        ),
+        kind::FILES => (
+            Arc::as_ptr(&one.files).addr(),
+            Arc::as_ptr(&other.files).addr(),
+        ),
+        kind::FS => (Arc::as_ptr(&one.fs).addr(), Arc::as_ptr(&other.fs).addr()),
+        kind::SIGHAND => (
+            Arc::as_ptr(&one.sighand).addr(),
+            Arc::as_ptr(&other.sighand).addr(),
+        ),
+        // Both are a process' own.
+        kind::IO | kind::SYSVSEM => (Arc::as_ptr(&one).addr(), Arc::as_ptr(&other).addr()),
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(match one.cmp(&other) {
+        core::cmp::Ordering::Equal => 0,
+        core::cmp::Ordering::Less => 1,
+        core::cmp::Ordering::Greater => 2,
+    })
+}
+
+/// Copies from memory of the process `pid` to the caller's, or the other way.
+fn copy(
+    pid: usize,
+    local: (usize, usize),
+    remote: (usize, usize),
+    flags: usize,
+    writes: bool,
+) -> SysResult {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (mut local, mut remote) = (
+        Vectors::read(local.0, local.1)?,
+        Vectors::read(remote.0, remote.1)?,
+    );
+    if local.left() == 0 || remote.left() == 0 {
+        return Ok(0);
+    }
+    let whose = process(pid)?;
+    if !process::with_current(|process| Arc::ptr_eq(&process.space, &whose.space)) {
+        return Err(Errno::EPERM);
+    }
+    let (from, to) = match writes {
+        true => (&mut local, &mut remote),
+        false => (&mut remote, &mut local),
+    };
+    let mut buf = buffer(from.left().min(to.left()))?;
+    let mut done = 0;
+    loop {
+        let want = from.left().min(to.left()).min(buf.len());
+        let got = from.get(&mut buf[..want]);
+        let put = to.put(&buf[..got]);
+        done += put;
+        if put < want || want == 0 {
+            break;
+        }
+    }
+    if done == 0 {
+        return Err(Errno::EFAULT);
+    }
+    Ok(done)
+}
+
+/// process_vm_readv(2)
+pub fn process_vm_readv(
+    pid: usize,
+    local: usize,
+    local_count: usize,
+    remote: usize,
+    remote_count: usize,
+    flags: usize,
+) -> SysResult {
+    copy(
+        pid,
+        (local, local_count),
+        (remote, remote_count),
+        flags,
+        false,
+    )
+}
+
+/// process_vm_writev(2)
+pub fn process_vm_writev(
+    pid: usize,
+    local: usize,
+    local_count: usize,
+    remote: usize,
+    remote_count: usize,
+    flags: usize,
+) -> SysResult {
+    copy(
+        pid,
+        (local, local_count),
+        (remote, remote_count),
+        flags,
+        true,
+    )
+}
