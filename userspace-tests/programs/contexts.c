@@ -138,8 +138,14 @@ static void change_result(int number, siginfo_t *info, void *context)
 static void test_result(void)
 {
     install(SIGALRM, change_result, 0);
+    // The signal must not come before the call.
+    sigset_t alarm, old;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    sigprocmask(SIG_BLOCK, &alarm, &old);
     ualarm(10000, 0);
-    printf("pause returns %d\n", pause());
+    printf("sigsuspend returns %d\n", sigsuspend(&old));
+    sigprocmask(SIG_SETMASK, &old, 0);
 }
 
 // Faults.
