@@ -6,6 +6,7 @@ use super::{
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use machine::sync::SpinLock;
 
 /// Highest value of `RLIMIT_NOFILE`.
@@ -22,6 +23,8 @@ struct Slot {
 #[derive(Default)]
 pub struct Files {
     table: SpinLock<Vec<Option<Slot>>>,
+    /// No descriptor below is free. Changed under the table's lock.
+    lowest: AtomicUsize,
 }
 
 impl Files {
@@ -64,13 +67,18 @@ impl Files {
         loop {
             let mut table = self.table.lock();
             let len = table.len();
-            let free = (fds.start..len).find(|&fd| table[fd].is_none());
-            let fd = free.unwrap_or(len.max(fds.start));
+            let lowest = self.lowest.load(Ordering::Relaxed);
+            let start = lowest.max(fds.start);
+            let free = (start..len).find(|&fd| table[fd].is_none());
+            let fd = free.unwrap_or(len.max(start));
             if fd >= fds.end {
                 return Err(Errno::EMFILE);
             }
             if let Some(slot) = table.get_mut(fd) {
                 *slot = Some(Slot { file, cloexec });
+                if fds.start <= lowest {
+                    self.lowest.store(fd + 1, Ordering::Relaxed);
+                }
                 return Ok(fd);
             }
             drop(table);
@@ -99,7 +107,11 @@ impl Files {
     /// close(2).
     pub fn close(&self, fd: i32) -> Result<(), Errno> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        let old = self.table.lock().get_mut(index).and_then(Option::take);
+        let old = {
+            let mut table = self.table.lock();
+            self.lowest.fetch_min(index, Ordering::Relaxed);
+            table.get_mut(index).and_then(Option::take)
+        };
         if self.closed(old) {
             Ok(())
         } else {
@@ -116,7 +128,10 @@ impl Files {
                     slot.cloexec = true;
                     None
                 }
-                slot => slot.take(),
+                slot => {
+                    self.lowest.fetch_min(fd, Ordering::Relaxed);
+                    slot.take()
+                }
             };
             self.closed(old);
         }
@@ -203,6 +218,22 @@ mod tests {
         assert_eq!(files.install(file(), false, 2..1024), Ok(3));
         assert_eq!(files.install(file(), false, 0..1024), Ok(1));
         assert_eq!(files.descriptors(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_was_given_back_is_found_again() {
+        let files = Files::default();
+        for fd in 0..300 {
+            assert_eq!(files.install(file(), false, 0..1024), Ok(fd));
+        }
+        // One that was asked for above does not hide those below.
+        assert_eq!(files.install(file(), false, 400..1024), Ok(400));
+        files.close_range(100, 101, false);
+        files.close(7).unwrap();
+        files.replace(file(), false, 100, 1024).unwrap();
+        for fd in [7, 101, 300, 301] {
+            assert_eq!(files.install(file(), false, 0..1024), Ok(fd));
+        }
     }
 
     #[test]
