@@ -5,7 +5,7 @@
 
 use super::pvh::{RAM, StartInfo};
 use crate::arch::image;
-use crate::arch::layout::{DIRECT_MAP, KERNEL_BASE, phys_to_virt};
+use crate::arch::layout::{KERNEL_BASE, direct_map, phys_to_virt};
 use crate::arch::paging::{self, Flags};
 use crate::log;
 use crate::mm::{PAGE, frame};
@@ -105,12 +105,12 @@ fn map(info: &StartInfo) -> Option<()> {
         let phys = (pages.start - KERNEL_BASE) as u64;
         paging::map_kernel(pages.start, phys, pages.len(), flags)?;
     }
-    paging::map_kernel(DIRECT_MAP, 0, LOW as usize, data)?;
+    paging::map_kernel(direct_map(), 0, LOW as usize, data)?;
     let mut mapped = Some(());
     usable(info, &[(0, LOW)], &mut |start, end| {
         let len = (end - start) as usize;
-        mapped =
-            mapped.and_then(|()| paging::map_kernel(DIRECT_MAP + start as usize, start, len, data));
+        mapped = mapped
+            .and_then(|()| paging::map_kernel(direct_map() + start as usize, start, len, data));
     });
     mapped?;
     // Firmware may keep the module's memory for itself, as microvm's of QEMU 10 does.
@@ -118,7 +118,7 @@ fn map(info: &StartInfo) -> Option<()> {
         let mut is_mapped = false;
         within(info, page, page + PAGE as u64, &mut |_, _| is_mapped = true);
         if !is_mapped {
-            paging::map_kernel(DIRECT_MAP + page as usize, page, PAGE, data)?;
+            paging::map_kernel(direct_map() + page as usize, page, PAGE, data)?;
         }
     }
     Some(())

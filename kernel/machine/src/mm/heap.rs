@@ -6,8 +6,9 @@
 
 use super::arena;
 use super::frame::{alloc_contiguous, free_contiguous};
+use super::kernel_map::virt_to_phys;
 use super::slab::{Slab, class, pages};
-use crate::arch::layout::{DIRECT_MAP, USER_END, phys_to_virt};
+use crate::arch::layout::{USER_END, phys_to_virt};
 use crate::sync::{Rank, SpinLock};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
@@ -46,7 +47,7 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: `alloc` took a block of this class for this layout, and the owner gives it back.
             Some(class) => unsafe { HEAP.lock().put(class, block) },
             None => {
-                let frames = (block.expose_provenance() - DIRECT_MAP) as u64;
+                let frames = virt_to_phys(block.expose_provenance());
                 // SAFETY: `alloc` took as many frames for this layout, and the owner gives them back.
                 unsafe { free_contiguous(frames, pages(layout)) };
             }

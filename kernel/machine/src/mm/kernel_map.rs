@@ -1,7 +1,7 @@
 //! Where the kernel has physical memory mapped: the direct map, into which devices and pmem are mapped on demand.
 
 use super::PAGE;
-use crate::arch::layout::{DIRECT_MAP, KERNEL_BASE, STACKS, phys_to_virt};
+use crate::arch::layout::{KERNEL_BASE, STACKS, direct_map, phys_to_virt};
 use crate::arch::paging::{self, Flags};
 use core::sync::atomic::Ordering;
 
@@ -15,7 +15,7 @@ pub fn virt_to_phys(virt: usize) -> u64 {
         let entry = paging::entry(virt, false).map_or(0, |entry| entry.load(Ordering::Relaxed));
         return paging::entry_address(entry) + (virt % PAGE) as u64;
     }
-    (virt - DIRECT_MAP) as u64
+    (virt - direct_map()) as u64
 }
 
 /// Maps device memory (uncached) or a pmem range (cached) into the direct map and returns its address.
@@ -27,7 +27,7 @@ pub fn map_physical(phys: u64, len: usize, cached: bool) -> *mut u8 {
         flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
     }
     let mapped = paging::map_kernel(
-        DIRECT_MAP + start as usize,
+        direct_map() + start as usize,
         start,
         len.next_multiple_of(PAGE),
         flags,

@@ -3,6 +3,8 @@
 // replaces them, and only starting processors pass through them again.
 
 .set BASE, 0xffffffff80000000
+.set FIRST_PLACE, 0xffff808000000000
+.set PLACES, 64000                      // a GiB apart: behind the last there is room for what 46 address bits reach
 
 .section .note.Xen, "a", @note
     .balign 4
@@ -28,6 +30,37 @@ elfin_pvh_start:
     jmp rax
 elfin_boot_high:
     mov rsp, offset elfin_boot_stack_top
+    // Where the direct map lies: anywhere, so that no wild pointer of a program's is sure to hit the kernel's memory.
+    mov eax, 1
+    cpuid
+    bt ecx, 30                          // RDRAND
+    jnc 1f
+    rdrand rax
+    jc 2f
+1:  rdtsc
+    shl rdx, 32
+    or rax, rdx
+    movabs rcx, 0x9e3779b97f4a7c15      // its low bits are what differs from boot to boot
+    imul rax, rcx
+    shr rax, 32
+2:  xor edx, edx
+    mov ecx, PLACES
+    div rcx
+    shl rdx, 30
+    movabs rcx, FIRST_PLACE
+    add rdx, rcx
+    mov [rip + {direct_map}], rdx
+    mov rax, rdx
+    shr rax, 30
+    and eax, 511
+    lea rcx, [rip + elfin_boot_pdpt_direct]
+    mov esi, offset elfin_boot_pd - BASE + 3
+    mov [rcx + 8 * rax], rsi
+    shr rdx, 39
+    and edx, 511
+    lea rcx, [rip + elfin_boot_pml4]
+    mov esi, offset elfin_boot_pdpt_direct - BASE + 3
+    mov [rcx + 8 * rdx], rsi
     xor ebp, ebp
     call elfin_boot_cpu
     ud2
@@ -113,10 +146,10 @@ elfin_boot_gdtr:
 .balign 4096
 elfin_boot_pml4:
     .quad elfin_boot_pdpt_low - BASE + 3
-    .fill 255, 8, 0
-    .quad elfin_boot_pdpt_low - BASE + 3
-    .fill 254, 8, 0
+    .fill 510, 8, 0
     .quad elfin_boot_pdpt_high - BASE + 3
+elfin_boot_pdpt_direct:
+    .fill 512, 8, 0
 elfin_boot_pdpt_low:
     .quad elfin_boot_pd - BASE + 3
     .fill 511, 8, 0

@@ -6,7 +6,10 @@ use crate::arch::percpu::PerCpu;
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
-global_asm!(include_str!("../boot.S"));
+global_asm!(
+    include_str!("../boot.S"),
+    direct_map = sym crate::arch::layout::DIRECT_MAP,
+);
 global_asm!(include_str!("../memory.S"));
 global_asm!(
     include_str!("entry.S"),
