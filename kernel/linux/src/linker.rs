@@ -12,9 +12,9 @@ pub trait Linker: Any + Send + Sync {
     fn thread_ended(&self, thread_pointer: usize);
     /// The program gives up `len` bytes at `start`. Comes before somebody else can have the addresses.
     fn unmapped(&self, start: usize, len: usize);
-    /// Who has started the thread with this thread pointer, and so on, as far as it is known; for a crash report, nothing
-    /// or text that starts with a comma.
-    fn lineage(&self, thread_pointer: usize) -> String;
+    /// Who has started the thread with this thread pointer, and so on, as far as it is known; for people, nothing or
+    /// text that starts with a comma. The thread is one of the current process.
+    fn lineage(&self, thread_pointer: u64) -> String;
     /// Where the program is, function by function, for a crash report.
     fn backtrace(&self, frame: &TrapFrame) -> String;
 }

@@ -108,8 +108,8 @@ impl linux::linker::Linker for Linker {
         }
     }
 
-    fn lineage(&self, thread_pointer: usize) -> String {
-        let ancestors = self.loader.ancestors(thread_pointer);
+    fn lineage(&self, thread_pointer: u64) -> String {
+        let ancestors = self.loader.ancestors(thread_pointer as usize);
         let mut text = String::new();
         for (place, ancestor) in ancestors.iter().enumerate() {
             if place == MOST_ANCESTORS {

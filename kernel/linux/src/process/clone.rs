@@ -1,8 +1,10 @@
 //! `clone` and `clone3`: new threads. Anything that would be a new process is refused with `ENOSYS`.
 use super::table;
 use crate::process::LinuxThread;
+use crate::{config, fs};
 use abi::{Errno, SysResult};
 use alloc::boxed::Box;
+use alloc::format;
 use core::{ops::Range, sync::atomic::Ordering};
 use linux_raw_sys::general::{
     CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_DETACHED, CLONE_FILES, CLONE_FS, CLONE_IO,
@@ -79,6 +81,10 @@ pub fn thread(frame: &TrapFrame, request: Request) -> SysResult {
         let _ = user::write(request.child_tid, &(tid as u32));
     }
     table::insert(&thread);
+    if config::get().trace {
+        let lineage = super::with_current(|process| process.linker.lineage(thread_pointer));
+        fs::write_stderr(format!("[{tid}] +++ thread {tid}{lineage} +++\n").as_bytes());
+    }
     sched::start(thread);
     Ok(tid as usize)
 }

@@ -107,7 +107,22 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
         cpus - 1,
     );
     text.extend_from_slice(rest.as_bytes());
+    text.extend_from_slice(lineage(process, tid).as_bytes());
     text
+}
+
+/// A line of status that Linux has not: who started the thread, who that one, and so on. Of the reader's own process
+/// only: what knows it is in that one's memory.
+fn lineage(process: &Process, tid: Tid) -> String {
+    let thread_pointer = process::with_thread(tid, sched::Thread::thread_pointer);
+    let is_own = process::with_current(|own| core::ptr::eq(&**own, process));
+    match thread_pointer.filter(|_| is_own) {
+        Some(thread_pointer) => match process.linker.lineage(thread_pointer) {
+            text if text.is_empty() => text,
+            text => format!("Lineage:\t{}\n", text.trim_start_matches(", ")),
+        },
+        None => String::new(),
+    }
 }
 
 /// The lines of maps.

@@ -211,7 +211,7 @@ fn report(info: &SigInfo) -> String {
         .map_or(Cow::Borrowed("program"), |name| {
             String::from_utf8_lossy(name)
         });
-    let thread_pointer = sched::with_current(sched::Thread::thread_pointer) as usize;
+    let thread_pointer = sched::with_current(sched::Thread::thread_pointer);
     let lineage = process::with_current(|process| process.linker.lineage(thread_pointer));
     let thread = format!("thread {}{lineage}", sched::current_tid());
     let name = signal_name(info.signal);
