@@ -11,7 +11,7 @@ use crate::arch;
 use crate::elf::hash::Name;
 use crate::elf::version::{HIDDEN, Version};
 use crate::elf::{Rela, Sym};
-use crate::host::{Gate, Host};
+use crate::host::Host;
 use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
 use crate::observer::{self, Category, Step, tell};
@@ -89,8 +89,9 @@ pub(crate) enum Value {
 impl Definition<'_> {
     /// Returns where the definition is. TLS symbols have no single place; see [`Self::is_tls`].
     pub(crate) fn value(&self, host: &dyn Host) -> Value {
-        if let Some(gate) = self.object.override_of(self.index) {
-            return Value::Address(gate_address(host, gate));
+        let substitute = self.object.override_of(self.index);
+        if let Some(address) = substitute.and_then(|substitute| substitute.address(host)) {
+            return Value::Address(address);
         }
         let value = crate::elf::address(self.symbol.st_value);
         if u32::from(self.symbol.st_shndx) == SHN_ABS {
@@ -112,15 +113,6 @@ impl Definition<'_> {
 
     fn is_unique(&self) -> bool {
         sym::st_bind(self.symbol.st_info) == sym::STB_GNU_UNIQUE
-    }
-}
-
-/// Returns the address behind a gate, or behind the loader's own way to it.
-pub(crate) fn gate_address(host: &dyn Host, gate: Gate) -> usize {
-    match gate {
-        Gate::TlsGetAddr => host.function(arch::tls_get_addr()),
-        Gate::IteratePhdr => host.function(arch::iterate_phdr()),
-        gate => host.gate(gate),
     }
 }
 

@@ -27,7 +27,8 @@ use crate::elf::hash::{HashTable, Name};
 use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
-use crate::host::{FileId, Gate};
+use crate::gates::Substitute;
+use crate::host::FileId;
 use crate::image::{Image, Region};
 use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
@@ -99,7 +100,7 @@ pub(crate) struct Object {
     #[expect(clippy::vec_box, reason = "descriptors hold their addresses")]
     tls_indices: spin::Mutex<Vec<Box<TlsIndex>>>,
     /// Symbols whose definition is replaced by a gate: index and gate.
-    overrides: Vec<(usize, Gate)>,
+    overrides: Vec<(usize, Substitute)>,
     // Last, so that it goes last: the tables point into it.
     region: Region,
 }
@@ -468,12 +469,12 @@ impl Object {
         self.tls_offset.store(offset, Ordering::Release);
     }
 
-    /// Returns the gate that stands in for a definition, if one does.
-    pub(crate) fn override_of(&self, symbol: usize) -> Option<Gate> {
+    /// Returns what stands in for a definition, if something does.
+    pub(crate) fn override_of(&self, symbol: usize) -> Option<Substitute> {
         self.overrides
             .iter()
             .find(|(index, _)| *index == symbol)
-            .map(|&(_, gate)| gate)
+            .map(|&(_, substitute)| substitute)
     }
 
     /// Keeps the argument of a TLS descriptor for as long as the object lives; returns its address.

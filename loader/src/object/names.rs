@@ -8,7 +8,7 @@ use super::Object;
 use crate::elf::address;
 use crate::elf::hash::Name;
 use crate::gates;
-use crate::host::Gate;
+use crate::gates::Substitute;
 
 impl Object {
     /// Returns the index of a symbol that the object itself defines, whatever its version or visibility.
@@ -52,10 +52,10 @@ impl Object {
         best.map(|(index, _)| index)
     }
 
-    /// Returns the symbols whose definitions are replaced by gates.
-    pub(super) fn replaced(&self) -> Vec<(usize, Gate)> {
+    /// Returns the symbols whose definitions are replaced.
+    pub(super) fn replaced(&self) -> Vec<(usize, Substitute)> {
         let overrides = gates::overrides(self.role).iter();
-        let replaced = |&(name, gate)| Some((self.defined(name)?, gate));
+        let replaced = |&(name, substitute)| Some((self.defined(name)?, substitute));
         overrides.filter_map(replaced).collect()
     }
 }
