@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod config;
 pub mod fs;
+pub mod ipc;
 pub mod linker;
 pub mod net;
 pub mod process;

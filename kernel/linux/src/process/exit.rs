@@ -3,7 +3,7 @@ use super::{
     LinuxThread, Process,
     futex::{self, Word},
 };
-use crate::fs;
+use crate::{fs, ipc};
 use abi::Errno;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
@@ -28,6 +28,7 @@ pub(crate) fn claim_exit() {
         let ending = &process.ending;
         let claimed = ending.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire);
         if claimed.is_ok() {
+            ipc::process_ended(process.pid);
             // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
             process.kick_others(me);
         }

@@ -23,7 +23,7 @@ use crate::fs::{context::FsContext, descriptor::Files};
 use crate::linker::Linker;
 use alloc::{sync::Arc, vec::Vec};
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::mm::space::Space;
 use machine::sched::{self, Thread, Tid};
@@ -57,6 +57,8 @@ pub struct Process {
     pub limits: Limits,
     /// personality(2)'s: it is remembered and changes nothing.
     pub personality: AtomicU32,
+    /// Whether a thread of its has ever waited for a futex with priority inheritance.
+    pub(crate) waits_for_owners: AtomicBool,
     /// What prctl(2) sets of it.
     pub settings: settings::ProcessSettings,
     program: SpinLock<Arc<Program>>,
@@ -104,6 +106,7 @@ impl Process {
             linker,
             limits: Limits::default(),
             personality: AtomicU32::new(0),
+            waits_for_owners: AtomicBool::new(false),
             settings: settings::ProcessSettings::default(),
             program: SpinLock::default(),
             threads: table::Threads::default(),

@@ -1,5 +1,6 @@
 //! System calls: the table, dispatch, trace.
 pub mod fs;
+pub mod ipc;
 pub mod mm;
 pub mod net;
 pub mod process;

@@ -1,6 +1,7 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
     fs::{descriptor, generated, locks, pipe, tree::Node},
+    ipc::{messages, semaphores, shared_memory},
     process,
     syscall::process::{RELEASE, VERSION, hostname},
 };
@@ -110,6 +111,12 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(proc, "stat", stat)?;
     generated::file(proc, "uptime", uptime)?;
     generated::file(proc, "locks", locks::listed)?;
+    // There are no disks.
+    generated::file(proc, "diskstats", String::new)?;
+    let ipc = generated::directory(proc, "sysvipc")?;
+    generated::file(&ipc, "sem", semaphores::listed)?;
+    generated::file(&ipc, "msg", messages::listed)?;
+    generated::file(&ipc, "shm", shared_memory::listed)?;
     generated::link(proc, "mounts", "self/mounts")?;
     generated::file(proc, "version", || {
         format!("Linux version {RELEASE} (elfin) {VERSION}\n")

@@ -3,10 +3,10 @@
 //! the owner runs at that priority, and so does who it waits for in turn. Left out: one that only a thread of another
 //! process waits for, and that is in no robust list, stays when its owner ends.
 use super::{Sleeper, TABLE, Word, bucket_index, insert, release};
-use crate::process::table;
+use crate::process::{self, table};
 use abi::Errno;
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
 use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use machine::{
     mm::user,
@@ -14,9 +14,6 @@ use machine::{
     sync::{Signals, WaitError, Waiter},
     time::Instant,
 };
-
-/// Whether a thread has ever waited for such a futex: if not, threads end without looking for any.
-static USED: AtomicBool = AtomicBool::new(false);
 
 /// What a sleeper waits to be handed over.
 pub(super) struct Awaited {
@@ -188,12 +185,17 @@ fn acquire(word: Word, sleeper: Option<&Arc<Sleeper>>) -> Result<bool, Errno> {
             return Err(Errno::EAGAIN);
         };
         if exchange(addr, value, value | FUTEX_WAITERS).is_some() {
-            USED.store(true, Ordering::Relaxed);
+            mark_used();
             insert(&mut bucket, Arc::clone(sleeper));
             own(&bucket, word, owner as Tid);
             return Ok(false);
         }
     }
+}
+
+/// A thread of the process waits for a futex to be handed over: threads that end look for what they have.
+fn mark_used() {
+    process::with_current(|process| process.waits_for_owners.store(true, Ordering::Relaxed));
 }
 
 /// All who wait for a futex wait for the thread `owner`.
@@ -262,7 +264,7 @@ fn give_up(word: Word, tid: Tid, mark: u32, free: impl Fn(u32) -> u32) -> Result
 /// Hands over the futexes that others wait for and that the thread `tid` had when it ended. It is not in the thread
 /// table any more.
 pub(in crate::process) fn release_owned(tid: Tid) {
-    if !USED.load(Ordering::Relaxed) {
+    if !process::with_current(|process| process.waits_for_owners.load(Ordering::Relaxed)) {
         return;
     }
     for bucket in &TABLE {
@@ -349,7 +351,7 @@ pub fn requeue(from: Word, to: Word, move_count: usize, expected: u32) -> Result
         if exchange(to.addr, word, new).is_none() {
             continue;
         }
-        USED.store(true, Ordering::Relaxed);
+        mark_used();
         let mut moved: Vec<_> = Vec::with_capacity(count);
         bucket.retain(|sleeper| {
             let goes = sleeper.key() == from.key && moved.len() < count;

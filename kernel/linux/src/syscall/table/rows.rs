@@ -2,7 +2,7 @@
 //! that have none. What a row says of its state is in docs/syscalls.md, too, word for word.
 
 use super::Kind;
-use crate::syscall::{fs, mm, net, process, restart, signal, time};
+use crate::syscall::{fs, ipc, mm, net, process, restart, signal, time};
 use abi::SysResult;
 use machine::arch::TrapFrame;
 
@@ -39,6 +39,9 @@ calls! {
     27 mm::mincore [Pointer Size Pointer] Full;
     28 mm::madvise [Pointer Size Int]
         Partial("no `MADV_COLLAPSE`; advice on speed and on merging changes nothing");
+    29 ipc::shmget [Hex Size Mode] Partial("no `SHM_HUGETLB`");
+    30 ipc::shmat [Int Pointer Hex] Full;
+    31 ipc::shmctl [Int Int Pointer] Full;
     32 fs::dup [Fd] Full;
     33 fs::dup2 [Fd Fd] Full;
     34 signal::pause [] Full;
@@ -71,6 +74,14 @@ calls! {
     61 process::wait4 [Int Pointer Hex Pointer] Partial("ECHILD always: there are no children");
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
+    64 ipc::semget [Hex Int Mode] Full;
+    65 ipc::semop [Int Pointer Size] Full;
+    66 ipc::semctl [Int Int Int LongHex] Full;
+    67 ipc::shmdt [Pointer] Full;
+    68 ipc::msgget [Hex Mode] Full;
+    69 ipc::msgsnd [Int Pointer Size Hex] Full;
+    70 ipc::msgrcv [Int Pointer Size Long Hex] Partial("no `MSG_COPY`");
+    71 ipc::msgctl [Int Int Pointer] Full;
     72 fs::fcntl [Fd Int Pointer]
         Partial("owners and their signals are not kept; no leases, `F_NOTIFY`");
     73 fs::flock [Fd Hex] Full;
@@ -187,6 +198,7 @@ calls! {
     217 fs::getdents64 [Fd Pointer Unsigned] Full;
     218 process::set_tid_address [Pointer] Full;
     219 restart::restart_syscall [] Full;
+    220 ipc::semtimedop [Int Pointer Size Pointer] Full;
     221 fs::fadvise64 [Fd Long Size Int] NoOp("advice changes nothing");
     222 signal::timer_create [Int Pointer Pointer] Full;
     223 signal::timer_settime [Int Hex Pointer Pointer] Full;
@@ -287,17 +299,6 @@ calls! {
     449 process::futex_waitv [Pointer Unsigned Hex Pointer Int] Full;
 
     without function:
-    29 shmget [Hex Size Mode];
-    30 shmat [Int Pointer Hex];
-    31 shmctl [Int Int Pointer];
-    64 semget [Hex Int Mode];
-    65 semop [Int Pointer Size];
-    66 semctl [Int Int Int Pointer];
-    67 shmdt [Pointer];
-    68 msgget [Hex Mode];
-    69 msgsnd [Int Pointer Size Hex];
-    70 msgrcv [Int Pointer Size Long Hex];
-    71 msgctl [Int Int Pointer];
     101 ptrace [Long Int Pointer Pointer];
     103 syslog [Int Pointer Int];
     134 uselib [String];
@@ -336,7 +337,6 @@ calls! {
     214 epoll_ctl_old [];
     215 epoll_wait_old [];
     216 remap_file_pages [Pointer Size LongHex Size LongHex];
-    220 semtimedop [Int Pointer Size Pointer];
     236 vserver [];
     246 kexec_load [Pointer Size Pointer LongHex];
     248 add_key [String String Bytes Size Int];

@@ -172,6 +172,12 @@ impl Space {
             .forget_file(key, from, to, even_private, None);
     }
 
+    /// How often what has this key is mapped.
+    pub fn mappings_of(&self, key: usize) -> usize {
+        let space = self.mappings.lock();
+        space.areas.of_file(key, 0, u64::MAX).len()
+    }
+
     /// Whether a file is mapped so that others see what is written to it, now or once mprotect(2) allows it.
     pub fn maps_to_write(&self, key: usize) -> bool {
         let space = self.mappings.lock();
