@@ -16,6 +16,7 @@ pub mod linker;
 mod open;
 #[expect(unsafe_code, reason = "the program is entered")]
 pub mod program;
+mod programs;
 
 use alloc::boxed::Box;
 use linux::process::ThreadState;
@@ -32,8 +33,9 @@ pub fn start(mut boot: Boot) -> ! {
     boot.take_module(config::set);
     machine::log::init(config::get().log.unwrap_or(log::LevelFilter::Warn));
     upcall::register(&linux::Linux, &linker::Entry);
+    linux::linker::register(&programs::Programs);
     boot.finish(config::get().tsc);
-    sched::spawn_kernel("boot", None, Box::new(NoState), Box::new(run));
+    sched::spawn_kernel("boot", Box::new(NoState), Box::new(run));
     boot::become_idle()
 }
 
@@ -48,7 +50,7 @@ fn run() {
     }
     let process = program::make_process(config::get());
     let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
-    let space = process.space.clone();
+    // What goes wrong from here on is the program's to tell, and a thread of its process' tells it.
     let state = Box::new(ThreadState::new(process));
-    sched::spawn_kernel("loader", Some(space), state, Box::new(program::start));
+    sched::spawn_kernel("first", state, Box::new(program::start_first));
 }

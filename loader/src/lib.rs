@@ -108,5 +108,6 @@ pub use mode::Mode;
 pub use observer::write_debug;
 pub use registry::Symbolised;
 pub use session::{Duplicate, Session};
+pub use start::is_interpreter;
 pub use thread::{Ancestor, Family, ThreadId};
 pub use visibility::Visibility;

@@ -32,6 +32,11 @@ use crate::tls::Area;
 /// The interpreters whose work this loader does.
 const INTERPRETERS: [&[u8]; 2] = [b"/lib64/ld-linux-x86-64.so.2", b"/lib/ld-linux-x86-64.so.2"];
 
+/// Whether this loader does the work of the interpreter that a program names.
+pub fn is_interpreter(path: &[u8]) -> bool {
+    INTERPRETERS.contains(&path)
+}
+
 impl Loader {
     /// Maps and relocates a program and everything it needs. Runs on the *loader thread* L, to which alone the objects
     /// are visible meanwhile. IFUNC resolvers run here, with the thread pointer set to the main thread's; it is put
@@ -209,7 +214,7 @@ impl Loader {
         let interpreter =
             interpreter(&*file, &headers).map_err(|problem| problem.about(path, path))?;
         let interpreter = interpreter.ok_or(Error::Foreign(Foreign::Static))?;
-        if !INTERPRETERS.contains(&interpreter.as_slice()) {
+        if !is_interpreter(&interpreter) {
             return Err(Error::Foreign(Foreign::Interpreter(interpreter)));
         }
         let secure = stack.auxiliary(stack::AT_SECURE).unwrap_or(0) != 0;

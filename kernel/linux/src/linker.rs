@@ -1,13 +1,18 @@
-//! A process' dynamic linker, as far as Linux has to tell it something or ask it: a call upwards, to what the floor
-//! above has given the process when it made it.
+//! The dynamic linker of the calling thread's address space, and the start of programs: calls upwards, to what the
+//! floor above has registered at boot.
 
+use crate::process::Process;
+use abi::Errno;
 use alloc::string::String;
-use core::any::Any;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use machine::arch::TrapFrame;
+use machine::sched::Thread;
+use spin::Once;
 
-/// The dynamic linker of an address space. [`Process::linker_as`](crate::process::Process::linker_as) gives it back
-/// with its own type.
-pub trait Linker: Any + Send + Sync {
+/// What the floor above does for programs. But for [`Linker::launch`], all of it is about the calling thread's address
+/// space.
+pub trait Linker: Sync {
     /// The thread with this thread pointer ends. Comes before anybody who joins it can know.
     fn thread_ended(&self, thread_pointer: usize);
     /// The program gives up `len` bytes at `start`. Comes before somebody else can have the addresses.
@@ -17,4 +22,44 @@ pub trait Linker: Any + Send + Sync {
     fn lineage(&self, thread_pointer: u64) -> String;
     /// Where the program is, function by function, for a crash report.
     fn backtrace(&self, frame: &TrapFrame) -> String;
+    /// Finds out what running `command` means, and makes the threads and the address space that it takes for `process`.
+    /// Nothing has happened on an error, which is execve(2)'s.
+    fn launch(&self, process: &Arc<Process>, command: Command) -> Result<Launch, Errno>;
+}
+
+/// What is to be run.
+pub struct Command {
+    /// The file, as the program names it.
+    pub path: Vec<u8>,
+    /// Arguments, the program's name first.
+    pub args: Vec<Vec<u8>>,
+    /// The environment.
+    pub env: Vec<Vec<u8>>,
+}
+
+/// A program that is ready to be started.
+pub struct Launch {
+    /// Its main thread, which the loader starts.
+    pub main: Arc<Thread>,
+    /// The kernel's thread that loads it.
+    pub loader: Arc<Thread>,
+    /// What it runs, as far as it is known yet.
+    pub program: crate::process::Program,
+    /// Its address space.
+    pub space: Arc<machine::mm::space::Space>,
+}
+
+static LINKER: Once<&'static dyn Linker> = Once::new();
+
+/// Registers the floor above. The first call counts.
+pub fn register(linker: &'static dyn Linker) {
+    LINKER.call_once(|| linker);
+}
+
+/// What has been registered.
+///
+/// # Panics
+/// If there are processes before [`register`].
+pub(crate) fn get() -> &'static dyn Linker {
+    *LINKER.get().expect("registered before there are processes")
 }

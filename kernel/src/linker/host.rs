@@ -189,7 +189,6 @@ unsafe impl Host for Kernel {
         outside(|| {
             let thread = sched::current();
             thread.linux().register(clear_tid, robust_list);
-            process::adopt_main(&thread);
             thread.tid.unsigned_abs()
         })
     }
@@ -229,8 +228,10 @@ unsafe impl Host for Kernel {
 
     fn wait(&self, word: &AtomicU32, value: u32) {
         outside(|| {
-            // Whoever wakes it does so soon, whatever signals come.
-            let _ = futex::wait_kernel(word, value, Signals::Ignore);
+            // Whoever wakes it does so soon, whatever signals come, unless the process ends.
+            if futex::wait_kernel(word, value, Signals::Kill).is_err() {
+                process::stop_if_killed();
+            }
         });
     }
 

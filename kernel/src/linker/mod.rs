@@ -3,26 +3,22 @@
 
 mod finish;
 mod host;
-mod unwind;
+pub(crate) mod unwind;
 pub(crate) mod vdso;
 
 use crate::end;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use linux::process;
 use loader::{Gate, Loader, PAGE_SIZE};
-use machine::arch::{TrapFrame, gate};
+use machine::arch::gate;
 use machine::mm::arena;
 use machine::sync::SpinLock;
 use machine::upcall::Gates;
 
-/// How many ancestors of a thread are told.
-const MOST_ANCESTORS: usize = 16;
-
 const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
 
-/// A process' dynamic linker.
+/// An address space's dynamic linker. It lies at the same address in each of them, as all that it has.
 pub(crate) struct Linker {
     pub(crate) loader: Loader,
     /// Files that were not there, until the program has been loaded: for the error message.
@@ -31,7 +27,7 @@ pub(crate) struct Linker {
 
 impl Linker {
     /// One that has nothing loaded.
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Self {
             loader: Loader::new(&host::Kernel),
             tried: SpinLock::new(Some(Vec::new())),
@@ -53,15 +49,26 @@ impl Linker {
     }
 }
 
-/// Calls `f` with the dynamic linker of the current process.
-pub(crate) fn with_current<R>(f: impl FnOnce(&Linker) -> R) -> R {
-    process::with_current(|process| {
-        let linker = process.linker_as();
-        f(linker.expect("processes are given one when they are made"))
-    })
+const _: () = assert!(size_of::<Linker>() <= PAGE_SIZE);
+
+fn place() -> *mut Linker {
+    core::ptr::with_exposed_provenance_mut(arena::ROOT)
 }
 
-/// What gates lead to: the dynamic linker of the calling thread's process.
+/// Gives the calling thread's address space, which has none yet, a dynamic linker.
+pub(crate) fn install() {
+    // SAFETY: the page is there, for this alone, and nobody knows it yet: the space has one thread. What the value has
+    // lies in the arena and goes with that, so it is never dropped.
+    unsafe { place().write(Linker::new()) };
+}
+
+/// Calls `f` with the dynamic linker of the calling thread's address space.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Linker) -> R) -> R {
+    // SAFETY: whoever loads a program installs one first, and a thread stays in its space until it ends.
+    f(unsafe { &*place() })
+}
+
+/// What gates lead to: the dynamic linker of the calling thread's address space.
 #[derive(Debug)]
 pub struct Entry;
 
@@ -91,37 +98,5 @@ impl Gates for Entry {
     fn stack_lost(&self) -> ! {
         end::report("elfin: a function called by the dynamic linker has lost its stack");
         process::exit_by_signal(SIGSEGV)
-    }
-}
-
-impl linux::linker::Linker for Linker {
-    fn thread_ended(&self, thread_pointer: usize) {
-        arena::inside(|| self.loader.thread_ended(thread_pointer));
-    }
-
-    /// Code that the program has registered there is no more. Where no page starts there is none.
-    fn unmapped(&self, start: usize, len: usize) {
-        if let Some(len) = len.checked_next_multiple_of(PAGE_SIZE)
-            && start.is_multiple_of(PAGE_SIZE)
-        {
-            arena::inside(|| self.loader.unmapped(start, len));
-        }
-    }
-
-    fn lineage(&self, thread_pointer: u64) -> String {
-        let ancestors = self.loader.ancestors(thread_pointer as usize);
-        let mut text = String::new();
-        for (place, ancestor) in ancestors.iter().enumerate() {
-            if place == MOST_ANCESTORS {
-                text += ", …";
-                break;
-            }
-            text += &format!(", {ancestor}");
-        }
-        text
-    }
-
-    fn backtrace(&self, frame: &TrapFrame) -> String {
-        unwind::backtrace(frame)
     }
 }

@@ -204,6 +204,25 @@ impl Image {
     }
 }
 
+/// Whether this is a program, and its interpreter is there, as execve(2) finds out before anything happens.
+pub(super) fn check(path: &[u8]) -> Result<(), Errno> {
+    let too_short = |errno| match errno {
+        Errno::EINVAL => Errno::ENOEXEC,
+        other => other,
+    };
+    let Some(interpreter) = open(path).map_err(too_short)?.interpreter()? else {
+        return Ok(());
+    };
+    // The kernel is this one.
+    if loader::is_interpreter(&interpreter) {
+        return Ok(());
+    }
+    open(&interpreter).map(|_| ()).map_err(|errno| match errno {
+        Errno::ENOEXEC => Errno::ELIBBAD,
+        other => other,
+    })
+}
+
 /// Maps a program (and its interpreter) and fills in the auxiliary vector; where to enter. An error is a line for the
 /// user.
 pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {

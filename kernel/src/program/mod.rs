@@ -14,6 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux::config::{self, Config};
 use linux::fs::{context::FsContext, mount, path::lookup};
+use linux::linker::{Command, Launch};
 use linux::process::{Process, Program, ThreadState, with_space};
 use linux::{fs, process};
 use loader::{Error, Foreign, PAGE_SIZE};
@@ -22,6 +23,9 @@ use machine::drivers::random;
 use machine::mm::arena;
 use machine::mm::space::Space;
 use machine::sched;
+use machine::sync::SpinLock;
+use path::Image;
+use stack::Stack;
 
 /// What a program is entered with.
 struct Entry {
@@ -34,25 +38,100 @@ struct Entry {
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
-/// Loads and starts the program that the boot configuration names. Runs on the loader thread; on failure it says why on
-/// the program's standard error and ends the machine with the status a shell would give.
-pub fn start() {
+/// A program that cannot be run: what its standard error shows, and the exit status.
+struct Failure {
+    line: String,
+    status: i32,
+}
+
+/// What the loader has left for the main thread to do: more of the start, which tells where to enter the program.
+type Rest = Box<dyn FnOnce() -> Result<Entry, Failure> + Send>;
+
+/// Where it is left.
+type Slot = Arc<SpinLock<Option<Rest>>>;
+
+/// Starts the program that the boot configuration names, as the first process' thread without an id. On failure it says
+/// why on the program's standard error and ends the machine with the status a shell would give.
+pub fn start_first() {
     let config = config::get();
-    let (Ok(image) | Err(image)) = path::find(config).map_err(|(line, status)| fail(&line, status));
-    // Up to 64 GiB below the top.
-    with_space(|space| space.open((random::number() & 0xff_ffff) as usize));
-    let stack =
-        linker::vdso::map().and_then(|()| stack::build(&image.args, &config.env, &image.path));
-    let stack = match stack {
-        Ok(stack) => stack,
-        Err(errno) => no_memory(&image.path, errno),
-    };
-    let process = process::with_current(Arc::clone);
-    process.set_program(Program {
+    let started = path::find(config).and_then(|image| {
+        let process = process::with_current(Arc::clone);
+        let name = config.args.first().map_or(&[][..], Vec::as_slice);
+        let state = named(ThreadState::new(process.clone()), name);
+        let launch = prepare(&process, image, config.env.clone(), state);
+        process.start(launch.map_err(|errno| no_memory(name, errno))?);
+        Ok(())
+    });
+    if let Err(failure) = started {
+        fail(failure);
+    }
+}
+
+/// As [`linux::linker::Linker::launch`].
+pub(crate) fn launch(process: &Arc<Process>, command: Command) -> Result<Launch, Errno> {
+    let Command { path, args, env } = command;
+    let state = named(process::inherited_state(process.clone()), &path);
+    let image = path::interpret(path, args).map_err(|problem| problem.errno)?;
+    foreign::check(&image.path)?;
+    prepare(process, image, env, state)
+}
+
+/// A thread's state, with the name of a program.
+fn named(state: ThreadState, path: &[u8]) -> ThreadState {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    state.set_name(name);
+    state
+}
+
+/// Makes what it takes to run an image: an address space, a thread that loads it, and its main thread, with this state.
+fn prepare(
+    process: &Arc<Process>,
+    image: Image,
+    env: Vec<Vec<u8>>,
+    state: ThreadState,
+) -> Result<Launch, Errno> {
+    let space = Arc::new(Space::new().ok_or(Errno::ENOMEM)?);
+    let program = Program {
         exe: image.path.clone(),
         cmdline: stack::joined(&image.args),
-        environ: stack::joined(&config.env),
-        auxv: stack.auxv.clone(),
+        environ: stack::joined(&env),
+        auxv: Vec::new(),
+    };
+    let slot = Slot::default();
+    let rest = slot.clone();
+    let body = Box::new(move || run(&rest));
+    let main = sched::new_main(process.pid, space.clone(), Box::new(state), body);
+    let state = ThreadState::new(process.clone());
+    let body = Box::new(move || {
+        let loaded = load(&image, &env, &slot);
+        drop((image, env, slot));
+        if let Err(failure) = loaded {
+            fail(failure);
+        }
+    });
+    let loader = sched::new_kernel(space.clone(), Box::new(state), body);
+    Ok(Launch {
+        main: main.ok_or(Errno::ENOMEM)?,
+        loader: loader.ok_or(Errno::ENOMEM)?,
+        program,
+        space,
+    })
+}
+
+/// Loads a program in the calling thread's address space, and starts the main thread.
+fn load(image: &Image, env: &[Vec<u8>], slot: &Slot) -> Result<(), Failure> {
+    linker::install();
+    // Up to 64 GiB below the top.
+    with_space(|space| space.open((random::number() & 0xff_ffff) as usize));
+    let stack = linker::vdso::map().and_then(|()| stack::build(&image.args, env, &image.path));
+    let stack = stack.map_err(|errno| no_memory(&image.path, errno))?;
+    process::with_current(|process| {
+        process.set_program(Program {
+            exe: image.path.clone(),
+            cmdline: stack::joined(&image.args),
+            environ: stack::joined(env),
+            auxv: stack.auxv.clone(),
+        });
     });
     // IFUNC resolvers run on the program's stack.
     gate::set_user_stack(stack.pointer, stack.range.clone());
@@ -60,26 +139,25 @@ pub fn start() {
         // SAFETY: the stack was just built as Linux lays it out, and stays.
         arena::inside(|| unsafe { linker.loader.load_program(&image.path, stack.pointer) })
     });
-    match loaded {
+    let rest: Rest = match loaded {
         Ok(program) => {
             let objects = linker::with_current(|linker| linker.loader.objects());
             let end = objects.first().map_or(0, |main| main.end);
             place_break(end);
-            drop(linker::with_current(|linker| linker.tried(b"")));
-            start_main(&stack, move || {
+            let Stack { pointer, range, .. } = stack;
+            Box::new(move || {
+                gate::set_user_stack(pointer, range);
                 let initialised = linker::with_current(|linker| {
                     // SAFETY: just loaded, not run before, on a thread without a thread pointer.
                     arena::inside(|| unsafe { linker.loader.run_init(&program) })
                 });
-                match initialised {
-                    Ok(()) => Entry {
-                        address: program.entry,
-                        stack: program.stack,
-                        rdx: program.fini,
-                    },
-                    Err(error) => loader_failed(&error),
-                }
-            });
+                initialised.map_err(|error| loader_failed(&error))?;
+                Ok(Entry {
+                    address: program.entry,
+                    stack: program.stack,
+                    rdx: program.fini,
+                })
+            })
         }
         Err(Error::Foreign(reason)) => {
             if let Foreign::Glibc(version) = &reason {
@@ -88,29 +166,45 @@ pub fn start() {
                     String::from_utf8_lossy(version)
                 );
             }
-            match foreign::load(&image.path, &stack) {
-                Ok(address) => start_main(&stack, move || {
-                    process::adopt_main(&sched::current());
-                    Entry {
-                        address,
-                        stack: stack.pointer,
-                        rdx: 0,
-                    }
-                }),
-                Err(line) => fail(&line, NOT_EXECUTABLE),
-            }
+            let address = foreign::load(&image.path, &stack).map_err(|line| Failure {
+                line: format!("elfin: {line}"),
+                status: NOT_EXECUTABLE,
+            })?;
+            let Stack { pointer, .. } = stack;
+            Box::new(move || {
+                Ok(Entry {
+                    address,
+                    stack: pointer,
+                    rdx: 0,
+                })
+            })
         }
-        Err(error) => loader_failed(&error),
+        Err(error) => return Err(loader_failed(&error)),
+    };
+    drop(linker::with_current(|linker| linker.tried(b"")));
+    *slot.lock() = Some(rest);
+    if let Some(main) = process::with_current(|process| process.main_thread()) {
+        sched::start(main);
+    }
+    Ok(())
+}
+
+/// What the main thread does first: the rest of the start.
+fn run(slot: &Slot) {
+    let rest = slot.lock().take();
+    let Some(rest) = rest else { return };
+    match rest() {
+        // SAFETY: the program is ready, and nothing is left on this stack when the caller returns.
+        Ok(entry) => unsafe { sched::enter_program(entry.address, entry.stack, entry.rdx) },
+        Err(failure) => fail(failure),
     }
 }
 
-/// Makes the machine's only process: in the directory that the configuration names, with the console as descriptors 0,
+/// Makes the machine's first process: in the directory that the configuration names, with the console as descriptors 0,
 /// 1 and 2.
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let root = mount::root();
-    let linker = Arc::new(linker::Linker::new());
-    let space = Space::new().ok_or("no memory for an address space")?;
-    let process = Process::start(1, FsContext::new(root.clone()), Arc::new(space), linker);
+    let process = Process::first(FsContext::new(root.clone()));
     if !config.cwd.is_empty() {
         let cwd = lookup(root, &config.cwd).and_then(|path| process.fs.set_cwd(path));
         cwd.map_err(|error| {
@@ -120,28 +214,7 @@ pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     }
     fs::open::open_standard(&process.files)
         .map_err(|error| format!("cannot open the console: {}", error.text()))?;
-    fs::procfs::add(&process).map_err(|error| format!("cannot set up /proc: {}", error.text()))?;
     Ok(process)
-}
-
-/// Starts the worker thread that initialises the program and goes on as its main thread.
-fn start_main(stack: &stack::Stack, prepare: impl FnOnce() -> Entry + Send + 'static) {
-    let (pointer, range) = (stack.pointer, stack.range.clone());
-    let process = process::with_current(Arc::clone);
-    let main = sched::new_main(
-        process.space.clone(),
-        Box::new(ThreadState::new(process)),
-        Box::new(move || {
-            gate::set_user_stack(pointer, range);
-            let entry = prepare();
-            // SAFETY: the program is ready; `prepare` has dropped what it had on this stack.
-            unsafe { gate::enter_user(entry.address, entry.stack, entry.rdx) }
-        }),
-    );
-    match main {
-        Some(main) => sched::start(main),
-        None => no_memory(b"the main thread", Errno::ENOMEM),
-    }
 }
 
 /// Puts the heap of brk(2) behind a program that ends at `end`; one that lies among the libraries, where nothing is
@@ -153,15 +226,17 @@ fn place_break(end: usize) {
     with_space(|space| space.set_break(start + (random::number() as usize & 0x1fff) * PAGE_SIZE));
 }
 
-fn no_memory(what: &[u8], errno: Errno) -> ! {
+fn no_memory(what: &[u8], errno: Errno) -> Failure {
     let what = String::from_utf8_lossy(what);
-    let line = format!("{what}: {}; give more with --memory", errno.text());
-    fail(&line, NOT_EXECUTABLE)
+    Failure {
+        line: format!("elfin: {what}: {}; give more with --memory", errno.text()),
+        status: NOT_EXECUTABLE,
+    }
 }
 
-fn loader_failed(error: &Error) -> ! {
-    let name = config::get().args.first().map_or(&[][..], Vec::as_slice);
-    let (mut line, status) = error.at_startup(name);
+fn loader_failed(error: &Error) -> Failure {
+    let name = process::with_current(|process| process.program());
+    let (mut line, status) = error.at_startup(name.name());
     if let Error::CannotOpen { name, .. } = error {
         let paths = linker::with_current(|linker| linker.tried(name));
         let paths: Vec<_> = paths
@@ -173,10 +248,13 @@ fn loader_failed(error: &Error) -> ! {
             line += &format!("\nelfin: not in the image: {}", paths.join(", "));
         }
     }
-    end::with_line(&line, status)
+    Failure { line, status }
 }
 
-/// Ends the machine with a line of elfin's own.
-fn fail(line: &str, status: i32) -> ! {
-    end::with_line(&format!("elfin: {line}"), status)
+/// Ends the process with what there is to say.
+fn fail(failure: Failure) -> ! {
+    let Failure { line, status } = failure;
+    end::report(&line);
+    drop(line);
+    process::exit_group(status)
 }

@@ -1,6 +1,6 @@
 //! Finding the program: PATH, and `#!` lines as Linux follows them.
 
-use super::{NOT_EXECUTABLE, NOT_FOUND};
+use super::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use crate::open::{open, resolve};
 use abi::Errno;
 use alloc::format;
@@ -23,7 +23,34 @@ pub(super) struct Image {
     pub(super) args: Vec<Vec<u8>>,
 }
 
-type Failure = (String, i32);
+/// Why something cannot be run.
+pub(super) struct Problem {
+    /// execve(2)'s error.
+    pub(super) errno: Errno,
+    path: Vec<u8>,
+    /// Whose interpreter the path is.
+    script: Option<Vec<u8>>,
+}
+
+impl Problem {
+    fn new(path: &[u8], errno: Errno) -> Self {
+        Self {
+            errno,
+            path: path.to_vec(),
+            script: None,
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let mut failure = failure(&problem.path, problem.errno);
+        if let Some(script) = problem.script {
+            failure.line += &format!(" (interpreter of {})", show(&script));
+        }
+        failure
+    }
+}
 
 fn show(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
@@ -32,14 +59,17 @@ fn show(path: &[u8]) -> String {
 /// Finds the program that the configuration names. An error is a line for the user, and an exit status.
 pub(super) fn find(config: &Config) -> Result<Image, Failure> {
     let Some(name) = config.args.first() else {
-        return Err((String::from("no program given"), NOT_EXECUTABLE));
+        return Err(Failure {
+            line: String::from("elfin: no program given"),
+            status: NOT_EXECUTABLE,
+        });
     };
     let path = if name.contains(&b'/') {
         executable(name).map_err(|errno| failure(name, errno))?
     } else {
         search(config, name)?
     };
-    interpret(path, config.args.clone())
+    Ok(interpret(path, config.args.clone())?)
 }
 
 fn failure(path: &[u8], errno: Errno) -> Failure {
@@ -48,15 +78,23 @@ fn failure(path: &[u8], errno: Errno) -> Failure {
     } else {
         NOT_EXECUTABLE
     };
-    (
-        format!("cannot run {}: {} in the image", show(path), errno.text()),
+    Failure {
+        line: format!(
+            "elfin: cannot run {}: {} in the image",
+            show(path),
+            errno.text()
+        ),
         status,
-    )
+    }
 }
 
 /// The path itself, if a program lies there.
 fn executable(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let metadata = open(path)?.metadata()?;
+    let file = open(path).map_err(|errno| match errno {
+        Errno::EISDIR => Errno::EACCES,
+        other => other,
+    })?;
+    let metadata = file.metadata()?;
     if metadata.mode & S_IFMT != S_IFREG || metadata.mode & 0o111 == 0 {
         return Err(Errno::EACCES);
     }
@@ -85,39 +123,41 @@ fn search(config: &Config, name: &[u8]) -> Result<Vec<u8>, Failure> {
     }
     match denied {
         Some(candidate) => Err(failure(&candidate, Errno::EACCES)),
-        None => Err((
-            format!(
-                "cannot run {}: not found in {} (PATH) in the image",
+        None => Err(Failure {
+            line: format!(
+                "elfin: cannot run {}: not found in {} (PATH) in the image",
                 show(name),
                 show(path)
             ),
-            NOT_FOUND,
-        )),
+            status: NOT_FOUND,
+        }),
     }
 }
 
-/// Follows `#!` lines.
-fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Failure> {
+/// What running the file `path` means: `#!` lines are followed.
+pub(super) fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Problem> {
+    executable(&path).map_err(|errno| Problem::new(&path, errno))?;
     let (mut path, mut args) = (path, args);
-    for _ in 0..MOST_INTERPRETERS {
-        let Some(line) = first_line(&path).map_err(|errno| failure(&path, errno))? else {
-            let path = resolve(&path).map_err(|errno| failure(&path, errno))?;
+    for _ in 0..=MOST_INTERPRETERS {
+        let about = |errno| Problem::new(&path, errno);
+        let Some(line) = first_line(&path).map_err(about)? else {
+            let path = resolve(&path).map_err(about)?;
             return Ok(Image { path, args });
         };
         let Some((interpreter, argument)) = split(&line) else {
-            return Err(failure(&path, Errno::ENOEXEC));
+            return Err(about(Errno::ENOEXEC));
         };
-        let found = executable(&interpreter).map_err(|errno| {
-            let (line, status) = failure(&interpreter, errno);
-            (format!("{line} (interpreter of {})", show(&path)), status)
+        executable(&interpreter).map_err(|errno| Problem {
+            script: Some(path.clone()),
+            ..Problem::new(&interpreter, errno)
         })?;
-        let mut all = vec![interpreter];
+        let mut all = vec![interpreter.clone()];
         all.extend(argument);
         all.push(path);
         all.extend(args.into_iter().skip(1));
-        (path, args) = (found, all);
+        (path, args) = (interpreter, all);
     }
-    Err(failure(&path, Errno::ELOOP))
+    Err(Problem::new(&path, Errno::ELOOP))
 }
 
 /// What stands behind `#!` in the first line, if the file begins so.

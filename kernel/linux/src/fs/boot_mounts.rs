@@ -22,8 +22,7 @@ pub(super) fn kernel_mounts() -> Result<(), Errno> {
     let dev = Pseudo::new("devtmpfs", dev::DEV, linux::TMPFS_MAGIC, 0o755);
     device::populate(&dev.root())?;
     let shm = Tmpfs::with_number(dev::SHM, None);
-    let proc = Pseudo::new("proc", dev::PROC, linux::PROC_SUPER_MAGIC, 0o555);
-    procfs::populate(&proc.root())?;
+    let proc = Pseudo::with_root("proc", linux::PROC_SUPER_MAGIC, procfs::make()?);
     let sys = Pseudo::new("sysfs", dev::SYS, linux::SYSFS_MAGIC, 0o555);
     sysfs::populate(&sys.root())?;
     let relatime = linux::MS_RELATIME;

@@ -183,7 +183,7 @@ impl File for Console {
             }
             // It is the terminal of the caller's session, and that has one group.
             ioctl::TIOCGPGRP | ioctl::TIOCGSID => {
-                let sid = process::with_current(|process| process.sid);
+                let sid = process::with_current(|process| process.sid());
                 user::copy_out(arg, &sid.to_le_bytes())?;
             }
             ioctl::FIONREAD => {

@@ -20,6 +20,14 @@ impl FsContext {
         }
     }
 
+    /// The same for another process.
+    pub fn copy(&self) -> Self {
+        Self {
+            cwd: SpinLock::new(self.cwd()),
+            umask: AtomicU32::new(self.umask()),
+        }
+    }
+
     /// The working directory.
     pub fn cwd(&self) -> Path {
         self.cwd.lock().clone()

@@ -119,6 +119,40 @@ impl Files {
         }
     }
 
+    /// The same for another process: what is open is shared, but not which descriptors are.
+    pub fn copy(&self) -> Self {
+        let copy = loop {
+            let len = self.table.lock().len();
+            let mut copy = Vec::with_capacity(len);
+            let table = self.table.lock();
+            // Not under the lock: memory is allocated.
+            if table.len() <= copy.capacity() {
+                copy.extend_from_slice(&table);
+                break copy;
+            }
+        };
+        Self {
+            table: SpinLock::new(copy),
+            lowest: AtomicUsize::new(0),
+        }
+    }
+
+    /// Closes what is not for the next program.
+    pub fn close_on_exec(&self) {
+        let len = self.table.lock().len();
+        for fd in 0..len {
+            let old = {
+                let mut table = self.table.lock();
+                let old = table[fd].take_if(|slot| slot.cloexec);
+                if old.is_some() {
+                    self.lowest.fetch_min(fd, Ordering::Relaxed);
+                }
+                old
+            };
+            self.closed(old);
+        }
+    }
+
     /// close_range(2), or its `CLOSE_RANGE_CLOEXEC`.
     pub fn close_range(&self, first: usize, last: usize, mark: bool) {
         let end = self.table.lock().len().min(last.saturating_add(1));

@@ -96,11 +96,17 @@ pub struct Pseudo {
 impl Pseudo {
     /// One with an empty root of this mode.
     pub fn new(name: &'static str, dev: u64, magic: u32, mode: u32) -> Self {
+        let root = Node::new(dev, linux::S_IFDIR | mode, Kind::directory());
+        Self::with_root(name, magic, root)
+    }
+
+    /// One whose root makes its entries up.
+    pub fn with_root(name: &'static str, magic: u32, root: Arc<Node>) -> Self {
         Self {
             name,
-            dev,
+            dev: root.dev,
             magic,
-            root: Node::new(dev, linux::S_IFDIR | mode, Kind::directory()),
+            root,
         }
     }
 }

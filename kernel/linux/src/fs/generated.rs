@@ -79,6 +79,17 @@ pub fn source(read: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Kind {
     })
 }
 
+/// A generated file that may be written and is in no directory.
+pub fn writable_source(
+    read: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    write: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
+) -> Kind {
+    Kind::Generated(Source {
+        read: Box::new(read),
+        write: Some(Box::new(write)),
+    })
+}
+
 /// Puts a read-only generated file into a directory.
 pub fn file(
     directory: &Arc<Node>,

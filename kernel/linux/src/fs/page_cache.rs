@@ -109,9 +109,9 @@ impl Content {
         if self.mapped.load(Ordering::Relaxed) {
             let (from, to) = (start / PAGE_LEN, end.div_ceil(PAGE_LEN));
             for process in process::processes() {
-                process
-                    .space
-                    .forget_file(self.key(), from, to, even_private);
+                if let Some(space) = process.space() {
+                    space.forget_file(self.key(), from, to, even_private);
+                }
             }
         }
     }

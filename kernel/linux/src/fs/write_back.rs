@@ -32,7 +32,7 @@ pub(super) fn note(node: &Arc<Node>) {
     dirty.nodes.push(node.clone());
     if !dirty.has_thread {
         dirty.has_thread = true;
-        sched::spawn_kernel("write-back", None, Box::new(NoState), Box::new(run));
+        sched::spawn_kernel("write-back", Box::new(NoState), Box::new(run));
     }
 }
 

@@ -73,7 +73,7 @@ impl Segment {
         let key = self.content.key();
         let processes = process::processes();
         processes
-            .map(|process| process.space.mappings_of(key))
+            .filter_map(|process| Some(process.space()?.mappings_of(key)))
             .sum()
     }
 }

@@ -1,38 +1,60 @@
-//! `clone` and `clone3`: new threads. Anything that would be a new process is refused with `ENOSYS`.
-use super::table;
+//! `clone`, `clone3`, `fork` and `vfork`: new threads, and new processes.
+//!
+//! A process is made of parts ([`super::Process`]); each is shared or copied, as flags say. Descriptors, working
+//! directory and dispositions are shared by threads only: execve(2) of one process would have to take them from
+//! another.
+use super::{ThreadState, table, vfork::Vfork};
 use crate::process::LinuxThread;
-use crate::{config, fs};
+use crate::{config, fs, linker};
 use abi::{Errno, SysResult};
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::sync::Arc;
 use core::{ops::Range, sync::atomic::Ordering};
 use linux_raw_sys::general::{
-    CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_DETACHED, CLONE_FILES, CLONE_FS, CLONE_IO,
-    CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM,
+    CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_CLEAR_SIGHAND, CLONE_DETACHED, CLONE_FILES,
+    CLONE_FS, CLONE_IO, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
+    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND,
+    CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK, CLONE_VM,
 };
 use machine::{
     arch::TrapFrame,
     mm::{USER_END, user},
-    sched,
+    sched::{self, Start, Thread, Tid},
 };
 
 /// Flags that make it a thread: everything a process has is shared.
 const THREAD: u64 = (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD) as u64;
 
-/// Flags that a thread may have beside [`THREAD`].
+/// Flags that threads and processes may have.
 const OPTIONAL: u64 = (CLONE_SYSVSEM
     | CLONE_SETTLS
     | CLONE_PARENT_SETTID
     | CLONE_CHILD_SETTID
     | CLONE_CHILD_CLEARTID
     | CLONE_DETACHED
+    | CLONE_UNTRACED
     | CLONE_IO) as u64;
 
-/// What both system calls ask for.
+/// Flags that a process may have beside those.
+const PROCESS: u64 = (CLONE_VM | CLONE_VFORK | CLONE_PARENT) as u64 | CLONE_CLEAR_SIGHAND;
+
+/// Flags that make namespaces.
+const NAMESPACES: u64 = (CLONE_NEWCGROUP
+    | CLONE_NEWIPC
+    | CLONE_NEWNET
+    | CLONE_NEWNS
+    | CLONE_NEWPID
+    | CLONE_NEWUSER
+    | CLONE_NEWUTS) as u64;
+
+/// What the system calls ask for.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `CLONE_*` without the exit signal.
     pub flags: u64,
+    /// What the parent is sent at the end; 0 for nothing.
+    pub exit_signal: i32,
     /// The new stack, or only its end, which is the new stack pointer; 0 keeps the caller's.
     pub stack: Range<usize>,
     /// Where the caller wants the id.
@@ -43,48 +65,135 @@ pub struct Request {
     pub tls: usize,
 }
 
-/// Starts a thread that returns 0 from the system call `frame` is in; its id.
-pub fn thread(frame: &TrapFrame, request: Request) -> SysResult {
-    if request.flags & THREAD != THREAD || request.flags & !(THREAD | OPTIONAL) != 0 {
-        return Err(Errno::ENOSYS);
+impl Request {
+    /// A process with flags and nothing else.
+    pub fn process(flags: u32) -> Self {
+        Self {
+            flags: flags.into(),
+            exit_signal: linux_raw_sys::general::SIGCHLD as i32,
+            stack: 0..0,
+            parent_tid: 0,
+            child_tid: 0,
+            tls: 0,
+        }
     }
-    let has = |flag: u32| request.flags & u64::from(flag) != 0;
-    if request.stack.end >= USER_END || (has(CLONE_SETTLS) && request.tls >= USER_END) {
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags & u64::from(flag) != 0
+    }
+}
+
+/// Starts a thread or a process that returns 0 from the system call `frame` is in; its id.
+pub fn clone(frame: &TrapFrame, request: &Request) -> SysResult {
+    if request.stack.end >= USER_END || (request.has(CLONE_SETTLS) && request.tls >= USER_END) {
         return Err(Errno::EPERM);
     }
-    let mut child = frame.clone();
-    child.rax = 0;
-    child.error = super::signal::NO_RESTART;
-    if request.stack.end != 0 {
-        child.rsp = request.stack.end as u64;
+    if request.flags & NAMESPACES != 0 {
+        return Err(Errno::EPERM);
     }
-    let thread_pointer = if has(CLONE_SETTLS) {
+    if request.has(CLONE_THREAD) {
+        return thread(frame, request);
+    }
+    if request.flags & !(OPTIONAL | PROCESS) != 0 {
+        log::warn!("clone with flags {:#x} is not there", request.flags);
+        return Err(Errno::EINVAL);
+    }
+    process(frame, request)
+}
+
+fn thread(frame: &TrapFrame, request: &Request) -> SysResult {
+    if request.flags & THREAD != THREAD || request.flags & !(THREAD | OPTIONAL) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let process = super::with_current(Arc::clone);
+    let tid = table::new_id();
+    let state = table::inherited_state(process);
+    let thread = make(tid, frame, request, state)?;
+    table::insert(&thread);
+    sched::start(thread);
+    Ok(tid as usize)
+}
+
+fn process(frame: &TrapFrame, request: &Request) -> SysResult {
+    if !request.has(CLONE_VM) {
+        return Err(Errno::ENOSYS);
+    }
+    let pid = table::new_id();
+    let vfork = request.has(CLONE_VFORK).then(Arc::<Vfork>::default);
+    let child = super::with_current(|parent| {
+        let kin = parent.kin();
+        let of = if request.has(CLONE_PARENT) {
+            parent.ppid()
+        } else {
+            parent.pid
+        };
+        let child = parent.copy(pid, kin.child(of, request.exit_signal));
+        if request.flags & CLONE_CLEAR_SIGHAND != 0 {
+            child.sighand.reset();
+        }
+        *child.space.lock() = parent.space();
+        (*child.vfork.lock()).clone_from(&vfork);
+        Arc::new(child)
+    });
+    let mut state = table::inherited_state(child.clone());
+    state.borrows_thread_pointer = request.has(CLONE_VM) && !request.has(CLONE_SETTLS);
+    if request.has(CLONE_VFORK) || !request.has(CLONE_VM) {
+        state.signals.set_altstack(super::signal::altstack());
+    }
+    let thread = make(pid, frame, request, state)?;
+    table::insert_process(&child);
+    table::insert(&thread);
+    // References that a child which ends soon would wait for.
+    drop(child);
+    sched::start(thread);
+    if let Some(vfork) = vfork {
+        vfork.wait();
+    }
+    Ok(pid as usize)
+}
+
+/// Makes the thread, which does not run yet.
+fn make(
+    tid: Tid,
+    frame: &TrapFrame,
+    request: &Request,
+    state: ThreadState,
+) -> Result<Arc<Thread>, Errno> {
+    let mut frame = frame.clone();
+    frame.rax = 0;
+    frame.error = super::signal::NO_RESTART;
+    if request.stack.end != 0 {
+        frame.rsp = request.stack.end as u64;
+    }
+    let thread_pointer = if request.has(CLONE_SETTLS) {
         request.tls as u64
     } else {
         sched::with_current(|parent| parent.thread_pointer())
     };
-    let state = Box::new(table::inherited_state());
-    let thread =
-        sched::new_user(child, request.stack, thread_pointer, state).ok_or(Errno::EAGAIN)?;
-    let tid = thread.tid;
-    if has(CLONE_CHILD_CLEARTID) {
+    let space = state.process.space().ok_or(Errno::ESRCH)?;
+    let start = Start {
+        frame,
+        stack: request.stack.clone(),
+        thread_pointer,
+        space,
+    };
+    let thread = sched::new_user(tid, start, Box::new(state)).ok_or(Errno::EAGAIN)?;
+    if request.has(CLONE_CHILD_CLEARTID) {
         thread
             .linux()
             .clear_child_tid
             .store(request.child_tid, Ordering::Relaxed);
     }
     // Linux ignores faults of both writes, too.
-    if has(CLONE_PARENT_SETTID) {
+    if request.has(CLONE_PARENT_SETTID) {
         let _ = user::write(request.parent_tid, &(tid as u32));
     }
-    if has(CLONE_CHILD_SETTID) {
+    if request.has(CLONE_CHILD_SETTID) {
         let _ = user::write(request.child_tid, &(tid as u32));
     }
-    table::insert(&thread);
     if config::get().trace {
-        let lineage = super::with_current(|process| process.linker.lineage(thread_pointer));
+        let lineage = linker::get().lineage(thread_pointer);
         fs::write_stderr(format!("[{tid}] +++ thread {tid}{lineage} +++\n").as_bytes());
     }
-    sched::start(thread);
-    Ok(tid as usize)
+    Ok(thread)
 }

@@ -1,17 +1,23 @@
 //! The end of threads and of processes: that of the first is the machine's.
+//!
+//! One thread ends a process: the others end when they come by on their way to the program, and the last of all leaves
+//! a zombie. In the same way the thread that has called execve(2) gets rid of the others.
+use super::family::Status;
 use super::{
-    LinuxThread, Process,
+    LinuxThread, Process, credentials,
     futex::{self, Word},
+    table,
 };
-use crate::{fs, ipc};
+use crate::{fs, ipc, linker};
 use abi::Errno;
-use core::sync::atomic::Ordering;
-use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI32, Ordering};
+use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, SIGKILL};
 use machine::{
     arch,
     mm::user,
     sched::{self, Tid},
-    sync::{Signals, Waiter},
+    sync::{Signals, SpinLock, WaitQueue},
 };
 
 /// Robust list entries looked at before the list is taken for a loop, as in Linux.
@@ -20,96 +26,194 @@ const ROBUST_LIMIT: usize = 2048;
 /// `isa-debug-exit` code of a program that ended, whatever its status.
 const PROGRAM_ENDED: u8 = 0x10;
 
-/// Makes the calling thread the one that ends its process. Any other thread that tries later sleeps here until the
-/// machine is off.
-pub(crate) fn claim_exit() {
+/// Stands for the kernel's thread that loads a program, which has no id, as who ends the process.
+const LOADER: Tid = -1;
+
+/// Who ends a process, or gets rid of all threads but itself.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// That thread; 0 for none.
+    owner: AtomicI32,
+    /// How it ends, if it does.
+    status: SpinLock<Option<Status>>,
+    /// Is woken when a thread has ended.
+    thread_ended: WaitQueue,
+}
+
+/// Makes the calling thread the one that ends its process, in this way. If another one does already, it ends.
+pub(crate) fn claim_exit(status: Status) {
     let me = sched::current_tid();
+    let owner = if me == 0 { LOADER } else { me };
     let claimed = super::with_current(|process| {
-        let ending = &process.ending;
-        let claimed = ending.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire);
-        if claimed.is_ok() {
-            ipc::process_ended(process.pid);
-            // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
-            process.kick_others(me);
+        let claimed = process.claim(owner);
+        if claimed {
+            process.ending.status.lock().get_or_insert(status);
         }
         claimed
     });
-    match claimed {
-        Ok(_) => {}
-        Err(owner) if owner == me => {}
-        Err(_) => {
-            let waiter = Waiter::new();
-            loop {
-                // Nobody wakes it; a wake-up that came for another reason changes nothing.
-                let _ = waiter.wait(None, Signals::Ignore);
-            }
-        }
+    if !claimed {
+        leave();
     }
 }
 
 impl Process {
+    /// Makes the thread `owner` the one that ends it, if none does yet, and has the others come by.
+    fn claim(&self, owner: Tid) -> bool {
+        let ending = &self.ending.owner;
+        match ending.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                // Who is in the program, or in a wait that signals end, stops on the way (back) to the program.
+                self.kick_others(owner);
+                self.stop.let_die();
+                true
+            }
+            Err(other) => other == owner,
+        }
+    }
+
+    /// Has the calling thread be the only one; whether no other one wants that, or ends the process.
+    pub(super) fn end_other_threads(&self) -> bool {
+        if !self.claim(sched::current_tid()) {
+            return false;
+        }
+        let is_alone = || (self.thread_ids().len() == 1).then_some(());
+        // They come by soon, whatever they wait for.
+        let ended = &self.ending.thread_ended;
+        let _ = ended.wait_until(None, Signals::Ignore, is_alone);
+        true
+    }
+
+    /// It goes on with another thread than the one that has called [`Process::end_other_threads`].
+    pub(super) fn goes_on(&self) {
+        self.ending.owner.store(0, Ordering::Release);
+    }
+
     /// Whether some thread ends it.
     pub(super) fn ends(&self) -> bool {
-        self.ending.load(Ordering::Relaxed) != 0
+        self.ending.owner.load(Ordering::Relaxed) != 0
     }
 
     /// Whether another thread than `tid`, which is one of the program's, ends it.
     pub(super) fn is_over_for(&self, tid: Tid) -> bool {
-        let owner = self.ending.load(Ordering::Relaxed);
+        let owner = self.ending.owner.load(Ordering::Relaxed);
         owner != 0 && owner != tid && tid != 0
     }
 }
 
-/// Stops the calling thread for good when another one ends the process.
+/// Ends the calling thread when another one ends the process.
 pub(crate) fn stop_if_over() {
     let tid = sched::current_tid();
     if super::with_current(|process| process.is_over_for(tid)) {
-        claim_exit();
+        leave();
     }
 }
 
-/// Ends the program: output flushed, `elfin: exit status=N` logged, machine off.
+/// Ends the calling thread if it is to end, whatever it waits for.
+pub fn stop_if_killed() {
+    stop_if_over();
+    if sched::kill_pending() {
+        exit_by_signal(SIGKILL as i32);
+    }
+}
+
+/// Ends the process, by itself.
 pub fn exit_group(status: i32) -> ! {
-    claim_exit();
-    fs::flush();
-    machine::log::line(format_args!("elfin: exit status={}", status & 0xff));
-    arch::cpu::exit_machine(PROGRAM_ENDED)
+    end_process(Status::Exited(status as u8))
 }
 
-/// Ends the program as killed by `signal`.
+/// Ends the process as killed by `signal`.
 pub fn exit_by_signal(signal: i32) -> ! {
-    claim_exit();
+    end_process(Status::Killed(signal))
+}
+
+fn end_process(status: Status) -> ! {
+    claim_exit(status);
+    if super::with_current(|process| process.pid == table::FIRST) {
+        end_machine(status);
+    }
+    leave()
+}
+
+/// Ends the machine as the first process ends: output flushed, last words logged, off.
+fn end_machine(status: Status) -> ! {
     fs::flush();
-    machine::log::line(format_args!("elfin: exit signal={signal}"));
+    match status {
+        Status::Exited(status) => machine::log::line(format_args!("elfin: exit status={status}")),
+        Status::Killed(signal) => machine::log::line(format_args!("elfin: exit signal={signal}")),
+    }
     arch::cpu::exit_machine(PROGRAM_ENDED)
 }
 
-/// Ends the calling thread; the last one ends the program with `status`.
+/// Ends the calling thread; the last one ends the process with `status`, if that does not end in another way.
 pub fn exit_thread(status: i32) -> ! {
-    let (tid, thread_pointer, robust, clear) = sched::with_current(|thread| {
-        (
-            thread.tid,
-            thread.thread_pointer() as usize,
-            thread.linux().robust_list.swap(0, Ordering::Relaxed),
-            thread.linux().clear_child_tid.swap(0, Ordering::Relaxed),
-        )
+    let (thread_pointer, borrows) = sched::with_current(|thread| {
+        let borrows = thread.linux().borrows_thread_pointer;
+        (thread.thread_pointer() as usize, borrows)
     });
     // Before `clear_child_tid`: who joins this thread may give its thread control block to a new thread at once.
-    super::with_current(|process| process.linker.thread_ended(thread_pointer));
+    if !borrows {
+        linker::get().thread_ended(thread_pointer);
+    }
+    end_thread(status)
+}
+
+/// Ends the calling thread of a process that ends. The dynamic linker, in the middle of which it may be, ends as well.
+fn leave() -> ! {
+    end_thread(0)
+}
+
+fn end_thread(status: i32) -> ! {
+    let (tid, robust, clear) = sched::with_current(|thread| {
+        let linux = thread.linux();
+        (
+            thread.tid,
+            linux.robust_list.swap(0, Ordering::Relaxed),
+            linux.clear_child_tid.swap(0, Ordering::Relaxed),
+        )
+    });
     if robust != 0 {
         // The list is the program's; a broken one only ends the walk.
         let _ = release_robust_list(robust, tid);
     }
-    if super::with_current(|process| process.remove(tid)) {
-        exit_group(status);
-    }
+    let is_last = super::with_current(|process| process.remove(tid));
     // After that: who wants such a futex now finds that its owner is gone.
     futex::pi::release_owned(tid);
     sched::with_current(|thread| thread.linux().process.retarget(thread));
     if clear != 0 && user::write(clear, &0u32).is_ok() {
         wake(clear);
     }
-    sched::exit_current()
+    if !is_last {
+        super::with_current(|process| process.ending.thread_ended.wake_all());
+        sched::exit_current();
+    }
+    let status = super::with_current(|process| {
+        let ended = *process.ending.status.lock();
+        let status = ended.unwrap_or(Status::Exited(status as u8));
+        if process.pid == table::FIRST {
+            end_machine(status);
+        }
+        process.give_up();
+        status
+    });
+    let uid = credentials::current().user.real;
+    sched::exit_current_with(|| {
+        super::with_current(|process| {
+            process.release_parent();
+            process.become_zombie(status, uid);
+        });
+    })
+}
+
+impl Process {
+    /// Gives back what a zombie does not need, before it is one. No thread of it is left but the calling one.
+    fn give_up(self: &Arc<Self>) {
+        ipc::process_ended(self.pid);
+        self.files.close_range(0, usize::MAX, false);
+        // The root is a directory.
+        let _ = self.fs.set_cwd(fs::mount::root().clone());
+        self.end_timers();
+        self.set_space(None);
+    }
 }
 
 /// Wakes a thread of any process that waits for this word to change, as Linux does at the end of a thread.

@@ -4,6 +4,7 @@ use crate::fs::descriptor;
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
+use machine::mm::space;
 use machine::sync::SpinLock;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -64,9 +65,25 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same for another process.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            soft: core::array::from_fn(|resource| AtomicU64::new(self.soft(resource as u32))),
+            hard: SpinLock::new(*self.hard.lock()),
+        }
+    }
+
     /// What holds now for a resource that there is.
     pub fn soft(&self, resource: u32) -> u64 {
         self.soft[resource as usize].load(Ordering::Relaxed)
+    }
+
+    /// Those on the address space.
+    pub fn of_space(&self) -> space::Limits {
+        space::Limits {
+            all: self.soft(linux::RLIMIT_AS) as usize,
+            data: self.soft(linux::RLIMIT_DATA) as usize,
+        }
     }
 
     /// Descriptors are below this.

@@ -1,33 +1,35 @@
 //! Processes: threads as Linux sees them, signals, futexes, exit.
 //!
 //! A [`Process`] has everything that its threads share, in parts that another may share or copy. A thread knows its
-//! process, and so every system call finds what is meant ([`with_current`]). Who starts the program makes the only one
-//! there is: fork, exec and children are missing. Lock order, outermost first: signal dispositions ([`signal`]), the
-//! thread table, one thread's signal state.
+//! process, and so every system call finds what is meant ([`with_current`]). [`clone`] makes processes and threads,
+//! [`exec`] has a process run another program, [`exit`] ends both, [`family`] has who is whose child, and waiting for
+//! it. Lock order, outermost first: timers, the table of processes, signal dispositions ([`signal`]), the thread table,
+//! one thread's signal state.
 pub mod clock;
 pub mod clone;
 pub mod credentials;
+pub mod exec;
 mod exit;
+pub mod family;
 pub mod futex;
 pub mod limits;
 pub(crate) mod restart;
 pub mod settings;
 pub mod signal;
 mod table;
+mod vfork;
 
 pub(crate) use exit::{claim_exit, stop_if_over};
-pub use exit::{exit_by_signal, exit_group, exit_thread};
-pub use table::{adopt_main, find, processes, thread_ids, with_process, with_thread};
+pub use exit::{exit_by_signal, exit_group, exit_thread, stop_if_killed};
+pub use table::{find, inherited_state, processes, thread_ids, with_process, with_thread};
 
 use crate::fs::{context::FsContext, descriptor::Files};
-use crate::linker::Linker;
 use alloc::{sync::Arc, vec::Vec};
-use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::mm::space::Space;
 use machine::sched::{self, Thread, Tid};
-use machine::sync::SpinLock;
+use machine::sync::{SpinLock, WaitQueue};
 use restart::Restart;
 
 /// A process id, which is also the main thread's id.
@@ -39,20 +41,16 @@ pub type Pid = Tid;
 pub struct Process {
     /// Its id.
     pub pid: Pid,
-    /// Its parent's; 0 for none.
-    pub ppid: Pid,
-    /// Its group's: who leads that has the same id.
-    pub pgid: Pid,
-    /// Its session's.
-    pub sid: Pid,
+    kin: SpinLock<family::Kin>,
+    /// Who waits for its children.
+    children: WaitQueue,
     /// The descriptor table.
     pub files: Arc<Files>,
     /// Working directory and umask.
     pub fs: Arc<FsContext>,
-    /// The address space.
-    pub space: Arc<Space>,
-    /// The dynamic linker.
-    pub linker: Arc<dyn Linker>,
+    space: SpinLock<Option<Arc<Space>>>,
+    /// What its parent waits for while it uses its memory.
+    vfork: SpinLock<Option<Arc<vfork::Vfork>>>,
     /// Resource limits.
     pub limits: Limits,
     /// personality(2)'s: it is remembered and changes nothing.
@@ -69,8 +67,8 @@ pub struct Process {
     stop: signal::Stop,
     timers: signal::timer::PosixTimers,
     itimers: signal::itimer::IntervalTimers,
-    /// The thread that ends it; 0 while it runs.
-    ending: AtomicI32,
+    /// Who ends it, or is about to have it run another program.
+    ending: exit::Ending,
 }
 
 /// What a process runs, as /proc shows it.
@@ -86,24 +84,31 @@ pub struct Program {
     pub auxv: Vec<u8>,
 }
 
+impl Program {
+    /// Its name, as it was called.
+    pub fn name(&self) -> &[u8] {
+        self.cmdline.split(|&byte| byte == 0).next().unwrap_or(&[])
+    }
+}
+
 impl Process {
-    /// Makes a process of a session of its own, without threads and open files.
-    pub fn start(pid: Pid, fs: FsContext, space: Arc<Space>, linker: Arc<dyn Linker>) -> Arc<Self> {
-        let process = Arc::new(Self::new(pid, fs, space, linker));
+    /// Makes the first process, of a session of its own, without threads, memory and open files.
+    pub fn first(fs: FsContext) -> Arc<Self> {
+        let pid = table::new_id();
+        let process = Arc::new(Self::new(pid, family::Kin::first(pid), fs));
         table::insert_process(&process);
         process
     }
 
-    fn new(pid: Pid, fs: FsContext, space: Arc<Space>, linker: Arc<dyn Linker>) -> Self {
+    fn new(pid: Pid, kin: family::Kin, fs: FsContext) -> Self {
         Self {
             pid,
-            ppid: 0,
-            pgid: pid,
-            sid: pid,
+            kin: SpinLock::new(kin),
+            children: WaitQueue::new(),
             files: Arc::default(),
             fs: Arc::new(fs),
-            space,
-            linker,
+            space: SpinLock::new(None),
+            vfork: SpinLock::new(None),
             limits: Limits::default(),
             personality: AtomicU32::new(0),
             waits_for_owners: AtomicBool::new(false),
@@ -115,14 +120,32 @@ impl Process {
             stop: signal::Stop::default(),
             timers: signal::timer::PosixTimers::default(),
             itimers: signal::itimer::IntervalTimers::default(),
-            ending: AtomicI32::new(0),
+            ending: exit::Ending::default(),
         }
     }
 
-    /// Its dynamic linker, if that is of this type.
-    pub fn linker_as<T: Linker>(&self) -> Option<&T> {
-        let linker: &dyn Any = &*self.linker;
-        linker.downcast_ref()
+    /// Makes one that has what this one has, in parts of its own: a child's, before it is anybody's.
+    fn copy(&self, pid: Pid, kin: family::Kin) -> Self {
+        Self {
+            files: Arc::new(self.files.copy()),
+            limits: self.limits.copy(),
+            personality: AtomicU32::new(self.personality.load(Ordering::Relaxed)),
+            program: SpinLock::new(self.program()),
+            sighand: Arc::new(self.sighand.copy()),
+            ..Self::new(pid, kin, self.fs.copy())
+        }
+    }
+
+    /// The address space; `None` when it has ended.
+    pub fn space(&self) -> Option<Arc<Space>> {
+        self.space.lock().clone()
+    }
+
+    /// Gives it another address space, or none.
+    fn set_space(&self, space: Option<Arc<Space>>) {
+        let old = core::mem::replace(&mut *self.space.lock(), space);
+        // Not under the lock: it may be the last reference.
+        drop(old);
     }
 
     /// What it runs.
@@ -172,11 +195,17 @@ pub struct ThreadState {
     pub(crate) settings: settings::ThreadSettings,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
     pub(crate) name: SpinLock<[u8; NAME_LEN]>,
+    /// Its thread pointer, and what the dynamic linker knows by it, are those of the thread that started it.
+    borrows_thread_pointer: bool,
 }
 
 impl sched::ThreadState for ThreadState {
     fn signal_pending(&self, tid: Tid) -> bool {
         signal::pending(self, tid)
+    }
+
+    fn kill_pending(&self, tid: Tid) -> bool {
+        self.process.is_over_for(tid) || signal::kill_pending(self)
     }
 }
 
@@ -208,6 +237,7 @@ impl ThreadState {
             credentials: SpinLock::default(),
             settings: settings::ThreadSettings::default(),
             name: SpinLock::new([0; NAME_LEN]),
+            borrows_thread_pointer: false,
         }
     }
 

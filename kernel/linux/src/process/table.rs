@@ -1,14 +1,22 @@
 //! The tables of processes and threads by their ids, and which threads a process has.
-use super::{NAME_LEN, Pid, Process, ThreadState};
-use crate::config;
+use super::{Pid, Process, ThreadState};
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use machine::{
     sched::{Thread, Tid},
     sync::SpinLock,
 };
+
+/// The first process, with which the machine ends.
+pub(super) const FIRST: Pid = 1;
+
+/// Ids are below this (`/proc/sys/kernel/pid_max`).
+const MOST: Tid = 1 << 22;
+
+/// The id to be tried next.
+static NEXT: AtomicI32 = AtomicI32::new(FIRST);
 
 /// All processes.
 static PROCESSES: SpinLock<BTreeMap<Pid, Arc<Process>>> = SpinLock::new(BTreeMap::new());
@@ -23,6 +31,23 @@ pub(super) struct Threads {
     pub(super) live: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
     /// CPU time of those that have ended, in nanoseconds.
     ended_cpu_ns: AtomicU64,
+}
+
+/// An id for a new process or thread: one that was not used of late.
+pub(super) fn new_id() -> Tid {
+    loop {
+        let next = |id| Some(if id + 1 == MOST { FIRST + 1 } else { id + 1 });
+        let (Ok(id) | Err(id)) = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let is_used = contains(id) || PROCESSES.lock().values().any(|one| one.uses(id));
+        if !is_used {
+            return id;
+        }
+    }
+}
+
+/// Calls `f` with the table of processes, locked.
+pub(super) fn with_processes<R>(f: impl FnOnce(&mut BTreeMap<Pid, Arc<Process>>) -> R) -> R {
+    f(&mut PROCESSES.lock())
 }
 
 /// Enters a process.
@@ -54,16 +79,6 @@ pub fn processes() -> impl Iterator<Item = Arc<Process>> {
     })
 }
 
-/// Enters the main thread, named after the program.
-pub fn adopt_main(thread: &Arc<Thread>) {
-    let path = config::get().args.first().map_or(&[][..], Vec::as_slice);
-    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    thread
-        .linux()
-        .set_name(&name[..name.len().min(NAME_LEN - 1)]);
-    insert(thread);
-}
-
 /// Enters a thread that has not run yet.
 pub(super) fn insert(thread: &Arc<Thread>) {
     let threads = &thread.linux().process.threads;
@@ -93,7 +108,7 @@ pub(super) fn thread_cpu_time_ns(tid: Tid) -> Option<u64> {
 
 /// CPU time that the process `pid` has used, in nanoseconds. May be called in interrupt context.
 pub(super) fn process_cpu_time_ns(pid: Pid) -> Option<u64> {
-    // As above.
+    // As above. A zombie's time does not pass.
     PROCESSES
         .lock()
         .get(&pid)
@@ -106,8 +121,10 @@ pub fn thread_ids() -> Vec<Tid> {
 }
 
 impl Process {
-    /// Takes an ending thread out; whether it was the last.
+    /// Takes an ending thread out; whether it was the last. Without an id it is the one that loads the program: the
+    /// main thread, which has not begun, ends with it.
     pub(super) fn remove(&self, tid: Tid) -> bool {
+        let tid = if tid == 0 { self.pid } else { tid };
         let thread = THREADS.lock().remove(&tid);
         let (removed, last) = {
             let mut threads = self.threads.live.lock();
@@ -122,12 +139,35 @@ impl Process {
         last
     }
 
+    /// The thread `old`, its only one, hands over to another one.
+    pub(super) fn replace_thread(&self, old: Tid, new: &Arc<Thread>) {
+        let removed = {
+            let mut all = THREADS.lock();
+            let mut threads = self.threads.live.lock();
+            let removed = (all.remove(&old), threads.remove(&old));
+            all.insert(new.tid, Arc::clone(new));
+            threads.insert(new.tid, Arc::clone(new));
+            removed
+        };
+        if let Some(thread) = &removed.1 {
+            let used = thread.cpu_time_ns();
+            self.threads.ended_cpu_ns.fetch_add(used, Ordering::Relaxed);
+        }
+        // Not under the locks, as above.
+        drop(removed);
+    }
+
     /// Has all threads but `me` pass through `signal::deliver` soon.
     pub(super) fn kick_others(&self, me: Tid) {
         let threads = self.threads.live.lock();
         for thread in threads.values().filter(|thread| thread.tid != me) {
             thread.kick();
         }
+    }
+
+    /// Its main thread, if that has not ended.
+    pub fn main_thread(&self) -> Option<Arc<Thread>> {
+        self.threads.live.lock().get(&self.pid).cloned()
     }
 
     /// Ids of its threads, ascending.
@@ -143,13 +183,13 @@ impl Process {
     }
 }
 
-/// What a thread hands on to one that it starts: the process, the signal mask, the credentials and the name.
-pub(super) fn inherited_state() -> ThreadState {
+/// What a thread hands on to one that it starts, of this process: the signal mask, the credentials and the name.
+pub fn inherited_state(process: Arc<Process>) -> ThreadState {
     machine::sched::with_current(|parent| ThreadState {
         signals: super::signal::ThreadSignals::new(parent.linux().signals.mask()),
         credentials: SpinLock::new(super::credentials::of(parent)),
         settings: parent.linux().settings.inherited(),
         name: SpinLock::new(*parent.linux().name.lock()),
-        ..ThreadState::new(parent.linux().process.clone())
+        ..ThreadState::new(process)
     })
 }

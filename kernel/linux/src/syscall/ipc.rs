@@ -7,7 +7,7 @@ use crate::ipc::{
     semaphores::{self, Operation, Set},
     shared_memory::{self, Attach, Segment},
 };
-use crate::process;
+use crate::linker;
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec, vec::Vec};
 use machine::mm::{PAGE, space::Prot, user};
@@ -439,7 +439,7 @@ pub fn shmat(id: usize, addr: usize, flag: usize) -> SysResult {
     prot.set(Prot::EXEC, flag & SHM_EXEC != 0);
     if let Some(at) = at.filter(|_| replace) {
         let size = shared_memory::get(int(id))?.size;
-        process::with_current(|process| process.linker.unmapped(at, size));
+        linker::get().unmapped(at, size);
     }
     shared_memory::attach(int(id), Attach { at, replace, prot })
 }
@@ -447,7 +447,7 @@ pub fn shmat(id: usize, addr: usize, flag: usize) -> SysResult {
 /// shmdt(2)
 pub fn shmdt(addr: usize) -> SysResult {
     let size = shared_memory::detach(addr)?;
-    process::with_current(|process| process.linker.unmapped(addr, size));
+    linker::get().unmapped(addr, size);
     Ok(0)
 }
 

@@ -1,7 +1,8 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
 use crate::fs::write_back;
-use crate::process::{self, with_space};
+use crate::linker;
+use crate::process::with_space;
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::mm::space::{Advice, Backing, Marks, Options, Place, Prot, Remap};
@@ -146,7 +147,7 @@ pub fn mmap(
 
 /// The program gives up what it has at `start`: its dynamic linker is told first.
 fn unmapped(start: usize, len: usize) {
-    process::with_current(|process| process.linker.unmapped(start, len));
+    linker::get().unmapped(start, len);
 }
 
 fn map(place: Place, len: usize, prot: Prot, backing: Backing, options: Options) -> SysResult {

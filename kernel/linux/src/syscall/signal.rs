@@ -187,11 +187,11 @@ fn from_caller(signal: i32, code: i32) -> SigInfo {
 /// kill(2). -1 means all processes, the caller's too: that is the group of the first, which killpg(2) names so.
 pub fn kill(pid: usize, signal: usize) -> SysResult {
     let info = number(signal)?.map(|signal| from_caller(signal, linux::SI_USER as i32));
-    let own = process::with_current(|process| process.pgid);
+    let own = process::with_current(|process| process.pgid());
     let is_meant = |process: &Process| match pid as i32 {
         -1 => true,
-        0 => process.pgid == own,
-        group => process.pgid == group.wrapping_neg(),
+        0 => process.pgid() == own,
+        group => process.pgid() == group.wrapping_neg(),
     };
     match pid as i32 {
         pid @ 1.. => send_process(pid, info),

@@ -7,7 +7,7 @@
 //! unmap them.
 
 use super::PAGE;
-use super::frame::{alloc_contiguous, free_contiguous};
+use super::frame::{Frame, alloc_contiguous, free_contiguous};
 use super::slab::{Slab, class, pages};
 use crate::arch::paging::{Flags, Tables, entry_address};
 use crate::arch::{interrupt_flag, percpu};
@@ -24,6 +24,16 @@ use core::sync::atomic::Ordering;
 pub const START: usize = 0x7e90_0000_0000;
 /// The end of their place.
 pub const END: usize = START + (64 << 30);
+
+/// Where the dynamic linker's own record lies: in the first page, which is there from the beginning, filled with zeros.
+pub const ROOT: usize = START;
+
+/// What may be done with its pages.
+const FLAGS: Flags = Flags::PRESENT
+    .union(Flags::WRITABLE)
+    .union(Flags::NO_EXECUTE)
+    .union(Flags::ACCESSED)
+    .union(Flags::DIRTY);
 
 /// Orders of runs of pages: the largest is the arena.
 const ORDERS: usize = ((END - START) / PAGE).trailing_zeros() as usize + 1;
@@ -111,19 +121,23 @@ fn order(layout: Layout) -> usize {
 }
 
 impl Arena {
-    /// An empty one, of the space that has these tables.
-    pub(super) fn new(tables: Arc<Tables>) -> Self {
-        Self {
+    /// One that is empty but for its first page, of the space that has these tables. `None` without memory.
+    pub(super) fn new(tables: Arc<Tables>) -> Option<Self> {
+        let root = Frame::zeroed()?;
+        tables
+            .entry(ROOT, true)?
+            .store(root.into_phys() | FLAGS.bits(), Ordering::Release);
+        Some(Self {
             tables,
             state: SpinLock::ranked(
                 Rank::Arena,
                 State {
                     slab: Slab::new(),
                     runs: [None; ORDERS],
-                    next: START,
+                    next: ROOT + PAGE,
                 },
             ),
-        }
+        })
     }
 
     /// What of its place has ever been in use.
@@ -199,12 +213,10 @@ fn take(
 
 /// Maps pages, as far as they are not there; `None` without memory, when some may be there.
 fn map(tables: &Tables, start: usize, count: usize) -> Option<()> {
-    let flags =
-        Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::ACCESSED | Flags::DIRTY;
     for page in (start..start + count * PAGE).step_by(PAGE) {
         let entry = tables.entry(page, true)?;
         if entry.load(Ordering::Relaxed) == 0 {
-            entry.store(alloc_contiguous(1)? | flags.bits(), Ordering::Release);
+            entry.store(alloc_contiguous(1)? | FLAGS.bits(), Ordering::Release);
         }
     }
     Some(())

@@ -55,6 +55,16 @@ pub(crate) struct State {
     pub(crate) live: usize,
     /// The stack the thread was started on; empty if unknown.
     pub(crate) own: Range<usize>,
+    /// How many calls were not over in the thread that started this one, if it goes on where that was: they are as
+    /// good as its own, but never return to it.
+    pub(crate) inherited: usize,
+}
+
+impl State {
+    /// How many calls are not over, once those that are have been dropped.
+    pub(crate) fn depth(&self) -> usize {
+        self.inherited + self.calls.len()
+    }
 }
 
 /// The calls of one thread.
@@ -65,10 +75,15 @@ pub(crate) struct Calls(pub(crate) UnsafeCell<State>);
 unsafe impl Sync for Calls {}
 
 impl Calls {
-    /// No calls yet, of a thread that starts on the stack `own`.
-    pub(crate) fn new(own: Range<usize>) -> Self {
+    /// Those of a thread that the calling one, whose calls these are, starts on the stack `own`, or on its own if that
+    /// is empty.
+    pub(crate) fn of_child(&self, own: Range<usize>) -> Self {
+        // SAFETY: the thread's own record, and nothing in here changes it.
+        let parent = unsafe { &*self.0.get() };
+        let goes_on = own.is_empty();
         Self(UnsafeCell::new(State {
-            own,
+            own: if goes_on { parent.own.clone() } else { own },
+            inherited: if goes_on { parent.depth() } else { 0 },
             ..State::default()
         }))
     }

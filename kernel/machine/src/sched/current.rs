@@ -74,3 +74,8 @@ pub fn set_gs(base: u64) {
 pub fn signal_pending() -> bool {
     with_current(Thread::signal_pending)
 }
+
+/// Whether the running thread is to end, whatever it waits for.
+pub fn kill_pending() -> bool {
+    with_current(Thread::kill_pending)
+}

@@ -22,54 +22,57 @@ mod state;
 mod thread;
 
 pub use current::{
-    current, current_tid, gs, set_gs, set_thread_pointer, signal_pending, with_current, with_space,
+    current, current_tid, gs, kill_pending, set_gs, set_thread_pointer, signal_pending,
+    with_current, with_space,
 };
 pub(crate) use exit::{exit_to_program, has_exit_work, user_start};
 pub use policy::Policy;
 pub(crate) use queue::{become_idle, init, thread_start, tick};
-pub use queue::{exit_current, park, reschedule, yield_now};
+pub use queue::{enter_program, exit_current, exit_current_with, park, reschedule, yield_now};
 pub use ranked::Level;
 pub use state::{NoState, ThreadState, Tid};
-pub use thread::{Body, Thread, thread_count};
+pub use thread::{Body, Start, Thread, thread_count};
 
-use crate::arch::TrapFrame;
 use crate::mm::space::Space;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::ops::Range;
 
-/// Starts a kernel thread, whose id is 0, in an address space if it works on a program.
+/// Starts a kernel thread, whose id is 0.
 ///
 /// # Panics
 /// Without memory for it, the machine cannot do anything useful.
-pub fn spawn_kernel(
-    name: &'static str,
-    space: Option<Arc<Space>>,
-    state: Box<dyn ThreadState>,
-    body: Body,
-) -> Arc<Thread> {
-    let thread = Thread::kernel(body, space, state, false);
+pub fn spawn_kernel(name: &'static str, state: Box<dyn ThreadState>, body: Body) -> Arc<Thread> {
+    let thread = Thread::kernel(0, body, None, state);
     let thread = thread.unwrap_or_else(|| panic!("no memory for the thread {name}"));
     queue::enqueue(thread.clone());
     thread
 }
 
-/// Makes the program's main thread, which starts in the kernel, with `body`. It does not run before [`start`]. `None`
-/// without memory.
-pub fn new_main(space: Arc<Space>, state: Box<dyn ThreadState>, body: Body) -> Option<Arc<Thread>> {
-    Thread::kernel(body, Some(space), state, true)
+/// Makes a kernel thread, whose id is 0, that works on a program in an address space. It does not run before
+/// [`fn@start`]. `None` without memory.
+pub fn new_kernel(
+    space: Arc<Space>,
+    state: Box<dyn ThreadState>,
+    body: Body,
+) -> Option<Arc<Thread>> {
+    Thread::kernel(0, body, Some(space), state)
 }
 
-/// Makes a user thread that starts from `frame` on `stack`; its address space and its FPU state are the caller's
-/// (clone), the latter the initial one when the caller is a kernel thread. It does not run before [`start`]. `None`
+/// Makes a program's main thread, which starts in the kernel, with `body`. It does not run before [`fn@start`]. `None`
 /// without memory.
-pub fn new_user(
-    frame: TrapFrame,
-    stack: Range<usize>,
-    thread_pointer: u64,
+pub fn new_main(
+    tid: Tid,
+    space: Arc<Space>,
     state: Box<dyn ThreadState>,
+    body: Body,
 ) -> Option<Arc<Thread>> {
-    Thread::user(frame, stack, thread_pointer, state)
+    Thread::kernel(tid, body, Some(space), state)
+}
+
+/// Makes a user thread; its FPU state is the caller's (clone), or the initial one when the caller is a kernel thread.
+/// It does not run before [`fn@start`]. `None` without memory.
+pub fn new_user(tid: Tid, start: Start, state: Box<dyn ThreadState>) -> Option<Arc<Thread>> {
+    Thread::user(tid, start, state)
 }
 
 /// Puts a new thread on a run queue.

@@ -14,7 +14,7 @@ use super::ranked::{Level, Order};
 use super::run_queue::{End, RunQueue, View};
 use super::space;
 use super::thread::Thread;
-use crate::arch::{context, cpu, interrupt_flag, percpu};
+use crate::arch::{context, cpu, gate, interrupt_flag, percpu};
 use crate::sync::{SpinLock, order};
 use crate::time::{Instant, timer};
 use alloc::sync::Arc;
@@ -330,7 +330,13 @@ impl Thread {
 /// Ends the current thread, and its use of the address space. Its kernel stack and FPU area are freed once it is off
 /// the CPU.
 pub fn exit_current() -> ! {
+    exit_current_with(|| {})
+}
+
+/// As [`exit_current`]; `last` is called when the address space has been left.
+pub fn exit_current_with(last: impl FnOnce()) -> ! {
     current::leave_space();
+    last();
     interrupt_flag::disable();
     schedule(Leaving::Ended);
     unreachable!("a thread that has ended runs again")
@@ -546,12 +552,26 @@ fn offer() {
     }
 }
 
+/// Has the running thread, once its body has returned, enter the program for the first time: at `entry`, with the stack
+/// pointer `stack` and `%rdx` = `rdx`, everything else 0 (psABI, "Process Initialization").
+///
+/// # Safety
+/// `entry` and `stack` must be a program's that is ready to run.
+pub unsafe fn enter_program(entry: usize, stack: usize, rdx: usize) {
+    with_current(|thread| *thread.entry.lock() = Some([entry, stack, rdx]));
+}
+
 /// Where a new kernel thread begins, with interrupts off.
 pub(crate) extern "C" fn thread_start(_: usize) -> ! {
     finish();
     interrupt_flag::enable();
     if let Some(body) = with_current(Thread::take_body) {
         body();
+    }
+    let entry = with_current(|thread| thread.entry.lock().take());
+    if let Some([entry, stack, rdx]) = entry {
+        // SAFETY: by the word of who has called `enter_program`; nothing is left on this stack.
+        unsafe { gate::enter_user(entry, stack, rdx) }
     }
     exit_current()
 }

@@ -10,6 +10,9 @@ pub trait ThreadState: Any + Send + Sync {
     /// Whether a signal has to be looked at before the thread goes back to the program, or sleeps on in an
     /// interruptible wait. Called often, by the thread itself, whose id is `tid`: a few loads.
     fn signal_pending(&self, tid: Tid) -> bool;
+
+    /// Whether the thread is to end, whatever it waits for. May be called with a thread's id as above.
+    fn kill_pending(&self, tid: Tid) -> bool;
 }
 
 /// Nothing: the state of threads that never enter the program, such as idle ones.
@@ -18,6 +21,10 @@ pub struct NoState;
 
 impl ThreadState for NoState {
     fn signal_pending(&self, _: Tid) -> bool {
+        false
+    }
+
+    fn kill_pending(&self, _: Tid) -> bool {
         false
     }
 }

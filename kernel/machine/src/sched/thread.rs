@@ -18,14 +18,9 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-static NEXT_TID: AtomicI32 = AtomicI32::new(1);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-fn next_tid() -> Tid {
-    NEXT_TID.fetch_add(1, Ordering::Relaxed)
-}
 
 /// Number of threads there are, the kernel's own included, idle ones not.
 pub fn thread_count() -> usize {
@@ -39,6 +34,18 @@ pub(super) struct Saved {
     pub(super) kernel_stack: usize,
     pub(super) thread_pointer: u64,
     pub(super) gs: u64,
+}
+
+/// How a thread of a program starts.
+pub struct Start {
+    /// Its registers.
+    pub frame: TrapFrame,
+    /// Its stack; empty for the caller's.
+    pub stack: Range<usize>,
+    /// Its thread pointer.
+    pub thread_pointer: u64,
+    /// Its address space.
+    pub space: Arc<Space>,
 }
 
 /// What a kernel thread runs.
@@ -66,6 +73,8 @@ pub struct Thread {
     /// It allocates from the arena: see [`crate::mm::arena`].
     pub(crate) uses_arena: AtomicBool,
     body: SpinLock<Option<Body>>,
+    /// Where it enters the program when its body has returned: see [`super::enter_program`].
+    pub(super) entry: SpinLock<Option<[usize; 3]>>,
     is_idle: bool,
 }
 
@@ -114,6 +123,7 @@ impl Thread {
             calls: Calls::default(),
             uses_arena: AtomicBool::new(false),
             body: SpinLock::new(body),
+            entry: SpinLock::new(None),
             is_idle,
         })
     }
@@ -128,18 +138,21 @@ impl Thread {
         self.place.is_on_cpu()
     }
 
-    /// A kernel thread, whose id is no user thread's, or the program's main thread before it enters the program.
+    /// A kernel thread, whose id is 0, or a program's main thread before it enters the program.
     pub(super) fn kernel(
+        tid: Tid,
         body: Body,
         space: Option<Arc<Space>>,
         state: Box<dyn ThreadState>,
-        is_main: bool,
     ) -> Option<Arc<Self>> {
-        let tid = if is_main { next_tid() } else { 0 };
         let mut thread = Self::build(tid, space, state, Some(body), false)?;
         // SAFETY: the stack is this thread's, which does not run yet.
         thread.saved.get_mut().stack_pointer =
             unsafe { context::kernel_thread(thread.stack.top()) };
+        if tid != 0 && current::current_tid() != 0 {
+            // A program's thread has another program run in its place.
+            thread.run_as_current();
+        }
         Some(Arc::new(thread))
     }
 
@@ -150,16 +163,16 @@ impl Thread {
         Some(Arc::new(thread))
     }
 
-    /// A thread of the program's, which starts on `stack`.
-    pub(super) fn user(
-        frame: TrapFrame,
-        stack: Range<usize>,
-        thread_pointer: u64,
-        state: Box<dyn ThreadState>,
-    ) -> Option<Arc<Self>> {
-        let space = current::with_space(|space| space.cloned());
-        let mut thread = Self::build(next_tid(), space, state, None, false)?;
-        thread.calls = Calls::new(stack);
+    /// A thread of a program's; see [`super::new_user`].
+    pub(super) fn user(tid: Tid, start: Start, state: Box<dyn ThreadState>) -> Option<Arc<Self>> {
+        let Start {
+            frame,
+            stack,
+            thread_pointer,
+            space,
+        } = start;
+        let mut thread = Self::build(tid, Some(space), state, None, false)?;
+        thread.calls = current::with_current(|parent| parent.calls.of_child(stack));
         if current::current_tid() != 0 {
             interrupt_flag::without(|| {
                 thread.fpu.save();
@@ -170,15 +183,20 @@ impl Thread {
         thread.saved.get_mut().stack_pointer =
             unsafe { context::user_thread(thread.stack.top(), frame) };
         thread.saved.get_mut().thread_pointer = thread_pointer;
-        thread.affinity = AtomicU64::new(current::with_current(Self::affinity));
+        thread.run_as_current();
+        Some(Arc::new(thread))
+    }
+
+    /// Where and how it runs is as the calling thread does.
+    fn run_as_current(&mut self) {
         current::with_current(|parent| {
-            thread.scheduling = Scheduling::of_child(parent.policy(), parent.nice());
+            self.affinity = AtomicU64::new(parent.affinity());
+            self.scheduling = Scheduling::of_child(parent.policy(), parent.nice());
             // It has had as much as who starts it.
             let time = parent.virtual_time_at(Instant::now().0);
-            thread.virtual_time = AtomicU64::new(time);
-            thread.place.queue_at(parent.cpu());
+            self.virtual_time = AtomicU64::new(time);
+            self.place.queue_at(parent.cpu());
         });
-        Some(Arc::new(thread))
     }
 
     /// The state that a floor above has given it; `None` if it has given another type of state, or none.
@@ -192,6 +210,11 @@ impl Thread {
     #[inline]
     pub fn signal_pending(&self) -> bool {
         self.state.signal_pending(self.tid)
+    }
+
+    /// Whether it is to end ([`ThreadState::kill_pending`]).
+    pub(super) fn kill_pending(&self) -> bool {
+        self.state.kill_pending(self.tid)
     }
 
     /// Another reference to the thread.

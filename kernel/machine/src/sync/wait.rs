@@ -21,6 +21,8 @@ pub enum WaitError {
 pub enum Signals {
     /// It does.
     Interrupt,
+    /// Only one that ends the thread does.
+    Kill,
     /// It does not.
     Ignore,
 }
@@ -162,7 +164,12 @@ impl Waiter {
             if self.woken.swap(false, Ordering::SeqCst) {
                 return Ok(());
             }
-            if signals == Signals::Interrupt && sched::signal_pending() {
+            let is_interrupted = match signals {
+                Signals::Interrupt => sched::signal_pending(),
+                Signals::Kill => sched::kill_pending(),
+                Signals::Ignore => false,
+            };
+            if is_interrupted {
                 return Err(WaitError::Interrupted);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

@@ -73,7 +73,7 @@ impl End {
 }
 
 /// A backtrace from `frame`, with symbols and object names, for crash reports.
-pub(super) fn backtrace(frame: &TrapFrame) -> String {
+pub(crate) fn backtrace(frame: &TrapFrame) -> String {
     let objects = Objects::now();
     let (frames, end) = walk(&objects, registers(frame));
     let mut text = String::new();

@@ -58,7 +58,7 @@ impl Content {
         let maps = |space: &machine::mm::space::Space| space.maps_to_write(self.key());
         if new.contains(Seals::WRITE)
             && !before.contains(Seals::WRITE)
-            && process::processes().any(|process| maps(&process.space))
+            && process::processes().any(|process| process.space().is_some_and(|space| maps(&space)))
         {
             self.inner.lock().seals = Some(before);
             return Err(Errno::EBUSY);

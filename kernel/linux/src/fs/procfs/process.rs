@@ -1,9 +1,10 @@
-//! /proc/PID: the directory of a process.
+//! /proc/PID and /proc/PID/task/TID: the directories of processes and of threads. They are made up when they are looked
+//! at, and of them only what is asked for.
 use super::{mounts, status};
 use crate::process::LinuxThread;
 use crate::{
     fs::{
-        device, directory, generated, locks, mount, path,
+        device, generated, locks, mount,
         tree::{Jump, Kind, Listing, Node, dev},
     },
     process::{self, Process},
@@ -16,12 +17,9 @@ use alloc::{
     vec::Vec,
 };
 use linux_raw_sys::general as linux;
-use machine::{
-    mm::PAGE,
-    sched::{self, Tid},
-};
+use machine::{mm::PAGE, sched::Tid};
 
-fn number(name: &[u8]) -> Option<i32> {
+pub(super) fn number(name: &[u8]) -> Option<i32> {
     let text = core::str::from_utf8(name).ok()?;
     let number: i32 = text.parse().ok()?;
     (format!("{number}") == text).then_some(number)
@@ -114,133 +112,179 @@ impl Listing for Tasks {
         let tid = number(name)?;
         let process = self.owner.process().ok()?;
         process.thread_ids().contains(&tid).then_some(())?;
-        let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::directory());
-        if let Some(place) = node.place() {
-            *place.lock() = Some((Arc::downgrade(directory), name.into()));
+        let owner = self.owner.clone();
+        Some(directory_of(directory, name, Task { owner, tid }))
+    }
+}
+
+/// /proc/PID/task/TID.
+struct Task {
+    owner: Owner,
+    tid: Tid,
+}
+
+/// What the directory of a thread has, which that of a process has, too.
+const OF_THREADS: [&str; 3] = ["comm", "stat", "status"];
+
+impl Listing for Task {
+    fn list(&self) -> Vec<(Vec<u8>, u8)> {
+        names(&OF_THREADS, linux::DT_REG).collect()
+    }
+
+    fn child(&self, _: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
+        let (owner, tid) = (self.owner.clone(), self.tid);
+        let text = match name {
+            b"comm" => {
+                let set = move |name: &[u8]| {
+                    let name = name.strip_suffix(b"\n").unwrap_or(name);
+                    process::with_thread(tid, |thread| thread.linux().set_name(name))
+                        .ok_or(Errno::ESRCH)
+                };
+                let get = move || [&status::comm(tid)[..], b"\n"].concat();
+                return Some(writable(get, set));
+            }
+            b"stat" => generated::source(move || owner.text(|process| status::stat(process, tid))),
+            b"status" => {
+                generated::source(move || owner.text(|process| status::status(process, tid)))
+            }
+            _ => return None,
+        };
+        Some(Node::new(dev::PROC, linux::S_IFREG | 0o444, text))
+    }
+}
+
+/// /proc/PID.
+struct Directory(Owner);
+
+const FILES: [&str; 12] = [
+    "auxv",
+    "cgroup",
+    "cmdline",
+    "environ",
+    "limits",
+    "maps",
+    "mountinfo",
+    "mounts",
+    "oom_score",
+    "oom_score_adj",
+    "statm",
+    "wchan",
+];
+const LINKS: [&str; 3] = ["cwd", "exe", "root"];
+const DIRECTORIES: [&str; 3] = ["fd", "fdinfo", "task"];
+
+fn names(names: &'static [&'static str], kind: u32) -> impl Iterator<Item = (Vec<u8>, u8)> {
+    names
+        .iter()
+        .map(move |name| (name.as_bytes().to_vec(), kind as u8))
+}
+
+impl Listing for Directory {
+    fn list(&self) -> Vec<(Vec<u8>, u8)> {
+        names(&OF_THREADS, linux::DT_REG)
+            .chain(names(&FILES, linux::DT_REG))
+            .chain(names(&LINKS, linux::DT_LNK))
+            .chain(names(&DIRECTORIES, linux::DT_DIR))
+            .collect()
+    }
+
+    fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
+        let owner = self.0.clone();
+        match name {
+            b"fd" | b"fdinfo" => {
+                let info = name == b"fdinfo";
+                return Some(directory_of(directory, name, Descriptors { owner, info }));
+            }
+            b"task" => return Some(directory_of(directory, name, Tasks { owner })),
+            b"comm" | b"stat" | b"status" => {
+                let tid = owner.process().ok()?.pid;
+                return Task { owner, tid }.child(directory, name);
+            }
+            b"exe" | b"cwd" | b"root" => return Some(link(owner, name)),
+            b"oom_score" | b"oom_score_adj" => {
+                return Some(writable(|| b"0\n".to_vec(), |_| Ok(())));
+            }
+            _ => {}
         }
-        populate_thread(&node, &self.owner, tid).ok()?;
-        Some(node)
+        let read: fn(&Process) -> Vec<u8> = match name {
+            b"auxv" => |process| process.program().auxv.clone(),
+            b"cgroup" => |_| b"0::/\n".to_vec(),
+            b"cmdline" => |process| process.program().cmdline.clone(),
+            b"environ" => |process| process.program().environ.clone(),
+            b"limits" => |process| status::limits(process).into_bytes(),
+            b"maps" => |process| status::maps(process).into_bytes(),
+            b"mountinfo" => |_| mounts::mountinfo(),
+            b"mounts" => |_| mounts::mounts(),
+            b"statm" => |process| {
+                let (mapped, resident) = status::usage(process);
+                let (size, rss) = (mapped / PAGE, resident / PAGE);
+                format!("{size} {rss} 0 0 0 {size} 0\n").into_bytes()
+            },
+            b"wchan" => |_| b"0".to_vec(),
+            _ => return None,
+        };
+        let text = generated::source(move || owner.text(read));
+        Some(Node::new(dev::PROC, linux::S_IFREG | 0o444, text))
     }
 }
 
-fn populate_thread(directory: &Arc<Node>, owner: &Owner, tid: Tid) -> Result<(), Errno> {
-    let set = move |name: &[u8]| {
-        let name = name.strip_suffix(b"\n").unwrap_or(name);
-        process::with_thread(tid, |thread| thread.linux().set_name(name)).ok_or(Errno::ESRCH)
-    };
-    let get = move || [&status::comm(tid)[..], b"\n"].concat();
-    generated::writable(directory, "comm", get, set)?;
-    bytes(directory, "stat", owner, move |process| {
-        status::stat(process, tid)
-    })?;
-    bytes(directory, "status", owner, move |process| {
-        status::status(process, tid)
-    })
-}
-
-/// A file that says something of a process.
-fn bytes(
-    directory: &Arc<Node>,
-    name: &str,
-    owner: &Owner,
-    read: impl Fn(&Process) -> Vec<u8> + Send + Sync + 'static,
-) -> Result<(), Errno> {
-    let owner = owner.clone();
-    generated::bytes(directory, name, move || owner.text(&read))
-}
-
-fn magic(
-    directory: &Arc<Node>,
-    name: &str,
-    jump: impl Fn() -> Result<Jump, Errno> + Send + Sync + 'static,
-) -> Result<(), Errno> {
-    let kind = Kind::Magic(Box::new(jump));
-    let node = Node::new(dev::PROC, linux::S_IFLNK | 0o777, kind);
-    directory::add(directory, name.as_bytes(), node)?;
-    Ok(())
-}
-
-fn listing(
-    directory: &Arc<Node>,
-    name: &str,
-    listing: impl Listing + 'static,
-) -> Result<(), Errno> {
-    let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::listing(listing));
-    directory::add(directory, name.as_bytes(), node)?;
-    Ok(())
-}
-
-/// Puts the links to the caller's own directory into /proc.
-pub(super) fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
-    magic(proc, "self", || {
-        let text = process::with_current(|process| format!("{}", process.pid));
-        Ok(Jump {
-            text: text.into_bytes(),
+/// The links of a process' directory.
+fn link(owner: Owner, name: &[u8]) -> Arc<Node> {
+    let what: fn(&Process) -> Jump = match name {
+        b"exe" => |process| Jump {
+            text: process.program().exe.clone(),
             node: None,
-        })
-    })?;
-    magic(proc, "thread-self", || {
-        let pid = process::with_current(|process| process.pid);
-        let text = format!("{pid}/task/{}", sched::current_tid()).into_bytes();
-        Ok(Jump { text, node: None })
-    })
-}
-
-/// Makes the directory of a process.
-pub fn add(process: &Arc<Process>) -> Result<(), Errno> {
-    let proc = path::lookup(mount::root(), b"/proc")?;
-    let own = generated::directory(&proc.node, &format!("{}", process.pid))?;
-    let owner = Owner(Arc::downgrade(process));
-    populate_thread(&own, &owner, process.pid)?;
-    for (name, info) in [("fd", false), ("fdinfo", true)] {
-        let owner = owner.clone();
-        listing(&own, name, Descriptors { owner, info })?;
-    }
-    let tasks = owner.clone();
-    listing(&own, "task", Tasks { owner: tasks })?;
-    let exe = owner.clone();
-    magic(&own, "exe", move || {
-        let text = exe.process()?.program().exe.clone();
-        Ok(Jump { text, node: None })
-    })?;
-    let cwd = owner.clone();
-    magic(&own, "cwd", move || {
-        let path = cwd.process()?.fs.cwd();
-        Ok(Jump {
-            text: path.text(),
-            node: Some(path),
-        })
-    })?;
-    magic(&own, "root", || {
-        Ok(Jump {
+        },
+        b"cwd" => |process| {
+            let path = process.fs.cwd();
+            Jump {
+                text: path.text(),
+                node: Some(path),
+            }
+        },
+        _ => |_| Jump {
             text: b"/".to_vec(),
             node: Some(mount::root().clone()),
-        })
-    })?;
-    bytes(&own, "maps", &owner, |process| {
-        status::maps(process).into_bytes()
-    })?;
-    bytes(&own, "limits", &owner, |process| {
-        status::limits(process).into_bytes()
-    })?;
-    bytes(&own, "cmdline", &owner, |process| {
-        process.program().cmdline.clone()
-    })?;
-    bytes(&own, "environ", &owner, |process| {
-        process.program().environ.clone()
-    })?;
-    bytes(&own, "auxv", &owner, |process| {
-        process.program().auxv.clone()
-    })?;
-    generated::file(&own, "cgroup", || "0::/\n".into())?;
-    bytes(&own, "statm", &owner, |process| {
-        let (mapped, resident) = process.space.usage();
-        let (size, rss) = (mapped / PAGE, resident / PAGE);
-        format!("{size} {rss} 0 0 0 {size} 0\n").into_bytes()
-    })?;
-    for name in ["oom_score", "oom_score_adj"] {
-        generated::writable(&own, name, || b"0\n".to_vec(), |_| Ok(()))?;
+        },
+    };
+    let jump = move || {
+        let process = owner.process()?;
+        // One without a program has ended.
+        if process.is_zombie() {
+            return Err(Errno::ENOENT);
+        }
+        Ok(what(&process))
+    };
+    Node::new(
+        dev::PROC,
+        linux::S_IFLNK | 0o777,
+        Kind::Magic(Box::new(jump)),
+    )
+}
+
+fn writable(
+    read: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    write: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
+) -> Arc<Node> {
+    let text = generated::writable_source(read, write);
+    Node::new(dev::PROC, linux::S_IFREG | 0o644, text)
+}
+
+/// The directory `name` in another one.
+fn directory_of(parent: &Arc<Node>, name: &[u8], listing: impl Listing + 'static) -> Arc<Node> {
+    let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::listing(listing));
+    if let Some(place) = node.place() {
+        *place.lock() = Some((Arc::downgrade(parent), name.into()));
     }
-    generated::bytes(&own, "mounts", mounts::mounts)?;
-    generated::bytes(&own, "mountinfo", mounts::mountinfo)
+    node
+}
+
+/// The directory of the process that any of its threads' ids names.
+pub(super) fn directory(proc: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
+    let pid = number(name)?;
+    let process = process::find(pid)
+        .or_else(|| process::with_thread(pid, |thread| thread.linux().process.clone()))
+        .filter(|_| pid != 0)?;
+    let owner = Owner(Arc::downgrade(&process));
+    Some(directory_of(proc, name, Directory(owner)))
 }

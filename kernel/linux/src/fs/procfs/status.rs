@@ -1,4 +1,5 @@
 //! What /proc tells of a process and its threads: stat, status, maps, limits.
+use crate::linker;
 use crate::process::LinuxThread;
 use crate::process::{
     self, Process,
@@ -15,6 +16,11 @@ use machine::{
 
 /// Clock ticks per second that times in /proc are counted in.
 const HZ: u64 = 100;
+
+/// Bytes that are mapped, and those that are there.
+pub(super) fn usage(process: &Process) -> (usize, usize) {
+    process.space().map_or((0, 0), |space| space.usage())
+}
 
 /// A thread's name.
 pub(super) fn comm(tid: Tid) -> Vec<u8> {
@@ -37,11 +43,9 @@ pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
         process::with_thread(tid, sched::Thread::cpu_time_ns).unwrap_or(0)
     };
     let ticks = ns / (1_000_000_000 / HZ);
-    let (mapped, resident) = process.space.usage();
+    let (mapped, resident) = usage(process);
     let threads = process.thread_ids().len();
-    let Process {
-        ppid, pgid, sid, ..
-    } = *process;
+    let (ppid, pgid, sid) = (process.ppid(), process.pgid(), process.sid());
     let name = comm(tid);
     let mut text = format!("{tid} (").into_bytes();
     text.extend_from_slice(&name);
@@ -83,8 +87,8 @@ fn capabilities(has: &Capabilities) -> String {
 
 /// The lines of status.
 pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
-    let Process { pid, ppid, .. } = *process;
-    let (mapped, resident) = process.space.usage();
+    let (pid, ppid) = (process.pid, process.ppid());
+    let (mapped, resident) = usage(process);
     let (size, rss) = (mapped / 1024, resident / 1024);
     let cpus = cpu::count();
     let mask = u64::MAX >> (64 - cpus.clamp(1, 64));
@@ -117,7 +121,7 @@ fn lineage(process: &Process, tid: Tid) -> String {
     let thread_pointer = process::with_thread(tid, sched::Thread::thread_pointer);
     let is_own = process::with_current(|own| core::ptr::eq(&**own, process));
     match thread_pointer.filter(|_| is_own) {
-        Some(thread_pointer) => match process.linker.lineage(thread_pointer) {
+        Some(thread_pointer) => match linker::get().lineage(thread_pointer) {
             text if text.is_empty() => text,
             text => format!("Lineage:\t{}\n", text.trim_start_matches(", ")),
         },
@@ -128,7 +132,8 @@ fn lineage(process: &Process, tid: Tid) -> String {
 /// The lines of maps.
 pub(super) fn maps(process: &Process) -> String {
     let mut text = String::new();
-    for area in process.space.maps() {
+    let maps = process.space().map(|space| space.maps());
+    for area in maps.unwrap_or_default() {
         let flag = |prot, letter| {
             if area.prot.contains(prot) {
                 letter

@@ -142,7 +142,7 @@ pub fn start(upper: &'static dyn Upper) {
         upper,
         answers: (0, 0),
     });
-    sched::spawn_kernel("net", None, Box::new(NoState), Box::new(run));
+    sched::spawn_kernel("net", Box::new(NoState), Box::new(run));
 }
 
 /// Takes frames and serves timers, for ever.

@@ -12,16 +12,21 @@ use machine::mm::{space::Space, user};
 #[doc(alias = "futex_key")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Key {
-    /// The space or the object, by its address; 0 for words of the kernel's.
+    /// The space or the object, by its address.
     object: usize,
     offset: usize,
 }
 
 impl Key {
-    /// A word of the kernel's.
+    /// A word of the dynamic linker's, which lies in the caller's address space.
     pub(super) fn kernel(addr: usize) -> Self {
+        Self::private(with_space(|space| core::ptr::from_ref(space).addr()), addr)
+    }
+
+    /// The word at `addr` of a space, by its own address.
+    pub(super) fn private(space: usize, addr: usize) -> Self {
         Self {
-            object: 0,
+            object: space,
             offset: addr,
         }
     }

@@ -273,7 +273,7 @@ mod tests {
         assert!(
             [0, 4, usize::MAX, 0x7fff_ffff_f000]
                 .into_iter()
-                .all(|addr| bucket_index(Key::kernel(addr)) < BUCKETS)
+                .all(|addr| bucket_index(Key::private(0, addr)) < BUCKETS)
         );
     }
 }

@@ -30,7 +30,7 @@ impl Action {
         restorer: 0,
         mask: 0,
     };
-    const IGNORE: u64 = 1;
+    pub(super) const IGNORE: u64 = 1;
 
     /// Flags that mean something; others are not kept, which is how a program finds out (sigaction(2),
     /// `SA_UNSUPPORTED`).

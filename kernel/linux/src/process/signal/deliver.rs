@@ -2,8 +2,8 @@
 //! interrupted system calls are restarted.
 use super::{Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
 use crate::{
-    config, fs,
-    process::{self, claim_exit, exit_by_signal, stop_if_over},
+    fs, linker,
+    process::{self, claim_exit, exit_by_signal, family::Status, stop_if_over},
 };
 use abi::Errno;
 use alloc::{borrow::Cow, format, string::String};
@@ -193,11 +193,11 @@ fn restart(frame: &mut TrapFrame, action: Option<&Action>) {
 
 /// Ends the program by a signal, with a report if it is one that dumps core elsewhere.
 pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
-    claim_exit();
+    claim_exit(Status::Killed(info.signal));
     if bit(info.signal) & REPORTED != 0 {
         let report = report(info);
         fs::write_stderr(report.as_bytes());
-        let backtrace = process::with_current(|process| process.linker.backtrace(frame));
+        let backtrace = linker::get().backtrace(frame);
         fs::write_stderr(backtrace.as_bytes());
     }
     exit_by_signal(info.signal)
@@ -205,14 +205,10 @@ pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
 
 /// The first line of the crash report.
 fn report(info: &SigInfo) -> String {
-    let program = config::get()
-        .args
-        .first()
-        .map_or(Cow::Borrowed("program"), |name| {
-            String::from_utf8_lossy(name)
-        });
+    let program = process::with_current(|process| process.program());
+    let program = String::from_utf8_lossy(program.name());
     let thread_pointer = sched::with_current(sched::Thread::thread_pointer);
-    let lineage = process::with_current(|process| process.linker.lineage(thread_pointer));
+    let lineage = linker::get().lineage(thread_pointer);
     let thread = format!("thread {}{lineage}", sched::current_tid());
     let name = signal_name(info.signal);
     let addr = info.fields[0];
@@ -257,7 +253,7 @@ fn signal_name(signal: i32) -> Cow<'static, str> {
 
 /// Ends the program when a page it touched cannot be had.
 fn out_of_memory() -> ! {
-    claim_exit();
+    claim_exit(Status::Killed(linux::SIGKILL as i32));
     let (frames, _) = mm::frame::counts();
     let mib = (frames * mm::PAGE) >> 20;
     fs::write_stderr(

@@ -48,7 +48,7 @@ struct Expiry {
 
 impl Alarm for Expiry {
     fn ring(&self) {
-        // Not the last reference: a process that has timers is in the table.
+        // If it is the last reference, nothing is left in the process but memory: it has ended.
         if let Some(process) = self.process.upgrade() {
             process.real_timer_is_due(self.generation);
         }

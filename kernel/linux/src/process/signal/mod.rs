@@ -100,6 +100,11 @@ impl ThreadSignals {
         }
     }
 
+    /// Sets the alternate stack of a thread that does not run yet.
+    pub(crate) fn set_altstack(&self, stack: AltStack) {
+        self.state.lock().altstack = stack;
+    }
+
     /// The blocked signals.
     pub(crate) fn mask(&self) -> u64 {
         self.state.lock().mask
@@ -166,6 +171,15 @@ pub(super) fn pending(thread: &ThreadState, tid: Tid) -> bool {
         || process.is_over_for(tid)
 }
 
+/// Whether SIGKILL is pending for a thread, or for its process and this thread takes it.
+pub(super) fn kill_pending(thread: &ThreadState) -> bool {
+    let signals = &thread.signals;
+    signals.deliverable.load(Ordering::Acquire) && {
+        let shared = thread.process.signals.queue.lock().set();
+        (shared | signals.state.lock().queue.set()) & bit(linux::SIGKILL as i32) != 0
+    }
+}
+
 /// Sends a signal of the kernel's to the calling thread (SIGPIPE).
 pub fn send_current(signal: i32) {
     let info = SigInfo::from_kernel(signal, linux::SI_KERNEL as i32, 0);
@@ -203,7 +217,10 @@ impl Process {
             Some(tid) => threads.get(&tid),
             None => threads.values().next(),
         };
-        let thread = thread.ok_or(Errno::ESRCH)?;
+        let Some(thread) = thread else {
+            // A process that has ended takes signals, and nothing comes of it.
+            return to.thread().map_or(Ok(false), |_| Err(Errno::ESRCH));
+        };
         let mut state = thread.linux().signals.state.lock();
         if ignored && (state.mask | state.awaited) & wanted == 0 {
             return Ok(false);
@@ -261,6 +278,22 @@ impl Process {
         drop(state);
         let threads = self.threads.live.lock();
         self.signals.retarget(&shared, &threads, u64::MAX);
+    }
+
+    /// Whether it does not want to wait for its children.
+    pub(super) fn ignores_children(&self) -> bool {
+        let mut actions = self.sighand.0.lock();
+        let action = actions.of(linux::SIGCHLD as i32);
+        action.handler == Action::IGNORE || action.has(linux::SA_NOCLDWAIT)
+    }
+
+    /// Stops all its timers. Nobody arms them again: it has ended.
+    pub(super) fn end_timers(self: &Arc<Self>) {
+        self.end_posix_timers();
+        self.set_real_timer(0, 0);
+        for which in [itimer::CpuTime::Virtual, itimer::CpuTime::Prof] {
+            self.set_cpu_timer(which, 0, 0);
+        }
     }
 
     /// Replaces the action for `signal`, if `new` is given; the old one. `EINVAL` for SIGKILL and SIGSTOP.

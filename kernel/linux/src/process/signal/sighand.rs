@@ -17,6 +17,24 @@ impl Default for Actions {
     }
 }
 
+impl Sighand {
+    /// The same for another process.
+    pub(in crate::process) fn copy(&self) -> Self {
+        Self(SpinLock::new(Actions(self.0.lock().0)))
+    }
+
+    /// Forgets all handlers: another program begins. What is ignored stays so.
+    pub(in crate::process) fn reset(&self) {
+        for action in &mut self.0.lock().0 {
+            let ignored = action.handler == Action::IGNORE;
+            *action = Action {
+                handler: if ignored { Action::IGNORE } else { 0 },
+                ..Action::DEFAULT
+            };
+        }
+    }
+}
+
 impl Actions {
     /// The action for `signal`, 1 to 64.
     pub(super) fn of(&mut self, signal: i32) -> &mut Action {

@@ -41,7 +41,7 @@ impl Stop {
     }
 
     /// SIGKILL has been sent: who takes it is not held any longer.
-    pub(super) fn let_die(&self) {
+    pub(in crate::process) fn let_die(&self) {
         self.held.wake_all();
     }
 }

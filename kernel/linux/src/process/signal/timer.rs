@@ -98,7 +98,7 @@ struct Due {
 
 impl Alarm for Due {
     fn ring(&self) {
-        // Not the last reference: a process that has timers is in the table.
+        // If it is the last reference, nothing is left in the process but memory: it has ended.
         if let Some(process) = self.process.upgrade() {
             process.timer_is_due(self.id, self.generation);
         }
@@ -235,6 +235,17 @@ impl Process {
         // Without the lock: this waits for the alarm.
         drop(timer);
         Ok(())
+    }
+
+    /// Deletes all.
+    pub(in crate::process) fn end_posix_timers(&self) {
+        let gone = core::mem::take(&mut self.timers.0.lock().map);
+        for (&id, timer) in &gone {
+            timer.discard(self, id);
+        }
+        self.signals.account.uncharge(gone.len());
+        // Without the lock: this waits for alarms.
+        drop(gone);
     }
 
     /// timer_settime(2): arms a timer to expire after `value` nanoseconds, or at `value` on its clock (0: not at all),

@@ -13,7 +13,7 @@ pub fn getpid() -> SysResult {
 
 /// getppid(2)
 pub fn getppid() -> SysResult {
-    Ok(process::with_current(|process| process.ppid as usize))
+    Ok(process::with_current(|process| process.ppid() as usize))
 }
 
 /// gettid(2)
@@ -23,7 +23,7 @@ pub fn gettid() -> SysResult {
 
 /// getpgid(2)
 pub fn getpgid(pid: usize) -> SysResult {
-    process::with_process(pid as i32, |process| process.pgid as usize)
+    process::with_process(pid as i32, |process| process.pgid() as usize)
 }
 
 /// getpgrp(2)
@@ -31,19 +31,20 @@ pub fn getpgrp() -> SysResult {
     getpgid(0)
 }
 
-/// setpgid(2): every process leads its session, and may not change its group.
-pub fn setpgid(pid: usize, _group: usize) -> SysResult {
-    process::with_process(pid as i32, |_| Err(Errno::EPERM))?
+/// setpgid(2)
+pub fn setpgid(pid: usize, group: usize) -> SysResult {
+    process::with_current(|process| process.set_group(pid as i32, group as i32))?;
+    Ok(0)
 }
 
 /// getsid(2)
 pub fn getsid(pid: usize) -> SysResult {
-    process::with_process(pid as i32, |process| process.sid as usize)
+    process::with_process(pid as i32, |process| process.sid() as usize)
 }
 
-/// setsid(2): every process leads a group already.
+/// setsid(2)
 pub fn setsid() -> SysResult {
-    Err(Errno::EPERM)
+    Ok(process::with_current(|process| process.set_session())? as usize)
 }
 
 /// arch_prctl(2): the FS and GS bases.

@@ -6,10 +6,7 @@ use crate::{
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::{
-    mm::{
-        space::{self, Space},
-        user,
-    },
+    mm::{space::Space, user},
     sched::Thread,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -32,12 +29,10 @@ pub fn setrlimit(resource: usize, from: usize) -> SysResult {
 fn set(process: &Process, resource: u32, new: Limit) -> Result<Limit, Errno> {
     let may_raise = credentials::capable(linux::CAP_SYS_RESOURCE);
     let old = process.limits.set(resource, new, may_raise)?;
-    if matches!(resource, linux::RLIMIT_AS | linux::RLIMIT_DATA) {
-        let bytes = |resource| process.limits.soft(resource) as usize;
-        process.space.set_limits(space::Limits {
-            all: bytes(linux::RLIMIT_AS),
-            data: bytes(linux::RLIMIT_DATA),
-        });
+    if matches!(resource, linux::RLIMIT_AS | linux::RLIMIT_DATA)
+        && let Some(space) = process.space()
+    {
+        space.set_limits(process.limits.of_space());
     }
     Ok(old)
 }
@@ -61,18 +56,29 @@ pub fn prlimit64(pid: usize, resource: usize, new: usize, old: usize) -> SysResu
 /// `struct rusage`
 #[repr(C)]
 #[derive(Clone, Copy, Default, FromBytes, Immutable, IntoBytes)]
-struct Usage {
+pub(super) struct Usage {
     user: Timespec,
     system: Timespec,
     max_resident_kib: i64,
     others: [i64; 13],
 }
 
+impl Usage {
+    /// That of so much CPU time.
+    pub(super) fn of(cpu_ns: u64) -> Self {
+        Self {
+            user: Timespec::micros_from_ns(cpu_ns),
+            ..Self::default()
+        }
+    }
+}
+
 /// getrusage(2): all CPU time counts as user time; resident memory is what is resident now.
 pub fn getrusage(who: usize, to: usize) -> SysResult {
     let used = match who as i32 {
         linux::RUSAGE_CHILDREN => {
-            user::write(to, &Usage::default())?;
+            let used = process::with_current(|process| process.children_cpu_ns());
+            user::write(to, &Usage::of(used))?;
             return Ok(0);
         }
         who if who == linux::RUSAGE_SELF as i32 => {
@@ -85,9 +91,8 @@ pub fn getrusage(who: usize, to: usize) -> SysResult {
     };
     let (_, resident) = process::with_space(Space::usage);
     let usage = Usage {
-        user: Timespec::micros_from_ns(used),
         max_resident_kib: (resident >> 10) as i64,
-        ..Usage::default()
+        ..Usage::of(used)
     };
     user::write(to, &usage)?;
     Ok(0)

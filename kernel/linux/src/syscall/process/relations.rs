@@ -27,6 +27,13 @@ fn process(pid: usize) -> Result<Arc<Process>, Errno> {
     found.filter(|_| pid != 0).ok_or(Errno::ESRCH)
 }
 
+/// What tells a process' address space from others; 0 if it has ended.
+fn space(process: &Process) -> usize {
+    process
+        .space()
+        .map_or(0, |space| Arc::as_ptr(&space).addr())
+}
+
 /// kcmp(2): 0 if two processes have the same, else 1 or 2 for an order.
 pub fn kcmp(pid: usize, other: usize, kind: usize, fd: usize, other_fd: usize) -> SysResult {
     let (one, other) = (process(pid)?, process(other)?);
@@ -34,10 +41,7 @@ pub fn kcmp(pid: usize, other: usize, kind: usize, fd: usize, other_fd: usize) -
         |files: &Files, fd: usize| files.get(fd as i32).map(|open| Arc::as_ptr(&open).addr());
     let (one, other) = match kind {
         kind::FILE => (open(&one.files, fd)?, open(&other.files, other_fd)?),
-        kind::VM => (
-            Arc::as_ptr(&one.space).addr(),
-            Arc::as_ptr(&other.space).addr(),
-        ),
+        kind::VM => (space(&one), space(&other)),
         kind::FILES => (
             Arc::as_ptr(&one.files).addr(),
             Arc::as_ptr(&other.files).addr(),
@@ -77,7 +81,7 @@ fn copy(
         return Ok(0);
     }
     let whose = process(pid)?;
-    if !process::with_current(|process| Arc::ptr_eq(&process.space, &whose.space)) {
+    if !process::with_current(|process| space(process) == space(&whose)) {
         return Err(Errno::EPERM);
     }
     let (from, to) = match writes {

@@ -66,12 +66,12 @@ calls! {
     53 net::socketpair [Int Hex Int Pointer] Full;
     54 net::setsockopt [Fd Int Int Pointer Int] Partial("no filters, no groups; many are kept and change nothing");
     55 net::getsockopt [Fd Int Int Pointer Pointer] Partial("no filters, no groups");
-    56 process::clone frame [LongHex Pointer Pointer Pointer LongHex] Partial("threads only: ENOSYS for processes");
-    57 process::fork [] Absent("");
-    58 process::vfork [] Absent("");
-    59 process::execve [String Pointer Pointer] Absent("");
+    56 process::clone frame [LongHex Pointer Pointer Pointer LongHex] Partial("see below");
+    57 process::fork frame [] Absent("");
+    58 process::vfork frame [] Full;
+    59 process::execve [String Pointer Pointer] Partial("set-user-ID and set-group-ID bits change nothing");
     60 process::exit [Int] Full;
-    61 process::wait4 [Int Pointer Hex Pointer] Partial("ECHILD always: there are no children");
+    61 process::wait4 [Int Pointer Hex Pointer] Partial("no stops; of usage the time");
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     64 ipc::semget [Hex Int Mode] Full;
@@ -119,10 +119,10 @@ calls! {
     106 process::setgid [Id] Full;
     107 process::geteuid [] Full;
     108 process::getegid [] Full;
-    109 process::setpgid [Int Int] Partial("EPERM always, as for a process that leads its session");
+    109 process::setpgid [Int Int] Full;
     110 process::getppid [] Full;
     111 process::getpgrp [] Full;
-    112 process::setsid [] Partial("EPERM always, as for a process that leads a group");
+    112 process::setsid [] Full;
     113 process::setreuid [Id Id] Full;
     114 process::setregid [Id Id] Full;
     115 process::getgroups [Int Pointer] Full;
@@ -223,7 +223,7 @@ calls! {
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
     244 fs::mq_notify [Fd Pointer] Partial("`SIGEV_THREAD` is EBADF");
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
-    247 process::waitid [Int Int Pointer Hex Pointer] Partial("ECHILD always: there are no children");
+    247 process::waitid [Int Int Pointer Hex Pointer] Partial("no `P_PIDFD`, stops; of usage the time");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
     252 process::ioprio_get [Int Int] NoOp("0: none was set");
     257 fs::openat [Fd String Hex Mode] Partial("as `open`");
@@ -283,7 +283,7 @@ calls! {
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
     318 process::getrandom [Pointer Size Hex] Full;
     319 fs::memfd_create [String Hex] Partial("no `MFD_HUGETLB`");
-    322 process::execveat [Fd String Pointer Pointer Hex] Absent("");
+    322 process::execveat [Fd String Pointer Pointer Hex] Partial("as `execve`; no `AT_SYMLINK_NOFOLLOW`");
     324 process::membarrier [Int Hex Int] Partial("no `*_SYNC_CORE`, `*_RSEQ`");
     325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`");
     326 fs::copy_file_range [Fd Pointer Fd Pointer Size Hex] Full;
@@ -291,7 +291,7 @@ calls! {
     328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Full;
     329 mm::pkey_mprotect [Pointer Size LongHex Int] Partial("without a key: EINVAL with one");
     332 fs::statx [Fd String Hex Hex Pointer] Partial("no time of birth, no attributes");
-    435 process::clone3 frame [Pointer Size] Partial("threads only: ENOSYS for processes");
+    435 process::clone3 frame [Pointer Size] Partial("see below");
     436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare");
     437 fs::openat2 [Fd String Pointer Size] Partial("as `open`; `resolve` is EOPNOTSUPP");
     439 fs::faccessat2 [Fd String Hex Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");

@@ -60,7 +60,7 @@ impl Space {
         let tables = Arc::new(Tables::new()?);
         Some(Self {
             mappings: Mutex::new(Mappings::new(tables.clone())),
-            arena: Arena::new(tables.clone()),
+            arena: Arena::new(tables.clone())?,
             tables,
         })
     }
@@ -323,11 +323,9 @@ impl Space {
             .map(|(start, area)| area.describe(start, space.pages.count(start, area.end)))
             .collect();
         let used = self.arena.used();
-        if !used.is_empty() {
-            let at = lines.partition_point(|line| line.start < used.start);
-            let rss = space.pages.count(used.start, used.end) * PAGE;
-            lines.insert(at, MapsLine::anonymous(used, "[loader]", rss));
-        }
+        let at = lines.partition_point(|line| line.start < used.start);
+        let rss = space.pages.count(used.start, used.end) * PAGE;
+        lines.insert(at, MapsLine::anonymous(used, "[loader]", rss));
         lines
     }
 

@@ -60,7 +60,7 @@ pub(super) fn drop_left() {
 
 /// How many calls are not over, once [`drop_left`] has seen to those that are.
 pub(super) fn depth() -> usize {
-    with(|state| state.calls.len())
+    with(|state| state.depth())
 }
 
 /// What the assembly needs for a call of the program.

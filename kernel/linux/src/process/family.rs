@@ -1,0 +1,339 @@
+//! Who is whose child, groups and sessions, and waiting for children: wait4(2), waitid(2), setpgid(2), setsid(2).
+//!
+//! A process that has ended stays in the table, as a zombie, until its parent has heard of it. Children of one that
+//! ends are the first process' from then on; nobody waits for these, which that one does not know. All of it happens
+//! under the lock of the table of processes.
+
+use super::signal::{Recipient, SigInfo};
+use super::{Pid, Process, table};
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use linux_raw_sys::general as linux;
+use machine::sync::Signals;
+
+/// What a process is to others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kin {
+    /// The parent's id; 0 for none.
+    parent: Pid,
+    /// The parent is the first process because the real one has ended.
+    is_adopted: bool,
+    /// The group's: who leads that has the same id.
+    group: Pid,
+    /// The session's.
+    session: Pid,
+    /// What the parent is sent at the end; 0 for nothing.
+    exit_signal: i32,
+    /// It has run another program since it was made.
+    has_executed: bool,
+    /// It has ended, so, as this user.
+    end: Option<(Status, u32)>,
+    /// CPU time of its children that have been waited for, in nanoseconds.
+    children_cpu_ns: u64,
+}
+
+/// How a process has ended, as wait(2) tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(i32),
+}
+
+/// Children that are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// All.
+    Any,
+    /// One.
+    Process(Pid),
+    /// Those of a group.
+    Group(Pid),
+}
+
+/// How children are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether to come back at once.
+    pub nonblocking: bool,
+    /// Whether those that have ended are meant.
+    pub ended: bool,
+    /// Whether the child stays a zombie.
+    pub keep: bool,
+    /// Whether those that send SIGCHLD are meant, or the others; `None`: both.
+    pub sends_sigchld: Option<bool>,
+}
+
+/// What there is to tell of a child.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Which.
+    pub pid: Pid,
+    /// Its user.
+    pub uid: u32,
+    /// How it has ended.
+    pub status: Status,
+    /// CPU time that it and its children have used, in nanoseconds.
+    pub cpu_ns: u64,
+}
+
+impl Status {
+    /// As wait4(2) gives it. No core is ever dumped.
+    pub fn word(self) -> i32 {
+        match self {
+            Self::Exited(status) => i32::from(status) << 8,
+            Self::Killed(signal) => signal,
+        }
+    }
+
+    /// `si_code` and `si_status` of SIGCHLD.
+    pub fn code(self) -> (i32, i32) {
+        match self {
+            Self::Exited(status) => (linux::CLD_EXITED as i32, status.into()),
+            Self::Killed(signal) => (linux::CLD_KILLED as i32, signal),
+        }
+    }
+}
+
+impl Report {
+    /// The signal, usually SIGCHLD, that tells the parent.
+    pub fn info(&self, signal: i32) -> SigInfo {
+        /// What `si_utime` counts in.
+        const TICK_NS: u64 = 10_000_000;
+        let (code, status) = self.status.code();
+        // si_pid and si_uid, si_status, si_utime, si_stime.
+        let id = u64::from(self.pid.cast_unsigned()) | u64::from(self.uid) << 32;
+        let status = u64::from(status.cast_unsigned());
+        SigInfo {
+            signal,
+            code,
+            fields: [id, status, self.cpu_ns / TICK_NS, 0],
+            errno: 0,
+        }
+    }
+}
+
+impl Kin {
+    /// The first process': it leads its group and its session.
+    pub(super) fn first(pid: Pid) -> Self {
+        Self {
+            parent: 0,
+            is_adopted: false,
+            group: pid,
+            session: pid,
+            exit_signal: 0,
+            has_executed: false,
+            end: None,
+            children_cpu_ns: 0,
+        }
+    }
+
+    /// A child's, which belongs to the same group; at the end the parent is sent `exit_signal`.
+    pub(super) fn child(&self, parent: Pid, exit_signal: i32) -> Self {
+        Self {
+            parent,
+            exit_signal,
+            group: self.group,
+            session: self.session,
+            ..Self::first(0)
+        }
+    }
+}
+
+impl Target {
+    fn covers(self, pid: Pid, kin: &Kin) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Process(one) => one == pid,
+            Self::Group(group) => group == kin.group,
+        }
+    }
+}
+
+impl Process {
+    /// What it is to others, now.
+    pub(super) fn kin(&self) -> Kin {
+        *self.kin.lock()
+    }
+
+    /// Its parent's id; 0 for none.
+    pub fn ppid(&self) -> Pid {
+        self.kin().parent
+    }
+
+    /// Its group's id.
+    pub fn pgid(&self) -> Pid {
+        self.kin().group
+    }
+
+    /// Its session's id.
+    pub fn sid(&self) -> Pid {
+        self.kin().session
+    }
+
+    /// Whether it has ended, and its parent has not been told.
+    pub fn is_zombie(&self) -> bool {
+        self.kin().end.is_some()
+    }
+
+    /// CPU time of its children that it has waited for, in nanoseconds.
+    pub fn children_cpu_ns(&self) -> u64 {
+        self.kin().children_cpu_ns
+    }
+
+    /// It runs another program from now on.
+    pub(super) fn set_executed(&self) {
+        let mut kin = self.kin.lock();
+        kin.has_executed = true;
+        if kin.exit_signal != 0 {
+            // What else was asked for was about the program before.
+            kin.exit_signal = linux::SIGCHLD as i32;
+        }
+    }
+
+    fn report(&self, kin: &Kin) -> Option<Report> {
+        let (status, uid) = kin.end?;
+        Some(Report {
+            pid: self.pid,
+            uid,
+            status,
+            cpu_ns: self.cpu_time_ns() + kin.children_cpu_ns,
+        })
+    }
+
+    /// Its last thread, of the user `uid`, has ended: its parent is told, and its children become the first process'.
+    pub(super) fn become_zombie(&self, status: Status, uid: u32) {
+        let gone = table::with_processes(|all| {
+            self.kin.lock().end = Some((status, uid));
+            let mut gone = Vec::new();
+            for child in all.values() {
+                let mut kin = child.kin.lock();
+                if kin.parent == self.pid {
+                    (kin.parent, kin.is_adopted) = (table::FIRST, true);
+                    if kin.end.is_some() {
+                        gone.push(child.pid);
+                    }
+                }
+            }
+            if !self.tell_parent(all) {
+                gone.push(self.pid);
+            }
+            gone.iter().map(|pid| all.remove(pid)).collect::<Vec<_>>()
+        });
+        // Not under the lock: they may be the last references.
+        drop(gone);
+    }
+
+    /// Tells the parent of the end; whether it may wait.
+    fn tell_parent(&self, all: &BTreeMap<Pid, Arc<Self>>) -> bool {
+        let kin = self.kin();
+        let Some((parent, report)) = all.get(&kin.parent).zip(self.report(&kin)) else {
+            return false;
+        };
+        if kin.is_adopted {
+            return false;
+        }
+        let ignored = kin.exit_signal == linux::SIGCHLD as i32 && parent.ignores_children();
+        if kin.exit_signal != 0 {
+            // Only a full queue of real-time signals is an error.
+            let _ = parent.send(Recipient::Process, report.info(kin.exit_signal));
+        }
+        // Even if it is ignored: who waits learns that there is no such child.
+        parent.children.wake_all();
+        !ignored
+    }
+
+    /// Waits for a child; `None` if none has ended and that is not waited for. `ECHILD` without such a child.
+    pub fn wait(&self, target: Target, options: Options) -> Result<Option<Report>, Errno> {
+        let look = || match self.look(target, options) {
+            Ok(None) if !options.nonblocking => None,
+            found => Some(found),
+        };
+        let found = self.children.wait_until(None, Signals::Interrupt, look);
+        found.map_err(|_| Errno::ERESTARTSYS)?
+    }
+
+    fn look(&self, target: Target, options: Options) -> Result<Option<Report>, Errno> {
+        let (found, gone) = table::with_processes(|all| {
+            let mut found = Err(Errno::ECHILD);
+            for child in all.values() {
+                let kin = child.kin();
+                let sends = kin.exit_signal == linux::SIGCHLD as i32;
+                let is_meant = kin.parent == self.pid
+                    && !kin.is_adopted
+                    && target.covers(child.pid, &kin)
+                    && options.sends_sigchld.is_none_or(|wanted| wanted == sends);
+                if is_meant {
+                    found = Ok(child.report(&kin).filter(|_| options.ended));
+                    if matches!(found, Ok(Some(_))) {
+                        break;
+                    }
+                }
+            }
+            let gone = match found {
+                Ok(Some(report)) if !options.keep => {
+                    self.kin.lock().children_cpu_ns += report.cpu_ns;
+                    all.remove(&report.pid)
+                }
+                _ => None,
+            };
+            (found, gone)
+        });
+        // Not under the lock: it may be the last reference.
+        drop(gone);
+        found
+    }
+
+    /// setpgid(2): moves the process `pid`, this one or a child of it, to a group.
+    pub fn set_group(&self, pid: Pid, group: Pid) -> Result<(), Errno> {
+        let pid = if pid == 0 { self.pid } else { pid };
+        let group = if group == 0 { pid } else { group };
+        if group < 0 {
+            return Err(Errno::EINVAL);
+        }
+        table::with_processes(|all| {
+            let session = self.kin().session;
+            let process = all.get(&pid).ok_or(Errno::ESRCH)?;
+            let kin = process.kin();
+            if pid != self.pid {
+                if kin.parent != self.pid {
+                    return Err(Errno::ESRCH);
+                }
+                if kin.session != session {
+                    return Err(Errno::EPERM);
+                }
+                if kin.has_executed {
+                    return Err(Errno::EACCES);
+                }
+            }
+            let has_group = |one: &Kin| one.group == group && one.session == session;
+            let exists = group == pid || all.values().any(|one| has_group(&one.kin()));
+            if kin.session == pid || !exists {
+                return Err(Errno::EPERM);
+            }
+            process.kin.lock().group = group;
+            Ok(())
+        })
+    }
+
+    /// setsid(2): makes a session with this process alone; its id.
+    pub fn set_session(&self) -> Result<Pid, Errno> {
+        table::with_processes(|all| {
+            if all.values().any(|one| one.kin().group == self.pid) {
+                return Err(Errno::EPERM);
+            }
+            let mut kin = self.kin.lock();
+            (kin.group, kin.session) = (self.pid, self.pid);
+            Ok(self.pid)
+        })
+    }
+
+    /// Whether it, its group or its session has this id.
+    pub(super) fn uses(&self, id: Pid) -> bool {
+        let kin = self.kin();
+        self.pid == id || kin.group == id || kin.session == id
+    }
+}

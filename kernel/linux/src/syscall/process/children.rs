@@ -1,0 +1,230 @@
+//! Making processes and threads, running programs, waiting for children.
+use super::limits::Usage;
+use crate::{
+    linker::Command,
+    process::{
+        self,
+        clone::{self, Request},
+        exec,
+        family::{Options, Report, Target},
+    },
+};
+use abi::{Errno, SysResult};
+use alloc::{format, vec::Vec};
+use linux_raw_sys::general as linux;
+use machine::{arch::TrapFrame, mm::user};
+
+/// Longest path, with its NUL.
+const PATH_MAX: usize = 4096;
+/// Longest argument (`MAX_ARG_STRLEN`).
+const LONGEST: usize = 128 << 10;
+/// What arguments and environment may take together: a quarter of the stack.
+const MOST: usize = 2 << 20;
+
+/// clone(2)
+pub fn clone(
+    frame: &mut TrapFrame,
+    flags: usize,
+    stack: usize,
+    parent_tid: usize,
+    child_tid: usize,
+    tls: usize,
+) -> SysResult {
+    let signal = flags as u32 & linux::CSIGNAL;
+    let request = Request {
+        flags: flags as u64 & !u64::from(linux::CSIGNAL) & u64::from(u32::MAX),
+        exit_signal: exit_signal(signal.into())?,
+        stack: stack..stack,
+        parent_tid,
+        child_tid,
+        tls,
+    };
+    clone::clone(frame, &request)
+}
+
+/// clone3(2)
+pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
+    /// Size of the first version of `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+    /// stack_size, tls.
+    const FIRST: usize = 64;
+    if size < FIRST {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = [0; FIRST];
+    user::copy_in(args, &mut bytes)?;
+    let field = |index: usize| u64::from_ne_bytes(core::array::from_fn(|i| bytes[index * 8 + i]));
+    let (stack, stack_size) = (field(5) as usize, field(6) as usize);
+    if (stack == 0) != (stack_size == 0) || field(0) & u64::from(linux::CSIGNAL) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let request = Request {
+        flags: field(0),
+        exit_signal: exit_signal(field(4))?,
+        stack: stack..stack.checked_add(stack_size).ok_or(Errno::EINVAL)?,
+        parent_tid: field(3) as usize,
+        child_tid: field(2) as usize,
+        tls: field(7) as usize,
+    };
+    clone::clone(frame, &request)
+}
+
+fn exit_signal(signal: u64) -> Result<i32, Errno> {
+    match i32::try_from(signal) {
+        Ok(signal @ 0..=process::signal::LAST) => Ok(signal),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// fork(2)
+pub fn fork(frame: &mut TrapFrame) -> SysResult {
+    clone::clone(frame, &Request::process(0))
+}
+
+/// vfork(2)
+pub fn vfork(frame: &mut TrapFrame) -> SysResult {
+    clone::clone(
+        frame,
+        &Request::process(linux::CLONE_VM | linux::CLONE_VFORK),
+    )
+}
+
+/// The strings of an array that ends with a null pointer.
+fn strings(mut at: usize, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut strings = Vec::new();
+    if at == 0 {
+        return Ok(strings);
+    }
+    loop {
+        let string: usize = user::read(at)?;
+        if string == 0 {
+            return Ok(strings);
+        }
+        let string = user::read_cstr(string, LONGEST).map_err(|error| match error {
+            Errno::ENAMETOOLONG => Errno::E2BIG,
+            other => other,
+        })?;
+        // With its NUL, and its pointer.
+        *left = left.checked_sub(string.len() + 9).ok_or(Errno::E2BIG)?;
+        strings.push(string);
+        at += size_of::<usize>();
+    }
+}
+
+fn run(path: Vec<u8>, args: usize, env: usize) -> SysResult {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let mut left = MOST;
+    let mut args = strings(args, &mut left)?;
+    let env = strings(env, &mut left)?;
+    if args.is_empty() {
+        // As on Linux: programs take it for granted that they have a name.
+        args.push(Vec::new());
+    }
+    match exec::execute(Command { path, args, env })? {}
+}
+
+/// execve(2)
+pub fn execve(path: usize, args: usize, env: usize) -> SysResult {
+    run(user::read_cstr(path, PATH_MAX - 1)?, args, env)
+}
+
+/// execveat(2)
+pub fn execveat(dir: usize, path: usize, args: usize, env: usize, flags: usize) -> SysResult {
+    const FLAGS: u32 = linux::AT_EMPTY_PATH | linux::AT_SYMLINK_NOFOLLOW;
+    let path = user::read_cstr(path, PATH_MAX - 1)?;
+    let flags = flags as u32;
+    if flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let dir = dir as i32;
+    let path = if path.is_empty() && flags & linux::AT_EMPTY_PATH != 0 {
+        format!("/proc/self/fd/{dir}").into_bytes()
+    } else if path.is_empty() || path[0] == b'/' || dir == linux::AT_FDCWD {
+        path
+    } else {
+        [format!("/proc/self/fd/{dir}/").as_bytes(), &path].concat()
+    };
+    run(path, args, env)
+}
+
+/// wait4(2)
+pub fn wait4(pid: usize, status: usize, options: usize, usage: usize) -> SysResult {
+    const KNOWN: u32 = linux::WNOHANG
+        | linux::WUNTRACED
+        | linux::WCONTINUED
+        | linux::__WNOTHREAD
+        | linux::__WALL
+        | linux::__WCLONE;
+    let flags = options as u32;
+    if flags & !KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let target = match pid as i32 {
+        i32::MIN => return Err(Errno::ESRCH),
+        -1 => Target::Any,
+        0 => Target::Group(process::with_current(|process| process.pgid())),
+        pid @ 1.. => Target::Process(pid),
+        group => Target::Group(-group),
+    };
+    let Some(report) = wait(target, flags | linux::WEXITED)? else {
+        return Ok(0);
+    };
+    if status != 0 {
+        user::write(status, &report.status.word())?;
+    }
+    if usage != 0 {
+        user::write(usage, &Usage::of(report.cpu_ns))?;
+    }
+    Ok(report.pid as usize)
+}
+
+/// waitid(2)
+pub fn waitid(kind: usize, id: usize, info: usize, options: usize, usage: usize) -> SysResult {
+    const EVENTS: u32 = linux::WEXITED | linux::WSTOPPED | linux::WCONTINUED;
+    const KNOWN: u32 = EVENTS
+        | linux::WNOHANG
+        | linux::WNOWAIT
+        | linux::__WNOTHREAD
+        | linux::__WALL
+        | linux::__WCLONE;
+    let flags = options as u32;
+    if flags & !KNOWN != 0 || flags & EVENTS == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let id = id as i32;
+    let target = match kind as u32 {
+        linux::P_ALL => Target::Any,
+        linux::P_PID if id > 0 => Target::Process(id),
+        linux::P_PGID if id > 0 => Target::Group(id),
+        linux::P_PGID if id == 0 => Target::Group(process::with_current(|process| process.pgid())),
+        _ => return Err(Errno::EINVAL),
+    };
+    let report = wait(target, flags)?;
+    if info != 0 {
+        /// The part that waitid(2) fills in: up to si_status.
+        const FILLED: usize = 28;
+        let found = report.map(|report| report.info(linux::SIGCHLD as i32));
+        let bytes = found.unwrap_or_default().to_bytes();
+        user::copy_out(info, &bytes[..FILLED])?;
+    }
+    if let Some(report) = report
+        && usage != 0
+    {
+        user::write(usage, &Usage::of(report.cpu_ns))?;
+    }
+    Ok(0)
+}
+
+fn wait(target: Target, flags: u32) -> Result<Option<Report>, Errno> {
+    let options = Options {
+        nonblocking: flags & linux::WNOHANG != 0,
+        ended: flags & linux::WEXITED != 0,
+        keep: flags & linux::WNOWAIT != 0,
+        sends_sigchld: match (flags & linux::__WALL != 0, flags & linux::__WCLONE != 0) {
+            (true, _) => None,
+            (false, clones) => Some(!clones),
+        },
+    };
+    process::with_current(|process| process.wait(target, options))
+}
