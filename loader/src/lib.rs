@@ -30,67 +30,111 @@
 //! ```
 //!
 #![no_std]
+#![deny(unsafe_code)]
 extern crate alloc;
 
+#[expect(
+    unsafe_code,
+    reason = "what a call has left behind is found by address"
+)]
 mod abandoned;
+#[expect(
+    unsafe_code,
+    reason = "callbacks are the program's, and structures it has handed over"
+)]
 mod address;
 mod arch;
+#[expect(unsafe_code, reason = "strings of C")]
 mod c;
 mod callbacks;
+#[expect(
+    unsafe_code,
+    reason = "what debuggers read lies at addresses of the program's"
+)]
 mod debug;
+#[expect(unsafe_code, reason = "the program's strings")]
 mod dl;
 mod elf;
+#[expect(unsafe_code, reason = "the program has called, with arguments of C")]
 mod enter;
 mod error;
+#[expect(unsafe_code, reason = "stacks are the program's memory")]
 mod execstack;
 mod family;
+#[expect(unsafe_code, reason = "the program's `calloc` is called")]
 mod first_thread;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod gates;
+#[expect(unsafe_code, reason = "fields of ld.so's data")]
 mod glibc;
+#[expect(unsafe_code, reason = "records of threads are found by address")]
 mod hold;
+#[expect(unsafe_code, reason = "what hosts promise")]
 mod host;
 mod hunt;
 mod hwcaps;
+#[expect(unsafe_code, reason = "objects in memory")]
 mod image;
+#[expect(unsafe_code, reason = "INIT and FINI functions are called")]
 mod init;
+#[expect(unsafe_code, reason = "ld.so's code is called")]
 mod interpreter;
+#[expect(unsafe_code, reason = "stacks of interrupted code are read")]
 mod interrupted;
+#[expect(unsafe_code, reason = "slots of the PLT are written")]
 mod lazy;
+#[expect(unsafe_code, reason = "objects in memory are relocated")]
 mod link;
 mod link_map;
 mod linker;
 mod linker_object;
+#[expect(unsafe_code, reason = "objects are mapped")]
 mod load;
 mod loaded;
 mod loader;
+#[expect(unsafe_code, reason = "objects are mapped")]
 mod loading;
 mod lookup;
 mod mode;
 mod namespace;
+#[expect(unsafe_code, reason = "objects in memory")]
 mod object;
 mod observer;
 mod preload;
 mod primitive;
 mod proxy;
+#[expect(
+    unsafe_code,
+    reason = "what is published is freed when nobody reads it"
+)]
 mod publish;
 mod registry;
+#[expect(unsafe_code, reason = "objects in memory are written")]
 mod relocate;
 mod search;
 mod session;
+#[expect(unsafe_code, reason = "the mask of signals is the host's")]
 mod signals;
+#[expect(unsafe_code, reason = "the initial stack is the program's memory")]
 mod stack;
+#[expect(unsafe_code, reason = "libc's lists of stacks")]
 mod stacks;
+#[expect(unsafe_code, reason = "the program's memory, and its first code")]
 mod start;
 mod state;
+#[expect(unsafe_code, reason = "locks")]
 mod sync;
+#[expect(unsafe_code, reason = "tables of objects in memory")]
 mod tables;
 mod text;
 mod thread;
+#[expect(unsafe_code, reason = "records of threads are found by address")]
 mod threads;
+#[expect(unsafe_code, reason = "blocks of thread-local storage")]
 mod tls;
 pub mod unwind;
+#[expect(unsafe_code, reason = "tables of objects in memory")]
 mod versions;
 mod visibility;
 mod world;

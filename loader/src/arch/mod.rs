@@ -2,6 +2,10 @@
 //!
 //! There is one architecture; a second one would be a second module with the same names.
 
+#[expect(
+    unsafe_code,
+    reason = "registers, and code that PLT slots and TLS descriptors point at"
+)]
 mod x86_64;
 
 pub(crate) use x86_64::{

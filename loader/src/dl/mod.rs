@@ -1,8 +1,10 @@
 //! `dlopen`, `dlclose`, `dlsym` and their relatives, as functions from Rust values to results.
 
 mod close;
+#[expect(unsafe_code, reason = "structures that the program has handed over")]
 mod info;
 mod open;
+#[expect(unsafe_code, reason = "IFUNC resolvers are called")]
 mod symbol;
 
 use crate::error::Error;

@@ -1,7 +1,10 @@
 //! The gates: from C's arguments to Rust's and back.
 
+#[expect(unsafe_code, reason = "arguments of C")]
 mod arguments;
+#[expect(unsafe_code, reason = "texts are handed to the program")]
 mod errors;
+#[expect(unsafe_code, reason = "thread-control blocks are the program's memory")]
 mod threads;
 
 use self::arguments::Arguments;

@@ -6,10 +6,18 @@
 //! are found at run time: glibc describes some of them itself, for libthread_db ([`fields`]), and others show
 //! themselves when libc is called with marked memory ([`probe`]).
 
+#[expect(unsafe_code, reason = "fields of ld.so's data")]
 pub(crate) mod cpu;
+#[expect(unsafe_code, reason = "fields of ld.so's data")]
 pub(crate) mod fields;
+#[expect(unsafe_code, reason = "the main thread's control block")]
 pub(crate) mod main_thread;
+#[expect(
+    unsafe_code,
+    reason = "functions of libc's are called to see what they read"
+)]
 pub(crate) mod probe;
+#[expect(unsafe_code, reason = "fields of ld.so's data")]
 pub(crate) mod tunables;
 
 use alloc::boxed::Box;

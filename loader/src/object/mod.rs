@@ -8,6 +8,7 @@
 //! start-up code reads the main program's INIT functions from.
 
 mod keep;
+#[expect(unsafe_code, reason = "objects in memory")]
 mod memory;
 mod names;
 mod role;

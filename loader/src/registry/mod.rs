@@ -8,6 +8,7 @@
 //! A code range can have an owner, an object or a thread, and does not outlive it.
 
 mod books;
+#[expect(unsafe_code, reason = "what the program has handed over")]
 mod code;
 mod find;
 mod ranges;
@@ -253,4 +254,5 @@ impl<O: Clone> Registry<O> {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "a host")]
 mod tests;

@@ -7,7 +7,9 @@
 //! Blocks and tables come from the loader's own allocator, never from the program's `malloc`.
 
 mod layout;
+#[expect(unsafe_code, reason = "records of threads are found by address")]
 mod record;
+#[expect(unsafe_code, reason = "tables of blocks that assembly reads")]
 mod table;
 
 use alloc::boxed::Box;

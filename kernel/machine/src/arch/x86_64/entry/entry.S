@@ -255,9 +255,13 @@ elfin_call_user:
     push rax
     push rax
     call {called}
-    mov rcx, [rsp]
-    mov rsp, rax
-    mov rax, rcx
+    mov rdi, rax
+    mov rax, [rsp]                      // its result
+
+// (the kernel's stack pointer): returns from `elfin_call_user`, which falls into it, and from `elfin_resume_user`.
+.globl elfin_leave_user
+elfin_leave_user:
+    mov rsp, rdi
     sti
     cld
     add rsp, 8
@@ -287,21 +291,6 @@ elfin_resume_user:
     mov gs:[{kstack}], rsi
     mov rsp, rdi
     jmp elfin_trap_return
-
-// (the kernel's stack pointer): returns from `elfin_resume_user`.
-.globl elfin_leave_user
-elfin_leave_user:
-    mov rsp, rdi
-    sti
-    cld
-    add rsp, 8
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
-    ret
 
 // Where a call of the program returns to that `elfin_resume_user` has gone on with.
 .globl elfin_call_finished
