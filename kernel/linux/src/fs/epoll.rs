@@ -1,26 +1,28 @@
 //! epoll(7): level- and edge-triggered, one-shot.
 //!
-//! A wait registers with the queues of all entries and then looks at each: it costs time in the number of entries, and
-//! loses no event. An edge is a change of the file's [`File::edges`] or an event that was not there at the last
-//! look. When there is more than a wait may take, the next one begins where it has left off. Entries hold the open file
-//! description weakly and vanish with it.
-use super::{File, Metadata, OpenFile, Poll, downcast, tree::next_ino};
+//! Each entry watches its file's queue: when that is woken, the entry goes to the end of the list of those that may be
+//! ready. A wait looks at what is in the list, and at nothing else; what is still ready after it was reported, and is
+//! level-triggered, goes to the end again, so that all have their turn. An edge is a change of the file's
+//! [`File::edges`] or an event that was not there at the last look. Entries hold the open file description weakly and
+//! vanish with it.
+use super::{File, Metadata, OpenFile, Poll, downcast, signalfd::SignalFd, tree::next_ino};
 use abi::Errno;
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Weak},
     vec::Vec,
 };
-use core::ops::Bound;
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use linux_raw_sys::general as linux;
 use machine::{
-    sync::{Mutex, Registration, Signals, WaitError, WaitQueue, Waiter},
+    sync::{Mutex, Registration, Signals, SpinLock, WaitError, WaitQueue, Waiter, Watcher},
     time::Instant,
 };
 
 const MAX_DEPTH: usize = 5;
-/// Below all keys.
-const FIRST: Key = (i32::MIN, 0);
 const ALWAYS: u32 = linux::EPOLLERR | linux::EPOLLHUP;
 const EXCLUSIVE_OK: u32 = linux::EPOLLIN
     | linux::EPOLLOUT
@@ -34,22 +36,31 @@ type Key = (i32, usize);
 
 /// An epoll instance.
 pub struct Epoll {
-    interest: Mutex<Interest>,
-    queue: WaitQueue,
+    /// The interest list.
+    interest: Mutex<BTreeMap<Key, Arc<Entry>>>,
+    ready: Arc<Ready>,
     ino: u64,
 }
 
-/// The interest list.
-struct Interest {
-    entries: BTreeMap<Key, Entry>,
-    /// Where the next look begins: behind the entry that was reported last, if others were left out, so that all have
-    /// their turn.
-    after: Key,
+/// What entries tell of themselves.
+#[derive(Debug)]
+struct Ready {
+    /// Those that may be ready, each once.
+    list: SpinLock<VecDeque<Arc<Entry>>>,
+    queue: WaitQueue,
 }
 
 struct Entry {
+    key: Key,
     open: Weak<OpenFile>,
     file: Arc<dyn File>,
+    ready: Arc<Ready>,
+    /// It is in the list.
+    listed: AtomicBool,
+    state: SpinLock<State>,
+}
+
+struct State {
     events: u32,
     data: u64,
     /// One-shot and reported.
@@ -61,39 +72,78 @@ struct Entry {
 /// A file's edges, and events.
 type News = ([u64; 2], u32);
 
-impl Entry {
-    fn ready(&self) -> u32 {
-        if self.disarmed {
-            return 0;
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoll entry of descriptor {}", self.key.0)
+    }
+}
+
+impl Watcher for Entry {
+    fn woken(self: Arc<Self>) {
+        let ready = self.ready.clone();
+        if !self.listed.swap(true, Ordering::SeqCst) {
+            ready.list.lock().push_back(self);
+            ready.queue.wake_all();
         }
-        events_of(self.file.poll()) & (self.events | ALWAYS)
+    }
+}
+
+impl Entry {
+    fn is_gone(&self) -> bool {
+        self.open.strong_count() == 0
     }
 
-    /// What there is to report.
-    fn look(&mut self) -> Option<News> {
+    /// Whether there is something to report, as far as levels say.
+    fn is_ready(&self) -> bool {
+        let events = {
+            let state = self.state.lock();
+            if state.disarmed {
+                return false;
+            }
+            state.events
+        };
+        events_of(self.file.poll()) & (events | ALWAYS) != 0
+    }
+
+    /// What there is to report, which is taken as reported: the events and the program's data.
+    fn look(&self) -> Option<(u32, u64)> {
+        // Edges first: what comes after them is looked at once more.
         let edges = self.file.edges();
-        let events = self.ready();
-        if self.events & linux::EPOLLET != 0 {
-            let news = match self.seen {
+        let now = events_of(self.file.poll());
+        let mut state = self.state.lock();
+        let wanted = if state.disarmed {
+            0
+        } else {
+            state.events | ALWAYS
+        };
+        let events = now & wanted;
+        if state.events & linux::EPOLLET != 0 {
+            let news = match state.seen {
                 Some((at, old)) => is_news(events, at, edges) || events & !old != 0,
                 None => true,
             };
             if events == 0 || !news {
                 // What is gone may come back as an edge.
-                if let Some((_, old)) = &mut self.seen {
+                if let Some((_, old)) = &mut state.seen {
                     *old &= events;
                 }
                 return None;
             }
         }
-        (events != 0).then_some((edges, events))
+        if events == 0 {
+            return None;
+        }
+        state.seen = Some((edges, events));
+        state.disarmed = state.events & linux::EPOLLONESHOT != 0;
+        Some((events, state.data))
     }
 
-    /// It is reported: the events and the program's data.
-    fn report(&mut self, news: News) -> (u32, u64) {
-        self.seen = Some(news);
-        self.disarmed = self.events & linux::EPOLLONESHOT != 0;
-        (news.1, self.data)
+    /// Whether it is to be looked at again without its file's queue having been woken: it may be ready still, or its
+    /// file is one that is ready for some threads and not for others.
+    fn stays(&self, reported: bool) -> bool {
+        let state = self.state.lock();
+        let level = state.events & linux::EPOLLET == 0 && !state.disarmed;
+        reported && level || downcast::<SignalFd>(&*self.file).is_some()
     }
 }
 
@@ -113,11 +163,11 @@ impl Epoll {
     /// An instance without entries.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            interest: Mutex::new(Interest {
-                entries: BTreeMap::new(),
-                after: FIRST,
+            interest: Mutex::new(BTreeMap::new()),
+            ready: Arc::new(Ready {
+                list: SpinLock::new(VecDeque::new()),
+                queue: WaitQueue::new(),
             }),
-            queue: WaitQueue::new(),
             ino: next_ino(),
         })
     }
@@ -139,52 +189,85 @@ impl Epoll {
                 inner.check_loop(self, 1)?;
             }
         }
-        if open.file.poll_queue().is_none() && downcast::<Self>(&*open.file).is_none() {
-            return Err(Errno::EPERM);
-        }
+        let queue = open.file.poll_queue().ok_or(Errno::EPERM)?;
         let (events, data) = event;
         let exclusive = events & linux::EPOLLEXCLUSIVE != 0;
         let mut interest = self.interest.lock();
-        let entries = &mut interest.entries;
-        entries.retain(|_, entry| entry.open.strong_count() > 0);
-        match operation {
+        // Of a description that is no more: its address may be another one's now.
+        let stale = interest.get(&key).is_some_and(|entry| entry.is_gone());
+        let old = if stale { interest.remove(&key) } else { None };
+        let result = match operation {
+            linux::EPOLL_CTL_ADD if exclusive && events & !EXCLUSIVE_OK != 0 => Err(Errno::EINVAL),
+            linux::EPOLL_CTL_ADD if interest.contains_key(&key) => Err(Errno::EEXIST),
             linux::EPOLL_CTL_ADD => {
-                if exclusive && events & !EXCLUSIVE_OK != 0 {
-                    return Err(Errno::EINVAL);
-                }
-                if entries.contains_key(&key) {
-                    return Err(Errno::EEXIST);
-                }
-                let entry = Entry {
+                let entry = Arc::new(Entry {
+                    key,
                     open: Arc::downgrade(open),
                     file: open.file.clone(),
-                    events,
-                    data,
-                    disarmed: false,
-                    seen: None,
-                };
-                entries.insert(key, entry);
+                    ready: self.ready.clone(),
+                    listed: AtomicBool::new(false),
+                    state: SpinLock::new(State {
+                        events,
+                        data,
+                        disarmed: false,
+                        seen: None,
+                    }),
+                });
+                interest.insert(key, entry.clone());
+                // Being woken must not allocate.
+                self.ready.make_room(interest.len())?;
+                queue.watch(entry.clone());
+                Ok(Some(entry))
             }
-            linux::EPOLL_CTL_MOD => {
-                let entry = entries.get_mut(&key).ok_or(Errno::ENOENT)?;
-                if exclusive || entry.events & linux::EPOLLEXCLUSIVE != 0 {
-                    return Err(Errno::EINVAL);
+            linux::EPOLL_CTL_MOD => match interest.get(&key) {
+                None => Err(Errno::ENOENT),
+                Some(entry) => {
+                    let mut state = entry.state.lock();
+                    if exclusive || state.events & linux::EPOLLEXCLUSIVE != 0 {
+                        Err(Errno::EINVAL)
+                    } else {
+                        *state = State {
+                            events,
+                            data,
+                            disarmed: false,
+                            seen: None,
+                        };
+                        drop(state);
+                        Ok(Some(entry.clone()))
+                    }
                 }
-                (entry.events, entry.data) = event;
-                entry.disarmed = false;
-                entry.seen = None;
-            }
-            linux::EPOLL_CTL_DEL => {
-                let old = entries.remove(&key).ok_or(Errno::ENOENT)?;
-                drop(interest);
-                drop(old);
-                return Ok(());
-            }
-            _ => return Err(Errno::EINVAL),
-        }
+            },
+            linux::EPOLL_CTL_DEL => match interest.remove(&key) {
+                None => Err(Errno::ENOENT),
+                Some(entry) => {
+                    drop(interest);
+                    self.forget(&entry);
+                    return Ok(());
+                }
+            },
+            _ => Err(Errno::EINVAL),
+        };
         drop(interest);
-        self.queue.wake_all();
+        if let Some(old) = old {
+            self.forget(&old);
+        }
+        if let Some(entry) = result? {
+            entry.woken();
+        }
         Ok(())
+    }
+
+    /// An entry that is not in the interest list any more is not told of anything, and is not reported.
+    fn forget(&self, entry: &Arc<Entry>) {
+        if let Some(queue) = entry.file.poll_queue() {
+            let watcher: Arc<dyn Watcher> = entry.clone();
+            queue.unwatch(&watcher);
+        }
+        let mut list = self.ready.list.lock();
+        let place = list.iter().position(|one| Arc::ptr_eq(one, entry));
+        let left = place.and_then(|place| list.remove(place));
+        drop(list);
+        drop(left);
     }
 
     /// `ELOOP` when `outer` can be reached from here, or the nesting is too deep.
@@ -192,7 +275,11 @@ impl Epoll {
         if core::ptr::eq(self, outer) || depth > MAX_DEPTH {
             return Err(Errno::ELOOP);
         }
-        for file in self.files() {
+        let files: Vec<_> = {
+            let interest = self.interest.lock();
+            interest.values().map(|entry| entry.file.clone()).collect()
+        };
+        for file in files {
             if let Some(inner) = downcast::<Self>(&*file) {
                 inner.check_loop(outer, depth + 1)?;
             }
@@ -200,68 +287,98 @@ impl Epoll {
         Ok(())
     }
 
-    fn files(&self) -> Vec<Arc<dyn File>> {
-        let entries = &self.interest.lock().entries;
-        entries.values().map(|entry| entry.file.clone()).collect()
-    }
-
     /// Takes up to `max` events as (events, data).
     fn take(&self, max: usize) -> Vec<(u32, u64)> {
-        let mut ready = Vec::new();
+        let mut taken = Vec::new();
+        // One at a time; the lock keeps an entry from being reported twice.
         let mut interest = self.interest.lock();
-        let Interest { entries, after } = &mut *interest;
+        let count = self.ready.list.lock().len();
+        let mut again = Vec::new();
         let mut gone = Vec::new();
-        let mut next = FIRST;
-        let mut last = FIRST;
-        for turn in [
-            (Bound::Excluded(*after), Bound::Unbounded),
-            (Bound::Unbounded, Bound::Included(*after)),
-        ] {
-            for (&key, entry) in entries.range_mut(turn) {
-                if entry.open.strong_count() == 0 {
-                    gone.push(key);
-                } else if let Some(news) = entry.look() {
-                    if ready.len() == max {
-                        next = last;
-                    } else {
-                        ready.push(entry.report(news));
-                        last = key;
-                    }
+        for _ in 0..count {
+            if taken.len() == max {
+                break;
+            }
+            let Some(entry) = self.ready.list.lock().pop_front() else {
+                break;
+            };
+            // From now on it is listed anew when it is woken.
+            entry.listed.store(false, Ordering::SeqCst);
+            if entry.is_gone() {
+                let known = interest.get(&entry.key);
+                if known.is_some_and(|known| Arc::ptr_eq(known, &entry)) {
+                    interest.remove(&entry.key);
                 }
+                gone.push(entry);
+                continue;
+            }
+            let news = entry.look();
+            taken.extend(news);
+            if entry.stays(news.is_some()) {
+                again.push(entry);
             }
         }
-        *after = next;
-        let closed: Vec<_> = gone.iter().map(|key| entries.remove(key)).collect();
+        for entry in again {
+            if !entry.listed.swap(true, Ordering::SeqCst) {
+                self.ready.list.lock().push_back(entry);
+            }
+        }
         drop(interest);
-        drop(closed);
-        ready
+        for entry in gone {
+            self.forget(&entry);
+        }
+        // Others that wait have a share in what is left.
+        if !taken.is_empty() && !self.ready.list.lock().is_empty() {
+            self.ready.queue.wake_one();
+        }
+        taken
     }
 
     /// epoll_wait(2). `EINTR` by a signal.
     pub fn wait(&self, max: usize, deadline: Option<Instant>) -> Result<Vec<(u32, u64)>, Errno> {
-        let ready = self.take(max);
-        if !ready.is_empty() || deadline.is_some_and(|at| at <= Instant::now()) {
-            return Ok(ready);
+        let some = || Some(self.take(max)).filter(|taken| !taken.is_empty());
+        if let Some(taken) = some() {
+            return Ok(taken);
         }
-        let waiter = Waiter::new();
-        loop {
-            let own = self.queue.register(&waiter);
-            let mut files = Vec::new();
-            for file in self.files() {
-                collect(file, &mut files, 0);
-            }
-            let registrations = register(&files, &waiter);
-            let ready = self.take(max);
-            if !ready.is_empty() {
-                return Ok(ready);
-            }
-            match waiter.wait(deadline, Signals::Interrupt) {
-                Ok(()) => (),
-                Err(WaitError::TimedOut) => return Ok(self.take(max)),
-                Err(WaitError::Interrupted) => return Err(Errno::EINTR),
-            }
-            drop(registrations);
-            drop(own);
+        if deadline.is_some_and(|at| at <= Instant::now()) {
+            return Ok(Vec::new());
+        }
+        match self
+            .ready
+            .queue
+            .wait_until(deadline, Signals::Interrupt, some)
+        {
+            Ok(taken) => Ok(taken),
+            Err(WaitError::TimedOut) => Ok(self.take(max)),
+            Err(WaitError::Interrupted) => Err(Errno::EINTR),
+        }
+    }
+}
+
+impl Ready {
+    /// Has room for so many entries; `ENOMEM`.
+    fn make_room(&self, count: usize) -> Result<(), Errno> {
+        let capacity = self.list.lock().capacity();
+        if capacity >= count {
+            return Ok(());
+        }
+        let mut longer = VecDeque::new();
+        longer
+            .try_reserve(count.next_power_of_two())
+            .map_err(|_| Errno::ENOMEM)?;
+        let mut list = self.list.lock();
+        longer.extend(list.drain(..));
+        core::mem::swap(&mut *list, &mut longer);
+        drop(list);
+        Ok(())
+    }
+}
+
+impl Drop for Epoll {
+    fn drop(&mut self) {
+        let entries = core::mem::take(&mut *self.interest.lock());
+        for entry in entries.values() {
+            self.forget(entry);
         }
     }
 }
@@ -271,18 +388,6 @@ fn is_news(events: u32, before: [u64; 2], now: [u64; 2]) -> bool {
     let writable = linux::EPOLLOUT | linux::EPOLLWRNORM | linux::EPOLLWRBAND;
     (events & !writable != 0 && before[0] != now[0])
         || (events & writable != 0 && before[1] != now[1])
-}
-
-/// `file`, and for an epoll instance the files it watches.
-pub fn collect(file: Arc<dyn File>, to: &mut Vec<Arc<dyn File>>, depth: usize) {
-    if let Some(epoll) = downcast::<Epoll>(&*file)
-        && depth <= MAX_DEPTH
-    {
-        for inner in epoll.files() {
-            collect(inner, to, depth + 1);
-        }
-    }
-    to.push(file);
 }
 
 /// Registers `waiter` with the queues of all files.
@@ -296,15 +401,14 @@ pub fn register<'a>(files: &'a [Arc<dyn File>], waiter: &Arc<Waiter>) -> Vec<Reg
 
 impl File for Epoll {
     fn poll(&self) -> Poll {
-        let interest = self.interest.lock();
-        let ready = interest
-            .entries
-            .values()
-            .any(|entry| entry.open.strong_count() > 0 && entry.ready() != 0);
+        let listed: Vec<_> = self.ready.list.lock().iter().cloned().collect();
+        let ready = listed
+            .iter()
+            .any(|entry| !entry.is_gone() && entry.is_ready());
         if ready { Poll::IN } else { Poll::empty() }
     }
     fn poll_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.queue)
+        Some(&self.ready.queue)
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))

@@ -90,6 +90,10 @@ impl Drop for OpenFile {
         let classes = [Class::Flock, Class::Record];
         locks::end(self.lock_owner(), &*self.file, &classes);
         self.file.release();
+        // Instances of epoll that watch it see that it is gone.
+        if let Some(queue) = self.file.poll_queue() {
+            queue.wake_all();
+        }
     }
 }
 

@@ -12,4 +12,4 @@ mod wait;
 pub use mutex::{Mutex, MutexGuard};
 pub use order::Rank;
 pub use spin_lock::{SpinLock, SpinLockGuard};
-pub use wait::{Registration, Signals, WaitError, WaitQueue, Waiter};
+pub use wait::{Registration, Signals, WaitError, WaitQueue, Waiter, Watcher};

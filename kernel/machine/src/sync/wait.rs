@@ -6,6 +6,8 @@ use crate::sched::{self, Level, Thread};
 use crate::time::{Alarm, Instant, Timer};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// Why a wait ended without its condition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +35,16 @@ pub struct WaitQueue {
     /// How many there are: waking an empty queue costs a load.
     count: AtomicUsize,
     waiters: SpinLock<VecDeque<Arc<Waiter>>>,
+    /// How many watchers there are.
+    watched: AtomicUsize,
+    watchers: SpinLock<Vec<Arc<dyn Watcher>>>,
+}
+
+/// Who is told of each wake-up of a queue, and does not wait (epoll).
+pub trait Watcher: fmt::Debug + Send + Sync {
+    /// Runs where the queue is woken, which may be interrupt context. It neither sleeps nor allocates, and does not
+    /// come back to the queue.
+    fn woken(self: Arc<Self>);
 }
 
 /// One thread's wait, registered with any number of queues (poll, epoll, select, futex).
@@ -56,6 +68,37 @@ impl WaitQueue {
         Self {
             count: AtomicUsize::new(0),
             waiters: SpinLock::ranked(Rank::WaitQueue, VecDeque::new()),
+            watched: AtomicUsize::new(0),
+            watchers: SpinLock::new(Vec::new()),
+        }
+    }
+
+    /// Has `watcher` told of each wake-up from now on.
+    pub fn watch(&self, watcher: Arc<dyn Watcher>) {
+        let mut watchers = self.watchers.lock();
+        watchers.push(watcher);
+        // Before the condition is looked at, as in `register`.
+        self.watched.store(watchers.len(), Ordering::SeqCst);
+        drop(watchers);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Has a watcher told of nothing any more. Once this is done it is not being told, either.
+    pub fn unwatch(&self, watcher: &Arc<dyn Watcher>) {
+        let mut watchers = self.watchers.lock();
+        let place = watchers.iter().position(|one| Arc::ptr_eq(one, watcher));
+        let left = place.map(|place| watchers.swap_remove(place));
+        self.watched.store(watchers.len(), Ordering::SeqCst);
+        drop(watchers);
+        drop(left);
+    }
+
+    fn tell_watchers(&self) {
+        fence(Ordering::SeqCst);
+        if self.watched.load(Ordering::SeqCst) > 0 {
+            for watcher in &*self.watchers.lock() {
+                watcher.clone().woken();
+            }
         }
     }
 
@@ -102,6 +145,7 @@ impl WaitQueue {
     /// Wakes the longest waiting thread that is not being woken already; whether there was one. May be called from
     /// interrupt context.
     pub fn wake_one(&self) -> bool {
+        self.tell_watchers();
         if self.is_empty() {
             return false;
         }
@@ -118,6 +162,7 @@ impl WaitQueue {
 
     /// Wakes all; how many.
     pub fn wake_all(&self) -> usize {
+        self.tell_watchers();
         if self.is_empty() {
             return 0;
         }

@@ -47,11 +47,7 @@ fn wait(
     }
     let waiter = Waiter::new();
     loop {
-        let mut all = Vec::new();
-        for file in files {
-            epoll::collect(file.clone(), &mut all, 0);
-        }
-        let registrations = epoll::register(&all, &waiter);
+        let registrations = epoll::register(files, &waiter);
         let ready = check();
         if ready > 0 {
             return Ok(ready);
