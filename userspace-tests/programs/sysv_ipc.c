@@ -235,7 +235,9 @@ static void listed(const char *file)
     if (!table)
         return;
     CHECK(fgets(line, sizeof line, table) != 0);
-    fputs(line, stdout);
+    for (char *word = strtok(line, " \n"); word; word = strtok(0, " \n"))
+        printf("%s%s", word == line ? "" : " ", word);
+    puts("");
     int count = 0;
     while (fgets(line, sizeof line, table))
         count += strncmp(line, key, 11) == 0;
