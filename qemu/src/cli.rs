@@ -29,11 +29,47 @@ pub(crate) enum Command {
     Build(BuildOptions),
     /// Boot a root image into a program
     Run(RunOptions),
+    /// Make, list and remove volumes, which `elfin run -v NAME:GUEST` mounts
+    Volume {
+        /// What to do
+        #[command(subcommand)]
+        command: VolumeCommand,
+    },
     /// Write the header and the library for programs that use Elfin's own functions
     Sdk {
         /// The directory: files go to DIR/include and DIR/lib
         #[arg(value_name = "DIR")]
         dir: PathBuf,
+    },
+}
+
+/// What `elfin volume` does.
+#[derive(Subcommand)]
+pub(crate) enum VolumeCommand {
+    /// Make a volume; `elfin run` makes those that it does not find
+    Create {
+        /// Its name
+        name: String,
+        /// Room in it (default: 8G); it takes what is written
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        size: Option<u64>,
+    },
+    /// List all volumes
+    Ls,
+    /// Say where a volume is, and how large
+    Inspect {
+        /// Its name
+        name: String,
+    },
+    /// Remove a volume and all that is in it
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Check a volume, and mend what can be mended (e2fsck)
+    Fsck {
+        /// Its name
+        name: String,
     },
 }
 
@@ -126,11 +162,11 @@ pub(crate) struct RunOptions {
         value_parser = OsStringValueParser::new().try_map(Mount::parse_tmpfs)
     )]
     pub(crate) tmpfs: Vec<Mount>,
-    /// Mount a directory or a file of the host
+    /// Mount a directory or a file of the host, or a volume by its name
     #[arg(
         short = 'v',
         long = "volume",
-        value_name = "HOST:GUEST[:ro]",
+        value_name = "HOST|NAME:GUEST[:ro]",
         value_parser = OsStringValueParser::new().try_map(Mount::parse_volume)
     )]
     pub(crate) volume: Vec<Mount>,

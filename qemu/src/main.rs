@@ -10,6 +10,7 @@ mod progress;
 mod run;
 mod tool;
 mod tree;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let result = match cli::parse() {
         cli::Command::Build(options) => build::build(&options).map(|()| 0),
         cli::Command::Run(options) => run::run(&options),
+        cli::Command::Volume { command } => volume::run(&command),
         cli::Command::Sdk { dir } => {
             dev::install(&tree::Tree::new(dir), std::path::Path::new("/")).map(|()| 0)
         }

@@ -75,6 +75,8 @@ int main(void)
             char *at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, held, 0);
             strcpy(at, path);
             result(msync(at, 4096, MS_SYNC));
+        } else if (!strcmp(what, "sync")) {
+            result(fsync(held));
         } else if (!strcmp(what, "unlink")) {
             result(unlink(path));
         }
@@ -86,23 +88,30 @@ struct Peer {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    _root: TempDir,
+    root: TempDir,
 }
 
 impl Peer {
     fn start(volumes: &[String]) -> Self {
+        Self::start_with(volumes, |command| command)
+    }
+
+    fn start_with(volumes: &[String], change: impl FnOnce(Command) -> Command) -> Self {
         let file = tempfile::Builder::new().suffix(".c").tempfile();
         let mut file = file.expect("temporary file");
         file.write_all(PEER.as_bytes()).expect("own file");
         let root = program(file.path());
-        let mut command = elfin(root.path(), volumes);
+        let deep = root.path().join("etc/app/deep");
+        fs::create_dir_all(&deep).expect("own directory");
+        fs::write(deep.join("file"), "of the image").expect("own file");
+        let mut command = change(elfin(root.path(), volumes));
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("elfin starts");
         Self {
             input: child.stdin.take().expect("a pipe"),
             output: BufReader::new(child.stdout.take().expect("a pipe")),
             child,
-            _root: root,
+            root,
         }
     }
 
@@ -111,6 +120,25 @@ impl Peer {
         let mut answer = String::new();
         self.output.read_line(&mut answer).expect("it answers");
         answer.trim_end().to_owned()
+    }
+
+    /// Ends elfin as a crash would, and its machine with it.
+    fn kill(mut self) {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.expect("it runs");
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        // Nobody tells when it has gone; nobody may reap it, either.
+        for child in children.split_whitespace() {
+            let runs = || {
+                let stat = fs::read_to_string(format!("/proc/{child}/stat"));
+                stat.is_ok_and(|stat| !stat.contains(") Z "))
+            };
+            while runs() {
+                std::thread::yield_now();
+            }
+        }
     }
 
     fn end(self) {
@@ -207,6 +235,90 @@ fn files_missing_directories_and_read_only_ones() {
     assert_eq!(peer.says("write /ro/beside text"), "Read-only file system");
     assert_eq!(peer.says("unlink /ro/beside"), "Read-only file system");
     peer.end();
+}
+
+/// The directory that volumes are in, of a test's own.
+fn volumes() -> TempDir {
+    tempfile::tempdir().expect("directory")
+}
+
+fn with_volumes(dir: &TempDir, mut command: Command) -> Command {
+    command.env("XDG_DATA_HOME", dir.path());
+    command
+}
+
+/// e2fsck finds nothing amiss in a volume, but a journal to replay if the machine was killed.
+fn is_sound(dir: &TempDir, name: &str) {
+    let image = dir.path().join(format!("elfin/volumes/{name}.img"));
+    for _ in 0..2 {
+        let replays = Command::new("/sbin/e2fsck").arg("-p").arg(&image).output();
+        assert!(replays.expect("e2fsck starts").status.code() <= Some(1));
+    }
+    let checked = Command::new("/sbin/e2fsck").arg("-fn").arg(&image).output();
+    let checked = checked.expect("e2fsck starts");
+    assert!(checked.status.success(), "{}", text(&checked.stdout));
+}
+
+#[test]
+fn a_volume_does_as_any_other_file_system() {
+    let (volumes, root) = (volumes(), program(&source("stored.c")));
+    let mut command = with_volumes(&volumes, elfin(root.path(), &["data:/data".to_owned()]));
+    passed(&command.arg("/data").output().expect("elfin starts"));
+    is_sound(&volumes, "data");
+}
+
+#[test]
+fn what_was_synchronised_outlives_the_machine() {
+    let volumes = volumes();
+    let volume = ["kept:/data".to_owned()];
+    let mut first = Peer::start_with(&volume, |command| with_volumes(&volumes, command));
+    assert_eq!(first.says("write /data/one kept for good"), "");
+    assert_eq!(first.says("hold /data/one"), "");
+    assert_eq!(first.says("sync x"), "");
+    // Only one machine at a time has it.
+    let other = with_volumes(&volumes, elfin(first.root.path(), &volume)).output();
+    let other = other.expect("elfin starts");
+    assert_eq!(other.status.code(), Some(125));
+    assert_eq!(
+        text(&other.stderr),
+        "elfin: volume kept is in use by another machine\n"
+    );
+    first.kill();
+    is_sound(&volumes, "kept");
+    let mut second = Peer::start_with(&volume, |command| with_volumes(&volumes, command));
+    assert_eq!(second.says("read /data/one"), "kept for good");
+    second.end();
+    is_sound(&volumes, "kept");
+}
+
+#[test]
+fn a_new_volume_has_what_the_image_has_there() {
+    let volumes = volumes();
+    let volume = ["filled:/etc/app".to_owned()];
+    let start =
+        |volumes: &TempDir| Peer::start_with(&volume, |command| with_volumes(volumes, command));
+    let mut first = start(&volumes);
+    assert_eq!(first.says("read /etc/app/deep/file"), "of the image");
+    assert_eq!(first.says("unlink /etc/app/deep/file"), "");
+    first.end();
+    let mut second = start(&volumes);
+    // Only a new one is filled.
+    assert_eq!(
+        second.says("read /etc/app/deep/file"),
+        "No such file or directory"
+    );
+    second.end();
+    let elfin = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elfin"));
+        command.arg("volume").args(arguments);
+        with_volumes(&volumes, command)
+            .output()
+            .expect("elfin starts")
+    };
+    assert_eq!(text(&elfin(&["ls"]).stdout), "filled\n");
+    assert!(elfin(&["fsck", "filled"]).status.success());
+    assert!(elfin(&["rm", "filled"]).status.success());
+    assert_eq!(text(&elfin(&["ls"]).stdout), "");
 }
 
 #[test]

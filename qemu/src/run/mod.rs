@@ -70,6 +70,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         gdb: options.gdb.clone(),
         shares: mounts.iter().filter_map(Mount::share).collect(),
         net,
+        disks: mounts.iter().filter_map(Mount::disk).collect(),
     };
     if let Some(meeting) = &options.gdb {
         let files = (sysroot.as_path(), program.as_path());

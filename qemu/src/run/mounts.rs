@@ -2,16 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 use crate::cli::RunOptions;
+use crate::volume;
 
 /// A mount, as the kernel is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mount {
     /// Type of the file system.
     kind: &'static str,
@@ -23,6 +25,15 @@ pub(crate) struct Mount {
     path: OsString,
     /// What of the host is mounted.
     host: Option<PathBuf>,
+    /// Keeps other machines from a volume.
+    lock: Option<Arc<File>>,
+}
+
+/// A volume's file that QEMU has as a disk.
+pub(super) struct Disk {
+    pub(super) name: String,
+    pub(super) file: PathBuf,
+    pub(super) read_only: bool,
 }
 
 /// A directory that QEMU serves by 9P.
@@ -55,6 +66,7 @@ impl Mount {
             options: options.to_owned(),
             path: absolute(path)?,
             host: None,
+            lock: None,
         })
     }
 
@@ -76,16 +88,17 @@ impl Mount {
                 _ => return Err(format!("a volume has no option '{option}'")),
             }
         }
-        let starts = |with: &[u8]| host.starts_with(with);
-        if !starts(b"/") && !starts(b".") && !starts(b"~") {
+        let name = std::str::from_utf8(host).is_ok_and(volume::is_name);
+        if !name && !host.starts_with(b"/") && !host.starts_with(b".") {
             return Err("the path on the host must begin with / or .".to_owned());
         }
         Ok(Self {
-            kind: "9p",
+            kind: if name { "ext4" } else { "9p" },
             source: String::new(),
             options: kept.join(","),
             path,
             host: Some(OsStr::from_bytes(host).into()),
+            lock: None,
         })
     }
 
@@ -95,6 +108,13 @@ impl Mount {
             return Ok(self);
         };
         let shown = host.display().to_string();
+        if self.kind == "ext4" {
+            let (path, file) = volume::take(&shown)?;
+            self.source = format!("v{number}");
+            self.host = Some(path);
+            self.lock = Some(Arc::new(file));
+            return Ok(self);
+        }
         if !host.exists() {
             fs::create_dir_all(host).with_context(|| format!("cannot make {shown}"))?;
         }
@@ -128,12 +148,27 @@ impl Mount {
         Ok(self)
     }
 
+    fn is_read_only(&self) -> bool {
+        self.options.split(',').any(|option| option == "ro")
+    }
+
     /// What QEMU has to serve for it.
     pub(super) fn share(&self) -> Option<Share> {
+        let dir = self.host.clone().filter(|_| self.kind == "9p")?;
         Some(Share {
             tag: self.source.clone(),
-            dir: self.host.clone()?,
-            read_only: self.options.split(',').any(|option| option == "ro"),
+            dir,
+            read_only: self.is_read_only(),
+        })
+    }
+
+    /// The disk that QEMU needs for it.
+    pub(super) fn disk(&self) -> Option<Disk> {
+        let file = self.host.clone().filter(|_| self.kind == "ext4")?;
+        Some(Disk {
+            name: self.source.clone(),
+            file,
+            read_only: self.is_read_only(),
         })
     }
 

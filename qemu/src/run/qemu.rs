@@ -9,7 +9,7 @@ use std::process::Command;
 use super::accel::Chosen;
 use super::console::Plugs;
 use super::gdb::Meeting;
-use super::mounts::Share;
+use super::mounts::{Disk, Share};
 use super::net::Net;
 use crate::cli;
 
@@ -48,6 +48,8 @@ pub(super) struct Machine {
     /// Directories of the host.
     pub(super) shares: Vec<Share>,
     pub(super) net: Net,
+    /// Volumes.
+    pub(super) disks: Vec<Disk>,
 }
 
 /// Where the four streams of a machine go, as `-chardev` options without their ids.
@@ -163,6 +165,21 @@ impl Machine {
         if let Some([netdev, device]) = self.net.arguments() {
             add!("-netdev", netdev, "-device", device);
         }
+        for Disk {
+            name,
+            file,
+            read_only,
+        } in &self.disks
+        {
+            let read_only = if *read_only { ",readonly=on" } else { "" };
+            let end =
+                format!(",if=none,id={name},format=raw,cache=writeback,discard=unmap{read_only}");
+            add!("-drive", option("file=", file, &end));
+            add!(
+                "-device",
+                format!("virtio-blk-pci,drive={name},serial={name}")
+            );
+        }
         add!("-device", "virtio-rng-pci", "-device", "virtio-serial-pci");
         let ports = [
             ("stdin", &streams.stdin),
@@ -236,6 +253,7 @@ mod tests {
             gdb: None,
             shares: Vec::new(),
             net: Net::alone(),
+            disks: Vec::new(),
         }
     }
 

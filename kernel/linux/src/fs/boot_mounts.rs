@@ -1,13 +1,16 @@
 //! What is mounted at boot besides the root: the kernel's own file systems, and what `elfin run` was asked for.
 use super::{
     Content, device, directory,
+    ext4::Ext4,
     file_system::{FileSystem, Pseudo},
+    inode::Changes,
     mount,
     ninep::{self, NineP},
     path::{self, Last, Target},
     procfs, sysfs,
     tmpfs::{self, Tmpfs},
     tree::{Kind, Node, dev},
+    write_back,
 };
 use crate::config::{self, MountWish};
 use abi::Errno;
@@ -69,6 +72,54 @@ fn place_for_file(path: &[u8]) -> Result<Target, Errno> {
     path::walk(mount::root(), path, Last::Follow)
 }
 
+/// Copies what is in a directory of the image into one of a volume.
+fn fill(from: &Arc<Node>, to: &Arc<Node>) -> Result<(), Errno> {
+    let operations = to.operations.as_ref().ok_or(Errno::EINVAL)?;
+    let mut buffer = alloc::vec![0; 128 << 10];
+    for entry in from.list()? {
+        let Some(source) = from.child(&entry.name)? else {
+            continue;
+        };
+        let attributes = *source.attributes.lock();
+        let made = match operations.create(
+            &entry.name,
+            attributes.mode,
+            (attributes.uid, attributes.gid),
+            &source.kind,
+        ) {
+            // Devices and sockets stay behind.
+            Err(Errno::EPERM) => continue,
+            made => made?,
+        };
+        match (&source.kind, &made.kind) {
+            (Kind::Directory(_), _) => fill(&source, &made)?,
+            (Kind::Regular(data), Kind::Regular(copy)) => {
+                let mut at = 0;
+                loop {
+                    let len = data.read(at, &mut buffer)?;
+                    if len == 0 {
+                        break;
+                    }
+                    let written = copy.write(at, &buffer[..len])?;
+                    if written == 0 {
+                        return Err(Errno::ENOSPC);
+                    }
+                    at += written as u64;
+                }
+            }
+            _ => (),
+        }
+        made.change(&Changes {
+            mode: None,
+            uid: Some(attributes.uid),
+            gid: Some(attributes.gid),
+            atime_ns: Some(attributes.atime_ns),
+            mtime_ns: Some(attributes.mtime_ns),
+        })?;
+    }
+    Ok(())
+}
+
 /// What the configuration wishes, in its order. The error is one clear line.
 pub(super) fn wished_mounts() -> Result<(), String> {
     let config = config::get();
@@ -92,6 +143,23 @@ fn mount_one(wish: &MountWish) -> Result<(), Errno> {
             let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
             let fs = Arc::new(Tmpfs::with_options(&options));
             mount::mount(fs, b"tmpfs", flags, &place(&wish.path, 0o755)?)
+        }
+        "ext4" => {
+            let read_only = wish.options.split(',').any(|option| option == "ro");
+            let fs = Arc::new(Ext4::mount(&wish.source, read_only)?);
+            let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
+            let target = place(&wish.path, 0o755)?;
+            let is_empty = fs
+                .root()
+                .list()?
+                .iter()
+                .all(|one| &*one.name == b"lost+found");
+            if is_empty && !fs.is_read_only() {
+                fill(&target.found()?.node, &fs.root())?;
+                fs.sync()?;
+            }
+            write_back::start();
+            mount::mount(fs, wish.source.as_bytes(), flags, &target)
         }
         "9p" => {
             let options = ninep::Options::parse(&wish.options)?;

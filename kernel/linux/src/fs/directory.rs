@@ -6,6 +6,7 @@ use super::{
     path::Target,
     tree::{Directory, Entry, Kind, Node},
 };
+use crate::process::credentials;
 use abi::Errno;
 use alloc::{boxed::Box, sync::Arc};
 use linux_raw_sys::general as linux;
@@ -85,7 +86,15 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
         return Err(Errno::EEXIST);
     }
     if let Some(operations) = &parent.operations {
-        let node = operations.create(parent, &target.name, mode, &kind)?;
+        let maker = credentials::current();
+        let above = *parent.attributes.lock();
+        let mut owner = (maker.user.filesystem, maker.group.filesystem);
+        let mut mode = mode;
+        if above.mode & linux::S_ISGID != 0 {
+            owner.1 = above.gid;
+            mode |= if directory { linux::S_ISGID } else { 0 };
+        }
+        let node = operations.create(&target.name, mode, owner, &kind)?;
         know(parent, &target.name, Some(node.clone()))?;
         return Ok(node);
     }

@@ -33,12 +33,13 @@ pub trait InodeOperations: Any + Send + Sync {
     fn lookup(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Arc<Node>>, Errno>;
     /// The entries, without `.` and `..`.
     fn list(&self) -> Result<Vec<DirEntry>, Errno>;
-    /// Makes a file of full mode `mode`; of its kind only a symbolic link's text counts.
+    /// Makes a file of full mode `mode` for an owner and a group, which it need not keep; of its kind only a symbolic
+    /// link's text counts.
     fn create(
         &self,
-        directory: &Arc<Node>,
         name: &[u8],
         mode: u32,
+        owner: (u32, u32),
         kind: &Kind,
     ) -> Result<Arc<Node>, Errno>;
     /// Gives `file` the name.

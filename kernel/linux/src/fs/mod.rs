@@ -15,6 +15,7 @@ pub mod directory;
 pub mod epoll;
 pub mod erofs;
 pub mod event;
+pub mod ext4;
 pub mod file_system;
 pub mod generated;
 pub mod image;

@@ -1,6 +1,9 @@
-//! Pages that mappings have changed, of files that are elsewhere: which files have any, and writing them back: every
-//! few seconds, when somebody asks for it, and at the end.
-use super::tree::{Kind, Node};
+//! Pages that mappings have changed, of files that are elsewhere: which files have any, and writing them back, and
+//! what file systems keep back: every few seconds, when somebody asks for it, and at the end.
+use super::{
+    mount,
+    tree::{Kind, Node},
+};
 use abi::Errno;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use machine::{
@@ -30,9 +33,20 @@ pub(super) fn note(node: &Arc<Node>) {
         return;
     }
     dirty.nodes.push(node.clone());
-    if !dirty.has_thread {
-        dirty.has_thread = true;
-        sched::spawn_kernel("write-back", Box::new(NoState), Box::new(run));
+    dirty.start();
+}
+
+/// Has file systems write what they keep back every few seconds from now on.
+pub(super) fn start() {
+    DIRTY.lock().start();
+}
+
+impl Dirty {
+    fn start(&mut self) {
+        if !self.has_thread {
+            self.has_thread = true;
+            sched::spawn_kernel("write-back", Box::new(NoState), Box::new(run));
+        }
     }
 }
 
@@ -43,7 +57,7 @@ fn run() {
         // It always ends by the deadline.
         let _ = sleep.wait_until(Some(deadline), Signals::Ignore, || None::<()>);
         // Each file remembers what went wrong, for who asks with fsync(2).
-        let _ = all();
+        let _ = mount::sync();
     }
 }
 

@@ -3,7 +3,7 @@
 //! The machine has one PCI bus with a handful of virtio devices that are there from the start: no hot-plugging, no
 //! power management, no legacy virtio, no INTx interrupts. Everything here is found and started once, by [`init`].
 #[expect(unsafe_code, reason = "memory that the device writes")]
-mod block;
+pub mod block;
 pub mod console;
 #[expect(unsafe_code, reason = "memory that devices share")]
 mod dma;
@@ -18,8 +18,9 @@ pub mod random;
 #[expect(unsafe_code, reason = "memory that devices share")]
 mod virtio;
 
+use crate::sync::SpinLock;
 use abi::Errno;
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use spin::Once;
 
 /// The device that holds the root file system.
@@ -34,6 +35,15 @@ pub trait RootDevice: Send + Sync {
 }
 
 static ROOT: Once<Box<dyn RootDevice>> = Once::new();
+
+/// Disks with names.
+static VOLUMES: SpinLock<Vec<&'static block::Disk>> = SpinLock::new(Vec::new());
+
+/// The disk with a name.
+pub fn volume(name: &[u8]) -> Option<&'static block::Disk> {
+    let volumes = VOLUMES.lock();
+    volumes.iter().find(|disk| disk.name() == name).copied()
+}
 
 /// The root device, if the machine has one.
 pub fn root() -> Option<&'static dyn RootDevice> {
@@ -53,13 +63,17 @@ pub fn init() {
             virtio::NET => net::start(&mut bus, function),
             virtio::NINEP => ninep::start(&mut bus, function),
             virtio::ENTROPY => random::start(&mut bus, function),
-            virtio::BLOCK | virtio::PMEM if ROOT.is_completed() => {
+            virtio::BLOCK => block::start(&mut bus, function).map(|disk| {
+                if disk.name().is_empty() && !ROOT.is_completed() {
+                    ROOT.call_once(|| Box::new(disk));
+                } else {
+                    VOLUMES.lock().push(Box::leak(Box::new(disk)));
+                }
+            }),
+            virtio::PMEM if ROOT.is_completed() => {
                 ::log::warn!("pci {function}: there is a root device already");
                 Ok(())
             }
-            virtio::BLOCK => block::start(&mut bus, function).map(|disk| {
-                ROOT.call_once(|| disk);
-            }),
             virtio::PMEM => pmem::start(&mut bus, function).map(|memory| {
                 ROOT.call_once(|| memory);
             }),

@@ -95,6 +95,10 @@ bitflags::bitflags! {
     pub(super) struct Features: u64 {
         /// The 9P server has a name.
         const NINEP_MOUNT_TAG = 1 << 0;
+        /// The disk is read only.
+        const BLOCK_READ_ONLY = 1 << 5;
+        /// The disk has a cache that can be flushed.
+        const BLOCK_FLUSH = 1 << 9;
         /// The console has ports.
         const CONSOLE_MULTIPORT = 1 << 1;
         /// The network device has a hardware address.

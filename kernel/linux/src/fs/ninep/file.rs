@@ -255,9 +255,9 @@ impl InodeOperations for File {
 
     fn create(
         &self,
-        _: &Arc<Node>,
         name: &[u8],
         mode: u32,
+        _owner: (u32, u32),
         kind: &Kind,
     ) -> Result<Arc<Node>, Errno> {
         let directory = self.fid();

@@ -1,0 +1,306 @@
+//! A file of a volume: what its node does.
+use super::{
+    Shared,
+    device::{errno, timestamp},
+};
+use crate::fs::{
+    Content, DirEntry,
+    inode::{self, Changes, Handle, InodeOperations},
+    pipe::Pipe,
+    tree::{Attributes, Kind, Node},
+};
+use abi::Errno;
+use alloc::{sync::Arc, vec, vec::Vec};
+use core::sync::atomic::{AtomicBool, Ordering};
+use linux_raw_sys::general as linux;
+use rsext4::{
+    DirectoryCursor, DirectoryEntryType, Ext4Error, FileName, FilePermissions, InodeInfo,
+    InodeMetadataUpdate, InodeNumber, MutationContext, RenameOptions, SpecialInodeKind,
+    UnlinkOutcome,
+};
+
+/// Entries of a directory read at a time.
+const ENTRIES: usize = 256;
+const SECOND: u64 = 1_000_000_000;
+
+/// What a node of a volume does.
+pub(super) struct File {
+    shared: Arc<Shared>,
+    number: InodeNumber,
+    /// The node's attributes are not the inode's.
+    stale: AtomicBool,
+    /// It has no name any more: it is freed with the node.
+    orphan: AtomicBool,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.orphan.load(Ordering::Relaxed) {
+            self.shared.orphans.lock().push(self.number);
+        }
+    }
+}
+
+fn name(bytes: &[u8]) -> Result<FileName<'_>, Ext4Error> {
+    FileName::new(bytes)
+}
+
+/// A time of which the inode tells the seconds, and the node may know more.
+fn finer(known_ns: u64, seconds: u32) -> u64 {
+    let seconds = u64::from(seconds);
+    if known_ns / SECOND == seconds {
+        known_ns
+    } else {
+        seconds * SECOND
+    }
+}
+
+fn attributes(info: &InodeInfo, known: &Attributes) -> Attributes {
+    Attributes {
+        mode: info.mode.into(),
+        uid: info.uid,
+        gid: info.gid,
+        nlink: info.links.into(),
+        mtime_ns: finer(known.mtime_ns, info.mtime),
+        ctime_ns: finer(known.ctime_ns, info.ctime),
+        atime_ns: finer(known.atime_ns, info.atime),
+    }
+}
+
+impl File {
+    /// A node for an inode.
+    pub(super) fn node(shared: &Arc<Shared>, info: &InodeInfo) -> Result<Arc<Node>, Errno> {
+        let file = Arc::new(Self {
+            shared: shared.clone(),
+            number: info.number,
+            stale: AtomicBool::new(false),
+            orphan: AtomicBool::new(false),
+        });
+        let kind = match info.file_type() {
+            DirectoryEntryType::Directory => Kind::directory(),
+            DirectoryEntryType::RegularFile => {
+                Kind::Regular(Content::stored(file.clone(), info.size))
+            }
+            DirectoryEntryType::Symlink => {
+                let len = usize::try_from(info.size).map_err(|_| Errno::EUCLEAN)?;
+                if len >= crate::fs::path::MAX_PATH {
+                    return Err(Errno::EUCLEAN);
+                }
+                let mut target = vec![0; len];
+                shared.with(|fs| fs.read_inode(info.number, 0, &mut target))?;
+                Kind::Symlink(target.into_boxed_slice())
+            }
+            DirectoryEntryType::Fifo => Kind::Fifo(Pipe::new()),
+            _ => Kind::Special(0),
+        };
+        let unknown = Attributes {
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            nlink: 0,
+            mtime_ns: 0,
+            ctime_ns: 0,
+            atime_ns: 0,
+        };
+        let attributes = attributes(info, &unknown);
+        Ok(Node::stored(
+            shared.dev,
+            info.number.as_u64(),
+            attributes,
+            kind,
+            file,
+        ))
+    }
+
+    /// A file has lost a name.
+    fn lost(&self, outcome: UnlinkOutcome, node: &Node) {
+        if let Some(file) = inode::downcast::<Self>(node) {
+            file.stale.store(true, Ordering::Relaxed);
+            if outcome.requires_reap() {
+                file.orphan.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl InodeOperations for File {
+    fn patience(&self) -> u64 {
+        // Nobody else changes the volume.
+        u64::MAX
+    }
+
+    fn lookup(&self, _: &Arc<Node>, child: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
+        let found = self
+            .shared
+            .with(|fs| fs.lookup_child(self.number, name(child)?))?;
+        found.map(|info| self.shared.node(&info)).transpose()
+    }
+
+    fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+        let mut entries = Vec::new();
+        let mut cursor = DirectoryCursor::Start;
+        loop {
+            let part = self
+                .shared
+                .with(|fs| fs.read_directory(self.number, cursor, ENTRIES))?;
+            let Some(last) = part.last() else {
+                return Ok(entries);
+            };
+            cursor = last.next_cursor;
+            let seen = part
+                .into_iter()
+                .filter(|entry| entry.name != b"." && entry.name != b"..");
+            entries.extend(seen.map(|entry| {
+                let kind = match entry.file_type {
+                    DirectoryEntryType::Unknown => linux::DT_UNKNOWN,
+                    DirectoryEntryType::RegularFile => linux::DT_REG,
+                    DirectoryEntryType::Directory => linux::DT_DIR,
+                    DirectoryEntryType::CharacterDevice => linux::DT_CHR,
+                    DirectoryEntryType::BlockDevice => linux::DT_BLK,
+                    DirectoryEntryType::Fifo => linux::DT_FIFO,
+                    DirectoryEntryType::Socket => linux::DT_SOCK,
+                    DirectoryEntryType::Symlink => linux::DT_LNK,
+                };
+                DirEntry {
+                    name: entry.name.into_boxed_slice(),
+                    ino: entry.inode.as_u64(),
+                    kind: kind as u8,
+                }
+            }));
+        }
+    }
+
+    fn create(
+        &self,
+        child: &[u8],
+        mode: u32,
+        (uid, gid): (u32, u32),
+        kind: &Kind,
+    ) -> Result<Arc<Node>, Errno> {
+        let context = MutationContext::new(uid, gid, 0, 0);
+        let bits = u16::try_from(mode & 0o7777).map_err(|_| Errno::EINVAL)?;
+        let info = self.shared.with(|fs| {
+            let (child, permissions) = (name(child)?, FilePermissions::new(bits)?);
+            let parent = self.number;
+            match kind {
+                Kind::Regular(_) => fs.create_regular_file(context, parent, child, permissions),
+                Kind::Directory(_) => fs.create_directory(context, parent, child, permissions),
+                Kind::Symlink(target) => fs.create_symlink(context, parent, child, target),
+                Kind::Fifo(_) => {
+                    let kind = SpecialInodeKind::Fifo;
+                    fs.create_special_inode(context, parent, child, permissions, kind)
+                }
+                _ => Err(Ext4Error::permission_denied()),
+            }
+        })?;
+        self.expire();
+        self.shared.node(&info)
+    }
+
+    fn link(&self, child: &[u8], file: &Node) -> Result<(), Errno> {
+        let other = inode::downcast::<Self>(file).ok_or(Errno::EXDEV)?;
+        self.shared
+            .with(|fs| fs.hard_link(other.number, self.number, name(child)?))?;
+        other.expire();
+        Ok(())
+    }
+
+    fn remove(&self, child: &[u8], file: &Node) -> Result<(), Errno> {
+        let outcome = self.shared.with(|fs| {
+            if file.is_directory() {
+                fs.remove_empty_directory(self.number, name(child)?)
+            } else {
+                fs.unlink(self.number, name(child)?)
+            }
+        })?;
+        self.lost(outcome, file);
+        Ok(())
+    }
+
+    fn rename(
+        &self,
+        child: &[u8],
+        to: &Node,
+        to_name: &[u8],
+        replaced: Option<&Node>,
+    ) -> Result<(), Errno> {
+        let to = inode::downcast::<Self>(to).ok_or(Errno::EXDEV)?;
+        let outcome = self.shared.with(|fs| {
+            let (from, into) = (name(child)?, name(to_name)?);
+            fs.rename(self.number, from, to.number, into, RenameOptions::REPLACE)
+        })?;
+        if let (Some(outcome), Some(node)) = (outcome.replaced, replaced) {
+            self.lost(outcome, node);
+        }
+        Ok(())
+    }
+
+    fn refresh(&self, node: &Node, _now: bool) -> Result<(), Errno> {
+        if self.stale.swap(false, Ordering::Relaxed) {
+            let info = self.shared.with(|fs| fs.inode(self.number))?;
+            let mut known = node.attributes.lock();
+            *known = attributes(&info, &known);
+        }
+        Ok(())
+    }
+
+    fn expire(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    fn change(&self, node: &Node, changes: &Changes) -> Result<(), Errno> {
+        self.refresh(node, true)?;
+        let known = *node.attributes.lock();
+        let owner = (changes.uid.is_some() || changes.gid.is_some()).then_some((
+            changes.uid.unwrap_or(known.uid),
+            changes.gid.unwrap_or(known.gid),
+        ));
+        let bits = changes.mode.map(|mode| mode as u16 & 0o7777);
+        let permissions = bits.map(FilePermissions::new).transpose().map_err(errno)?;
+        let update = InodeMetadataUpdate {
+            permissions,
+            owner,
+            atime: changes.atime_ns.map(timestamp),
+            mtime: changes.mtime_ns.map(timestamp),
+            ..InodeMetadataUpdate::default()
+        };
+        let info = self
+            .shared
+            .with(|fs| fs.update_inode_metadata(self.number, update))?;
+        let mut attributes_now = node.attributes.lock();
+        attributes_now.atime_ns = changes.atime_ns.unwrap_or(known.atime_ns);
+        attributes_now.mtime_ns = changes.mtime_ns.unwrap_or(known.mtime_ns);
+        *attributes_now = attributes(&info, &attributes_now);
+        Ok(())
+    }
+
+    fn open(&self, _flags: u32) -> Result<Handle, Errno> {
+        // An inode without a name stays as long as its node, which who has it open keeps.
+        Ok(Arc::new(()))
+    }
+
+    fn closed(&self, _: &Node) {}
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.shared
+            .with(|fs| fs.read_inode(self.number, offset, buf))
+    }
+
+    fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
+        self.shared
+            .with(|fs| fs.write_inode(self.number, offset, buf))?;
+        self.expire();
+        Ok(buf.len())
+    }
+
+    fn resize(&self, size: u64) -> Result<(), Errno> {
+        self.shared
+            .with(|fs| fs.truncate_inode(self.number, size))?;
+        self.expire();
+        Ok(())
+    }
+
+    fn sync(&self, _data_only: bool) -> Result<(), Errno> {
+        self.shared.with(|fs| fs.sync())
+    }
+}

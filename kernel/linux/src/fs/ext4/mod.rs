@@ -1,0 +1,146 @@
+//! Volumes: ext4 on a disk, by the rsext4 crate: `elfin run -v NAME:GUEST`. [`file`] has what is done with a file,
+//! [`device`] what the crate asks for.
+//!
+//! The crate's file system is one value behind one lock. What is written is with it when write(2) returns, and on the
+//! disk, through the journal, when fsync(2) does, every few seconds, and at the end.
+mod device;
+mod file;
+
+use super::{
+    file_system::{FileSystem, Statistics},
+    mount,
+    tree::Node,
+};
+use abi::Errno;
+use alloc::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use device::{Now, Random, Volume, errno};
+use file::File;
+use linux_raw_sys::general::EXT4_SUPER_MAGIC;
+use machine::{
+    drivers,
+    sync::{Mutex, SpinLock},
+};
+use rsext4::{
+    Ext4Result, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices, NoopObserver,
+};
+
+type Mounted = rsext4::Ext4<Volume, MountedServices<Random, NoopObserver>>;
+
+/// A volume.
+pub struct Ext4 {
+    shared: Arc<Shared>,
+    root: Arc<Node>,
+    read_only: bool,
+}
+
+/// What all its files have in common.
+struct Shared {
+    dev: u64,
+    fs: Mutex<Mounted>,
+    /// The nodes there are, by inode number.
+    nodes: Mutex<BTreeMap<u32, Weak<Node>>>,
+    /// Inodes without a name whose nodes are gone, to be freed.
+    orphans: SpinLock<Vec<InodeNumber>>,
+}
+
+impl Ext4 {
+    /// Mounts the volume on the disk called `name`, once its journal is replayed.
+    pub fn mount(name: &str, read_only: bool) -> Result<Self, Errno> {
+        let disk = drivers::volume(name.as_bytes()).ok_or(Errno::ENODEV)?;
+        let services = MountServices::new(Now, Random, NoopObserver);
+        let fs = if read_only {
+            let options = MountOptions {
+                readonly: true,
+                ..MountOptions::read_write()
+            };
+            Mounted::mount(Volume(disk), services, options)
+        } else {
+            Mounted::mount_with_readonly_fallback(Volume(disk), services)
+        };
+        let fs = fs.map_err(|error| {
+            log::error!("volume {name}: {error}");
+            errno(error)
+        })?;
+        let read_only = fs.options().readonly;
+        let root = fs.root_inode();
+        let shared = Arc::new(Shared {
+            dev: mount::next_dev(),
+            fs: Mutex::new(fs),
+            nodes: Mutex::new(BTreeMap::new()),
+            orphans: SpinLock::new(Vec::new()),
+        });
+        let info = shared.with(|fs| fs.inode(root))?;
+        let root = shared.node(&info)?;
+        Ok(Self {
+            shared,
+            root,
+            read_only,
+        })
+    }
+}
+
+impl Shared {
+    /// Calls `f` with the file system.
+    fn with<R>(&self, f: impl FnOnce(&mut Mounted) -> Ext4Result<R>) -> Result<R, Errno> {
+        let mut fs = self.fs.lock();
+        let orphans = core::mem::take(&mut *self.orphans.lock());
+        for inode in orphans {
+            if let Err(error) = fs.reap_unlinked_inode(inode) {
+                log::warn!("inode {} is not freed: {error}", inode.raw());
+            }
+        }
+        f(&mut fs).map_err(errno)
+    }
+
+    /// The node of a file.
+    fn node(self: &Arc<Self>, info: &InodeInfo) -> Result<Arc<Node>, Errno> {
+        let number = info.number.raw();
+        let mut nodes = self.nodes.lock();
+        if let Some(node) = nodes.get(&number).and_then(Weak::upgrade) {
+            return Ok(node);
+        }
+        let node = File::node(self, info)?;
+        if nodes.len() >= 64 && nodes.len().is_power_of_two() {
+            nodes.retain(|_, node| node.strong_count() > 0);
+        }
+        nodes.insert(number, Arc::downgrade(&node));
+        Ok(node)
+    }
+}
+
+impl FileSystem for Ext4 {
+    fn name(&self) -> &'static str {
+        "ext4"
+    }
+    fn dev(&self) -> u64 {
+        self.shared.dev
+    }
+    fn root(&self) -> Arc<Node> {
+        self.root.clone()
+    }
+    fn statistics(&self) -> Result<Statistics, Errno> {
+        let of = self.shared.with(|fs| Ok(fs.statfs()))?;
+        Ok(Statistics {
+            magic: EXT4_SUPER_MAGIC,
+            block_size: of.block_size,
+            blocks: of.total_blocks,
+            blocks_free: of.free_blocks,
+            blocks_available: of.free_blocks,
+            files: of.total_inodes.into(),
+            files_free: of.free_inodes.into(),
+        })
+    }
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+    fn sync(&self) -> Result<(), Errno> {
+        self.shared.with(Mounted::sync)
+    }
+    fn finish(&self) -> Result<(), Errno> {
+        self.shared.with(Mounted::unmount)
+    }
+}

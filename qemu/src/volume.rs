@@ -1,0 +1,148 @@
+//! Named volumes: ext4 in a file under `${XDG_DATA_HOME:-~/.local/share}/elfin/volumes`, made at first use, with room
+//! that is taken from the host only as it is written. One machine at a time has one.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::cli::VolumeCommand;
+use crate::tool;
+
+/// Room in a volume whose size nobody has said.
+const SIZE: u64 = 8 << 30;
+/// What ext4 in a volume has: what the kernel knows, whatever this machine's e2fsprogs would take.
+const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,\
+    huge_file,dir_nlink,extra_isize,metadata_csum";
+
+/// Whether a volume may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    first && name.len() <= 200 && name.chars().all(plain)
+}
+
+fn directory() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".local/share")))
+        .context("neither XDG_DATA_HOME nor HOME says where volumes are kept")?;
+    let dir = base.join("elfin/volumes");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Ok(dir)
+}
+
+fn path(name: &str) -> Result<PathBuf> {
+    if !is_name(name) {
+        bail!("'{name}' is no name for a volume: letters, digits, '_', '.' and '-'");
+    }
+    Ok(directory()?.join(format!("{name}.img")))
+}
+
+fn create(name: &str, size: u64) -> Result<PathBuf> {
+    let path = path(name)?;
+    let mkfs = tool::find("mkfs.ext4", "e2fsprogs")?;
+    // Under another name until it is whole.
+    let made = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempfile_in(directory()?);
+    let made = made.context("cannot create a volume")?;
+    made.as_file()
+        .set_len(size)
+        .with_context(|| format!("cannot make room for volume {name}"))?;
+    let mut command = Command::new(mkfs);
+    command.args(["-q", "-F", "-m", "0", "-b", "4096", "-O", FEATURES]);
+    tool::output(command.arg(made.path())).with_context(|| format!("cannot make volume {name}"))?;
+    match made.persist_noclobber(&path) {
+        Ok(_) => Ok(path),
+        // Somebody else was faster.
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(path),
+        Err(error) => Err(error.error).with_context(|| format!("cannot keep volume {name}")),
+    }
+}
+
+/// A volume for this process alone, as long as the file is open; made if it is not there.
+pub(crate) fn take(name: &str) -> Result<(PathBuf, File)> {
+    let path = path(name)?;
+    if !path.exists() {
+        create(name, SIZE)?;
+    }
+    let file = File::options().read(true).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open volume {name}"))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("volume {name} is in use by another machine");
+    }
+    Ok((path, file))
+}
+
+fn existing(name: &str) -> Result<(PathBuf, File)> {
+    if !path(name)?.exists() {
+        bail!("there is no volume {name}");
+    }
+    take(name)
+}
+
+/// `elfin volume`; the exit status.
+pub(crate) fn run(command: &VolumeCommand) -> Result<u8> {
+    let mut out = std::io::stdout();
+    match command {
+        VolumeCommand::Create { name, size } => {
+            if path(name)?.exists() {
+                bail!("there is a volume {name} already");
+            }
+            create(name, size.unwrap_or(SIZE))?;
+        }
+        VolumeCommand::Ls => {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(directory()?).context("cannot list volumes")? {
+                let name = entry.context("cannot list volumes")?.file_name();
+                let name = name.to_str().and_then(|name| name.strip_suffix(".img"));
+                names.extend(name.filter(|name| is_name(name)).map(str::to_owned));
+            }
+            names.sort();
+            for name in names {
+                writeln!(out, "{name}")?;
+            }
+        }
+        VolumeCommand::Inspect { name } => {
+            let path = path(name)?;
+            let found =
+                fs::metadata(&path).with_context(|| format!("there is no volume {name}"))?;
+            writeln!(out, "file: {}", path.display())?;
+            writeln!(out, "size: {}", found.len())?;
+            writeln!(out, "taken: {}", found.blocks() * 512)?;
+        }
+        VolumeCommand::Rm { name } => {
+            let (path, _lock) = existing(name)?;
+            fs::remove_file(path).with_context(|| format!("cannot remove volume {name}"))?;
+        }
+        VolumeCommand::Fsck { name } => {
+            let (path, _lock) = existing(name)?;
+            let check = tool::find("e2fsck", "e2fsprogs")?;
+            let status = Command::new(check).args(["-f", "-p"]).arg(path).status();
+            let status = status.context("cannot start e2fsck")?;
+            return Ok(status.code().map_or(crate::FAILED, |code| code as u8));
+        }
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["a", "data-1", "A.b_c"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", ".a", "-a", "a/b", "a b", "ä"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}
