@@ -6,6 +6,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() {
@@ -22,6 +24,15 @@ fn main() {
         .canonicalize()
         .unwrap_or_else(|error| panic!("no kernel at {}: {error}", kernel.display()));
     println!("cargo:rustc-env=ELFIN_KERNEL_IMAGE={}", kernel.display());
+    // The name it has in the cache: here, and not at each start.
+    let bytes = std::fs::read(&kernel)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", kernel.display()));
+    let hash = Sha256::digest(&bytes);
+    let name: String = hash[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    println!("cargo:rustc-env=ELFIN_KERNEL_NAME={name}");
     println!(
         "cargo:rustc-env=ELFIN_LIBRARY={}",
         build_library().display()

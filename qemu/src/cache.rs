@@ -53,7 +53,12 @@ impl Cache {
 
     /// Keeps `content` in a file named after its hash; returns the file's path.
     pub(crate) fn keep(&self, dir: &str, suffix: &str, content: &[u8]) -> Result<PathBuf> {
-        let path = self.dir(dir)?.join(format!("{}{suffix}", key([content])));
+        self.keep_as(dir, &format!("{}{suffix}", key([content])), content)
+    }
+
+    /// Keeps `content` in a file of a name that stands for it.
+    pub(crate) fn keep_as(&self, dir: &str, name: &str, content: &[u8]) -> Result<PathBuf> {
+        let path = self.dir(dir)?.join(name);
         let kept = fs::metadata(&path).is_ok_and(|meta| meta.len() == content.len() as u64);
         if !kept {
             write_atomically(&path, content)?;

@@ -129,7 +129,7 @@ fn kernel(cache: &Cache) -> Result<PathBuf> {
                 .with_context(|| format!("cannot open ELFIN_KERNEL {}", path.display()))?;
             Ok(path)
         }
-        None => cache.keep("kernels", "", KERNEL),
+        None => cache.keep_as("kernels", env!("ELFIN_KERNEL_NAME"), KERNEL),
     }
 }
 
