@@ -9,6 +9,8 @@
 pub mod connection;
 mod device;
 mod frame;
+#[cfg(test)]
+mod tests;
 
 use super::{
     inet::connection::Connection,

@@ -1,0 +1,148 @@
+//! Damaged and made-up frames: whatever comes in, nothing panics and what is kept is bounded.
+use super::*;
+use crate::net::{address::family, sock::Kind};
+use rand::{Damage, MAC};
+
+/// Somebody who takes everything.
+struct Everybody;
+
+impl Upper for Everybody {
+    fn accepting(&self, _to: SocketAddr, _from: SocketAddr) -> Option<Arc<dyn Accepting>> {
+        Some(Arc::new(Self))
+    }
+    fn datagram(&self, _data: &[u8], _from: SocketAddr, _to: SocketAddr) -> bool {
+        false
+    }
+}
+
+impl Accepting for Everybody {
+    fn child(&self) -> Option<Arc<Sock>> {
+        Some(Sock::new(family::INET, Kind::Stream, 6))
+    }
+    fn established(&self, _sock: Arc<Sock>, _connection: Arc<dyn Connection>) -> bool {
+        true
+    }
+}
+
+/// Frames by a seed.
+mod rand {
+    use alloc::vec::Vec;
+
+    pub(super) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    /// A stream of numbers (xorshift64).
+    pub(super) struct Damage(pub(super) u64);
+
+    impl Damage {
+        pub(super) fn below(&mut self, most: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 >> 8).unwrap_or(0) % most
+        }
+
+        fn byte(&mut self) -> u8 {
+            u8::try_from(self.below(256)).unwrap_or(0)
+        }
+
+        /// A segment or datagram over IPv4 with right checksums, some of it changed before or after they were made.
+        pub(super) fn frame(&mut self) -> Vec<u8> {
+            let tcp = self.below(4) > 0;
+            let data = self.below(40);
+            let head = if tcp { 20 } else { 8 };
+            let mut body = alloc::vec![0; head + data];
+            body.iter_mut().for_each(|byte| *byte = self.byte());
+            let port = u16::try_from(40_000 + self.below(4)).unwrap_or(0);
+            body[..2].copy_from_slice(&port.to_be_bytes());
+            body[2..4].copy_from_slice(&80_u16.to_be_bytes());
+            if tcp {
+                body[12] = 0x50 | self.byte() & 0x10;
+                body[13] = [0x02, 0x10, 0x18, 0x11, 0x04, 0x12, 0x29, 0x00][self.below(8)];
+                body[16..18].fill(0);
+            } else {
+                let len = u16::try_from(body.len()).unwrap_or(0);
+                body[4..6].copy_from_slice(&len.to_be_bytes());
+                body[6..8].fill(0);
+            }
+            let (from, to) = ([10, 0, 2, 2], [10, 0, 2, 15]);
+            let protocol = if tcp { 6 } else { 17 };
+            let len = u16::try_from(body.len()).unwrap_or(0).to_be_bytes();
+            let pseudo = [&from[..], &to, &[0, protocol], &len, &body].concat();
+            let sum = checksum(&pseudo);
+            let at = if tcp { 16 } else { 6 };
+            body[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+            let total = u16::try_from(body.len() + 20).unwrap_or(0).to_be_bytes();
+            let mut ip = [
+                &[0x45, 0],
+                &total[..],
+                &[0, 0, 0, 0, 64, protocol, 0, 0],
+                &from,
+                &to,
+            ]
+            .concat();
+            let sum = checksum(&ip);
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+            let mut frame = [&MAC[..], &[2, 0, 0, 0, 0, 2], &[8, 0], &ip, &body].concat();
+            for _ in 0..self.below(3) {
+                let at = self.below(frame.len());
+                frame[at] = self.byte();
+            }
+            let len = if self.below(8) == 0 {
+                self.below(frame.len())
+            } else {
+                frame.len()
+            };
+            frame.truncate(len);
+            frame
+        }
+    }
+
+    fn checksum(bytes: &[u8]) -> u16 {
+        let words = bytes.chunks(2).map(|pair| {
+            u32::from(u16::from_be_bytes([
+                pair[0],
+                pair.get(1).copied().unwrap_or(0),
+            ]))
+        });
+        let sum = words.fold(0, |sum: u32, word| sum + word);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        !u16::try_from(sum).unwrap_or(0)
+    }
+}
+
+#[test]
+fn damaged_frames_do_no_harm() {
+    interface::set_up(Ethernet {
+        mac: MAC,
+        addresses: vec![Prefix {
+            ip: [10, 0, 2, 15].into(),
+            len: 24,
+        }],
+        gateways: Vec::new(),
+    });
+    let settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(MAC)));
+    let mut interface = Interface::new(settings, &mut Device(None), instant(0));
+    interface.update_ip_addrs(|list| {
+        list.push(IpCidr::new(IpAddress::v4(10, 0, 2, 15), 24))
+            .unwrap();
+    });
+    let mut stack = Stack {
+        interface,
+        connections: BTreeMap::new(),
+        timers: BTreeMap::new(),
+        half_open: 0,
+        parked: VecDeque::new(),
+        upper: &Everybody,
+        answers: (0, 0),
+    };
+    let mut damage = Damage(0x9e37_79b9_7f4a_7c15);
+    let mut most = 0;
+    for _ in 0..20_000 {
+        let frame = damage.frame();
+        stack.take(&frame);
+        most = most.max(stack.connections.len());
+        assert!(stack.half_open <= HALF_OPEN && stack.timers.len() <= stack.connections.len());
+    }
+    assert!(most > 0, "some frames are good");
+}
