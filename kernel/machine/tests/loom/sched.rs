@@ -78,6 +78,11 @@ pub(crate) fn signal_pending() -> bool {
     current().has_signal.load(Ordering::Relaxed)
 }
 
+/// Nobody is killed in these models.
+pub(crate) fn kill_pending() -> bool {
+    false
+}
+
 pub(crate) fn park() {
     let thread = current();
     if thread.parking.begin() {
