@@ -67,8 +67,8 @@ int main(void)
             result(held = open(path, O_RDWR));
         } else if (!strcmp(what, "held")) {
             result(pread(held, data, sizeof data - 1, 0));
-        } else if (!strcmp(what, "write")) {
-            int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0640);
+        } else if (!strcmp(what, "write") || !strcmp(what, "keep")) {
+            int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | (*what == 'k' ? O_DSYNC : 0), 0640);
             result(fd < 0 ? fd : write(fd, text, strlen(text)));
             // Stays open: what is written is there before it is closed.
         } else if (!strcmp(what, "map")) {
@@ -275,6 +275,7 @@ fn what_was_synchronised_outlives_the_machine() {
     assert_eq!(first.says("write /data/one kept for good"), "");
     assert_eq!(first.says("hold /data/one"), "");
     assert_eq!(first.says("sync x"), "");
+    assert_eq!(first.says("keep /data/two for good, too"), "");
     // Only one machine at a time has it.
     let other = with_volumes(&volumes, elfin(first.root.path(), &volume)).output();
     let other = other.expect("elfin starts");
@@ -287,6 +288,7 @@ fn what_was_synchronised_outlives_the_machine() {
     is_sound(&volumes, "kept");
     let mut second = Peer::start_with(&volume, |command| with_volumes(&volumes, command));
     assert_eq!(second.says("read /data/one"), "kept for good");
+    assert_eq!(second.says("read /data/two"), "for good, too");
     second.end();
     is_sound(&volumes, "kept");
 }

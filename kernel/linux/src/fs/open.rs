@@ -14,7 +14,7 @@ use super::{
     write_back,
 };
 use crate::process;
-use abi::Errno;
+use abi::{Errno, SysResult};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
@@ -69,6 +69,18 @@ impl OpenFile {
     /// Whether it does not block.
     pub fn nonblocking(&self) -> bool {
         self.flags() & linux::O_NONBLOCK != 0
+    }
+
+    /// After `len` bytes were written: has them where they are to stay, if the file was opened with `O_SYNC` or `O_DSYNC`,
+    /// or `flags`, pwritev2(2)'s, say so.
+    pub fn written(&self, len: usize, flags: u32) -> SysResult {
+        let own = self.flags();
+        let all = own & linux::O_SYNC == linux::O_SYNC || flags & linux::RWF_SYNC != 0;
+        let data = own & linux::O_DSYNC != 0 || flags & linux::RWF_DSYNC != 0;
+        if len > 0 && (all || data) {
+            self.file.sync(!all)?;
+        }
+        Ok(len)
     }
 
     /// Who has its locks: all that use it.

@@ -34,6 +34,8 @@ struct Way {
     nonblock: bool,
     /// `O_APPEND`, or `RWF_APPEND`.
     append: bool,
+    /// The flags of preadv2(2) and pwritev2(2).
+    flags: u32,
 }
 
 impl Way {
@@ -42,11 +44,11 @@ impl Way {
         Self {
             nonblock: open.nonblocking(),
             append: open.flags() & linux::O_APPEND != 0,
+            flags: 0,
         }
     }
 
-    /// With the flags of preadv2(2) and pwritev2(2); `EOPNOTSUPP` for unknown ones. What is written is where it stays:
-    /// there is nothing to wait for.
+    /// With the flags of preadv2(2) and pwritev2(2); `EOPNOTSUPP` for unknown ones.
     fn with(open: &OpenFile, flags: usize) -> Result<Self, Errno> {
         const KNOWN: u32 = linux::RWF_HIPRI
             | linux::RWF_DSYNC
@@ -61,6 +63,7 @@ impl Way {
         Ok(Self {
             nonblock: way.nonblock || flags & linux::RWF_NOWAIT != 0,
             append: way.append || flags & linux::RWF_APPEND != 0,
+            flags,
         })
     }
 }
@@ -150,7 +153,7 @@ fn write_as(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -> Sy
     if let (Some(end), None) = (end, at) {
         *open.offset.lock() = end;
     }
-    result
+    open.written(result?, way.flags)
 }
 
 fn offset(value: usize) -> Result<Option<u64>, Errno> {
@@ -269,7 +272,7 @@ fn transfer(
     if from_at.is_none() {
         *from.offset.lock() = begin.saturating_add(done as u64);
     }
-    Ok(done)
+    to.written(done, 0)
 }
 
 /// An offset in memory that is read, and written back moved on.

@@ -35,14 +35,14 @@ fn from_pipe(pipe: &End, to: &OpenFile, at: Option<u64>, len: usize, nonblock: b
             Err(error) => {
                 pipe.put_back(&buf[done..got]);
                 return if done > 0 {
-                    Ok(done)
+                    to.written(done, 0)
                 } else {
                     Err(OpenFile::raise(error))
                 };
             }
         }
     }
-    Ok(done)
+    to.written(done, 0)
 }
 
 /// From another file to a pipe: as much as the pipe has room for.
