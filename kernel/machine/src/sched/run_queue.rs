@@ -3,7 +3,7 @@
 use super::fair::{Clock, Running};
 use super::ranked::{Level, Order, Ranked};
 use crate::primitive::{AtomicU32, AtomicUsize, Ordering};
-use crate::sync::SpinLock;
+use crate::sync::{Rank, SpinLock};
 use alloc::sync::Arc;
 use core::sync::atomic::AtomicU64;
 
@@ -35,7 +35,7 @@ impl<T> RunQueue<T> {
     /// An empty queue.
     pub(super) const fn new() -> Self {
         Self {
-            queue: SpinLock::new((Ranked::new(), Clock::new())),
+            queue: SpinLock::ranked(Rank::RunQueue, (Ranked::new(), Clock::new())),
             len: AtomicUsize::new(0),
             top: AtomicU32::new(0),
             time: AtomicU64::new(0),
