@@ -263,6 +263,7 @@ impl Content {
     /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
+        inner.may_write(0, 0)?;
         if let Some(Source::Stored(_)) = &inner.source {
             return Err(Errno::EOPNOTSUPP);
         }
