@@ -83,8 +83,9 @@ impl Watcher for Entry {
         let ready = self.ready.clone();
         if !self.listed.swap(true, Ordering::SeqCst) {
             ready.list.lock().push_back(self);
-            ready.queue.wake_all();
         }
+        // One that is listed may have been looked at since by who watches this instance, and found not to be ready.
+        ready.queue.wake_all();
     }
 }
 
