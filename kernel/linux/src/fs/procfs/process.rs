@@ -271,8 +271,28 @@ fn writable(
 }
 
 /// The directory `name` in another one.
+/// A directory, and the one that it is in: nobody else keeps that while this one is somebody's working directory.
+struct Within<L> {
+    listing: L,
+    _parent: Arc<Node>,
+}
+
+impl<L: Listing> Listing for Within<L> {
+    fn list(&self) -> Vec<(Vec<u8>, u8)> {
+        self.listing.list()
+    }
+
+    fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
+        self.listing.child(directory, name)
+    }
+}
+
 fn directory_of(parent: &Arc<Node>, name: &[u8], listing: impl Listing + 'static) -> Arc<Node> {
-    let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::listing(listing));
+    let within = Within {
+        listing,
+        _parent: parent.clone(),
+    };
+    let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::listing(within));
     if let Some(place) = node.place() {
         *place.lock() = Some((Arc::downgrade(parent), name.into()));
     }
