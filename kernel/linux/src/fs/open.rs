@@ -71,8 +71,8 @@ impl OpenFile {
         self.flags() & linux::O_NONBLOCK != 0
     }
 
-    /// After `len` bytes were written: has them where they are to stay, if the file was opened with `O_SYNC` or `O_DSYNC`,
-    /// or `flags`, pwritev2(2)'s, say so.
+    /// After `len` bytes were written: has them where they are to stay, if the file was opened with `O_SYNC` or
+    /// `O_DSYNC`, or `flags`, pwritev2(2)'s, say so.
     pub fn written(&self, len: usize, flags: u32) -> SysResult {
         let own = self.flags();
         let all = own & linux::O_SYNC == linux::O_SYNC || flags & linux::RWF_SYNC != 0;
