@@ -1,10 +1,13 @@
 // Whether code runs where data are, and a nested function whose address is taken: GCC makes code for it on the stack.
 #pragma once
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+// The disposition and the way out are the process': one thread at a time tries.
+static pthread_mutex_t trying = PTHREAD_MUTEX_INITIALIZER;
 static sigjmp_buf out_of_fault;
 
 static void leave(int signal)
@@ -16,12 +19,14 @@ static void leave(int signal)
 static int runs(void *memory)
 {
     struct sigaction action = {.sa_handler = leave}, before;
+    pthread_mutex_lock(&trying);
     sigaction(SIGSEGV, &action, &before);
     memset(memory, 0xc3, 1);
     int fault = sigsetjmp(out_of_fault, 1);
     if (!fault)
         ((void (*)(void))memory)();
     sigaction(SIGSEGV, &before, 0);
+    pthread_mutex_unlock(&trying);
     return !fault;
 }
 
