@@ -5,6 +5,15 @@ use crate::fs::{
     path::{Last, walk},
 };
 
+extern crate std;
+
+/// The one tree's locks sleep, for which tests have no scheduler: one at a time.
+fn begin() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn target(path: &[u8]) -> Target {
     walk(root(), path, Last::Follow).unwrap()
 }
@@ -29,6 +38,7 @@ fn tmpfs() -> Arc<dyn FileSystem> {
 
 #[test]
 fn paths_cross_mounts_both_ways() {
+    let _one = begin();
     make(b"/cross");
     let before = target(b"/cross");
     mount(tmpfs(), b"none", 0, &before).unwrap();
@@ -47,6 +57,7 @@ fn paths_cross_mounts_both_ways() {
 
 #[test]
 fn what_is_in_use_is_not_unmounted() {
+    let _one = begin();
     make(b"/busy");
     mount(tmpfs(), b"none", 0, &target(b"/busy")).unwrap();
     make(b"/busy/held");
@@ -59,6 +70,7 @@ fn what_is_in_use_is_not_unmounted() {
 
 #[test]
 fn a_bound_directory_has_two_paths() {
+    let _one = begin();
     for path in [&b"/one"[..], b"/one/sub", b"/two"] {
         make(path);
     }
@@ -75,6 +87,7 @@ fn a_bound_directory_has_two_paths() {
 
 #[test]
 fn nothing_is_made_where_only_reading_is_allowed() {
+    let _one = begin();
     make(b"/ro");
     mount(tmpfs(), b"none", linux::MS_RDONLY, &target(b"/ro")).unwrap();
     let name = target(b"/ro/name");
