@@ -7,7 +7,7 @@ use super::{
     file_system::FileSystem,
     path::Target,
     tmpfs::Tmpfs,
-    tree::{Kind, Node},
+    tree::{self, Kind, Node},
     write_back,
 };
 use abi::Errno;
@@ -278,14 +278,7 @@ impl Path {
                 None => break,
             }
         }
-        let mut path = Vec::new();
-        for part in parts.iter().rev() {
-            path.push(b'/');
-            path.extend_from_slice(part);
-        }
-        if path.is_empty() {
-            path.push(b'/');
-        }
+        let mut path = tree::absolute(&parts);
         if deleted {
             path.extend_from_slice(b" (deleted)");
         }

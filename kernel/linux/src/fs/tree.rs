@@ -104,6 +104,19 @@ pub trait Listing: Send + Sync {
 /// A directory's parent and its name there.
 pub(super) type Place = (Weak<Node>, Arc<[u8]>);
 
+/// The absolute path of names from the innermost outwards.
+pub(super) fn absolute(names: &[Arc<[u8]>]) -> Vec<u8> {
+    if names.is_empty() {
+        return b"/".to_vec();
+    }
+    names
+        .iter()
+        .rev()
+        .flat_map(|name| b"/".iter().chain(name.iter()))
+        .copied()
+        .collect()
+}
+
 /// A directory with its entries.
 pub struct Directory {
     pub(super) entries: Mutex<Entries>,
@@ -408,15 +421,7 @@ impl Node {
                 None => break,
             }
         }
-        let mut path = Vec::new();
-        for part in parts.iter().rev() {
-            path.push(b'/');
-            path.extend_from_slice(part);
-        }
-        if path.is_empty() {
-            path.push(b'/');
-        }
-        path
+        absolute(&parts)
     }
 
     /// The entries, without `.` and `..`.
