@@ -79,7 +79,11 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     let map = |place, len, prot, options| {
         with_space(|space| space.map(place, len, prot, Backing::Anonymous, options))
     };
-    let base = map(place, SIZE + GUARD, Prot::empty(), none)?;
+    let guard = Options {
+        name: Some(space::STACK_GUARD),
+        ..none
+    };
+    let base = map(place, SIZE + GUARD, Prot::empty(), guard)?;
     let options = Options {
         name: Some(space::STACK),
         ..none

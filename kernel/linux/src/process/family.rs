@@ -282,6 +282,9 @@ impl Process {
             };
             (found, gone)
         });
+        if let Some(child) = &gone {
+            self.add_transfers(child.transfers());
+        }
         // Not under the lock: it may be the last reference.
         drop(gone);
         found

@@ -17,6 +17,7 @@ pub(crate) mod restart;
 pub mod settings;
 pub mod signal;
 mod table;
+pub mod transfers;
 mod vfork;
 
 pub(crate) use exit::{claim_exit, stop_if_over};
@@ -187,6 +188,8 @@ pub struct ThreadState {
     pub(crate) clear_child_tid: AtomicUsize,
     /// Head of the robust futex list; 0 for none.
     pub(crate) robust_list: AtomicUsize,
+    /// What it has read and written.
+    pub(crate) transfers: transfers::Counters,
     /// The interrupted system call that restart_syscall(2) goes on with.
     pub(crate) restart: SpinLock<Option<Restart>>,
     /// Who it is to checks of permission.
@@ -233,6 +236,7 @@ impl ThreadState {
             signals: signal::ThreadSignals::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            transfers: transfers::Counters::default(),
             restart: SpinLock::new(None),
             credentials: SpinLock::default(),
             settings: settings::ThreadSettings::default(),

@@ -1,5 +1,5 @@
 //! The tables of processes and threads by their ids, and which threads a process has.
-use super::{Pid, Process, ThreadState};
+use super::{Pid, Process, ThreadState, transfers::Transfers};
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -31,6 +31,18 @@ pub(super) struct Threads {
     pub(super) live: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
     /// CPU time of those that have ended, in nanoseconds.
     ended_cpu_ns: AtomicU64,
+    /// What those have read and written, and the process' children that it has waited for.
+    ended_transfers: SpinLock<Transfers>,
+}
+
+impl Threads {
+    /// Adds what one that has been taken out has used.
+    fn ended(&self, thread: &Thread) {
+        let used = thread.cpu_time_ns();
+        self.ended_cpu_ns.fetch_add(used, Ordering::Relaxed);
+        let transfers = &thread.linux().transfers;
+        self.ended_transfers.lock().add_thread(transfers);
+    }
 }
 
 /// An id for a new process or thread: one that was not used of late.
@@ -133,8 +145,7 @@ impl Process {
         // Not under the locks: they may be the last references.
         drop(thread);
         if let Some(thread) = removed {
-            let used = thread.cpu_time_ns();
-            self.threads.ended_cpu_ns.fetch_add(used, Ordering::Relaxed);
+            self.threads.ended(&thread);
         }
         last
     }
@@ -150,8 +161,7 @@ impl Process {
             removed
         };
         if let Some(thread) = &removed.1 {
-            let used = thread.cpu_time_ns();
-            self.threads.ended_cpu_ns.fetch_add(used, Ordering::Relaxed);
+            self.threads.ended(thread);
         }
         // Not under the locks, as above.
         drop(removed);
@@ -180,6 +190,21 @@ impl Process {
         let threads = self.threads.live.lock();
         let live: u64 = threads.values().map(|thread| thread.cpu_time_ns()).sum();
         live + self.threads.ended_cpu_ns.load(Ordering::Relaxed)
+    }
+
+    /// What it has read and written, and its children that it has waited for.
+    pub fn transfers(&self) -> Transfers {
+        let mut all = Transfers::default();
+        for thread in self.threads.live.lock().values() {
+            all.add_thread(&thread.linux().transfers);
+        }
+        all.add(*self.threads.ended_transfers.lock());
+        all
+    }
+
+    /// Adds what a child that it has waited for has read and written.
+    pub(super) fn add_transfers(&self, child: Transfers) {
+        self.threads.ended_transfers.lock().add(child);
     }
 }
 

@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the directories of processes and of threads. They are made up when they are looked
 //! at, and of them only what is asked for.
-use super::{mounts, status};
+use super::{mounts, smaps, status};
 use crate::process::LinuxThread;
 use crate::{
     fs::{
@@ -156,17 +156,20 @@ impl Listing for Task {
 /// /proc/PID.
 struct Directory(Owner);
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 15] = [
     "auxv",
     "cgroup",
     "cmdline",
     "environ",
+    "io",
     "limits",
     "maps",
     "mountinfo",
     "mounts",
     "oom_score",
     "oom_score_adj",
+    "smaps",
+    "smaps_rollup",
     "statm",
     "wchan",
 ];
@@ -211,10 +214,13 @@ impl Listing for Directory {
             b"cgroup" => |_| b"0::/\n".to_vec(),
             b"cmdline" => |process| process.program().cmdline.clone(),
             b"environ" => |process| process.program().environ.clone(),
+            b"io" => |process| process.transfers().text().into_bytes(),
             b"limits" => |process| status::limits(process).into_bytes(),
             b"maps" => |process| status::maps(process).into_bytes(),
             b"mountinfo" => |_| mounts::mountinfo(),
             b"mounts" => |_| mounts::mounts(),
+            b"smaps" => |process| smaps::smaps(process).into_bytes(),
+            b"smaps_rollup" => |process| smaps::rollup(process).into_bytes(),
             b"statm" => |process| {
                 let (mapped, resident) = status::usage(process);
                 let (size, rss) = (mapped / PAGE, resident / PAGE);

@@ -6,11 +6,14 @@ use crate::process::{
     credentials::{self, Capabilities, Credentials, Ids},
 };
 use alloc::{format, string::String, vec::Vec};
-use core::fmt::Write;
+use core::{fmt::Write, sync::atomic::Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
-    mm::{PAGE, space::Prot},
+    mm::{
+        PAGE,
+        space::{MapsLine, Prot},
+    },
     sched::{self, Tid},
 };
 
@@ -93,6 +96,10 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
     let cpus = cpu::count();
     let mask = u64::MAX >> (64 - cpus.clamp(1, 64));
     let who = process::with_thread(tid, credentials::of).unwrap_or_default();
+    let no_new_privileges = process::with_thread(tid, |thread| {
+        let set = &thread.linux().settings.no_new_privileges;
+        set.load(Ordering::Relaxed)
+    });
     let groups: Vec<String> = who.groups.iter().map(|group| format!("{group}")).collect();
     let mut text = b"Name:\t".to_vec();
     text.extend_from_slice(&comm(tid));
@@ -100,14 +107,15 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
         "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t{ppid}\nTracerPid:\t0\n\
          {}FDSize:\t256\nGroups:\t{} \nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
          VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
-         Threads:\t{}\n{}Seccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\nMems_allowed:\t1\n\
-         Mems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+         Threads:\t{}\n{}NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\n\
+         Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         process.fs.umask(),
         state(tid),
         ids(&who),
         groups.join(" "),
         process.thread_ids().len(),
         capabilities(&who.capabilities),
+        u8::from(no_new_privileges == Some(true)),
         cpus - 1,
     );
     text.extend_from_slice(rest.as_bytes());
@@ -129,39 +137,44 @@ fn lineage(process: &Process, tid: Tid) -> String {
     }
 }
 
+/// The mappings of a process; none once it has ended.
+pub(super) fn mappings(process: &Process) -> Vec<MapsLine> {
+    let maps = process.space().map(|space| space.maps());
+    maps.unwrap_or_default()
+}
+
 /// The lines of maps.
 pub(super) fn maps(process: &Process) -> String {
-    let mut text = String::new();
-    let maps = process.space().map(|space| space.maps());
-    for area in maps.unwrap_or_default() {
-        let flag = |prot, letter| {
-            if area.prot.contains(prot) {
-                letter
-            } else {
-                '-'
-            }
-        };
-        let line = format!(
-            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
-            area.start,
-            area.end,
-            flag(Prot::READ, 'r'),
-            flag(Prot::WRITE, 'w'),
-            flag(Prot::EXEC, 'x'),
-            if area.shared { 's' } else { 'p' },
-            area.offset,
-            area.dev >> 8 & 0xfff,
-            area.dev & 0xff,
-            area.ino,
-        );
-        // Writing to a string cannot fail.
-        let _ = if area.name.is_empty() {
-            writeln!(text, "{line}")
+    mappings(process).iter().map(maps_line).collect()
+}
+
+/// The line of one mapping.
+pub(super) fn maps_line(area: &MapsLine) -> String {
+    let flag = |prot, letter| {
+        if area.prot.contains(prot) {
+            letter
         } else {
-            writeln!(text, "{line:<73}{}", area.name)
-        };
+            '-'
+        }
+    };
+    let line = format!(
+        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
+        area.start,
+        area.end,
+        flag(Prot::READ, 'r'),
+        flag(Prot::WRITE, 'w'),
+        flag(Prot::EXEC, 'x'),
+        if area.shared { 's' } else { 'p' },
+        area.offset,
+        area.dev >> 8 & 0xfff,
+        area.dev & 0xff,
+        area.ino,
+    );
+    if area.name.is_empty() {
+        line + "\n"
+    } else {
+        format!("{line:<73}{}\n", area.name)
     }
-    text
 }
 
 /// The table of limits.

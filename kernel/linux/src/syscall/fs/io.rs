@@ -4,9 +4,13 @@ use super::{
     vectors::{Vectors, buffer},
     words,
 };
-use crate::fs::OpenFile;
+use crate::{
+    fs::OpenFile,
+    process::{LinuxThread, transfers::Counters},
+};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
+use machine::sched;
 
 /// Runs `f` at `at`, or at the position, which moves on.
 pub(super) fn positioned(
@@ -68,22 +72,34 @@ impl Way {
     }
 }
 
+/// Counts a call that has come to `result`, for the calling thread.
+fn counted(how: impl FnOnce(&Counters, usize), result: SysResult) {
+    let bytes = result.unwrap_or(0);
+    sched::with_current(|thread| how(&thread.linux().transfers, bytes));
+}
+
 fn read_vectors(open: &OpenFile, to: Vectors, at: Option<u64>) -> SysResult {
     read_as(open, to, at, Way::of(open))
 }
 
-fn read_as(open: &OpenFile, mut to: Vectors, at: Option<u64>, way: Way) -> SysResult {
+fn read_as(open: &OpenFile, to: Vectors, at: Option<u64>, way: Way) -> SysResult {
     if !open.readable() {
         return Err(Errno::EBADF);
     }
-    let stream = !open.file.seekable();
+    let result = transfer_in(open, to, at, way);
+    counted(Counters::read, result);
+    result
+}
+
+#[inline]
+fn transfer_in(open: &OpenFile, mut to: Vectors, at: Option<u64>, way: Way) -> SysResult {
     positioned(open, at, |at| {
         let mut buf = buffer(to.left())?;
         let mut done = 0;
         loop {
             let want = to.left().min(buf.len());
             // What a stream has given must not wait for more.
-            let nonblock = way.nonblock || stream && done > 0;
+            let nonblock = way.nonblock || done > 0 && !open.file.seekable();
             let len =
                 match open
                     .file
@@ -110,10 +126,17 @@ fn write_vectors(open: &OpenFile, from: Vectors, at: Option<u64>) -> SysResult {
     write_as(open, from, at, Way::of(open))
 }
 
-fn write_as(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -> SysResult {
+fn write_as(open: &OpenFile, from: Vectors, at: Option<u64>, way: Way) -> SysResult {
     if !open.writable() {
         return Err(Errno::EBADF);
     }
+    let result = transfer_out(open, from, at, way);
+    counted(Counters::written, result);
+    result
+}
+
+#[inline]
+fn transfer_out(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -> SysResult {
     let append = way.append && open.file.seekable();
     let mut end = None;
     let result = positioned(open, at, |at| {
@@ -235,8 +258,7 @@ pub(super) fn advanced(at: Option<u64>, done: usize) -> Option<u64> {
     at.map(|at| at.saturating_add(done as u64))
 }
 
-/// Copies from a seekable file to another, at given offsets or the positions. The source's position is not locked
-/// meanwhile: two locks at once could deadlock with a copy the other way.
+/// Copies from a seekable file to another, at given offsets or the positions.
 fn transfer(
     from: &OpenFile,
     from_at: Option<u64>,
@@ -247,6 +269,20 @@ fn transfer(
     if !from.readable() || !to.writable() {
         return Err(Errno::EBADF);
     }
+    let result = copy(from, from_at, to, to_at, count);
+    counted(Counters::read, result);
+    counted(Counters::written, result);
+    result
+}
+
+/// The source's position is not locked meanwhile: two locks at once could deadlock with a copy the other way.
+fn copy(
+    from: &OpenFile,
+    from_at: Option<u64>,
+    to: &OpenFile,
+    to_at: Option<u64>,
+    count: usize,
+) -> SysResult {
     let begin = from_at.unwrap_or_else(|| *from.offset.lock());
     let mut buf = buffer(count)?;
     let mut done = 0;

@@ -1,7 +1,7 @@
 //! The memory of the program that a transfer goes to or comes from.
 use super::words;
 use abi::Errno;
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use machine::mm::{PAGE, user};
 
 /// Most bytes of one transfer (`MAX_RW_COUNT`).
@@ -32,7 +32,9 @@ pub(in crate::syscall) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
 
 /// Pieces of memory, and how far a transfer has come.
 pub(in crate::syscall) struct Vectors {
-    pieces: Vec<(usize, usize)>,
+    /// Most have one piece only, for which no memory is allocated.
+    first: (usize, usize),
+    others: Vec<(usize, usize)>,
     index: usize,
     within: usize,
     left: usize,
@@ -44,7 +46,7 @@ impl Vectors {
         if len > isize::MAX as usize {
             return Err(Errno::EINVAL);
         }
-        Ok(Self::of(vec![(addr, len)], len))
+        Ok(Self::of((addr, len), Vec::new(), len))
     }
 
     /// An array of `struct iovec`.
@@ -52,7 +54,8 @@ impl Vectors {
         if count > MAX_VECTORS {
             return Err(Errno::EINVAL);
         }
-        let mut pieces = Vec::with_capacity(count);
+        let mut first = (0, 0);
+        let mut others = Vec::with_capacity(count.saturating_sub(1));
         let mut total: usize = 0;
         for index in 0..count {
             let [base, len] = words(addr.wrapping_add(index * 16))?;
@@ -61,17 +64,30 @@ impl Vectors {
             if total > isize::MAX as usize {
                 return Err(Errno::EINVAL);
             }
-            pieces.push((base as usize, len));
+            let piece = (base as usize, len);
+            match index {
+                0 => first = piece,
+                _ => others.push(piece),
+            }
         }
-        Ok(Self::of(pieces, total))
+        Ok(Self::of(first, others, total))
     }
 
-    fn of(pieces: Vec<(usize, usize)>, total: usize) -> Self {
+    fn of(first: (usize, usize), others: Vec<(usize, usize)>, total: usize) -> Self {
         Self {
-            pieces,
+            first,
+            others,
             index: 0,
             within: 0,
             left: total.min(MAX),
+        }
+    }
+
+    /// Address and length of the piece that a transfer is in.
+    fn piece(&self) -> Option<(usize, usize)> {
+        match self.index.checked_sub(1) {
+            None => Some(self.first),
+            Some(index) => self.others.get(index).copied(),
         }
     }
 
@@ -89,7 +105,7 @@ impl Vectors {
         let len = len.min(self.left);
         let mut done = 0;
         while done < len {
-            let Some(&(base, piece)) = self.pieces.get(self.index) else {
+            let Some((base, piece)) = self.piece() else {
                 break;
             };
             let part = (piece - self.within).min(len - done);

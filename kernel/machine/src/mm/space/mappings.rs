@@ -163,6 +163,9 @@ impl Mappings {
             Wanted::Read => !area.prot.is_empty(),
             _ => area.prot.contains(needed),
         };
+        if !allowed && area.name == Some(super::STACK_GUARD) {
+            return Err(Fault::NotMapped);
+        }
         if !allowed {
             return Err(Fault::Protection);
         }

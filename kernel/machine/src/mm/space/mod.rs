@@ -33,6 +33,8 @@ use mappings::{Mappings, page_up, range};
 
 /// The name of the main thread's stack.
 pub const STACK: &str = "[stack]";
+/// The name of what lies below that. It keeps mappings away; a fault there is one where nothing is mapped.
+pub const STACK_GUARD: &str = "";
 
 /// What mremap(2) may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
