@@ -191,6 +191,9 @@ pub(crate) struct RunOptions {
     /// A line for /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = net::parse_host)]
     pub(crate) add_host: Vec<(String, IpAddr)>,
+    /// How long the program may go on after SIGTERM, before the machine is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) stop_timeout: u32,
     /// Wait for gdb before anything happens, and say how to start it: at a port (default: 1234) or a socket
     #[arg(
         long,

@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod config;
+pub mod control;
 pub mod fs;
 pub mod ipc;
 pub mod linker;

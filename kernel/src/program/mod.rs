@@ -13,6 +13,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux::config::{self, Config};
+use linux::control;
 use linux::fs::{context::FsContext, mount, path::lookup};
 use linux::linker::{Command, Launch};
 use linux::process::{Process, Program, ThreadState, with_space};
@@ -51,7 +52,8 @@ type Rest = Box<dyn FnOnce() -> Result<Entry, Failure> + Send>;
 type Slot = Arc<SpinLock<Option<Rest>>>;
 
 /// Starts the program that the boot configuration names, as the first process' thread without an id. On failure it says
-/// why on the program's standard error and ends the machine with the status a shell would give.
+/// why on the program's standard error and ends the machine with the status a shell would give. Afterwards the thread
+/// does what elfin asks for.
 pub fn start_first() {
     let config = config::get();
     let started = path::find(config).and_then(|image| {
@@ -65,6 +67,7 @@ pub fn start_first() {
     if let Err(failure) = started {
         fail(failure);
     }
+    control::serve();
 }
 
 /// As [`linux::linker::Linker::launch`].

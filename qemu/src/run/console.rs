@@ -9,10 +9,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::FdFlags;
 
+use super::control::Control;
 use super::qemu::Prepared;
 use super::signals;
 
@@ -26,6 +28,7 @@ pub(super) struct Plugs {
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    pub(super) control: OwnedFd,
     pub(super) log: OwnedFd,
 }
 
@@ -37,27 +40,35 @@ pub(super) struct Ended {
     pub(super) log: String,
     /// What QEMU itself complained about.
     pub(super) complaints: String,
-    /// The signal by which we were asked to stop, if we were.
-    pub(super) stopped_by: Option<i32>,
+    /// Whether we have ended it.
+    pub(super) killed: bool,
 }
 
-/// Runs QEMU to its end; with `show_log` the kernel's log appears on stderr as it comes.
-pub(super) fn run(prepared: Prepared, config: File, show_log: bool) -> Result<Ended> {
+/// Runs QEMU to its end; with `show_log` the kernel's log appears on stderr as it comes. A program that is asked to
+/// stop has `grace` for it.
+pub(super) fn run(
+    prepared: Prepared,
+    config: File,
+    show_log: bool,
+    grace: Duration,
+) -> Result<Ended> {
     let (stdin, stdin_plug) = socket()?;
     let (stdout, stdout_plug) = socket()?;
     let (stderr, stderr_plug) = socket()?;
+    let (control, control_plug) = socket()?;
     let (log, log_plug) = socket()?;
     let plugs = Plugs {
         stdin: stdin_plug,
         stdout: stdout_plug,
         stderr: stderr_plug,
+        control: control_plug,
         log: log_plug,
     };
     let signals = signals::Signals::catch()?;
     let mut child = spawn(&prepared, &plugs, &config)?;
     // Only QEMU may hold these now, so that its end is the end of the streams.
     drop((plugs, config));
-    let watch = signals.stop(&child)?;
+    let watch = signals.pass_on(&child, Control::new(control), grace)?;
 
     // Never joined: it may wait for input that nobody will give.
     thread::spawn(move || feed(stdin));
@@ -79,7 +90,7 @@ pub(super) fn run(prepared: Prepared, config: File, show_log: bool) -> Result<En
         status,
         log: join(log),
         complaints: complaints.map(join).unwrap_or_default(),
-        stopped_by: watch.stopped_by(),
+        killed: watch.has_killed(),
     })
 }
 
@@ -95,7 +106,13 @@ fn socket() -> Result<(UnixStream, OwnedFd)> {
 fn spawn(prepared: &Prepared, plugs: &Plugs, config: &File) -> Result<Child> {
     let mut command: Command = prepared.command(plugs);
     // No other process is started from here on, so none but QEMU inherits these.
-    for fd in [&plugs.stdin, &plugs.stdout, &plugs.stderr, &plugs.log] {
+    for fd in [
+        &plugs.stdin,
+        &plugs.stdout,
+        &plugs.stderr,
+        &plugs.control,
+        &plugs.log,
+    ] {
         inherit(fd)?;
     }
     inherit(config)?;

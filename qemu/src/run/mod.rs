@@ -4,6 +4,7 @@
 mod accel;
 mod config;
 mod console;
+mod control;
 pub(crate) mod gdb;
 pub(crate) mod mounts;
 pub(crate) mod net;
@@ -17,6 +18,7 @@ mod tsc;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -89,7 +91,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let qemu = qemu?;
     let config = in_memory(&config)?;
     let command = machine.command(&qemu, &config);
-    let ended = console::run(command, config, options.log.is_some())?;
+    let grace = Duration::from_secs(options.stop_timeout.into());
+    let ended = console::run(command, config, options.log.is_some(), grace)?;
     let image = outcome::Image {
         path: &machine.image,
         size: machine.image_size,

@@ -13,6 +13,9 @@ use super::console::Ended;
 /// QEMU's exit status after the kernel wrote 0x10 to isa-debug-exit: the program ended.
 const QEMU_DONE: i32 = 33;
 
+/// Our exit status when we have ended the machine: the program's end is as if SIGKILL had come.
+const KILLED: u8 = 137;
+
 /// The image of a machine, which is mapped as part of its memory: what is cut off the file is cut out of the machine.
 pub(super) struct Image<'a> {
     pub(super) path: &'a Path,
@@ -38,9 +41,6 @@ enum LastWord<'a> {
 
 /// Turns the end of a machine into our exit status, or into the error to print.
 pub(super) fn report(ended: &Ended, image: &Image, log_shown: bool) -> Result<u8> {
-    if let Some(signal) = ended.stopped_by {
-        return Ok(128u8.wrapping_add(u8::try_from(signal).unwrap_or(0)));
-    }
     match (ended.status.code(), last_word(&ended.log)) {
         (Some(QEMU_DONE), Some(LastWord::Status(status))) => return Ok(status),
         (Some(QEMU_DONE), Some(LastWord::Signal(signal))) => {
@@ -52,6 +52,7 @@ pub(super) fn report(ended: &Ended, image: &Image, log_shown: bool) -> Result<u8
             }
             bail!("{text}");
         }
+        _ if ended.killed => return Ok(KILLED),
         _ => {}
     }
     if let Some(size) = image.shrunk() {
@@ -128,7 +129,7 @@ mod tests {
             status: ExitStatus::from_raw(code << 8),
             log: log.to_owned(),
             complaints: String::new(),
-            stopped_by: None,
+            killed: false,
         }
     }
 
@@ -153,11 +154,11 @@ mod tests {
     fn statuses() {
         assert_eq!(report(&end(33, "elfin: exit status=7\n")).unwrap(), 7);
         assert_eq!(report(&end(33, "elfin: exit signal=11\n")).unwrap(), 139);
-        let stopped = Ended {
-            stopped_by: Some(2),
+        let killed = Ended {
+            killed: true,
             ..end(0, "")
         };
-        assert_eq!(report(&stopped).unwrap(), 130);
+        assert_eq!(report(&killed).unwrap(), 137);
     }
 
     #[test]

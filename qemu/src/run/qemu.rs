@@ -52,11 +52,12 @@ pub(super) struct Machine {
     pub(super) disks: Vec<Disk>,
 }
 
-/// Where the four streams of a machine go, as `-chardev` options without their ids.
+/// Where the streams of a machine go, as `-chardev` options without their ids.
 struct Streams {
     stdin: String,
     stdout: String,
     stderr: String,
+    control: String,
     log: String,
 }
 
@@ -83,6 +84,7 @@ impl Machine {
             stdin: "null".to_owned(),
             stdout: "file,path=/dev/stdout,append=on".to_owned(),
             stderr: "file,path=/dev/stderr,append=on".to_owned(),
+            control: "null".to_owned(),
             log: if verbose {
                 "file,path=/dev/stderr,append=on".to_owned()
             } else {
@@ -185,6 +187,7 @@ impl Machine {
             ("stdin", &streams.stdin),
             ("stdout", &streams.stdout),
             ("stderr", &streams.stderr),
+            ("control", &streams.control),
         ];
         for (number, (name, stream)) in (1..).zip(ports) {
             let (kind, rest) = stream.split_once(',').unwrap_or((stream, ""));
@@ -215,6 +218,7 @@ impl Prepared<'_> {
             stdin: socket(&plugs.stdin),
             stdout: socket(&plugs.stdout),
             stderr: socket(&plugs.stderr),
+            control: socket(&plugs.control),
             log: socket(&plugs.log),
         };
         let mut command = Command::new(self.qemu);

@@ -1,54 +1,91 @@
-//! Ctrl-C and its like: they end the machine first, and then us.
+//! Signals that we get are the program's: it deals with them as it likes. If it does not end when it is asked to, the
+//! machine does, as with `docker stop`.
 
+use std::io::IsTerminal;
 use std::process::Child;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use super::control::Control;
+
+/// Those that ask a program to end: the second one ends the machine.
+const ENDING: [i32; 3] = [SIGINT, SIGQUIT, SIGTERM];
+/// Those that may mean something else to it.
+const OTHERS: [i32; 3] = [SIGHUP, SIGUSR1, SIGUSR2];
 
 /// Signals caught, but not yet acted upon.
 pub(super) struct Signals {
     caught: signal_hook::iterator::Signals,
 }
 
-/// A machine that a signal will end.
+/// A machine that signals may end.
 pub(super) struct Watch {
-    signal: Arc<AtomicI32>,
+    has_killed: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Catches the signals that ask a program to stop.
+    /// Catches the signals that are the program's.
     pub(super) fn catch() -> Result<Self> {
-        let caught = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])
-            .context("cannot catch signals")?;
+        let all = ENDING.iter().chain(&OTHERS);
+        let caught = signal_hook::iterator::Signals::new(all).context("cannot catch signals")?;
         Ok(Self { caught })
     }
 
-    /// From now on a signal kills `child`.
-    pub(super) fn stop(mut self, child: &Child) -> Result<Watch> {
+    /// From now on the program gets them. `child`, which is QEMU, is killed by the second one that asks for the end,
+    /// and `grace` after the first. At a terminal, where Ctrl-C is there to interrupt, it has all the time after that
+    /// one.
+    pub(super) fn pass_on(
+        mut self,
+        child: &Child,
+        mut control: Control,
+        grace: Duration,
+    ) -> Result<Watch> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.context("QEMU has no process id")?;
         // A descriptor cannot come to mean another process, as a number could.
         let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
-        let signal = Arc::new(AtomicI32::new(0));
-        let seen = Arc::clone(&signal);
+        let has_killed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&has_killed);
+        let kill = Arc::new(move || {
+            flag.store(true, Ordering::Relaxed);
+            // It fails only if QEMU has ended by itself.
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        });
+        let interactive = std::io::stdin().is_terminal();
         thread::spawn(move || {
+            let mut is_asked = false;
             for number in self.caught.forever() {
-                seen.store(number, Ordering::Relaxed);
-                // It fails only if QEMU has ended by itself.
-                let _ = pidfd_send_signal(&process, Signal::KILL);
+                if ENDING.contains(&number) {
+                    if is_asked {
+                        kill();
+                        continue;
+                    }
+                    is_asked = true;
+                    if number != SIGINT || !interactive {
+                        let kill = Arc::clone(&kill);
+                        thread::spawn(move || {
+                            thread::sleep(grace);
+                            kill();
+                        });
+                    }
+                }
+                // It fails only if QEMU has ended.
+                let _ = control.signal(number);
             }
         });
-        Ok(Watch { signal })
+        Ok(Watch { has_killed })
     }
 }
 
 impl Watch {
-    /// The signal that came, if one did.
-    pub(super) fn stopped_by(&self) -> Option<i32> {
-        Some(self.signal.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+    /// Whether the machine has been ended so.
+    pub(super) fn has_killed(&self) -> bool {
+        self.has_killed.load(Ordering::Relaxed)
     }
 }

@@ -8,7 +8,7 @@ use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};
 use machine::{
-    drivers::console::{self as driver, Output},
+    drivers::console::{self as driver, Input, Output},
     mm::user,
     sched,
     sync::{Mutex, Signals, WaitQueue},
@@ -83,15 +83,18 @@ impl File for Console {
         if buf.is_empty() {
             return Ok(0);
         }
-        let mut attempt = || match driver::read(buf) {
-            0 if driver::at_end() => Some(0),
+        let mut attempt = || match driver::read(Input::Stdin, buf) {
+            0 if driver::at_end(Input::Stdin) => Some(0),
             0 => None,
             len => Some(len),
         };
         if nonblock {
             return attempt().ok_or(Errno::EAGAIN);
         }
-        driver::input_queue()
+        let Some(queue) = driver::input_queue(Input::Stdin) else {
+            return Ok(0);
+        };
+        queue
             .wait_until(None, Signals::Interrupt, attempt)
             .map_err(|_| Errno::ERESTARTSYS)
     }
@@ -107,7 +110,7 @@ impl File for Console {
                     Ok(done)
                 };
             }
-            let len = driver::write(output, &buf[done..]);
+            let len = driver::write(output, &buf[done..], Signals::Interrupt);
             done += len;
             if machine::sched::signal_pending() && done < buf.len() {
                 return if done == 0 {
@@ -130,10 +133,10 @@ impl File for Console {
             };
         }
         if self.stream == 0 || self.terminal {
-            if driver::available() > 0 {
+            if driver::available(Input::Stdin) > 0 {
                 events |= Poll::IN;
             }
-            if driver::at_end() {
+            if driver::at_end(Input::Stdin) {
                 events |= if self.terminal { Poll::IN } else { Poll::HUP };
             }
         }
@@ -141,7 +144,7 @@ impl File for Console {
     }
 
     fn poll_queue(&self) -> Option<&WaitQueue> {
-        Some(driver::input_queue())
+        driver::input_queue(Input::Stdin)
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {
@@ -187,7 +190,7 @@ impl File for Console {
                 user::copy_out(arg, &sid.to_le_bytes())?;
             }
             ioctl::FIONREAD => {
-                user::copy_out(arg, &(driver::available() as i32).to_le_bytes())?;
+                user::copy_out(arg, &(driver::available(Input::Stdin) as i32).to_le_bytes())?;
             }
             ioctl::TIOCSPGRP
             | ioctl::TIOCSCTTY
@@ -219,7 +222,7 @@ impl File for Console {
 /// Writes all of `text` to standard error.
 pub fn write_stderr(mut text: &[u8]) {
     while !text.is_empty() && !driver::closed(Output::Stderr) {
-        let len = driver::write(Output::Stderr, text);
+        let len = driver::write(Output::Stderr, text, Signals::Interrupt);
         if len == 0 {
             // A signal is pending; this text comes first.
             sched::yield_now();

@@ -10,7 +10,7 @@ use crate::{
 use alloc::vec::Vec;
 
 /// Ports above port 0, which is the console of guests without ports.
-const PORTS: u32 = 3;
+const PORTS: u32 = 4;
 const CONTROL_RECEIVE: u16 = 2;
 const CONTROL_TRANSMIT: u16 = 3;
 const CONTROL_BUFFERS: usize = 32;
@@ -31,16 +31,27 @@ pub(super) enum Role {
     Stdin,
     Stdout,
     Stderr,
+    /// Both directions are used.
+    Control,
 }
 
 impl Role {
-    fn of(name: &[u8]) -> Option<Self> {
-        match name.strip_suffix(b"\0").unwrap_or(name) {
-            b"elfin.stdin" => Some(Self::Stdin),
-            b"elfin.stdout" => Some(Self::Stdout),
-            b"elfin.stderr" => Some(Self::Stderr),
-            _ => None,
+    const ALL: [Self; 4] = [Self::Stdin, Self::Stdout, Self::Stderr, Self::Control];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stdin => "elfin.stdin",
+            Self::Stdout => "elfin.stdout",
+            Self::Stderr => "elfin.stderr",
+            Self::Control => "elfin.control",
         }
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        let name = name.strip_suffix(b"\0").unwrap_or(name);
+        Self::ALL
+            .into_iter()
+            .find(|role| role.name().as_bytes() == name)
     }
 }
 
