@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use crate::network::NetCommand;
 use crate::run::gdb::Meeting;
 use crate::run::mounts::Mount;
 use crate::run::net::{self, Network, Published};
@@ -28,12 +29,18 @@ pub(crate) enum Command {
     /// Make a root image out of Debian packages, Python wheels and directories
     Build(BuildOptions),
     /// Boot a root image into a program
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// Make, list and remove volumes, which `elfin run -v NAME:GUEST` mounts
     Volume {
         /// What to do
         #[command(subcommand)]
         command: VolumeCommand,
+    },
+    /// Make, list and remove networks, which machines are in with `elfin run --net NAME`
+    Net {
+        /// What to do
+        #[command(subcommand)]
+        command: NetCommand,
     },
     /// Write the header and the library for programs that use Elfin's own functions
     Sdk {
@@ -173,21 +180,21 @@ pub(crate) struct RunOptions {
     /// Let nothing on the root file system be changed
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// The machine's network: none, or one behind a router that QEMU plays
-    #[arg(long, value_enum, default_value_t = Network::User)]
+    /// The machine's network: none, one behind a router that QEMU plays, or one with other machines by its name
+    #[arg(long, value_name = "user|none|NAME", default_value = "user")]
     pub(crate) net: Network,
     /// Let a port of this host lead to one of the machine
     #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = Published::parse)]
     pub(crate) publish: Vec<Published>,
-    /// The machine's address in its network (default: 10.0.2.15)
-    #[arg(long, value_name = "ADDRESS", value_parser = net::parse_own)]
+    /// The machine's address in its network (default: 10.0.2.15, or the next)
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Option<Ipv4Addr>,
     /// A server that knows names, for /etc/resolv.conf (default: this host's)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
-    /// The machine's name
-    #[arg(long, value_name = "NAME", default_value = "elfin", value_parser = net::parse_name)]
-    pub(crate) hostname: String,
+    /// The machine's name, by which others in its network find it (default: elfin, or one made of its address)
+    #[arg(long, value_name = "NAME", value_parser = net::parse_name)]
+    pub(crate) hostname: Option<String>,
     /// A line for /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = net::parse_host)]
     pub(crate) add_host: Vec<(String, IpAddr)>,

@@ -4,8 +4,10 @@
 mod build;
 mod cache;
 mod cli;
+mod data;
 mod dev;
 mod image;
+mod network;
 mod progress;
 mod run;
 mod tool;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         cli::Command::Build(options) => build::build(&options).map(|()| 0),
         cli::Command::Run(options) => run::run(&options),
         cli::Command::Volume { command } => volume::run(&command),
+        cli::Command::Net { command } => network::run(&command),
         cli::Command::Sdk { dir } => {
             dev::install(&tree::Tree::new(dir), std::path::Path::new("/")).map(|()| 0)
         }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::cli::VolumeCommand;
+use crate::data::{self, is_name};
 use crate::tool;
 
 /// Room in a volume whose size nobody has said.
@@ -19,29 +20,11 @@ const SIZE: u64 = 8 << 30;
 const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,\
     huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// Whether a volume may be called so.
-pub(crate) fn is_name(name: &str) -> bool {
-    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    first && name.len() <= 200 && name.chars().all(plain)
-}
-
-fn directory() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::home_dir().map(|home| home.join(".local/share")))
-        .context("neither XDG_DATA_HOME nor HOME says where volumes are kept")?;
-    let dir = base.join("elfin/volumes");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    Ok(dir)
-}
-
 fn path(name: &str) -> Result<PathBuf> {
     if !is_name(name) {
         bail!("'{name}' is no name for a volume: letters, digits, '_', '.' and '-'");
     }
-    Ok(directory()?.join(format!("{name}.img")))
+    Ok(data::directory("volumes")?.join(format!("{name}.img")))
 }
 
 fn create(name: &str, size: u64) -> Result<PathBuf> {
@@ -50,7 +33,7 @@ fn create(name: &str, size: u64) -> Result<PathBuf> {
     // Under another name until it is whole.
     let made = tempfile::Builder::new()
         .prefix(".new-")
-        .tempfile_in(directory()?);
+        .tempfile_in(data::directory("volumes")?);
     let made = made.context("cannot create a volume")?;
     made.as_file()
         .set_len(size)
@@ -99,7 +82,7 @@ pub(crate) fn run(command: &VolumeCommand) -> Result<u8> {
         }
         VolumeCommand::Ls => {
             let mut names = Vec::new();
-            for entry in fs::read_dir(directory()?).context("cannot list volumes")? {
+            for entry in fs::read_dir(data::directory("volumes")?).context("cannot list volumes")? {
                 let name = entry.context("cannot list volumes")?.file_name();
                 let name = name.to_str().and_then(|name| name.strip_suffix(".img"));
                 names.extend(name.filter(|name| is_name(name)).map(str::to_owned));
@@ -130,19 +113,4 @@ pub(crate) fn run(command: &VolumeCommand) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for name in ["a", "data-1", "A.b_c"] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", ".a", "-a", "a/b", "a b", "ä"] {
-            assert!(!is_name(name), "{name}");
-        }
-    }
 }

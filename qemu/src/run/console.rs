@@ -106,13 +106,14 @@ fn socket() -> Result<(UnixStream, OwnedFd)> {
 fn spawn(prepared: &Prepared, plugs: &Plugs, config: &File) -> Result<Child> {
     let mut command: Command = prepared.command(plugs);
     // No other process is started from here on, so none but QEMU inherits these.
-    for fd in [
+    let streams = [
         &plugs.stdin,
         &plugs.stdout,
         &plugs.stderr,
         &plugs.control,
         &plugs.log,
-    ] {
+    ];
+    for fd in streams.into_iter().chain(prepared.inherited()) {
         inherit(fd)?;
     }
     inherit(config)?;

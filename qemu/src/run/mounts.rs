@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use crate::cli::RunOptions;
-use crate::volume;
+use crate::{data, volume};
 
 /// A mount, as the kernel is told of it.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl Mount {
                 _ => return Err(format!("a volume has no option '{option}'")),
             }
         }
-        let name = std::str::from_utf8(host).is_ok_and(volume::is_name);
+        let name = std::str::from_utf8(host).is_ok_and(data::is_name);
         if !name && !host.starts_with(b"/") && !host.starts_with(b".") {
             return Err("the path on the host must begin with / or .".to_owned());
         }

@@ -2,30 +2,41 @@
 //! writes them.
 //!
 //! By default QEMU plays a router (`-netdev user`): the machine reaches what this host reaches, and is reached by
-//! published ports only. Its addresses are known beforehand, so nothing in the machine waits for DHCP.
+//! published ports only. In a named network other machines are reached, too, and the router is joined to the machine by
+//! whoever carries frames between them (`network`). Addresses are known beforehand, so nothing in the machine waits for
+//! DHCP.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
 
 use crate::cli::RunOptions;
+use crate::network::{self, Member, Plugs, Subnet};
 
-/// The network's first three parts; QEMU's own choice.
-const NETWORK: [u8; 3] = [10, 0, 2];
-const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
-const MACHINE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
-const PREFIX: u8 = 24;
+/// The host name of a machine that is given none and is in no network with others.
+const HOSTNAME: &str = "elfin";
 
 /// Which network the machine is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// None but itself
+    /// None but itself.
     None,
-    /// One behind a router that QEMU plays
+    /// One behind a router that QEMU plays.
     User,
+    /// One that other machines are in, too.
+    Named(String),
+}
+
+impl From<String> for Network {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "none" => Self::None,
+            "user" => Self::User,
+            _ => Self::Named(name),
+        }
+    }
 }
 
 /// A port of the machine that is reached by one of this host.
@@ -109,23 +120,20 @@ pub(crate) fn parse_name(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-/// Parses the machine's own address.
-pub(crate) fn parse_own(value: &str) -> Result<Ipv4Addr, String> {
-    let address: Ipv4Addr = value.parse().map_err(|_| "expected an IPv4 address")?;
-    let [a, b, c, last] = address.octets();
-    if [a, b, c] != NETWORK || !(4..=254).contains(&last) {
-        return Err(
-            "the network is 10.0.2.0/24, of which 10.0.2.4 to 10.0.2.254 are free".to_owned(),
-        );
-    }
-    Ok(address)
+/// How a machine is joined to others.
+#[derive(Debug)]
+enum Link {
+    /// By QEMU's router only.
+    User(Subnet),
+    /// By us, and by the router if the sockets say so.
+    Named(Member, Plugs),
 }
 
 /// The network of one machine.
 #[derive(Debug)]
 pub(super) struct Net {
-    /// Its address, if it is in a network.
-    address: Option<Ipv4Addr>,
+    /// Its address, if it is in a network, and how it is.
+    link: Option<(Ipv4Addr, Link)>,
     published: Vec<Published>,
     hostname: String,
     hosts: Vec<(String, IpAddr)>,
@@ -137,18 +145,25 @@ impl Net {
     #[cfg(test)]
     pub(super) fn alone() -> Self {
         Self {
-            address: None,
+            link: None,
             published: Vec::new(),
-            hostname: "elfin".to_owned(),
+            hostname: HOSTNAME.to_owned(),
             hosts: Vec::new(),
             resolvers: Vec::new(),
         }
     }
 
-    /// What the options ask for; an error if they contradict each other or a port is taken.
+    /// What the options ask for; an error if they contradict each other, a port is taken, or the network does not take
+    /// the machine.
     pub(super) fn new(options: &RunOptions) -> Result<Self> {
-        let address = match options.net {
-            Network::User => Some(options.ip.unwrap_or(MACHINE)),
+        if !options.dry_run {
+            options
+                .publish
+                .iter()
+                .try_for_each(|published| published.check())?;
+        }
+        let mut hostname = options.hostname.clone();
+        let link = match &options.net {
             Network::None if !options.publish.is_empty() => {
                 bail!("--net none and -p exclude each other")
             }
@@ -156,29 +171,88 @@ impl Net {
                 bail!("--net none and --ip exclude each other")
             }
             Network::None => None,
+            Network::User => {
+                let subnet = Subnet::DEFAULT;
+                let address = options.ip.or_else(|| subnet.machines().next());
+                if let Some(wrong) = address.filter(|&address| !subnet.has(address)) {
+                    bail!(
+                        "--ip {wrong}: the network is {subnet}, of which {} are free",
+                        subnet.range()
+                    );
+                }
+                address.map(|address| (address, Link::User(subnet)))
+            }
+            Network::Named(name) if options.dry_run => {
+                bail!(
+                    "--net {name} and --dry-run exclude each other: QEMU alone is in no such network"
+                )
+            }
+            Network::Named(name) => {
+                let member = network::join(name, hostname.as_deref(), options.ip)?;
+                if member.settings.internal && !options.publish.is_empty() {
+                    bail!("network {name} is internal: nothing leads into it, so -p cannot");
+                }
+                hostname = Some(member.name.clone());
+                let plugs = member.plug_in()?;
+                Some((member.address, Link::Named(member, plugs)))
+            }
         };
-        if !options.dry_run {
-            options
-                .publish
-                .iter()
-                .try_for_each(|published| published.check())?;
-        }
+        let subnet = link.as_ref().map(|(_, link)| link.subnet());
         Ok(Self {
-            address,
             published: options.publish.clone(),
-            hostname: options.hostname.clone(),
+            hostname: hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             hosts: options.add_host.clone(),
-            resolvers: match (address, options.dns.is_empty()) {
-                (Some(_), true) => vec![RESOLVER.into()],
+            resolvers: match subnet {
+                Some(subnet) if options.dns.is_empty() => vec![subnet.resolver().into()],
                 _ => options.dns.clone(),
             },
+            link,
         })
     }
 
-    /// QEMU's `-netdev` and `-device`, if there is a network.
-    pub(super) fn arguments(&self) -> Option<[String; 2]> {
-        let machine = self.address?;
-        let mut netdev = format!("user,id=net,ipv6=off,dhcpstart={machine}");
+    /// QEMU's options by which there is a network, if there is one.
+    pub(super) fn arguments(&self) -> Vec<[String; 2]> {
+        let option = |name: &str, value: String| [format!("-{name}"), value];
+        // Without the program for booting over the network, which QEMU would load.
+        let device = "virtio-net-pci,netdev=net,romfile=";
+        match &self.link {
+            None => Vec::new(),
+            Some((address, Link::User(subnet))) => vec![
+                option("netdev", self.router("net", *subnet, *address)),
+                option("device", device.to_owned()),
+            ],
+            Some((address, Link::Named(member, plugs))) => {
+                let socket = |id: &str, fd: &OwnedFd| {
+                    let fd = fd.as_raw_fd();
+                    option(
+                        "netdev",
+                        format!("dgram,id={id},local.type=fd,local.str={fd}"),
+                    )
+                };
+                let mac = network::mac_of(*address);
+                let mut list = vec![
+                    socket("net", &plugs.machine),
+                    option("device", format!("{device},mac={mac}")),
+                ];
+                if let Some(fd) = &plugs.router {
+                    let subnet = member.settings.subnet;
+                    list.push(option("netdev", self.router("router", subnet, *address)));
+                    list.push(socket("uplink", fd));
+                    for end in ["router", "uplink"] {
+                        let port = format!("hubport,id={end}-port,hubid=0,netdev={end}");
+                        list.push(option("netdev", port));
+                    }
+                }
+                list
+            }
+        }
+    }
+
+    /// QEMU's router, with the ports that it passes on to the machine.
+    fn router(&self, id: &str, subnet: Subnet, machine: Ipv4Addr) -> String {
+        let (host, dns) = (subnet.router(), subnet.resolver());
+        let mut netdev =
+            format!("user,id={id},ipv6=off,net={subnet},host={host},dns={dns},dhcpstart={machine}");
         for Published {
             address,
             host,
@@ -193,16 +267,31 @@ impl Net {
                 ",hostfwd={protocol}:{address}:{host}-{machine}:{guest}"
             );
         }
-        // Without the program for booting over the network, which QEMU would load.
-        Some([netdev, "virtio-net-pci,netdev=net,romfile=".to_owned()])
+        netdev
+    }
+
+    /// What QEMU is to inherit.
+    pub(super) fn inherited(&self) -> Vec<&OwnedFd> {
+        match &self.link {
+            Some((_, Link::Named(_, plugs))) => std::iter::once(&plugs.machine)
+                .chain(&plugs.router)
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Records for the kernel (docs/architecture.md).
     pub(super) fn records(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut records = vec![("hostname", self.hostname.clone().into_bytes())];
-        if let Some(address) = self.address {
-            records.push(("address", format!("{address}/{PREFIX}").into_bytes()));
-            records.push(("gateway", ROUTER.to_string().into_bytes()));
+        if let Some((address, link)) = &self.link {
+            let subnet = link.subnet();
+            records.push((
+                "address",
+                format!("{address}/{}", subnet.bits()).into_bytes(),
+            ));
+            if !link.is_internal() {
+                records.push(("gateway", subnet.router().to_string().into_bytes()));
+            }
         }
         let mut file = |path: &str, content: &str| {
             records.push(("file", format!("{path}\n{content}").into_bytes()));
@@ -222,9 +311,23 @@ impl Net {
         for (name, address) in &self.hosts {
             let _ = writeln!(text, "{address}\t{name}");
         }
-        let own = self.address.unwrap_or(Ipv4Addr::LOCALHOST);
+        let own = self.link.as_ref().map(|(address, _)| *address);
+        let own = own.unwrap_or(Ipv4Addr::LOCALHOST);
         let _ = writeln!(text, "{own}\t{}", self.hostname);
         text
+    }
+}
+
+impl Link {
+    fn subnet(&self) -> Subnet {
+        match self {
+            Self::User(subnet) => *subnet,
+            Self::Named(member, _) => member.settings.subnet,
+        }
+    }
+
+    fn is_internal(&self) -> bool {
+        matches!(self, Self::Named(member, _) if member.settings.internal)
     }
 }
 
@@ -257,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses() {
+    fn names_of_hosts() {
         assert_eq!(
             parse_host("db:1.2.3.4"),
             Ok(("db".into(), "1.2.3.4".parse().unwrap()))
@@ -267,22 +370,20 @@ mod tests {
         assert!(
             parse_name("a-b.c").is_ok() && parse_name("a b").is_err() && parse_name("").is_err()
         );
-        assert!(parse_own("10.0.2.77").is_ok());
-        assert!(parse_own("10.0.2.2").is_err() && parse_own("10.0.3.77").is_err());
     }
 
     #[test]
     fn the_machine_finds_its_names() {
         let net = Net {
-            address: Some(MACHINE),
+            link: Some((Ipv4Addr::new(10, 0, 2, 15), Link::User(Subnet::DEFAULT))),
             published: vec![Published::parse("1:2").unwrap()],
             hostname: "web".into(),
             hosts: vec![("db".into(), "1.2.3.4".parse().unwrap())],
-            resolvers: vec![RESOLVER.into()],
+            resolvers: vec![Subnet::DEFAULT.resolver().into()],
         };
         let text = net.hosts_file();
         assert!(text.ends_with("1.2.3.4\tdb\n10.0.2.15\tweb\n"), "{text}");
-        let [netdev, _] = net.arguments().unwrap();
+        let [_, netdev] = &net.arguments()[0];
         assert!(
             netdev.ends_with(",hostfwd=tcp:0.0.0.0:1-10.0.2.15:2"),
             "{netdev}"

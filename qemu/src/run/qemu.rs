@@ -1,7 +1,7 @@
 //! QEMU's command line for one machine.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -164,8 +164,8 @@ impl Machine {
                 format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")
             );
         }
-        if let Some([netdev, device]) = self.net.arguments() {
-            add!("-netdev", netdev, "-device", device);
+        for [name, value] in self.net.arguments() {
+            add!(name, value);
         }
         for Disk {
             name,
@@ -211,9 +211,14 @@ impl Machine {
 }
 
 impl Prepared<'_> {
+    /// What QEMU inherits besides its streams and its configuration.
+    pub(super) fn inherited(&self) -> Vec<&OwnedFd> {
+        self.machine.net.inherited()
+    }
+
     /// The command, with the machine's streams on the sockets `plugs`.
     pub(super) fn command(&self, plugs: &Plugs) -> Command {
-        let socket = |fd: &std::os::fd::OwnedFd| format!("socket,fd={}", fd.as_raw_fd());
+        let socket = |fd: &OwnedFd| format!("socket,fd={}", fd.as_raw_fd());
         let streams = Streams {
             stdin: socket(&plugs.stdin),
             stdout: socket(&plugs.stdout),

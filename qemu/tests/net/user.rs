@@ -1,75 +1,11 @@
-//! `elfin run` with a network: published ports of TCP and UDP, connections from the machine to this host, names, and what
-//! is refused before anything starts.
+//! A machine behind QEMU's router: published ports of TCP and UDP, connections from the machine to this host, names,
+//! and what is refused before anything starts.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
-fn elfin() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_elfin"))
-}
-
-/// A directory with a program made of `source`, named `program`.
-fn program(source: &str) -> TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let file = root.path().join("program.c");
-    fs::write(&file, source).expect("own directory");
-    let built = Command::new("gcc")
-        .args(["-static", "-O1", "-pthread", "-o"])
-        .arg(root.path().join("program"))
-        .arg(&file)
-        .status()
-        .expect("gcc starts");
-    assert!(built.success());
-    root
-}
-
-/// A port of this host that nobody has now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
-/// A machine that runs until it is dropped.
-struct Machine {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
-
-impl Machine {
-    fn start(root: &Path, options: &[&str], arguments: &[&str]) -> Self {
-        let mut child = elfin()
-            .args(["run", "--cpus", "2", "--root"])
-            .arg(root)
-            .args(options)
-            .args(["--", "/program"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("elfin starts");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { child, output }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("it can be read");
-        line
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::machine::{Machine, elfin, free_port, program};
 
 const ECHO: &str = r#"
 #include <arpa/inet.h>
@@ -124,7 +60,7 @@ fn published_ports_lead_to_the_program() {
         format!("127.0.0.1:{udp}:7/udp"),
     ];
     let options = ["-p", &options[0], "-p", &options[1], "--ip", "10.0.2.99"];
-    let mut machine = Machine::start(root.path(), &options, &[]);
+    let mut machine = Machine::start(elfin(), root.path(), &options, &[]);
     assert_eq!(machine.line(), "ready\n");
 
     // Several at once, each with more than any buffer holds.
@@ -231,7 +167,7 @@ fn the_machine_reaches_this_host() {
         "--dns",
         "10.0.2.7",
     ];
-    let mut machine = Machine::start(root.path(), &options, &[&port, &nobody]);
+    let mut machine = Machine::start(elfin(), root.path(), &options, &[&port, &nobody]);
     assert_eq!(machine.line(), "3000000 bytes\n");
     server.join().expect("it has sent all");
     assert_eq!(machine.line(), "refused\n");
@@ -244,7 +180,7 @@ fn the_machine_reaches_this_host() {
 #[test]
 fn without_a_network_nothing_is_reached() {
     let root = program(FETCH);
-    let mut machine = Machine::start(root.path(), &["--net", "none"], &["1", "2"]);
+    let mut machine = Machine::start(elfin(), root.path(), &["--net", "none"], &["1", "2"]);
     assert_eq!(machine.line(), "unreachable\n");
 }
 

@@ -1,0 +1,5 @@
+//! `elfin run` with a network: behind QEMU's router only, and with other machines.
+
+mod machine;
+mod named;
+mod user;
