@@ -10,6 +10,7 @@ use linux::process::Process;
 use loader::PAGE_SIZE;
 use machine::arch::TrapFrame;
 use machine::mm::arena;
+use machine::mm::space::Space;
 
 /// How many ancestors of a thread are told.
 const MOST_ANCESTORS: usize = 16;
@@ -30,6 +31,14 @@ impl linux::linker::Linker for Programs {
         {
             linker::with_current(|linker| arena::inside(|| linker.loader.unmapped(start, len)));
         }
+    }
+
+    fn copy_space(&self) -> Option<Space> {
+        linker::copy_space()
+    }
+
+    fn begin_in_copy(&self) {
+        linker::begin_in_copy();
     }
 
     fn lineage(&self, thread_pointer: u64) -> String {

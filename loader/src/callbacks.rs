@@ -127,6 +127,16 @@ impl CallbackLock {
         }
     }
 
+    /// Keeps whose turn it is as it is for as long as the result lasts.
+    pub(crate) fn lock<'a>(&'a self, host: &'a dyn Host) -> impl Sized + 'a {
+        self.turns.lock(host)
+    }
+
+    /// Ends that, in a copy of the address space.
+    pub(crate) fn free_in_copy(&self) {
+        self.turns.free_in_copy();
+    }
+
     fn change(&self, host: &dyn Host, change: impl FnOnce(&mut Turns)) {
         change(&mut self.turns.lock(host));
         self.turns.changed(host);

@@ -12,7 +12,7 @@
 use alloc::vec::Vec;
 
 use crate::host::Host;
-use crate::primitive::Arc;
+use crate::primitive::{Arc, AtomicU32, Ordering};
 use crate::sync::Monitor;
 use crate::thread::{Family, ThreadId, ThreadProxy};
 
@@ -20,6 +20,8 @@ use crate::thread::{Family, ThreadId, ThreadProxy};
 pub(crate) struct FamilyLock {
     /// The innermost is last.
     levels: Monitor<Vec<Level>>,
+    /// How many wait for a moment without a load: none begins meanwhile but within one that is under way.
+    awaited: AtomicU32,
 }
 
 struct Level {
@@ -37,16 +39,20 @@ impl FamilyLock {
     pub(crate) const fn new() -> Self {
         Self {
             levels: Monitor::new(Vec::new()),
+            awaited: AtomicU32::new(0),
         }
     }
 
     /// Waits until `thread`, the calling one, may load, and opens a level for it.
     pub(crate) fn enter<'a>(&'a self, host: &'a dyn Host, thread: &Arc<ThreadProxy>) -> Held<'a> {
         self.levels.when(host, |levels| {
-            let free = levels.last().is_none_or(|top| {
+            let free = match levels.last() {
                 // Its own: it is in code the level called, or has left that by `longjmp`.
-                top.holder == thread.id() || (top.lent && thread.belongs_to(top.family))
-            });
+                Some(top) => {
+                    top.holder == thread.id() || (top.lent && thread.belongs_to(top.family))
+                }
+                None => self.awaited.load(Ordering::Relaxed) == 0,
+            };
             free.then(|| self.push(host, levels, thread))
         })
     }
@@ -84,6 +90,37 @@ impl FamilyLock {
             holder: thread.id(),
             family,
         }
+    }
+
+    /// Runs `between` when nobody is loading, or who does runs code of the program, which need not come back: no load
+    /// is in the middle of anything. `lock` locks what comes before the lock's own state, and lasts meanwhile.
+    pub(crate) fn between_loads<G, R>(
+        &self,
+        host: &dyn Host,
+        lock: impl Fn() -> G,
+        between: impl FnOnce() -> R,
+    ) -> R {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        let result = loop {
+            let changes = self.levels.changes();
+            let locked = lock();
+            let levels = self.levels.lock(host);
+            if levels.last().is_none_or(|top| top.lent) {
+                break between();
+            }
+            drop(levels);
+            drop(locked);
+            self.levels.wait_for_change(host, changes);
+        };
+        self.awaited.fetch_sub(1, Ordering::Relaxed);
+        self.levels.changed(host);
+        result
+    }
+
+    /// Frees the lock's own state, in a copy of the address space that was made between loads.
+    pub(crate) fn free_in_copy(&self) {
+        self.awaited.store(0, Ordering::Relaxed);
+        self.levels.free_in_copy();
     }
 
     /// Says whether a family's level has not ended.

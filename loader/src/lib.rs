@@ -47,6 +47,7 @@ mod arch;
 #[expect(unsafe_code, reason = "strings of C")]
 mod c;
 mod callbacks;
+mod copy;
 #[expect(
     unsafe_code,
     reason = "what debuggers read lies at addresses of the program's"

@@ -46,6 +46,11 @@ impl<T> Mutex<T> {
         Guard { mutex: self, host }
     }
 
+    /// Frees the lock, in a copy of the address space that was made while the calling thread held it.
+    pub(crate) fn free_in_copy(&self) {
+        self.word.store(FREE, Ordering::Relaxed);
+    }
+
     /// Takes the lock if it is free.
     pub(crate) fn try_lock<'a>(&'a self, host: &'a dyn Host) -> Option<Guard<'a, T>> {
         self.word
@@ -109,6 +114,12 @@ impl<T> Monitor<T> {
         self.value.lock(host)
     }
 
+    /// As [`Mutex::free_in_copy`]. Nobody waits there.
+    pub(crate) fn free_in_copy(&self) {
+        self.value.free_in_copy();
+        self.waiting.store(0, Ordering::Relaxed);
+    }
+
     /// Tries until the value is as wanted: until `attempt` gives something. Signal handlers run meanwhile.
     pub(crate) fn when<R>(
         &self,
@@ -128,6 +139,20 @@ impl<T> Monitor<T> {
             signals::wait(host, &self.changes, changes);
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Returns how often there have been changes, for [`wait_for_change`](Self::wait_for_change).
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until there have been more changes than that. No signal handlers run meanwhile.
+    pub(crate) fn wait_for_change(&self, host: &dyn Host, changes: u32) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // As in `when`.
+        fence(Ordering::SeqCst);
+        host.wait(&self.changes, changes);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Lets those who wait try again.

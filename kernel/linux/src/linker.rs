@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::TrapFrame;
+use machine::mm::space::Space;
 use machine::sched::Thread;
 use spin::Once;
 
@@ -17,6 +18,11 @@ pub trait Linker: Sync {
     fn thread_ended(&self, thread_pointer: usize);
     /// The program gives up `len` bytes at `start`. Comes before somebody else can have the addresses.
     fn unmapped(&self, start: usize, len: usize);
+    /// Copies the address space for another process; `None` without memory. The program is not being called by the
+    /// dynamic linker on this thread.
+    fn copy_space(&self) -> Option<Space>;
+    /// The calling thread is the only one in an address space that has just been copied.
+    fn begin_in_copy(&self);
     /// Who has started the thread with this thread pointer, and so on, as far as it is known; for people, nothing or
     /// text that starts with a comma. The thread is one of the current process.
     fn lineage(&self, thread_pointer: u64) -> String;
@@ -46,7 +52,7 @@ pub struct Launch {
     /// What it runs, as far as it is known yet.
     pub program: crate::process::Program,
     /// Its address space.
-    pub space: Arc<machine::mm::space::Space>,
+    pub space: Arc<Space>,
 }
 
 static LINKER: Once<&'static dyn Linker> = Once::new();

@@ -13,6 +13,7 @@ use linux::process;
 use loader::{Gate, Loader, PAGE_SIZE};
 use machine::arch::gate;
 use machine::mm::arena;
+use machine::mm::space::Space;
 use machine::sync::SpinLock;
 use machine::upcall::Gates;
 
@@ -21,7 +22,8 @@ const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
 /// An address space's dynamic linker. It lies at the same address in each of them, as all that it has.
 pub(crate) struct Linker {
     pub(crate) loader: Loader,
-    /// Files that were not there, until the program has been loaded: for the error message.
+    /// Files that were not there, until the program has been loaded: for the error message. In the arena, so that a
+    /// copy of the space has its own.
     tried: SpinLock<Option<Vec<Vec<u8>>>>,
 }
 
@@ -36,14 +38,16 @@ impl Linker {
 
     /// There was no file at `path`.
     fn has_tried(&self, path: &[u8]) {
-        if let Some(tried) = &mut *self.tried.lock() {
-            tried.push(path.to_vec());
-        }
+        arena::inside(|| {
+            if let Some(tried) = &mut *self.tried.lock() {
+                tried.push(path.to_vec());
+            }
+        });
     }
 
     /// Takes the paths at which an object of this name was looked for, and keeps no more from now on.
     pub(crate) fn tried(&self, name: &[u8]) -> Vec<Vec<u8>> {
-        let mut paths = self.tried.lock().take().unwrap_or_default();
+        let mut paths = arena::inside(|| self.tried.lock().take()).unwrap_or_default();
         paths.retain(|path| path.rsplit(|&byte| byte == b'/').next() == Some(name));
         paths
     }
@@ -68,6 +72,19 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&Linker) -> R) -> R {
     f(unsafe { &*place() })
 }
 
+/// Copies the calling thread's address space for another process; `None` without memory.
+pub(crate) fn copy_space() -> Option<Space> {
+    with_current(|linker| {
+        let copy = || process::with_space(Space::copy);
+        linker.loader.while_unchanged(copy)
+    })
+}
+
+/// Begins to work in an address space that [`copy_space`] has made, on its only thread.
+pub(crate) fn begin_in_copy() {
+    with_current(|linker| arena::inside(|| linker.loader.begin_in_copy()));
+}
+
 /// What gates lead to: the dynamic linker of the calling thread's address space.
 #[derive(Debug)]
 pub struct Entry;
@@ -89,10 +106,12 @@ impl Gates for Entry {
 
     /// The loader has followed one of the program's pointers to where nothing is, as ld.so would have.
     fn bad_address(&self, addr: usize) -> ! {
-        end::report(&format!(
-            "elfin: the dynamic linker was made to access {addr:#x}, where nothing is"
-        ));
-        process::exit_by_signal(SIGSEGV)
+        arena::outside(|| {
+            end::report(&format!(
+                "elfin: the dynamic linker was made to access {addr:#x}, where nothing is"
+            ));
+            process::exit_by_signal(SIGSEGV)
+        })
     }
 
     fn stack_lost(&self) -> ! {

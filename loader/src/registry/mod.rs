@@ -237,6 +237,16 @@ impl<O: Clone> Registry<O> {
         }
     }
 
+    /// Keeps the registry as it is for as long as the result lasts.
+    pub(crate) fn lock<'a>(&'a self, host: &'a dyn Host) -> impl Sized + 'a {
+        self.changes.lock(host)
+    }
+
+    /// Ends that, in a copy of the address space.
+    pub(crate) fn free_in_copy(&self) {
+        self.changes.free_in_copy();
+    }
+
     fn change<R>(&self, host: &dyn Host, change: impl FnOnce(&mut Books<O>) -> R) -> R {
         let mut changes = self.changes.lock(host);
         let Changes { books, retired } = &mut *changes;

@@ -6,15 +6,9 @@ use super::{
     tree::{Kind, Node, dev},
 };
 use abi::Errno;
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
-use machine::{
-    drivers,
-    mm::{
-        frame::Frame,
-        space::{Page, PageSource},
-    },
-};
+use machine::drivers;
 
 /// Which device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,9 +80,6 @@ impl File for DeviceFile {
     fn poll(&self) -> Poll {
         Poll::IN | Poll::OUT
     }
-    fn page_source(&self, _writable: bool) -> Option<Arc<dyn PageSource>> {
-        (self.device == Device::Zero).then(|| Arc::new(Zeros) as Arc<dyn PageSource>)
-    }
     fn metadata(&self) -> Result<Metadata, Errno> {
         self.node.metadata()
     }
@@ -97,19 +88,6 @@ impl File for DeviceFile {
     }
     fn link_text(&self) -> Vec<u8> {
         self.path.clone()
-    }
-}
-
-/// Mappings of /dev/zero: a fresh page each time, so shared ones are not shared between two mmap calls, as in Linux.
-struct Zeros;
-
-impl PageSource for Zeros {
-    fn page(&self, _index: u64, _write: bool) -> Result<Page, Errno> {
-        let frame = Frame::zeroed().ok_or(Errno::ENOMEM)?;
-        Ok(Page::Cached(Arc::new(frame)))
-    }
-    fn identity(&self) -> (String, u64, u64) {
-        ("/dev/zero".into(), dev::DEV, Device::Zero.rdev())
     }
 }
 

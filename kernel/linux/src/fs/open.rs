@@ -273,6 +273,11 @@ impl PageSource for Pages {
             _ => Err(Errno::EFAULT),
         }
     }
+    fn written(&self, index: u64, frame: u64) {
+        if let Kind::Regular(content) = &self.at.node.kind {
+            content.written(index, frame);
+        }
+    }
     fn key(&self) -> Option<usize> {
         match &self.at.node.kind {
             Kind::Regular(content) => Some(content.key()),

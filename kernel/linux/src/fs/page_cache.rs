@@ -108,11 +108,23 @@ impl Content {
     fn forget_mapped(&self, start: u64, end: u64, even_private: bool) {
         if self.mapped.load(Ordering::Relaxed) {
             let (from, to) = (start / PAGE_LEN, end.div_ceil(PAGE_LEN));
-            for process in process::processes() {
-                if let Some(space) = process.space() {
-                    space.forget_file(self.key(), from, to, even_private);
-                }
+            self.forget_pages(from, to, even_private, None);
+        }
+    }
+
+    fn forget_pages(&self, from: u64, to: u64, even_private: bool, keep: Option<u64>) {
+        for process in process::processes() {
+            if let Some(space) = process.space() {
+                space.forget_file(self.key(), from, to, even_private, keep);
             }
+        }
+    }
+
+    /// For [`PageSource::written`](machine::mm::space::PageSource::written).
+    pub fn written(&self, index: u64, frame: u64) {
+        // Without a source a page has one frame from the beginning.
+        if self.inner.lock().source.is_some() {
+            self.forget_pages(index, index + 1, false, Some(frame));
         }
     }
 

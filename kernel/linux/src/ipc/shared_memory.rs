@@ -1,5 +1,5 @@
 //! Segments of shared memory: shmget(2), shmat(2), shmctl(2). A segment's pages are a file's without a name, so whoever
-//! attaches it maps the same ones.
+//! attaches it maps the same ones. What mmap(2) gives as shared memory of no file is made in the same way.
 use super::{NAMESPACE, Object, Permissions, READ, WRITE, now};
 use crate::{
     fs::page_cache::Content,
@@ -100,6 +100,53 @@ impl PageSource for Attachment {
     }
 }
 
+/// Shared memory that nobody can attach: it is a parent's and its children's.
+struct Anonymous(Content);
+
+impl PageSource for Anonymous {
+    fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {
+        self.0.page(index, write)
+    }
+    fn key(&self) -> Option<usize> {
+        Some(self.0.key())
+    }
+    fn identity(&self) -> (String, u64, u64) {
+        let number = u64::try_from(self.0.key()).unwrap_or_default();
+        ("/dev/zero (deleted)".into(), 1, number)
+    }
+    fn is_cached(&self, index: u64) -> bool {
+        self.0.is_cached(index)
+    }
+    fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        self.0.punch(offset, len)
+    }
+}
+
+/// `ENOMEM` for more than there is memory.
+fn check_memory(size: usize) -> Result<(), Errno> {
+    match size / PAGE > frame::counts().0 {
+        true => Err(Errno::ENOMEM),
+        false => Ok(()),
+    }
+}
+
+/// What is behind a shared mapping of no file, `len` bytes long, for all of which there is to be memory if
+/// `is_reserved`; `ENOMEM`.
+pub fn anonymous(len: usize, is_reserved: bool) -> Result<Backing, Errno> {
+    if is_reserved {
+        check_memory(len)?;
+    }
+    let content = Content::empty();
+    let size = u64::try_from(len.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?)
+        .map_err(|_| Errno::ENOMEM)?;
+    content.resize(size).map_err(|_| Errno::ENOMEM)?;
+    Ok(Backing::File {
+        source: Arc::new(Anonymous(content)),
+        offset: 0,
+        shared: true,
+    })
+}
+
 fn pid() -> Pid {
     process::with_current(|process| process.pid)
 }
@@ -117,9 +164,7 @@ pub fn open(key: i32, size: usize, flags: u32) -> Result<i32, Errno> {
         if size == 0 || content.resize(len).is_err() {
             return Err(Errno::EINVAL);
         }
-        if size / PAGE > frame::counts().0 {
-            return Err(Errno::ENOMEM);
-        }
+        check_memory(size)?;
         Ok(Segment {
             size,
             maker,

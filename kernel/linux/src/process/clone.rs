@@ -18,9 +18,9 @@ use linux_raw_sys::general::{
     CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK, CLONE_VM,
 };
 use machine::{
-    arch::TrapFrame,
-    mm::{USER_END, user},
-    sched::{self, Start, Thread, Tid},
+    arch::{TrapFrame, gate},
+    mm::{USER_END, space::Space, user},
+    sched::{self, Body, Start, Thread, Tid},
 };
 
 /// Flags that make it a thread: everything a process has is shared.
@@ -115,9 +115,11 @@ fn thread(frame: &TrapFrame, request: &Request) -> SysResult {
 }
 
 fn process(frame: &TrapFrame, request: &Request) -> SysResult {
-    if !request.has(CLONE_VM) {
-        return Err(Errno::ENOSYS);
-    }
+    let space = if request.has(CLONE_VM) {
+        super::with_current(|parent| parent.space())
+    } else {
+        Some(copy_space(frame)?)
+    };
     let pid = table::new_id();
     let vfork = request.has(CLONE_VFORK).then(Arc::<Vfork>::default);
     let child = super::with_current(|parent| {
@@ -131,7 +133,7 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
         if request.flags & CLONE_CLEAR_SIGHAND != 0 {
             child.sighand.reset();
         }
-        *child.space.lock() = parent.space();
+        child.set_space(space);
         (*child.vfork.lock()).clone_from(&vfork);
         Arc::new(child)
     });
@@ -150,6 +152,17 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
         vfork.wait();
     }
     Ok(pid as usize)
+}
+
+/// Copies the caller's address space.
+fn copy_space(frame: &TrapFrame) -> Result<Arc<Space>, Errno> {
+    if gate::is_called(frame.stack_pointer()) {
+        // The child would have to go on on the kernel's stack, too.
+        log::warn!("fork within a function that the dynamic linker has called is not there");
+        return Err(Errno::EAGAIN);
+    }
+    let space = linker::get().copy_space().ok_or(Errno::ENOMEM)?;
+    Ok(Arc::new(space))
 }
 
 /// Makes the thread, which does not run yet.
@@ -171,11 +184,22 @@ fn make(
         sched::with_current(|parent| parent.thread_pointer())
     };
     let space = state.process.space().ok_or(Errno::ESRCH)?;
+    // Linux ignores faults, too.
+    let write_id = move |at| {
+        let _ = user::write(at, &(tid as u32));
+    };
+    let child_tid = request.has(CLONE_CHILD_SETTID).then_some(request.child_tid);
+    let is_copy = !request.has(CLONE_VM);
+    let first: Body = Box::new(move || {
+        linker::get().begin_in_copy();
+        child_tid.into_iter().for_each(write_id);
+    });
     let start = Start {
         frame,
         stack: request.stack.clone(),
         thread_pointer,
         space,
+        first: is_copy.then_some(first),
     };
     let thread = sched::new_user(tid, start, Box::new(state)).ok_or(Errno::EAGAIN)?;
     if request.has(CLONE_CHILD_CLEARTID) {
@@ -184,12 +208,11 @@ fn make(
             .clear_child_tid
             .store(request.child_tid, Ordering::Relaxed);
     }
-    // Linux ignores faults of both writes, too.
     if request.has(CLONE_PARENT_SETTID) {
-        let _ = user::write(request.parent_tid, &(tid as u32));
+        write_id(request.parent_tid);
     }
-    if request.has(CLONE_CHILD_SETTID) {
-        let _ = user::write(request.child_tid, &(tid as u32));
+    if !is_copy {
+        child_tid.into_iter().for_each(write_id);
     }
     if config::get().trace {
         let lineage = linker::get().lineage(thread_pointer);

@@ -131,6 +131,7 @@ impl Process {
             files: Arc::new(self.files.copy()),
             limits: self.limits.copy(),
             personality: AtomicU32::new(self.personality.load(Ordering::Relaxed)),
+            settings: self.settings.inherited(),
             program: SpinLock::new(self.program()),
             sighand: Arc::new(self.sighand.copy()),
             ..Self::new(pid, kin, self.fs.copy())

@@ -24,6 +24,20 @@ impl Default for ProcessSettings {
     }
 }
 
+impl ProcessSettings {
+    /// What a process that this one starts begins with. In memory of its own nothing has changed for the barriers.
+    pub(super) fn inherited(&self) -> Self {
+        let copy = |word: &AtomicUsize| AtomicUsize::new(word.load(Ordering::Relaxed));
+        let no_huge_pages = self.no_huge_pages.load(Ordering::Relaxed);
+        Self {
+            dumpable: copy(&self.dumpable),
+            no_huge_pages: AtomicBool::new(no_huge_pages),
+            barriers: copy(&self.barriers),
+            ..Self::default()
+        }
+    }
+}
+
 /// How late a sleep may end, in nanoseconds, if nothing else is said.
 const TIMER_SLACK: usize = 50_000;
 

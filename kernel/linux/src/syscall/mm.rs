@@ -1,6 +1,7 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
 use crate::fs::write_back;
+use crate::ipc::shared_memory;
 use crate::linker;
 use crate::process::with_space;
 use abi::{Errno, SysResult};
@@ -108,7 +109,8 @@ pub fn mmap(
             return Err(Errno::EINVAL);
         }
         let backing = if shared {
-            Backing::SharedAnonymous
+            let is_reserved = !options.marks.contains(Marks::NO_RESERVE);
+            shared_memory::anonymous(len, is_reserved)?
         } else {
             Backing::Anonymous
         };
@@ -136,7 +138,14 @@ pub fn mmap(
             };
             map(place, len, prot, backing, options)
         }
-        // A private mapping of /dev/zero is anonymous memory (zero(4)).
+        // A mapping of /dev/zero is anonymous memory (zero(4)).
+        None if shared && is_zero_device(&open)? => map(
+            place,
+            len,
+            prot,
+            shared_memory::anonymous(len, true)?,
+            options,
+        ),
         None if is_zero_device(&open)? => {
             options.name = Some("/dev/zero");
             map(place, len, prot, Backing::Anonymous, options)

@@ -9,6 +9,11 @@ use crate::arch::layout::{KERNEL_BASE, direct_map, phys_to_virt};
 use crate::arch::paging::{self, Flags};
 use crate::log;
 use crate::mm::{PAGE, frame};
+use core::slice;
+use core::sync::atomic::AtomicU32;
+
+/// What the allocator's tables have for each frame: a byte in one, an [`AtomicU32`] in the other.
+const PER_FRAME: u64 = 1 + 4;
 
 /// What the boot page tables map.
 const EARLY: u64 = 1 << 30;
@@ -60,22 +65,32 @@ pub(super) fn init(info: &StartInfo) {
             total >> 20
         ));
     }
-    // The allocator's table: the first place it fits.
-    let states = (most / PAGE as u64).next_multiple_of(PAGE as u64);
+    // The allocator's two tables: the first place they fit.
+    let count = (most / PAGE as u64).next_multiple_of(PAGE as u64);
+    let tables = count * PER_FRAME;
     let mut place = None;
     usable(info, &taken, &mut |start, end| {
         let end = end.min(EARLY);
-        if place.is_none() && end.saturating_sub(start) > states {
+        if place.is_none() && end.saturating_sub(start) > tables {
             place = Some(start);
         }
     });
     let Some(place) = place else {
         log::fatal(format_args!("no room for the table of memory"));
     };
+    let len = count as usize;
+    let shares: *mut AtomicU32 = phys_to_virt(place + count).cast();
     // SAFETY: the range is usable memory that nobody else is given, mapped by the boot page tables and, below, for
-    // good.
-    frame::init(unsafe { core::slice::from_raw_parts_mut(phys_to_virt(place), states as usize) });
-    let taken = [taken[0], taken[1], taken[2], (place, place + states)];
+    // good. The first table, of bytes, ends at a page; zeros are values of the second.
+    let (states, shares) = unsafe {
+        shares.write_bytes(0, len);
+        (
+            slice::from_raw_parts_mut(phys_to_virt(place), len),
+            slice::from_raw_parts(shares, len),
+        )
+    };
+    frame::init(states, shares);
+    let taken = [taken[0], taken[1], taken[2], (place, place + tables)];
     usable(info, &taken, &mut |start, end| {
         frame::add(start, end.min(EARLY));
     });

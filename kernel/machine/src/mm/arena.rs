@@ -5,19 +5,24 @@
 //! A thread allocates from it while it is [`inside`]; interrupts, page faults and what the linker asks of the kernel
 //! are [`outside`]. The pages are always there, so that no kernel code that runs on them faults. The program cannot
 //! unmap them.
+//!
+//! A space is copied while no thread of it is inside: one that wants in waits, and those that are come out soon, as
+//! they do whatever takes time outside. So in a copy nothing is half done but what a thread asks the kernel for.
 
 use super::PAGE;
 use super::frame::{Frame, alloc_contiguous, free_contiguous};
 use super::slab::{Slab, class, pages};
+use crate::arch::layout::phys_to_virt;
 use crate::arch::paging::{Flags, Tables, entry_address};
 use crate::arch::{interrupt_flag, percpu};
 use crate::sched;
 use crate::sync::{Rank, SpinLock};
 use alloc::sync::Arc;
 use core::alloc::Layout;
+use core::hint::spin_loop;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Where arenas lie: far below where mappings of ordinary programs begin, and where sanitizers know programs' memory to
 /// be.
@@ -62,6 +67,10 @@ unsafe impl Send for State {}
 pub struct Arena {
     tables: Arc<Tables>,
     state: SpinLock<State>,
+    /// How many threads are inside.
+    inside: AtomicUsize,
+    /// Nobody may come in.
+    is_closed: AtomicBool,
 }
 
 /// Runs `f` with the arena as what this thread allocates from.
@@ -80,13 +89,40 @@ fn with_flag<R>(value: bool, f: impl FnOnce() -> R) -> R {
         return f();
     }
     // Nobody but the thread itself touches the flag.
-    let before = sched::with_current(|thread| {
-        let before = thread.uses_arena.load(Ordering::Relaxed);
-        thread.uses_arena.store(value, Ordering::Relaxed);
+    let set =
+        |value| sched::with_current(|thread| thread.uses_arena.swap(value, Ordering::Relaxed));
+    // What an interrupt interrupts is in the middle still.
+    let run = || {
+        if interrupt_flag::are_enabled() {
+            with_count(value, f)
+        } else {
+            f()
+        }
+    };
+    let before = set(value);
+    let result = run();
+    set(before);
+    result
+}
+
+/// Runs `f`, which takes time, as if the thread were outside: it may be in the middle of something, but not of what it
+/// does to the arena. Interrupts are on.
+pub(crate) fn waiting<R>(f: impl FnOnce() -> R) -> R {
+    with_count(false, f)
+}
+
+/// Runs `f` with the thread among those that are inside, or not. Interrupts are on.
+fn with_count<R>(value: bool, f: impl FnOnce() -> R) -> R {
+    let set = |value| {
+        let before = sched::with_current(|thread| thread.is_inside.swap(value, Ordering::Relaxed));
+        if before != value {
+            with_current(|arena| if value { arena.enter() } else { arena.leave() });
+        }
         before
-    });
+    };
+    let before = set(value);
     let result = f();
-    sched::with_current(|thread| thread.uses_arena.store(before, Ordering::Relaxed));
+    set(before);
     result
 }
 
@@ -127,17 +163,86 @@ impl Arena {
         tables
             .entry(ROOT, true)?
             .store(root.into_phys() | FLAGS.bits(), Ordering::Release);
-        Some(Self {
+        let state = State {
+            slab: Slab::new(),
+            runs: [None; ORDERS],
+            next: ROOT + PAGE,
+        };
+        Some(Self::with(tables, state))
+    }
+
+    fn with(tables: Arc<Tables>, state: State) -> Self {
+        Self {
             tables,
-            state: SpinLock::ranked(
-                Rank::Arena,
-                State {
-                    slab: Slab::new(),
-                    runs: [None; ORDERS],
-                    next: ROOT + PAGE,
-                },
-            ),
-        })
+            state: SpinLock::ranked(Rank::Arena, state),
+            inside: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// One on other tables, with copies of all pages, taken while no thread is inside, and what `meanwhile` gives. The
+    /// calling thread is outside, and nobody else copies it. `None` without memory.
+    pub(super) fn copy<R>(
+        &self,
+        tables: Arc<Tables>,
+        meanwhile: impl FnOnce() -> R,
+    ) -> (Option<Self>, R) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        while self.inside.load(Ordering::SeqCst) != 0 {
+            spin_loop();
+        }
+        let copy = self.copy_pages(tables);
+        let result = meanwhile();
+        self.is_closed.store(false, Ordering::SeqCst);
+        (copy, result)
+    }
+
+    fn copy_pages(&self, tables: Arc<Tables>) -> Option<Self> {
+        let state = {
+            let state = self.state.lock();
+            State {
+                slab: state.slab.copy(),
+                ..*state
+            }
+        };
+        let end = state.next;
+        // From here on what has been copied goes with it.
+        let copy = Self::with(tables, state);
+        let mut at = START;
+        while let Some((first, entries)) = self.tables.next_entries(at, end) {
+            let copies = copy.tables.entries(first, entries.len())?;
+            for (entry, copy) in entries.iter().zip(copies) {
+                if let from @ 1.. = entry_address(entry.load(Ordering::Relaxed)) {
+                    let to = alloc_contiguous(1)?;
+                    // SAFETY: two whole frames, both mapped in the direct map; the new one is ours, and nobody is
+                    // inside who might write to the other.
+                    unsafe { phys_to_virt(to).copy_from_nonoverlapping(phys_to_virt(from), PAGE) };
+                    copy.store(to | FLAGS.bits(), Ordering::Release);
+                }
+            }
+            at = first + entries.len() * PAGE;
+        }
+        Some(copy)
+    }
+
+    /// The calling thread comes in.
+    fn enter(&self) {
+        loop {
+            // In this order, as in `copy`: one of the two sees the other's.
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            if !self.is_closed.load(Ordering::SeqCst) {
+                return;
+            }
+            self.leave();
+            while self.is_closed.load(Ordering::Relaxed) {
+                spin_loop();
+            }
+        }
+    }
+
+    /// The calling thread goes out.
+    fn leave(&self) {
+        self.inside.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// What of its place has ever been in use.
@@ -259,10 +364,11 @@ impl Drop for Arena {
     fn drop(&mut self) {
         let end = self.state.lock().next;
         let mut at = START;
-        while at < end {
-            at = self.tables.next_present_table(at, end);
-            free(take_out::<1>(&self.tables, at, 1));
-            at += PAGE;
+        while let Some((first, entries)) = self.tables.next_entries(at, end) {
+            for entry in entries {
+                free([entry_address(entry.swap(0, Ordering::AcqRel))]);
+            }
+            at = first + entries.len() * PAGE;
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Physical frames: handles, contiguous blocks.
+//! Physical frames: handles, which may be several to one frame, and contiguous blocks.
 
 use super::buddy::{Buddy, Links};
 use crate::arch::layout::{PAGE, phys_to_virt};
 use crate::sync::{Rank, SpinLock};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use spin::Once;
 
-/// One allocated 4 KiB frame; freed when dropped.
+/// One allocated 4 KiB frame, or a share of it; freed when the last is dropped.
 #[derive(Debug)]
 pub struct Frame {
     phys: u64,
@@ -22,9 +23,9 @@ impl Frame {
 
     /// Allocates a frame with unspecified contents. What the kernel keeps for itself is not given out.
     pub fn uninit() -> Option<Self> {
-        let mut frames = FRAMES.lock();
+        let mut frames = FRAMES.free.lock();
         let frames = frames.as_mut()?;
-        if frames.counts().1 <= RESERVE.load(Ordering::Relaxed) {
+        if frames.counts().1 <= FRAMES.reserve.load(Ordering::Relaxed) {
             return None;
         }
         let phys = (frames.take(0)? * PAGE) as u64;
@@ -85,10 +86,24 @@ impl Frame {
         core::mem::ManuallyDrop::new(self).phys
     }
 
-    /// Takes a frame back from a page-table entry.
+    /// Gives another page-table entry a share of a frame that is an entry's already, which the caller keeps as it is.
+    pub(super) fn share(phys: u64) {
+        // Nothing is published by it: the caller's lock keeps the entry, and so the frame.
+        shares(phys).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether other entries than the one that owns it have a share of the frame. Who keeps that entry as it is, and
+    /// hears no, has the frame alone: only an owner can share.
+    pub(super) fn is_shared(phys: u64) -> bool {
+        // Acquire: what the other owners have done with it comes before what the last one does.
+        shares(phys).load(Ordering::Acquire) != 0
+    }
+
+    /// Takes a frame, or a share of it, back from a page-table entry.
     ///
     /// # Safety
-    /// `phys` must come from [`Frame::into_phys`], once, and no CPU may be able to reach the frame by a translation.
+    /// `phys` must come from [`Frame::into_phys`] or [`Frame::share`], once for each, and no CPU may be able to reach
+    /// the frame by the entry's translation.
     pub(super) unsafe fn from_phys(phys: u64) -> Self {
         Self { phys }
     }
@@ -96,7 +111,16 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        if let Some(frames) = FRAMES.lock().as_mut() {
+        let others = shares(self.phys);
+        let less = |others: u32| others.checked_sub(1);
+        if others.load(Ordering::Acquire) != 0
+            && others
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+                .is_ok()
+        {
+            return;
+        }
+        if let Some(frames) = FRAMES.free.lock().as_mut() {
             frames.release(number(self.phys), 0);
         }
     }
@@ -124,9 +148,25 @@ impl Links for InFrames {
     }
 }
 
-static FRAMES: SpinLock<Option<Buddy<InFrames>>> = SpinLock::ranked(Rank::Frames, None);
-/// Frames kept for the kernel's own needs, so that a program that takes all memory can be told so.
-static RESERVE: AtomicUsize = AtomicUsize::new(0);
+/// What there is of memory.
+struct Frames {
+    free: SpinLock<Option<Buddy<InFrames>>>,
+    /// How many owners each frame has beside the first.
+    shares: Once<&'static [AtomicU32]>,
+    /// Frames kept for the kernel's own needs, so that a program that takes all memory can be told so.
+    reserve: AtomicUsize,
+}
+
+static FRAMES: Frames = Frames {
+    free: SpinLock::ranked(Rank::Frames, None),
+    shares: Once::new(),
+    reserve: AtomicUsize::new(0),
+};
+
+fn shares(phys: u64) -> &'static AtomicU32 {
+    let shares = FRAMES.shares.get();
+    &shares.expect("there are no frames before the allocator")[number(phys)]
+}
 
 fn number(phys: u64) -> usize {
     phys as usize / PAGE
@@ -142,7 +182,7 @@ pub fn alloc_contiguous(count: usize) -> Option<u64> {
     if order >= super::buddy::ORDERS {
         return None;
     }
-    let block = FRAMES.lock().as_mut()?.take(order)?;
+    let block = FRAMES.free.lock().as_mut()?.take(order)?;
     Some((block * PAGE) as u64)
 }
 
@@ -151,7 +191,7 @@ pub fn alloc_contiguous(count: usize) -> Option<u64> {
 /// # Safety
 /// `phys` and `count` must come from one `alloc_contiguous`, and nothing may use the memory any more.
 pub unsafe fn free_contiguous(phys: u64, count: usize) {
-    if let Some(frames) = FRAMES.lock().as_mut() {
+    if let Some(frames) = FRAMES.free.lock().as_mut() {
         frames.release(number(phys), order(count));
     }
 }
@@ -166,23 +206,29 @@ pub(crate) fn alloc_table() -> Option<u64> {
 
 /// Frames managed and frames free.
 pub fn counts() -> (usize, usize) {
-    FRAMES.lock().as_ref().map_or((0, 0), Buddy::counts)
+    FRAMES.free.lock().as_ref().map_or((0, 0), Buddy::counts)
 }
 
 /// Frames a program may have at most.
 pub fn available() -> usize {
-    counts().1.saturating_sub(RESERVE.load(Ordering::Relaxed))
+    counts()
+        .1
+        .saturating_sub(FRAMES.reserve.load(Ordering::Relaxed))
 }
 
-/// Sets the allocator up for physical addresses below `end`; `states` is a mapped range of one byte a frame.
-pub(crate) fn init(states: &'static mut [u8]) {
-    *FRAMES.lock() = Some(Buddy::new(InFrames, states));
+/// Sets the allocator up for as many frames, from address 0 on, as its two tables are long. `shares` is filled with
+/// zeros.
+pub(crate) fn init(states: &'static mut [u8], shares: &'static [AtomicU32]) {
+    FRAMES.shares.call_once(|| shares);
+    *FRAMES.free.lock() = Some(Buddy::new(InFrames, states));
 }
 
 /// Gives a mapped, unused range of physical memory to the allocator.
 pub(crate) fn add(start: u64, end: u64) {
-    if let Some(frames) = FRAMES.lock().as_mut() {
+    if let Some(frames) = FRAMES.free.lock().as_mut() {
         frames.add(number(start + PAGE as u64 - 1), number(end));
-        RESERVE.store((frames.counts().0 / 64).clamp(128, 1024), Ordering::Relaxed);
+        FRAMES
+            .reserve
+            .store((frames.counts().0 / 64).clamp(128, 1024), Ordering::Relaxed);
     }
 }

@@ -37,6 +37,11 @@ impl Slab {
         Self([None; CLASSES])
     }
 
+    /// The same list of the same blocks, in a copy of the memory at the same addresses.
+    pub(super) fn copy(&self) -> Self {
+        Self(self.0)
+    }
+
     /// Takes a block of a class; null if there is none and `page` does not give memory for more.
     ///
     /// # Safety

@@ -76,14 +76,18 @@ unsafe impl Sync for Calls {}
 
 impl Calls {
     /// Those of a thread that the calling one, whose calls these are, starts on the stack `own`, or on its own if that
-    /// is empty.
-    pub(crate) fn of_child(&self, own: Range<usize>) -> Self {
+    /// is empty. In a copy of the address space none of them is known.
+    pub(crate) fn of_child(&self, own: Range<usize>, is_copy: bool) -> Self {
         // SAFETY: the thread's own record, and nothing in here changes it.
         let parent = unsafe { &*self.0.get() };
         let goes_on = own.is_empty();
         Self(UnsafeCell::new(State {
             own: if goes_on { parent.own.clone() } else { own },
-            inherited: if goes_on { parent.depth() } else { 0 },
+            inherited: if goes_on && !is_copy {
+                parent.depth()
+            } else {
+                0
+            },
             ..State::default()
         }))
     }

@@ -1,7 +1,7 @@
 //! The way back to the program: what has to be done before it goes on.
 
 use super::queue::{self, reschedule};
-use super::signal_pending;
+use super::{Thread, signal_pending, with_current};
 use crate::arch::{TrapFrame, interrupt_flag, percpu};
 use crate::upcall;
 use core::sync::atomic::Ordering;
@@ -33,5 +33,10 @@ pub(crate) fn exit_to_program(frame: &mut TrapFrame) {
 /// Where a new thread of the program begins, with interrupts off; the assembly then returns to its frame.
 pub(crate) extern "C" fn user_start(frame: &mut TrapFrame) {
     queue::finish();
+    if let Some(first) = with_current(Thread::take_body) {
+        interrupt_flag::enable();
+        first();
+        interrupt_flag::disable();
+    }
     exit_to_program(frame);
 }

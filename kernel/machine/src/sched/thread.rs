@@ -46,6 +46,8 @@ pub struct Start {
     pub thread_pointer: u64,
     /// Its address space.
     pub space: Arc<Space>,
+    /// What it does in the kernel first.
+    pub first: Option<Body>,
 }
 
 /// What a kernel thread runs.
@@ -72,6 +74,8 @@ pub struct Thread {
     pub(crate) calls: Calls,
     /// It allocates from the arena: see [`crate::mm::arena`].
     pub(crate) uses_arena: AtomicBool,
+    /// It counts as inside the arena.
+    pub(crate) is_inside: AtomicBool,
     body: SpinLock<Option<Body>>,
     /// Where it enters the program when its body has returned: see [`super::enter_program`].
     pub(super) entry: SpinLock<Option<[usize; 3]>>,
@@ -122,6 +126,7 @@ impl Thread {
             stack,
             calls: Calls::default(),
             uses_arena: AtomicBool::new(false),
+            is_inside: AtomicBool::new(false),
             body: SpinLock::new(body),
             entry: SpinLock::new(None),
             is_idle,
@@ -170,9 +175,11 @@ impl Thread {
             stack,
             thread_pointer,
             space,
+            first,
         } = start;
-        let mut thread = Self::build(tid, Some(space), state, None, false)?;
-        thread.calls = current::with_current(|parent| parent.calls.of_child(stack));
+        let is_copy = !current::with_space(|own| own.is_some_and(|own| Arc::ptr_eq(own, &space)));
+        let mut thread = Self::build(tid, Some(space), state, first, false)?;
+        thread.calls = current::with_current(|parent| parent.calls.of_child(stack, is_copy));
         if current::current_tid() != 0 {
             interrupt_flag::without(|| {
                 thread.fpu.save();
@@ -226,7 +233,7 @@ impl Thread {
         }
     }
 
-    /// What a kernel thread runs.
+    /// What it runs in the kernel.
     pub(super) fn take_body(&self) -> Option<Body> {
         self.body.lock().take()
     }

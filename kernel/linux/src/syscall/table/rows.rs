@@ -67,7 +67,7 @@ calls! {
     54 net::setsockopt [Fd Int Int Pointer Int] Partial("no filters, no groups; many are kept and change nothing");
     55 net::getsockopt [Fd Int Int Pointer Pointer] Partial("no filters, no groups");
     56 process::clone frame [LongHex Pointer Pointer Pointer LongHex] Partial("see below");
-    57 process::fork frame [] Absent("");
+    57 process::fork frame [] Full;
     58 process::vfork frame [] Full;
     59 process::execve [String Pointer Pointer] Partial("set-user-ID and set-group-ID bits change nothing");
     60 process::exit [Int] Full;

@@ -83,6 +83,16 @@ pub fn entry(addr: usize, make: bool) -> Option<&'static AtomicU64> {
 }
 
 fn entry_at(root: u64, addr: usize, level: usize, make: bool) -> Option<&'static AtomicU64> {
+    entry_table(root, addr, level, make).map(|entries| &entries[index(addr, level)])
+}
+
+/// The table in which [`entry_at`] finds it.
+fn entry_table(
+    root: u64,
+    addr: usize,
+    level: usize,
+    make: bool,
+) -> Option<&'static [AtomicU64; ENTRIES]> {
     let mut current = table(root);
     for above in (level + 1..=ROOT).rev() {
         let slot = &current[index(addr, above)];
@@ -109,7 +119,7 @@ fn entry_at(root: u64, addr: usize, level: usize, make: bool) -> Option<&'static
         }
         current = table(entry_address(value));
     }
-    Some(&current[index(addr, level)])
+    Some(current)
 }
 
 /// The tables of one address space. Who has a CPU use them keeps a reference meanwhile.
@@ -140,8 +150,9 @@ impl Tables {
         entry_at(self.root, addr, 0, make)
     }
 
-    /// The first page at or after `addr` whose lowest-level table exists: lets walks skip what was never touched.
-    pub fn next_present_table(&self, addr: usize, end: usize) -> usize {
+    /// The first page from `addr` to `end` whose lowest-level table exists, and the entries of it and of those that
+    /// follow it there, up to `end`: lets walks skip what was never touched.
+    pub fn next_entries(&self, addr: usize, end: usize) -> Option<(usize, &[AtomicU64])> {
         let mut addr = addr;
         while addr < end {
             let mut current = table(self.root);
@@ -154,14 +165,23 @@ impl Tables {
                     addr = (addr & !(size - 1)).saturating_add(size);
                     break;
                 }
-                if level == 1 {
-                    return addr;
-                }
                 current = table(entry_address(value));
                 level -= 1;
+                if level == 0 {
+                    let count = (end - addr).div_ceil(PAGE);
+                    let entries = &current[index(addr, 0)..];
+                    return Some((addr, &entries[..count.min(entries.len())]));
+                }
             }
         }
-        end
+        None
+    }
+
+    /// The entries of `count` pages from `addr` on, which have one lowest-level table, made if it is not there. `None`
+    /// without memory.
+    pub fn entries(&self, addr: usize, count: usize) -> Option<&[AtomicU64]> {
+        let first = index(addr, 0);
+        Some(&entry_table(self.root, addr, 0, true)?[first..first + count])
     }
 
     /// Makes every CPU that uses the tables forget the translations of `len` bytes at `start`. Interrupts must be on;

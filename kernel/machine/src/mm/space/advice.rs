@@ -55,8 +55,6 @@ impl Space {
             match area.backing {
                 Backing::Anonymous => {}
                 _ if only_private => return Err(Errno::EINVAL),
-                // Shared memory of ours has no other home than its pages.
-                Backing::SharedAnonymous => continue,
                 Backing::File { .. } => {}
             }
             pages.zap(at.max(addr), area.end.min(end));
@@ -65,17 +63,15 @@ impl Space {
     }
 
     fn remove(&self, addr: usize, end: usize) -> Result<(), Errno> {
-        let mut space = self.mappings.lock();
-        let Mappings { areas, pages, .. } = &mut *space;
+        let space = self.mappings.lock();
         let mut holes: Vec<Hole> = Vec::new();
-        for (at, area) in areas.overlapping(addr, end) {
+        for (at, area) in space.areas.overlapping(addr, end) {
             let part = at.max(addr)..area.end.min(end);
             match &area.backing {
                 Backing::Anonymous => return Err(Errno::EINVAL),
                 _ if !area.is_shared() || !area.prot.contains(Prot::WRITE) => {
                     return Err(Errno::EACCES);
                 }
-                Backing::SharedAnonymous => pages.zap(part.start, part.end),
                 Backing::File { source, offset, .. } => {
                     let offset = *offset + (part.start - at) as u64;
                     holes.push((source.clone(), offset, part.len() as u64));
@@ -92,7 +88,7 @@ impl Space {
 
     fn populate(&self, addr: usize, end: usize, wanted: Wanted) -> Result<(), Errno> {
         for page in (addr..end).step_by(PAGE) {
-            match self.mappings.lock().fault(page, wanted) {
+            match self.fault(page, wanted) {
                 Ok(()) => {}
                 Err(Fault::NotMapped | Fault::OutOfMemory) => return Err(Errno::ENOMEM),
                 Err(Fault::Protection) => return Err(Errno::EINVAL),

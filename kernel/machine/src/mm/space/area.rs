@@ -41,11 +41,26 @@ pub enum Page {
     Cached(Arc<Frame>),
 }
 
+impl Page {
+    /// Its physical address.
+    pub(super) fn phys(&self) -> u64 {
+        match self {
+            Self::Static(phys) => *phys,
+            Self::Cached(frame) => frame.phys(),
+        }
+    }
+}
+
 /// What a file gives to be mapped: pages by index (file offset / 4096). The rest of the last page reads as zeros.
 pub trait PageSource: Send + Sync {
     /// The page with this index; `write` when a shared mapping is about to write to it. `EFAULT` past the end of the
     /// file (SIGBUS), `ENOMEM` without a frame.
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno>;
+    /// A space has been given the frame `frame` to write to in a shared mapping: other mappings, in other spaces too,
+    /// may have what the page was before, and are to forget it ([`super::Space::forget_file`]). No space is locked.
+    fn written(&self, index: u64, frame: u64) {
+        let _ = (index, frame);
+    }
     /// A number that tells the file from all others that are mapped, for [`super::forget_file`]; `None` when its pages
     /// are this source's alone.
     fn key(&self) -> Option<usize> {
@@ -87,8 +102,6 @@ pub(super) fn page_index(offset: u64, within: usize) -> u64 {
 pub enum Backing {
     /// Zeros, private.
     Anonymous,
-    /// Zeros, shared: in one space like private, but not forgotten on advice.
-    SharedAnonymous,
     /// A file from `offset` (page aligned) on.
     File {
         /// The file's pages.
@@ -239,7 +252,6 @@ impl Area {
     pub(super) fn is_shared(&self) -> bool {
         match &self.backing {
             Backing::Anonymous => false,
-            Backing::SharedAnonymous => true,
             Backing::File { shared, .. } => *shared,
         }
     }
@@ -251,11 +263,7 @@ impl Area {
 
     /// Whether memory may be needed for all of it, if it has this protection.
     pub(super) fn is_counted(&self, prot: Prot) -> bool {
-        let grows = match &self.backing {
-            Backing::SharedAnonymous => true,
-            _ => prot.contains(Prot::WRITE) && !self.is_shared(),
-        };
-        grows && !self.marks.contains(Marks::NO_RESERVE)
+        prot.contains(Prot::WRITE) && !self.is_shared() && !self.marks.contains(Marks::NO_RESERVE)
     }
 
     /// Whether mprotect(2) may give this protection.
@@ -315,7 +323,7 @@ impl Area {
             start,
             end: self.end,
             prot: self.prot,
-            shared: matches!(self.backing, Backing::SharedAnonymous),
+            shared: false,
             offset: 0,
             dev: 0,
             ino: 0,

@@ -1,6 +1,6 @@
 //! What is mapped in a [`Space`](super::Space), under its lock: where mappings go, and how a fault is satisfied.
 
-use super::area::{Area, Backing, Limits, Place, Prot, page_index};
+use super::area::{Area, Backing, Limits, Marks, PageSource, Place, Prot, page_index};
 use super::areas::Areas;
 use super::pages::Pages;
 use crate::arch::paging::Tables;
@@ -22,6 +22,20 @@ pub(super) struct Mappings {
     pub(super) break_start: usize,
     pub(super) break_end: usize,
     pub(super) limits: Limits,
+}
+
+/// A page of a file that a shared mapping may write to from now on.
+pub(super) struct Written {
+    source: Arc<dyn PageSource>,
+    index: u64,
+    frame: u64,
+}
+
+impl Written {
+    /// Has other spaces hear of it. None is locked.
+    pub(super) fn tell(&self) {
+        self.source.written(self.index, self.frame);
+    }
 }
 
 pub(super) fn page_up(len: usize) -> Option<usize> {
@@ -53,6 +67,35 @@ impl Mappings {
             break_end: 0,
             limits: Limits::NONE,
         }
+    }
+
+    /// The same areas on other tables, and no pages; without what a child is not to have.
+    pub(super) fn copy_areas(&self, tables: Arc<Tables>) -> Self {
+        let mut copy = Self {
+            top: self.top,
+            break_start: self.break_start,
+            break_end: self.break_end,
+            limits: self.limits,
+            ..Self::new(tables)
+        };
+        copy.areas.open();
+        for (start, area) in self.areas.iter() {
+            if !area.marks.contains(Marks::DONT_FORK) {
+                copy.areas.insert(start, area.clone());
+            }
+        }
+        copy
+    }
+
+    /// Gives `to`, a copy of these mappings, the pages that a child is to have; see [`Pages::share`].
+    pub(super) fn share_pages(&self, to: &mut Self) -> Option<()> {
+        let wiped = Marks::DONT_FORK | Marks::WIPE_ON_FORK;
+        for (start, area) in self.areas.iter() {
+            if !area.marks.intersects(wiped) {
+                self.pages.share(&mut to.pages, start, area.end)?;
+            }
+        }
+        Some(())
     }
 
     pub(super) fn place(&mut self, place: Place, len: usize) -> Result<usize, Errno> {
@@ -150,7 +193,8 @@ impl Mappings {
         }
     }
 
-    pub(super) fn fault(&mut self, addr: usize, wanted: Wanted) -> Result<(), Fault> {
+    /// Satisfies a fault; a file's page that can be written to from now on is for [`Written::tell`].
+    pub(super) fn fault(&mut self, addr: usize, wanted: Wanted) -> Result<Option<Written>, Fault> {
         let page = addr & !(PAGE - 1);
         let (start, area) = self.areas.at(page).ok_or(Fault::NotMapped)?;
         let needed = match wanted {
@@ -182,15 +226,20 @@ impl Mappings {
             // The file may have a page of its own now, which other mappings have not heard of.
             let index = page_index(*offset, page - start);
             let kept = self.pages.address(page);
+            let written = kept.map(|frame| Written {
+                source: source.clone(),
+                index,
+                frame,
+            });
             self.forget_file(key, index, index + 1, false, kept);
+            return Ok(written);
         }
-        Ok(())
+        Ok(None)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::area::Marks;
     use super::super::tests::with_memory;
     use super::*;
 

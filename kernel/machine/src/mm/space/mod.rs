@@ -5,6 +5,8 @@
 mod advice;
 mod area;
 mod areas;
+#[cfg(test)]
+mod copies;
 mod holes;
 mod limits;
 mod mappings;
@@ -67,6 +69,26 @@ impl Space {
         })
     }
 
+    /// The same for another process, as fork(2) gives it: what is private diverges from now on, what is shared stays
+    /// so, and the dynamic linker has its own in the same place. `None` without memory.
+    pub fn copy(&self) -> Option<Self> {
+        let tables = Arc::new(Tables::new()?);
+        let mappings = self.mappings.lock();
+        let mut copies = mappings.copy_areas(tables.clone());
+        let (arena, shared) = self.arena.copy(tables.clone(), || {
+            // At the same moment: what the dynamic linker knows is what is mapped.
+            mappings.share_pages(&mut copies)
+        });
+        // Before anybody can write who has seen the old entries: the lock is held.
+        mappings.pages.flush();
+        let copy = Self {
+            mappings: Mutex::new(copies),
+            arena: arena?,
+            tables,
+        };
+        shared.map(|()| copy)
+    }
+
     /// Its page tables.
     pub(crate) fn tables(&self) -> &Arc<Tables> {
         &self.tables
@@ -125,6 +147,7 @@ impl Space {
         let at = space.place(place, len)?;
         area.end = at + len;
         space.areas.insert(at, area);
+        drop(space);
         if options.populate {
             // Failing to populate is not an error (mmap(2)).
             let wanted = if prot.contains(Prot::WRITE) {
@@ -133,7 +156,7 @@ impl Space {
                 Wanted::Read
             };
             for page in (at..at + len).step_by(PAGE) {
-                if space.fault(page, wanted).is_err() {
+                if self.fault(page, wanted).is_err() {
                     break;
                 }
             }
@@ -167,11 +190,19 @@ impl Space {
     }
 
     /// Forgets where pages `from..to` of a file are mapped: the file has other ones now, or none. What a program has
-    /// written to private mappings stays, unless `even_private`. `key` is [`PageSource::key`].
-    pub fn forget_file(&self, key: usize, from: u64, to: u64, even_private: bool) {
+    /// written to private mappings stays, unless `even_private`, and so does what refers to the frame `keep`. `key` is
+    /// [`PageSource::key`].
+    pub fn forget_file(
+        &self,
+        key: usize,
+        from: u64,
+        to: u64,
+        even_private: bool,
+        keep: Option<u64>,
+    ) {
         self.mappings
             .lock()
-            .forget_file(key, from, to, even_private, None);
+            .forget_file(key, from, to, even_private, keep);
     }
 
     /// How often what has this key is mapped.
@@ -313,7 +344,11 @@ impl Space {
 
     /// Brings a page in, or says why not.
     pub(crate) fn fault(&self, addr: usize, wanted: Wanted) -> Result<(), Fault> {
-        self.mappings.lock().fault(addr, wanted)
+        let written = self.mappings.lock().fault(addr, wanted)?;
+        if let Some(written) = written {
+            written.tell();
+        }
+        Ok(())
     }
 
     /// All areas in address order.

@@ -1,7 +1,8 @@
 //! The page tables of the program's half: bringing pages in, taking them out, changing their protection.
 //!
-//! An entry with [`Flags::OWNED`] owns its frame; one with [`Flags::CACHED`] stands for a reference in
-//! [`Pages::cached`]. A frame is freed only after every CPU has been made to forget the translation.
+//! An entry with [`Flags::OWNED`] owns its frame, or has a share of it, which cannot be written to; one with
+//! [`Flags::CACHED`] stands for a reference in [`References`]. A frame is freed only after every CPU has been made to
+//! forget the translation, and no CPU may see the page's next frame before: what one reads there never goes back.
 
 use super::area::{Area, Backing, Page, Prot, page_index};
 use crate::arch::layout::phys_to_virt;
@@ -103,7 +104,7 @@ impl Pages {
             return self.upgrade(area, start, page, write);
         }
         match &area.backing {
-            Backing::Anonymous | Backing::SharedAnonymous => {
+            Backing::Anonymous => {
                 let frame = Frame::zeroed().ok_or(Fault::OutOfMemory)?;
                 self.references.set_owned(entry, frame, area.prot);
             }
@@ -117,7 +118,7 @@ impl Pages {
                     .page(index, *shared && write)
                     .map_err(out_of_memory)?;
                 if write && !shared {
-                    let frame = copy(&found)?;
+                    let frame = copy(found.phys())?;
                     self.references.set_owned(entry, frame, area.prot);
                     return Ok(());
                 }
@@ -169,42 +170,69 @@ impl Pages {
             tlb::flush_local(page, PAGE);
             return Ok(());
         }
-        if entry_flags(old).contains(Flags::OWNED) {
+        let is_owned = entry_flags(old).contains(Flags::OWNED);
+        if is_owned && !Frame::is_shared(entry_address(old)) {
             entry.store(old | Flags::WRITABLE.bits(), Ordering::Release);
             tlb::flush_local(page, PAGE);
             return Ok(());
         }
-        let Backing::File {
-            source,
-            offset,
-            shared,
-        } = &area.backing
-        else {
-            return Err(Fault::Protection);
-        };
-        if *shared {
+        if !is_owned
+            && let Backing::File {
+                source,
+                offset,
+                shared: true,
+            } = &area.backing
+        {
             let index = page_index(*offset, page - start);
             let found = source.page(index, true).map_err(out_of_memory)?;
             let mut gone = Gone::default();
             references.take_out(page, entry, &mut gone);
-            references.set_shared(page, entry, found, area.prot, true);
             tables.flush(page, PAGE);
-            drop(gone);
+            references.set_shared(page, entry, found, area.prot, true);
             return Ok(());
         }
-        let frame = Frame::uninit().ok_or(Fault::OutOfMemory)?;
-        // SAFETY: two whole frames, both mapped in the direct map; the new one is ours.
-        unsafe {
-            frame
-                .bytes()
-                .copy_from_nonoverlapping(phys_to_virt(entry_address(old)), PAGE);
+        if !is_owned && matches!(area.backing, Backing::Anonymous) {
+            return Err(Fault::Protection);
         }
+        let frame = copy(entry_address(old))?;
         let mut gone = Gone::default();
         references.take_out(page, entry, &mut gone);
-        references.set_owned(entry, frame, area.prot);
         tables.flush(page, PAGE);
+        references.set_owned(entry, frame, area.prot);
         gone.free();
         Ok(())
+    }
+
+    /// Gives `to`, which has none there, the pages of a range: what this space owns is shared, and not to be written to
+    /// any more, until somebody does and gets a copy. What is a file's in memory comes in by a fault again. `None`
+    /// without memory for tables. Others may know the old entries until [`Pages::flush`].
+    pub(super) fn share(&self, to: &mut Self, start: usize, end: usize) -> Option<()> {
+        let mut at = start;
+        while let Some((first, entries)) = self.tables.next_entries(at, end) {
+            let copies = to.tables.entries(first, entries.len())?;
+            for (entry, copy) in entries.iter().zip(copies) {
+                let old = entry.load(Ordering::Relaxed);
+                if old == 0 || entry_flags(old).contains(Flags::CACHED) {
+                    continue;
+                }
+                let mut new = old;
+                if entry_flags(old).contains(Flags::OWNED) {
+                    // Both own it from now on.
+                    Frame::share(entry_address(old));
+                    new &= !Flags::WRITABLE.bits();
+                    entry.store(new, Ordering::Release);
+                }
+                copy.store(new, Ordering::Release);
+                to.references.resident += 1;
+            }
+            at = first + entries.len() * PAGE;
+        }
+        Some(())
+    }
+
+    /// Has all CPUs forget what they know of the program's half.
+    pub(super) fn flush(&self) {
+        self.tables.flush(0, USER_END);
     }
 
     /// Takes all pages of a range out and frees what only they used.
@@ -269,7 +297,8 @@ impl Pages {
                 entry_address(old) | (kept | Flags::ACCESSED).bits()
             } else {
                 // Pages of files become writable by a fault.
-                let owned = kept.contains(Flags::OWNED);
+                // So do shares of what another space has, too.
+                let owned = kept.contains(Flags::OWNED) && !Frame::is_shared(entry_address(old));
                 entry_address(old) | (flags(prot, owned) | kept).bits()
             };
             if new != old {
@@ -334,15 +363,11 @@ impl References {
 
     fn set_shared(&mut self, at: usize, entry: &AtomicU64, page: Page, prot: Prot, write: bool) {
         let mut flags = flags(prot, write);
-        let phys = match page {
-            Page::Static(phys) => phys,
-            Page::Cached(frame) => {
-                flags |= Flags::CACHED;
-                let phys = frame.phys();
-                self.cached.insert(at, frame);
-                phys
-            }
-        };
+        let phys = page.phys();
+        if let Page::Cached(frame) = page {
+            flags |= Flags::CACHED;
+            self.cached.insert(at, frame);
+        }
         entry.store(phys | flags.bits(), Ordering::Release);
         self.resident += 1;
     }
@@ -368,15 +393,15 @@ impl Gone {
     }
 }
 
-/// A private copy of a file's page.
-fn copy(page: &Page) -> Result<Frame, Fault> {
+/// A private copy of a page that the caller keeps where it is.
+fn copy(phys: u64) -> Result<Frame, Fault> {
     let frame = Frame::uninit().ok_or(Fault::OutOfMemory)?;
-    let from = match page {
-        Page::Static(phys) => phys_to_virt(*phys),
-        Page::Cached(frame) => frame.bytes(),
-    };
     // SAFETY: two whole pages, both mapped in the direct map; the new one is ours.
-    unsafe { frame.bytes().copy_from_nonoverlapping(from, PAGE) };
+    unsafe {
+        frame
+            .bytes()
+            .copy_from_nonoverlapping(phys_to_virt(phys), PAGE);
+    }
     Ok(frame)
 }
 
@@ -395,19 +420,14 @@ fn walk_some(
     end: usize,
     mut f: impl FnMut(usize, &AtomicU64) -> bool,
 ) -> usize {
-    let mut page = start;
-    while page < end {
-        page = tables.next_present_table(page, end);
-        let table_end = (page + 1).next_multiple_of(512 * PAGE).min(end);
-        while page < table_end {
-            if let Some(entry) = tables.entry(page, false)
-                && entry.load(Ordering::Relaxed) != 0
-                && !f(page, entry)
-            {
+    let mut at = start;
+    while let Some((first, entries)) = tables.next_entries(at, end) {
+        for (page, entry) in (first..).step_by(PAGE).zip(entries) {
+            if entry.load(Ordering::Relaxed) != 0 && !f(page, entry) {
                 return page + PAGE;
             }
-            page += PAGE;
         }
+        at = first + entries.len() * PAGE;
     }
     end
 }

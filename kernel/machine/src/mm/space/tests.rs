@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::{vec, vec::Vec};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex as StdMutex, OnceLock};
 
 /// Most of what is mapped lies in these pages; what may go anywhere lies below the end.
@@ -23,7 +23,9 @@ const FILE_PAGES: usize = 10;
 pub(super) fn with_memory(f: impl FnOnce()) {
     static ONE: OnceLock<StdMutex<()>> = OnceLock::new();
     let one = ONE.get_or_init(|| {
-        frame::init(vec![0; MEMORY_SIZE / PAGE].leak());
+        let count = MEMORY_SIZE / PAGE;
+        let shares = (0..count).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
+        frame::init(vec![0; count].leak(), shares.leak());
         frame::add(PAGE as u64, MEMORY_SIZE as u64);
         paging::set_root(frame::alloc_table().unwrap());
         StdMutex::new(())
@@ -115,7 +117,6 @@ impl PageSource for File {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Kind {
     Anonymous,
-    SharedAnonymous,
     File {
         file: usize,
         index: usize,
@@ -181,11 +182,10 @@ impl Test {
     }
 
     fn kind(&mut self) -> Kind {
-        match self.random.below(5) {
+        match self.random.below(4) {
             0 | 1 => Kind::Anonymous,
-            2 => Kind::SharedAnonymous,
             n => Kind::File {
-                file: n - 3,
+                file: n - 2,
                 index: self.random.below(FILE_PAGES),
                 shared: self.random.one_in(2),
             },
@@ -195,7 +195,6 @@ impl Test {
     fn backing(&self, kind: Kind) -> Backing {
         match kind {
             Kind::Anonymous => Backing::Anonymous,
-            Kind::SharedAnonymous => Backing::SharedAnonymous,
             Kind::File {
                 file,
                 index,
@@ -365,9 +364,7 @@ impl Test {
         let result = self.space.advise(at, pages * PAGE, Advice::Forget);
         assert_eq!(result.is_ok(), self.is_covered(at, pages));
         for (_, page) in self.pages.range_mut(at..at + pages * PAGE) {
-            if page.kind != Kind::SharedAnonymous {
-                page.written = None;
-            }
+            page.written = None;
         }
     }
 
@@ -377,7 +374,7 @@ impl Test {
         let (to, even_private) = (from + 1 + self.random.below(4), self.random.one_in(2));
         let range = from as u64..to as u64;
         self.space
-            .forget_file(number, range.start, range.end, even_private);
+            .forget_file(number, range.start, range.end, even_private, None);
         for page in self.pages.values_mut() {
             if let Kind::File { file, index, .. } = page.kind
                 && (file, even_private) == (number, true)

@@ -63,6 +63,15 @@ pub(super) fn depth() -> usize {
     with(|state| state.depth())
 }
 
+/// Whether the program, with its stack pointer at `stack`, has been called by the kernel, and may return to it.
+pub(super) fn is_called(stack: usize) -> bool {
+    with(|state| {
+        let now = place(&state.own, stack);
+        let is_live = |call: &Call| !call.place.has_left(call.stack, now, stack);
+        state.inherited != 0 || state.calls.iter().any(is_live)
+    })
+}
+
 /// What the assembly needs for a call of the program.
 pub(super) struct Start {
     /// Where entries from the program put their frames; 0 for below the caller's.

@@ -131,6 +131,11 @@ pub fn depth() -> usize {
     callout::depth()
 }
 
+/// Whether the program, which is in a system call with its stack pointer at `stack`, may return to the kernel.
+pub fn is_called(stack: usize) -> bool {
+    callout::is_called(stack)
+}
+
 /// Has the program's handlers run for signals that are pending. As [`call_user`] it may not return.
 ///
 /// # Safety

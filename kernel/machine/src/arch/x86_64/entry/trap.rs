@@ -108,7 +108,12 @@ fn page_fault(frame: &mut TrapFrame) {
     if frame.rflags & RFLAGS_IF != 0 {
         interrupts::enable();
     }
-    let result = satisfy(addr, error, frame);
+    let result = if frame.has_interrupts() {
+        // It may take locks that who copies the arena holds.
+        arena::waiting(|| satisfy(addr, error, frame))
+    } else {
+        satisfy(addr, error, frame)
+    };
     if let Err(fault) = result {
         if !frame.is_program() {
             if addr < USER_END && frame.rflags & RFLAGS_IF != 0 {
