@@ -44,6 +44,7 @@ mod abandoned;
 )]
 mod address;
 mod arch;
+pub mod bindings;
 #[expect(unsafe_code, reason = "strings of C")]
 mod c;
 mod callbacks;
@@ -110,6 +111,7 @@ mod proxy;
     reason = "what is published is freed when nobody reads it"
 )]
 mod publish;
+mod reference;
 mod registry;
 #[expect(unsafe_code, reason = "objects in memory are written")]
 mod relocate;

@@ -109,6 +109,7 @@ impl Linker<'_> {
     ) -> Result<Vec<Deferred>, Error> {
         // What relocations lead to.
         arch::install(self.host());
+        let bindings = state.bindings.serve(self.host(), objects);
         let world = state.publish(self.world());
         let mut unique = UniqueTables::default();
         let (mut deferred, mut uses) = (Vec::new(), Vec::new());
@@ -119,6 +120,7 @@ impl Linker<'_> {
             let mut relocation = Relocation {
                 host: self.host(),
                 world: &world,
+                bindings,
                 thread,
                 bind,
                 unique: &mut unique,

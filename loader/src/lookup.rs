@@ -111,7 +111,7 @@ impl Definition<'_> {
         sym::st_type(self.symbol.st_info) == sym::STT_TLS
     }
 
-    fn is_unique(&self) -> bool {
+    pub(crate) fn is_unique(&self) -> bool {
         sym::st_bind(self.symbol.st_info) == sym::STB_GNU_UNIQUE
     }
 }
@@ -182,6 +182,15 @@ pub(crate) fn resolve<'w>(
         found.object.role() == Role::Main && is_copy(&found)
     };
     Some(if stands_for_it { found } else { own })
+}
+
+/// Says whether a reference is to the object's own definition, whatever other objects define (gABI, "Symbol Table").
+pub(crate) fn binds_locally(symbol: &Sym) -> bool {
+    sym::st_bind(symbol.st_info) == sym::STB_LOCAL
+        || matches!(
+            sym::st_visibility(symbol.st_other),
+            sym::STV_HIDDEN | sym::STV_INTERNAL
+        )
 }
 
 pub(crate) fn is_protected(symbol: &Sym) -> bool {
@@ -334,7 +343,8 @@ fn has_bad_resolver(object: &Object, symbol: &Sym) -> bool {
         && !object.is_executable(object.real(crate::elf::address(symbol.st_value)))
 }
 
-fn could_answer(symbol: &Sym, defined_only: bool) -> bool {
+/// Says whether a symbol can answer a reference, by its kind.
+pub(crate) fn could_answer(symbol: &Sym, defined_only: bool) -> bool {
     let kind = sym::st_type(symbol.st_info);
     let section = u32::from(symbol.st_shndx);
     let has_value = symbol.st_value != 0 || section == SHN_ABS || kind == sym::STT_TLS;

@@ -9,13 +9,14 @@ use goblin::elf::program_header as pt;
 use goblin::elf::sym;
 
 use crate::arch::{self, Kind};
+use crate::bindings::{Scope, Table};
+use crate::elf::Rela;
 use crate::elf::address;
 use crate::elf::hash::Name;
-use crate::elf::{Rela, Sym};
 use crate::error::Error;
 use crate::host::{Access, Host};
 use crate::image::{access, page_ceil, page_floor};
-use crate::lookup::{self, Definition, Request, UniqueTables, Value, find, resolve};
+use crate::lookup::{self, Definition, UniqueTables, Value, find};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
 use crate::observer::{self, Category, Step, tell};
@@ -90,6 +91,8 @@ impl Deferred {
 pub(crate) struct Relocation<'a> {
     pub(crate) host: &'a dyn Host,
     pub(crate) world: &'a World,
+    /// Who answers references, if the image says so.
+    pub(crate) bindings: Option<Table<'static>>,
     pub(crate) thread: &'a ThreadProxy,
     pub(crate) bind: Bind,
     pub(crate) unique: &'a mut UniqueTables,
@@ -100,21 +103,23 @@ pub(crate) struct Relocation<'a> {
 }
 
 /// The last symbol looked up: consecutive relocations often name the same one.
-struct Last<'w> {
-    symbol: usize,
-    defined_only: bool,
-    found: Option<Definition<'w>>,
+pub(crate) struct Last<'w> {
+    pub(crate) symbol: usize,
+    pub(crate) defined_only: bool,
+    pub(crate) found: Option<Definition<'w>>,
 }
 
 /// What one relocation leaves for the next.
-struct Run<'w> {
-    entry: &'w Entry,
+pub(crate) struct Run<'w> {
+    pub(crate) entry: &'w Entry,
     writable: Writable<'w>,
-    last: Option<Last<'w>>,
+    /// The scope, if it is known who in it answers.
+    pub(crate) scope: Option<Scope<'w>>,
+    pub(crate) last: Option<Last<'w>>,
 }
 
 impl<'w> Run<'w> {
-    fn object(&self) -> &'w Object {
+    pub(crate) fn object(&self) -> &'w Object {
         &self.entry.object
     }
 
@@ -174,6 +179,9 @@ impl<'a> Relocation<'a> {
         let mut run = Run {
             entry,
             writable: Writable::of(object),
+            scope: self
+                .bindings
+                .and_then(|table| Scope::new(table, self.world, entry, self.thread)),
             last: None,
         };
         let is_counted = observer::is_on(Category::Statistics);
@@ -430,79 +438,6 @@ impl<'a> Relocation<'a> {
             what: "cannot allocate memory in static TLS block",
         })
     }
-
-    fn request<'r>(&'r self, object: &'r Object, index: usize, name: Name<'r>) -> Request<'r> {
-        Request {
-            version: lookup::wanted_version(object, index),
-            referrer: Some(object.id()),
-            ..Request::new(self.host, name, Some(self.thread))
-        }
-    }
-
-    /// Returns the definition a relocation names; `None` for an undefined weak symbol.
-    fn symbol(
-        &mut self,
-        run: &mut Run<'a>,
-        rela: &Rela,
-        defined_only: bool,
-    ) -> Result<Option<Definition<'a>>, Error> {
-        let entry = run.entry;
-        let object = run.object();
-        let index = r_sym(rela);
-        if let Some(last) = &run.last
-            && last.symbol == index
-            && last.defined_only == defined_only
-        {
-            tell(self.host, &Step::FoundAgain);
-            return Ok(last.found);
-        }
-        let symbol = object
-            .symbol(index)
-            .ok_or_else(|| malformed(object, "invalid symbol index"))?;
-        let found = if binds_locally(symbol) {
-            Some(Definition {
-                object: &entry.object,
-                index,
-                symbol,
-            })
-        } else {
-            let name = object
-                .hashed_name(symbol)
-                .ok_or_else(|| malformed(object, "invalid symbol name"))?;
-            let mut request = self.request(object, index, name);
-            request.defined_only = defined_only;
-            let found = resolve(self.world, entry, self.unique, &request, index);
-            if found.is_none() && sym::st_bind(symbol.st_info) != sym::STB_WEAK {
-                let error = undefined(object, index, name.bytes);
-                tell(self.host, &Step::NotFound(&error));
-                return Err(error);
-            }
-            if let Some(found) = &found {
-                let protected = lookup::is_protected(symbol);
-                request.tell_bound(object, found, protected);
-                self.unique.note(self.world, found, name.bytes);
-                if lookup::is_dependency(object, found.object) {
-                    self.uses.push((Key::of(object), found.object.id()));
-                }
-            }
-            found
-        };
-        run.last = Some(Last {
-            symbol: index,
-            defined_only,
-            found,
-        });
-        Ok(found)
-    }
-}
-
-/// Says whether a reference is to the object's own definition, whatever other objects define (gABI, "Symbol Table").
-fn binds_locally(symbol: &Sym) -> bool {
-    sym::st_bind(symbol.st_info) == sym::STB_LOCAL
-        || matches!(
-            sym::st_visibility(symbol.st_other),
-            sym::STV_HIDDEN | sym::STV_INTERNAL
-        )
 }
 
 /// Does the relocations of DT_RELR, once: an even word is the address of a word to relocate, an odd one a bitmap of the 63
@@ -549,7 +484,7 @@ pub(crate) fn r_type(rela: &Rela) -> u32 {
     goblin::elf64::reloc::r_type(rela.r_info)
 }
 
-fn r_sym(rela: &Rela) -> usize {
+pub(crate) fn r_sym(rela: &Rela) -> usize {
     goblin::elf64::reloc::r_sym(rela.r_info) as usize
 }
 
@@ -578,7 +513,7 @@ fn protect_text(host: &dyn Host, object: &Object, writable: bool) -> Result<(), 
     Ok(())
 }
 
-fn malformed(object: &Object, what: &'static str) -> Error {
+pub(crate) fn malformed(object: &Object, what: &'static str) -> Error {
     Error::Malformed {
         object: object.shown().to_vec(),
         what,

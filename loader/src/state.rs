@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::bindings::Bindings;
 use crate::debug::RState;
 use crate::elf::version::Needed;
 use crate::hwcaps::PLATFORM;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     last_namespace: NamespaceId,
     last_id: ObjectId,
     pub(crate) search: Option<Search>,
+    /// Who answers references, as far as the image says so.
+    pub(crate) bindings: Bindings,
     adds: u64,
     subs: u64,
     retired: Retired<World>,
@@ -58,6 +61,7 @@ impl State {
             last_namespace: BASE,
             last_id: 0,
             search: None,
+            bindings: Bindings::Unread,
             adds: 0,
             subs: 0,
             retired: Retired::new(),

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use libtest_mimic::{Arguments, Failed, Trial};
 use userspace_tests::case::{Case, Language, Machine, Run};
 use userspace_tests::process::{self, Outcome};
-use userspace_tests::{compile, difference};
+use userspace_tests::{bindings, compile, difference};
 
 /// Packages in the image beside the programs. This machine needs them, too.
 const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libpython3.11,libstdc++6";
@@ -49,7 +49,14 @@ fn main() {
     if std::env::var_os("SOAK").is_some() {
         cases = cases.into_iter().filter_map(Case::soaked).collect();
     }
-    let mut trials = Vec::new();
+    let shared = Arc::clone(&setup);
+    let mut trials = vec![Trial::test("image/bindings", move || {
+        let compared = bindings::compare(&shared.ready()?.image, &shared.scratch())?;
+        // Its Python alone has some thousands.
+        (compared > 1000)
+            .then_some(())
+            .ok_or("the table answers next to nothing".into())
+    })];
     let namespaces = OnceLock::new();
     for case in cases {
         let ignored = case.in_namespaces && !namespaces.get_or_init(may_make_namespaces);
@@ -116,9 +123,14 @@ impl Setup {
             .map_err(Failed::from)
     }
 
+    /// A directory for what is made.
+    fn scratch(&self) -> PathBuf {
+        self.root.join("../target/userspace-tests")
+    }
+
     fn prepare(&self) -> Result<Ready, Box<dyn Error>> {
         let workspace = self.root.parent().ok_or("the crate lies in a workspace")?;
-        let dir = workspace.join("target/userspace-tests");
+        let dir = self.scratch();
         fs::create_dir_all(&dir)?;
         // Test runners that start a process for each test get here many times at once.
         let lock = File::create(dir.join("lock"))?;

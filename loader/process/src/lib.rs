@@ -1,8 +1,9 @@
-//! An ordinary Rust process as the loader's [`Host`]: for examples, fuzzing and benchmarks.
+//! An ordinary Rust process as the loader's [`Host`]: for examples, fuzzing, tests, and `elfin build`, which maps
+//! objects to look into them.
 //!
-//! The process has a C library of its own, started by the system's `ld.so`, whose thread-local storage `%fs` points at.
-//! So this loader can only load objects that need no C library: it tells the loader that no thread has a thread pointer.
-//! (`loader/hosted` is the host for whole programs.)
+//! The process has a C library of its own, started by the system's `ld.so`, whose thread-local storage `%fs` points
+//! at. So this loader can only load objects that need no C library: it tells the loader that no thread has a thread
+//! pointer. (`loader/hosted` is the host for whole programs.)
 
 mod gates;
 

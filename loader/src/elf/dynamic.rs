@@ -59,6 +59,8 @@ pub(crate) struct Dynamic {
     pub(crate) hash: Option<usize>,
     pub(crate) gnu_hash: Option<usize>,
     pub(crate) rela: Table,
+    /// DT_RELACOUNT: how many of those, by its own account, are relative.
+    pub(crate) relative_count: usize,
     pub(crate) plt_rela: Table,
     pub(crate) relr: Table,
     pub(crate) plt_got: Option<usize>,
@@ -116,6 +118,7 @@ impl Dynamic {
                 dt::DT_GNU_HASH => dynamic.gnu_hash = Some(value),
                 dt::DT_RELA => dynamic.rela.vaddr = value,
                 dt::DT_RELASZ => dynamic.rela.size = value,
+                dt::DT_RELACOUNT => dynamic.relative_count = value,
                 dt::DT_JMPREL => dynamic.plt_rela.vaddr = value,
                 dt::DT_PLTRELSZ => dynamic.plt_rela.size = value,
                 DT_RELR => dynamic.relr.vaddr = value,

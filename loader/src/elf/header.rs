@@ -41,6 +41,17 @@ pub(crate) enum Problem {
 const MAX_TABLE: usize = 64 << 10;
 
 impl Headers {
+    /// Makes the headers of a file that is one segment as a whole.
+    pub(crate) fn of_segment(segment: ProgramHeader) -> Self {
+        Self {
+            fixed: false,
+            entry: 0,
+            phoff: 0,
+            segments: vec![segment],
+            isa_needed: 0,
+        }
+    }
+
     /// Reads the headers of a file.
     pub(crate) fn read(file: &dyn File) -> Result<Self, Problem> {
         let mut bytes = [0; 64];

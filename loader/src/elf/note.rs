@@ -1,8 +1,9 @@
-//! Notes (gABI, "Note Section"): what processor a file needs. The system and its version that an ABI tag names are of
-//! no interest to ld.so since glibc 2.36.
+//! Notes (gABI, "Note Section"): what processor a file needs, and its build-id. The system and its version that an
+//! ABI tag names are of no interest to ld.so since glibc 2.36.
 
 use super::u32_at;
 
+const NT_GNU_BUILD_ID: u32 = 3;
 const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
 /// x86-64 psABI, "Program Property".
 const GNU_PROPERTY_X86_ISA_1_NEEDED: u32 = 0xc000_8002;
@@ -55,7 +56,12 @@ impl<'a> Iterator for Notes<'a> {
     }
 }
 
-impl Note<'_> {
+impl<'a> Note<'a> {
+    /// Returns the build-id, if the note is one.
+    pub(crate) fn build_id(&self) -> Option<&'a [u8]> {
+        (self.kind == NT_GNU_BUILD_ID).then_some(self.content)
+    }
+
     /// Returns the micro-architecture levels the note asks for, one bit each.
     pub(crate) fn isa_needed(&self) -> u32 {
         if self.kind != NT_GNU_PROPERTY_TYPE_0 {

@@ -9,7 +9,7 @@ use super::{string_at, u16_at, u32_at};
 pub(crate) const HIDDEN: u16 = 0x8000;
 
 /// A version's name, as a reference asks for it or as a definition has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version<'a> {
     /// The name: `GLIBC_2.34`.
     pub(crate) name: &'a [u8],

@@ -22,6 +22,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use goblin::elf::dynamic::DT_GNU_HASH;
 
 pub(crate) use self::role::Role;
+use crate::bindings::Identity;
 use crate::elf::address;
 use crate::elf::dynamic::Dynamic;
 use crate::elf::hash::{HashTable, Name};
@@ -80,6 +81,7 @@ pub(crate) struct Object {
     segments: Vec<ProgramHeader>,
     headers_at: usize,
     dynamic: Dynamic,
+    identity: Option<Identity>,
     tables: Tables,
     tls: Option<TlsSegment>,
     /// TLS module id; 0 without PT_TLS. Set once, before the object is published.
@@ -143,6 +145,7 @@ impl Object {
             .slice(section_at, address(section.p_memsz))
             .ok_or_else(|| malformed("dynamic section outside the object"))?;
         let dynamic = Dynamic::parse(entries);
+        let identity = Identity::of(&memory, entries);
         let tables = Tables::find(&memory, &dynamic).map_err(|problem| problem.about(shown))?;
         let tls = tls_segment(&memory).map_err(malformed)?;
         let soname = dynamic
@@ -177,6 +180,7 @@ impl Object {
             segments: headers.segments,
             headers_at,
             dynamic,
+            identity,
             tables,
             tls,
             tls_module: AtomicUsize::new(0),
@@ -351,6 +355,11 @@ impl Object {
 
     pub(crate) fn dynamic(&self) -> &Dynamic {
         &self.dynamic
+    }
+
+    /// Returns what the object is, whatever file it has come from.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     pub(crate) fn segments(&self) -> &[ProgramHeader] {

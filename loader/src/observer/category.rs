@@ -109,6 +109,11 @@ pub(super) fn is_any_on(categories: u32) -> bool {
     MASK.load(Ordering::Relaxed) & categories != 0
 }
 
+/// Says whether anything is to be told.
+pub(crate) fn is_watched() -> bool {
+    is_any_on(u32::MAX)
+}
+
 /// Says whether a category is on.
 pub(crate) fn is_on(category: Category) -> bool {
     is_any_on(category as u32)

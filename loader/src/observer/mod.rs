@@ -11,7 +11,7 @@ mod statistics;
 mod step;
 mod times;
 
-pub(crate) use self::category::{Category, HelpText, binds_now, is_on, switch_on};
+pub(crate) use self::category::{Category, HelpText, binds_now, is_on, is_watched, switch_on};
 pub use self::lines::write_debug;
 pub(crate) use self::step::Step;
 pub(crate) use self::times::Times;

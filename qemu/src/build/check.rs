@@ -5,17 +5,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-
 use super::library;
 use super::needs::Finder;
 use crate::tree::Tree;
 
 /// One line for each library that is missing.
-pub(super) fn missing_libraries(tree: &Tree) -> Result<Vec<String>> {
-    let objects = library::objects(tree)?;
+pub(super) fn missing_libraries(tree: &Tree, objects: &[library::Object]) -> Vec<String> {
     let mut places: HashMap<String, PathBuf> = HashMap::new();
-    for object in &objects {
+    for object in objects {
         let file = object.path.file_name().map(|name| name.to_string_lossy());
         for name in file.map(String::from).iter().chain(&object.soname) {
             places.entry(name.clone()).or_insert(object.path.clone());
@@ -29,7 +26,7 @@ pub(super) fn missing_libraries(tree: &Tree) -> Result<Vec<String>> {
             problems.push(describe(object, name, places.get(name), searched));
         }
     };
-    for object in &objects {
+    for object in objects {
         if let Some(interpreter) = &object.interpreter {
             if tree.resolve(interpreter).is_none() {
                 add(&object.path, &interpreter.to_string_lossy(), &[]);
@@ -51,7 +48,7 @@ pub(super) fn missing_libraries(tree: &Tree) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(problems)
+    problems
 }
 
 fn is_glibcs(interpreter: &Path) -> bool {

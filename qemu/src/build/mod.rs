@@ -3,6 +3,7 @@
 
 mod alternatives;
 mod apt;
+mod bindings;
 mod check;
 mod chroot;
 mod compile;
@@ -72,9 +73,11 @@ pub(crate) fn build(options: &BuildOptions) -> Result<()> {
     compile::compile(&tree, &places.collect::<Vec<_>>(), &progress)?;
     progress.step("checking libraries");
     ldcache::write(&tree)?;
+    let objects = library::objects(&tree)?;
+    bindings::write(&tree, &objects)?;
     finish::traces(&tree)?;
     finish::dates(&tree, start)?;
-    for problem in check::missing_libraries(&tree)? {
+    for problem in check::missing_libraries(&tree, &objects) {
         progress.warn(problem);
     }
     progress.step("writing the image");
