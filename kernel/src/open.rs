@@ -11,6 +11,11 @@ pub(crate) fn open(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
     fs::open_read(&process::with_current(|process| process.fs.cwd()), path)
 }
 
+/// Opens a file that is to be executed.
+pub(crate) fn open_exec(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+    fs::open_exec(&process::with_current(|process| process.fs.cwd()), path)
+}
+
 /// The absolute path of a file, without symbolic links.
 pub(crate) fn resolve(path: &[u8]) -> Result<Vec<u8>, Errno> {
     fs::resolve(&process::with_current(|process| process.fs.cwd()), path)

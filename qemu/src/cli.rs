@@ -146,6 +146,9 @@ pub(crate) struct RunOptions {
     /// Set a variable in the program's environment (K alone passes the host's value on)
     #[arg(long, value_name = "K=V")]
     pub(crate) env: Vec<OsString>,
+    /// Whom the program starts as, by names or numbers of the image (default: root)
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
     /// The program's working directory
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) cwd: PathBuf,

@@ -219,3 +219,76 @@ fn an_image_that_shrinks_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn the_program_starts_as_whom_it_is_told() {
+    const SOURCE: &str = r#"
+        #include <fcntl.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <sys/stat.h>
+        #include <unistd.h>
+        int main(void) {
+            gid_t groups[8];
+            struct stat host;
+            int n = getgroups(8, groups);
+            printf("%d %d %s %d:", getuid(), getgid(), getenv("HOME"), open("/secret", O_RDONLY) >= 0);
+            for (int i = 0; i < n; i++)
+                printf(" %d", groups[i]);
+            if (stat("/host", &host) == 0)
+                printf(" %d.%d %d", host.st_uid, host.st_gid, open("/host/file", O_CREAT | O_WRONLY, 0600) >= 0);
+            return 0;
+        }"#;
+    let root = program(SOURCE, &["-static"]);
+    let write = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().expect("in a directory")).expect("own directory");
+        fs::write(path, text).expect("own directory");
+    };
+    write(
+        "etc/passwd",
+        "root:x:0:0::/root:\njoe:x:1000:100::/home/joe:\n",
+    );
+    write(
+        "etc/group",
+        "users:x:100:\nadm:x:4:joe\naudio:x:29:ann,joe\n",
+    );
+    write("secret", "");
+    let secret = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(root.path().join("secret"), secret).expect("own file");
+    let said = |user: &str, more: &[&str]| {
+        let options = [&["--user", user], more].concat();
+        let output = run(
+            root.path(),
+            &options.iter().map(OsStr::new).collect::<Vec<_>>(),
+            &[],
+        );
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    for (user, expected) in [
+        ("joe", "1000 100 /home/joe 0: 4 29"),
+        ("joe:adm", "1000 4 /home/joe 0:"),
+        ("77:78", "77 78 / 0:"),
+        ("root", "0 0 /root 1:"),
+    ] {
+        let (status, output, error) = said(user, &[]);
+        assert_eq!((status, &*output), (Some(0), expected), "{user}: {error}");
+    }
+    // Files of whoever runs elfin are those of the program's user, for whom they are made, too.
+    let host = tempfile::tempdir().expect("temporary directory");
+    let mount = format!("{}:/host", host.path().display());
+    let (_, output, error) = said("77:78", &["-v", &mount]);
+    assert_eq!(output, "77 78 / 0: 77.78 1", "{error}");
+    assert!(host.path().join("file").exists());
+
+    let (status, _, error) = said("ann", &[]);
+    assert_eq!(status, Some(125), "{error}");
+    assert_eq!(
+        error,
+        "elfin: --user ann: no user ann in /etc/passwd of the image\n"
+    );
+}

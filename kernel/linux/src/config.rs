@@ -13,6 +13,8 @@ pub struct Config {
     pub args: Vec<Vec<u8>>,
     /// `K=V` strings.
     pub env: Vec<Vec<u8>>,
+    /// Whom it starts as, `USER[:GROUP]`: root if empty.
+    pub user: String,
     /// Initial working directory.
     pub cwd: Vec<u8>,
     /// Log level.
@@ -96,6 +98,7 @@ fn parse(records: &[u8]) -> Config {
         match key {
             b"arg" => config.args.push(value.to_vec()),
             b"env" => config.env.push(value.to_vec()),
+            b"user" => config.user = text.into(),
             b"cwd" => config.cwd = value.to_vec(),
             b"log" => config.log = text.parse().ok(),
             b"trace" => config.trace = text == "1",

@@ -49,7 +49,7 @@ fn cut_short(errno: Errno) -> Errno {
 }
 
 fn open(path: &[u8]) -> Result<Image, Errno> {
-    let file = crate::open::open(path)?;
+    let file = crate::open::open_exec(path)?;
     let mut bytes = [0; size_of::<Header>()];
     fs::read_exact(&*file, 0, &mut bytes).map_err(cut_short)?;
     let header = Header::parse(&bytes).map_err(|_| Errno::ENOEXEC)?;

@@ -16,7 +16,7 @@ use linux::config::{self, Config};
 use linux::control;
 use linux::fs::{context::FsContext, mount, path::lookup};
 use linux::linker::{Command, Launch};
-use linux::process::{Process, Program, ThreadState, with_space};
+use linux::process::{Process, Program, ThreadState, user::User, with_space};
 use linux::{fs, process};
 use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
@@ -56,11 +56,12 @@ type Slot = Arc<SpinLock<Option<Rest>>>;
 /// does what elfin asks for.
 pub fn start_first() {
     let config = config::get();
-    let started = path::find(config).and_then(|image| {
+    let started = become_user(config).and_then(|env| {
+        let image = path::find(config)?;
         let process = process::with_current(Arc::clone);
         let name = config.args.first().map_or(&[][..], Vec::as_slice);
-        let state = named(ThreadState::new(process.clone()), name);
-        let launch = prepare(&process, image, config.env.clone(), state);
+        let state = named(process::inherited_state(process.clone()), name);
+        let launch = prepare(&process, image, env, state);
         process.start(launch.map_err(|errno| no_memory(name, errno))?);
         Ok(())
     });
@@ -68,6 +69,21 @@ pub fn start_first() {
         fail(failure);
     }
     control::serve();
+}
+
+/// Has the calling thread be of the user that the configuration names, and returns the environment that it starts with.
+fn become_user(config: &Config) -> Result<Vec<Vec<u8>>, Failure> {
+    let user = User::find(&config.user).map_err(|line| Failure {
+        line: format!("elfin: {line}"),
+        status: NOT_EXECUTABLE,
+    })?;
+    user.assume();
+    let mut env = config.env.clone();
+    if !env.iter().any(|setting| setting.starts_with(b"HOME=")) {
+        let home = user.home.as_deref().unwrap_or(b"/");
+        env.push([b"HOME=", home].concat());
+    }
+    Ok(env)
 }
 
 /// As [`linux::linker::Linker::launch`].

@@ -1,7 +1,7 @@
 //! Finding the program: PATH, and `#!` lines as Linux follows them.
 
 use super::{Failure, NOT_EXECUTABLE, NOT_FOUND};
-use crate::open::{open, resolve};
+use crate::open::{open_exec, resolve};
 use abi::Errno;
 use alloc::format;
 use alloc::string::String;
@@ -90,12 +90,8 @@ fn failure(path: &[u8], errno: Errno) -> Failure {
 
 /// The path itself, if a program lies there.
 fn executable(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let file = open(path).map_err(|errno| match errno {
-        Errno::EISDIR => Errno::EACCES,
-        other => other,
-    })?;
-    let metadata = file.metadata()?;
-    if metadata.mode & S_IFMT != S_IFREG || metadata.mode & 0o111 == 0 {
+    let metadata = open_exec(path)?.metadata()?;
+    if metadata.mode & S_IFMT != S_IFREG {
         return Err(Errno::EACCES);
     }
     Ok(path.to_vec())
@@ -163,7 +159,7 @@ pub(super) fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Prob
 /// What stands behind `#!` in the first line, if the file begins so.
 fn first_line(path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     let mut start = [0; 256];
-    let len = open(path)?.read(0, &mut start, false)?;
+    let len = open_exec(path)?.read(0, &mut start, false)?;
     let Some(rest) = start[..len].strip_prefix(b"#!") else {
         return Ok(None);
     };

@@ -16,11 +16,11 @@ pub(super) type Environment = Vec<(OsString, OsString)>;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The default environment with the settings `wishes` (`K=V`, or `K` for the host's value) on top.
+/// The default environment, but for HOME, which the kernel sets, with the settings `wishes` (`K=V`, or `K` for the
+/// host's value) on top.
 pub(super) fn environment(wishes: &[OsString]) -> Result<Environment> {
     let mut environment: Environment = vec![
         ("PATH".into(), PATH.into()),
-        ("HOME".into(), "/root".into()),
         ("LANG".into(), "C.UTF-8".into()),
     ];
     if isatty(rustix::stdio::stdout())
@@ -75,6 +75,9 @@ pub(super) fn encode(
         setting.push(b'=');
         setting.extend_from_slice(value.as_bytes());
         record("env", &setting);
+    }
+    if let Some(user) = &options.user {
+        record("user", user.as_bytes());
     }
     record("cwd", options.cwd.as_os_str().as_bytes());
     let log = match options.log {

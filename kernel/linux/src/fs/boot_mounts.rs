@@ -12,7 +12,10 @@ use super::{
     tree::{Kind, Node, dev},
     write_back,
 };
-use crate::config::{self, MountWish};
+use crate::{
+    config::{self, MountWish},
+    process::user::User,
+};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
 use linux_raw_sys::general as linux;
@@ -109,22 +112,30 @@ fn fill(from: &Arc<Node>, to: &Arc<Node>) -> Result<(), Errno> {
             }
             _ => (),
         }
-        made.change(&Changes {
-            mode: None,
-            uid: Some(attributes.uid),
-            gid: Some(attributes.gid),
-            atime_ns: Some(attributes.atime_ns),
-            mtime_ns: Some(attributes.mtime_ns),
-        })?;
+        copy_attributes(&source, &made, true)?;
     }
     Ok(())
+}
+
+/// Gives a copy the owner, the mode and, if it is made just now, the times of what it was made from.
+fn copy_attributes(from: &Node, to: &Node, is_new: bool) -> Result<(), Errno> {
+    let attributes = *from.attributes.lock();
+    let time = |ns| is_new.then_some(ns);
+    to.change(&Changes {
+        mode: (!is_new).then_some(attributes.mode & 0o7777),
+        uid: Some(attributes.uid),
+        gid: Some(attributes.gid),
+        atime_ns: time(attributes.atime_ns),
+        mtime_ns: time(attributes.mtime_ns),
+    })
 }
 
 /// What the configuration wishes, in its order. The error is one clear line.
 pub(super) fn wished_mounts() -> Result<(), String> {
     let config = config::get();
+    let user = User::find(&config.user)?;
     for wish in &config.mounts {
-        mount_one(wish).map_err(|error| {
+        mount_one(wish, &user).map_err(|error| {
             let path = String::from_utf8_lossy(&wish.path);
             format!("cannot mount {} on {path}: {}", wish.kind, error.text())
         })?;
@@ -136,7 +147,7 @@ pub(super) fn wished_mounts() -> Result<(), String> {
     Ok(())
 }
 
-fn mount_one(wish: &MountWish) -> Result<(), Errno> {
+fn mount_one(wish: &MountWish, user: &User) -> Result<(), Errno> {
     match wish.kind.as_str() {
         "tmpfs" => {
             let options = tmpfs::Options::parse(&wish.options)?;
@@ -155,14 +166,19 @@ fn mount_one(wish: &MountWish) -> Result<(), Errno> {
                 .iter()
                 .all(|one| &*one.name == b"lost+found");
             if is_empty && !fs.is_read_only() {
-                fill(&target.found()?.node, &fs.root())?;
+                let (from, to) = (&target.found()?.node, fs.root());
+                fill(from, &to)?;
+                copy_attributes(from, &to, false)?;
                 fs.sync()?;
             }
             write_back::start();
             mount::mount(fs, wish.source.as_bytes(), flags, &target)
         }
         "9p" => {
-            let options = ninep::Options::parse(&wish.options)?;
+            let options = ninep::Options {
+                user: (user.uid, user.gid),
+                ..ninep::Options::parse(&wish.options)?
+            };
             let fs = Arc::new(NineP::mount(&wish.source, options)?);
             let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
             let target = if fs.root().is_directory() {

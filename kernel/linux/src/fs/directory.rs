@@ -4,6 +4,7 @@ use super::{
     mount::Path,
     page_cache,
     path::Target,
+    permission::{self, Access},
     tree::{Directory, Entry, Kind, Node},
 };
 use crate::process::credentials;
@@ -85,6 +86,7 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     if parent.child(&target.name)?.is_some() {
         return Err(Errno::EEXIST);
     }
+    permission::check_create(parent)?;
     if let Some(operations) = &parent.operations {
         let maker = credentials::current();
         let above = *parent.attributes.lock();
@@ -123,6 +125,7 @@ pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
     if parent.child(&target.name)?.is_some() {
         return Err(Errno::EEXIST);
     }
+    permission::check_create(parent)?;
     if let Some(operations) = &parent.operations {
         operations.link(&target.name, node)?;
         node.touch(false);
@@ -176,6 +179,7 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
     target.parent.mount.check_writable()?;
     let _changes = CHANGES.lock();
     let node = present(target)?;
+    permission::check_remove(&target.parent.node, &node)?;
     if node.is_directory() {
         return Err(Errno::EISDIR);
     }
@@ -204,6 +208,7 @@ pub fn rmdir(target: &Target) -> Result<(), Errno> {
     target.parent.mount.check_writable()?;
     let _changes = CHANGES.lock();
     let node = present(target)?;
+    permission::check_remove(&target.parent.node, &node)?;
     if !node.is_directory() {
         return Err(Errno::ENOTDIR);
     }
@@ -252,8 +257,10 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         return Err(Errno::ENOENT);
     }
     check_cycle(&node, to_parent)?;
+    let exchange = flags & linux::RENAME_EXCHANGE != 0;
+    check_move(from, &node, to, old.as_ref(), exchange)?;
     let operations = parent.operations.as_ref();
-    if flags & linux::RENAME_EXCHANGE != 0 {
+    if exchange {
         if operations.is_some() {
             return Err(Errno::EINVAL);
         }
@@ -299,6 +306,35 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         lose_name(&old);
     }
     Ok(())
+}
+
+/// Whether the calling thread may give `node` another name, and take it from `old`: `EACCES`, `EPERM`.
+fn check_move(
+    from: &Target,
+    node: &Arc<Node>,
+    to: &Target,
+    old: Option<&Arc<Node>>,
+    exchange: bool,
+) -> Result<(), Errno> {
+    let (parent, to_parent) = (&from.parent.node, &to.parent.node);
+    if old.is_some_and(|old| Arc::ptr_eq(old, node)) {
+        return Ok(());
+    }
+    permission::check_remove(parent, node)?;
+    match old {
+        Some(old) => permission::check_remove(to_parent, old)?,
+        None => permission::check_create(to_parent)?,
+    }
+    if Arc::ptr_eq(parent, to_parent) {
+        return Ok(());
+    }
+    // A directory that moves has another `..`.
+    let moves = [Some(node), old.filter(|_| exchange)];
+    moves
+        .into_iter()
+        .flatten()
+        .filter(|moved| moved.is_directory())
+        .try_for_each(|directory| permission::check(directory, Access::WRITE))
 }
 
 /// `EINVAL` when `node` is `directory` or above it.

@@ -62,6 +62,10 @@ pub trait InodeOperations: Any + Send + Sync {
     fn is_lost(&self) -> bool {
         false
     }
+    /// Whether it is decided where the file is who may do what with it, and not by its attributes.
+    fn decides_access(&self) -> bool {
+        false
+    }
     /// Changes attributes.
     fn change(&self, node: &Node, changes: &Changes) -> Result<(), Errno>;
     /// Opens the file with open(2)'s flags.

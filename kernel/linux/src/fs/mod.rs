@@ -2,7 +2,7 @@
 //!
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is
 //! a file with position and flags, which the descriptor table names. Pipes, epoll and the like, and sockets (`net/`),
-//! are files without a node. Left out: checks of permissions, extended attributes.
+//! are files without a node. Left out: extended attributes.
 pub mod block_cache;
 mod boot_files;
 mod boot_mounts;
@@ -27,6 +27,7 @@ pub mod ninep;
 pub mod open;
 pub mod page_cache;
 pub mod path;
+pub mod permission;
 pub mod pipe;
 pub mod procfs;
 pub mod signalfd;
@@ -41,10 +42,10 @@ use core::{
     any::Any,
     sync::atomic::{AtomicU64, Ordering},
 };
-use linux_raw_sys::general as linux;
 use machine::{drivers, mm::space::PageSource, sync::WaitQueue};
 pub use open::OpenFile;
 pub use page_cache::Content;
+use permission::Access;
 
 bitflags::bitflags! {
     /// poll(2) events.
@@ -212,13 +213,17 @@ impl Metadata {
     }
 }
 
-/// Opens a file for reading by path, relative ones from `start` (for exec and the loader).
+/// Opens a file for the loader to read by path, relative ones from `start`.
 pub fn open_read(start: &mount::Path, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
-    let open = open::open(start, path, linux::O_RDONLY, 0)?;
-    if open.file.node().is_some_and(|node| node.is_directory()) {
-        return Err(Errno::EISDIR);
-    }
-    Ok(open.file.clone())
+    open::open_for(start, path, Access::READ)
+}
+
+/// Opens a file to be executed, which the caller need not be able to read; a directory is `EACCES`.
+pub fn open_exec(start: &mount::Path, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+    open::open_for(start, path, Access::EXECUTE).map_err(|error| match error {
+        Errno::EISDIR => Errno::EACCES,
+        other => other,
+    })
 }
 
 /// Fills `buf` from `offset` on; `EINVAL` when the file ends before.

@@ -9,6 +9,7 @@ use super::{
     mount::Path,
     page_cache::Content,
     path::{self, Last, Target},
+    permission::{self, Access},
     pipe,
     tree::{Kind, Node},
     write_back,
@@ -362,6 +363,12 @@ pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Open
     if stored && (writes || flags & linux::O_TRUNC != 0) && !created {
         at.mount.check_writable()?;
     }
+    if !created {
+        permission::check(node, Access::of_flags(flags))?;
+        if flags & linux::O_NOATIME != 0 {
+            permission::check_owner(node)?;
+        }
+    }
     let file = open_node(&at, &target, flags)?;
     if flags & linux::O_TRUNC != 0
         && !created
@@ -374,6 +381,18 @@ pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Open
     Ok(OpenFile::new(file, flags))
 }
 
+/// Opens what is at `path` for the kernel to read, if the caller may do what is wanted with it; `EISDIR`.
+pub(super) fn open_for(start: &Path, path: &[u8], wanted: Access) -> Result<Arc<dyn File>, Errno> {
+    let target = path::walk(start, path, Last::Follow)?;
+    let at = target.found()?;
+    if at.node.is_directory() {
+        return Err(Errno::EISDIR);
+    }
+    permission::check(&at.node, wanted)?;
+    let file = open_node(at, &target, linux::O_RDONLY)?;
+    Ok(OpenFile::new(file, linux::O_RDONLY).file.clone())
+}
+
 /// `O_TMPFILE`.
 fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
     let directory = target.found()?;
@@ -382,6 +401,7 @@ fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>,
         return Err(Errno::EINVAL);
     }
     directory.node.directory()?;
+    permission::check_create(&directory.node)?;
     if directory.node.operations.is_some() {
         return Err(Errno::EOPNOTSUPP);
     }

@@ -1,8 +1,7 @@
-//! Walking paths: components, `..`, symbolic links, mounts.
-//!
-//! There are no checks of permissions.
+//! Walking paths: components, `..`, symbolic links, mounts, and whether the caller may search what is on the way.
 use super::{
     mount::{self, Path, joined},
+    permission::Searcher,
     tree::Kind,
 };
 use abi::Errno;
@@ -87,6 +86,7 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
     } else {
         start.clone()
     };
+    let searcher = Searcher::current();
     let mut links = 0;
     let mut nameless = Errno::EBUSY;
     loop {
@@ -108,6 +108,7 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
         if !at.node.is_directory() {
             return Err(Errno::ENOTDIR);
         }
+        searcher.check(&at.node)?;
         match name {
             b"." => {
                 nameless = Errno::EINVAL;

@@ -2,9 +2,10 @@
 //!
 //! As in Linux each thread has its own, which threads that it starts inherit; glibc changes those of all threads at
 //! once.
-use crate::process::LinuxThread;
+use crate::process::{self, LinuxThread, ThreadState};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::sched::{self, Thread};
 
@@ -222,14 +223,62 @@ pub fn of(thread: &Thread) -> Credentials {
     thread.linux().credentials.lock().clone()
 }
 
+/// The calling thread's credentials; `None` for a thread of the kernel's own, which may everything.
+pub fn of_caller() -> Option<Credentials> {
+    with_caller(Credentials::clone)
+}
+
+/// Whether something is so of the calling thread, or it is one of the kernel's own.
+pub fn caller_is(f: impl FnOnce(&Credentials) -> bool) -> bool {
+    with_caller(f).unwrap_or(true)
+}
+
+fn with_caller<R>(f: impl FnOnce(&Credentials) -> R) -> Option<R> {
+    sched::try_with_current(|thread| {
+        let state = thread.state_as::<ThreadState>()?;
+        Some(f(&state.credentials.lock()))
+    })
+    .flatten()
+}
+
+/// Does what `f` does with the calling thread's real ids in place of its effective ones, as access(2) asks.
+pub fn with_real_ids<R>(f: impl FnOnce() -> R) -> R {
+    let own = current();
+    let mut real = own.clone();
+    real.user.filesystem = own.user.real;
+    real.group.filesystem = own.group.real;
+    real.capabilities.effective = if own.user.real == 0 {
+        own.capabilities.permitted
+    } else {
+        0
+    };
+    set(real);
+    let result = f();
+    set(own);
+    result
+}
+
+/// Gives the calling thread other credentials, whatever its own are.
+pub(super) fn set(mut new: Credentials) {
+    sched::with_current(|thread| {
+        core::mem::swap(&mut *thread.linux().credentials.lock(), &mut new);
+    });
+}
+
 /// Changes the calling thread's credentials, unless there is an error.
 pub fn change(f: impl FnOnce(&mut Credentials) -> Result<(), Errno>) -> Result<(), Errno> {
     // Only the thread itself changes them.
     let mut new = current();
     f(&mut new)?;
-    sched::with_current(|thread| {
-        core::mem::swap(&mut *thread.linux().credentials.lock(), &mut new);
-    });
+    let old = current();
+    let acts_as =
+        |one: &Credentials| [one.user, one.group].map(|ids| (ids.effective, ids.filesystem));
+    if acts_as(&new) != acts_as(&old)
+        || new.capabilities.permitted & !old.capabilities.permitted != 0
+    {
+        process::with_current(|process| process.settings.dumpable.store(0, Ordering::Relaxed));
+    }
+    set(new);
     Ok(())
 }
 

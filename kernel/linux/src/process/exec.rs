@@ -9,6 +9,7 @@ use crate::linker::{self, Command, Launch};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::convert::Infallible;
+use core::sync::atomic::Ordering;
 use machine::sched;
 
 /// Replaces the program of the calling thread's process. It returns on an error only, and then nothing has happened.
@@ -36,6 +37,7 @@ impl Process {
         self.files.close_on_exec();
         self.sighand.reset();
         self.end_posix_timers();
+        self.settings.dumpable.store(1, Ordering::Relaxed);
         space.set_limits(self.limits.of_space());
         self.set_program(program);
         self.set_space(Some(space));

@@ -18,6 +18,7 @@ pub mod settings;
 pub mod signal;
 mod table;
 pub mod transfers;
+pub mod user;
 mod vfork;
 
 pub(crate) use exit::{claim_exit, stop_if_over};

@@ -3,7 +3,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// A process' part.
 pub struct ProcessSettings {
-    /// `PR_SET_DUMPABLE`: it is remembered and changes nothing.
+    /// `PR_SET_DUMPABLE`: whether the process' files in /proc are its user's, and not root's. Other ids take it away.
     pub dumpable: AtomicUsize,
     /// `PR_SET_CHILD_SUBREAPER`: orphans among its descendants become its children.
     pub child_subreaper: AtomicBool,

@@ -33,6 +33,12 @@ pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
     f(unsafe { &*thread })
 }
 
+/// The same where there may be no thread yet: early at boot; unit tests have no scheduler.
+pub fn try_with_current<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
+    let is_there = !cfg!(hosted) && !address().is_null();
+    is_there.then(|| with_current(f))
+}
+
 /// Calls `f` with the running thread's address space, if it has one.
 #[inline]
 pub fn with_space<R>(f: impl FnOnce(Option<&Arc<Space>>) -> R) -> R {

@@ -23,7 +23,7 @@ mod thread;
 
 pub use current::{
     current, current_tid, gs, kill_pending, set_gs, set_thread_pointer, signal_pending,
-    with_current, with_space,
+    try_with_current, with_current, with_space,
 };
 pub(crate) use exit::{exit_to_program, has_exit_work, user_start};
 pub use policy::Policy;

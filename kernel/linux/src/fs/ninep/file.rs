@@ -1,6 +1,6 @@
 //! A file of the host's: what its node does.
 use super::{
-    PATIENCE, Shared, UNLINKED,
+    Options, PATIENCE, Shared, UNLINKED,
     client::{self, Fid},
     message::Remote,
 };
@@ -112,8 +112,10 @@ impl File {
     }
 
     fn attributes(&self, remote: &Remote) -> Attributes {
-        let own = self.shared.options.owner;
-        let id = |id: u32, of: Option<u32>| if of == Some(id) { 0 } else { id };
+        let Options {
+            owner: own, user, ..
+        } = self.shared.options;
+        let id = |id, of, shown| if of == Some(id) { shown } else { id };
         let nlink = if self.state.lock().is_unlinked {
             0
         } else {
@@ -121,8 +123,8 @@ impl File {
         };
         Attributes {
             mode: remote.mode,
-            uid: id(remote.uid, own.map(|own| own.0)),
-            gid: id(remote.gid, own.map(|own| own.1)),
+            uid: id(remote.uid, own.map(|own| own.0), user.0),
+            gid: id(remote.gid, own.map(|own| own.1), user.1),
             nlink,
             mtime_ns: remote.mtime_ns,
             ctime_ns: remote.ctime_ns,
@@ -338,16 +340,21 @@ impl InodeOperations for File {
         self.state.lock().is_lost
     }
 
+    fn decides_access(&self) -> bool {
+        true
+    }
     fn change(&self, node: &Node, changes: &Changes) -> Result<(), Errno> {
-        let own = self.shared.options.owner;
-        let id = |id: Option<u32>, of: Option<u32>| match (id, of) {
-            (Some(0), Some(own)) => Some(own),
-            (id, _) => id,
+        let Options {
+            owner: own, user, ..
+        } = self.shared.options;
+        let id = |id, of: Option<u32>, shown| match id {
+            Some(id) if id == shown => Some(of.unwrap_or(id)),
+            id => id,
         };
         self.fid().set_attributes(&client::Changes {
             mode: changes.mode,
-            uid: id(changes.uid, own.map(|own| own.0)),
-            gid: id(changes.gid, own.map(|own| own.1)),
+            uid: id(changes.uid, own.map(|own| own.0), user.0),
+            gid: id(changes.gid, own.map(|own| own.1), user.1),
             size: None,
             atime_ns: changes.atime_ns,
             mtime_ns: changes.mtime_ns,

@@ -41,8 +41,10 @@ pub struct Options {
     pub read_only: bool,
     /// What was read once is trusted for good.
     pub cached: bool,
-    /// Whose files are shown as root's.
+    /// Whose files are shown as those of the user that the machine's first program starts as.
     pub owner: Option<(u32, u32)>,
+    /// That user and its group.
+    pub user: (u32, u32),
     /// The one file of the directory that is mounted.
     pub file: Option<Vec<u8>>,
 }

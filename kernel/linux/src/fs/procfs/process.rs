@@ -7,7 +7,7 @@ use crate::{
         device, generated, locks, mount,
         tree::{Jump, Kind, Listing, Node, dev},
     },
-    process::{self, Process},
+    process::{self, Process, credentials},
 };
 use abi::Errno;
 use alloc::{
@@ -16,6 +16,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::{mm::PAGE, sched::Tid};
 
@@ -39,6 +40,26 @@ impl Owner {
 
     fn process(&self) -> Result<Arc<Process>, Errno> {
         self.0.upgrade().ok_or(Errno::ESRCH)
+    }
+
+    /// A node that belongs to whoever the process is, or to root if nobody else shall look into that. A directory that
+    /// everybody can list shows it in any case.
+    #[doc(alias = "task_dump_owner")]
+    fn node(&self, mode: u32, kind: Kind) -> Arc<Node> {
+        let node = Node::new(dev::PROC, mode, kind);
+        let Ok(process) = self.process() else {
+            return node;
+        };
+        let dumpable = process.settings.dumpable.load(Ordering::Relaxed) == 1;
+        if let Some(thread) = process.main_thread()
+            && (dumpable || mode == linux::S_IFDIR | 0o555)
+        {
+            let is = credentials::of(&thread);
+            let mut attributes = node.attributes.lock();
+            attributes.uid = is.user.effective;
+            attributes.gid = is.group.effective;
+        }
+        node
     }
 }
 
@@ -65,19 +86,20 @@ impl Listing for Descriptors {
         self.owner.process().ok()?.files.get(fd).ok()?;
         let owner = self.owner.clone();
         if self.info {
-            let text =
-                generated::source(move || owner.text(|process| descriptor_info(process, fd)));
-            return Some(Node::new(dev::PROC, linux::S_IFREG | 0o444, text));
+            let of = owner.clone();
+            let text = generated::source(move || of.text(|process| descriptor_info(process, fd)));
+            return Some(owner.node(linux::S_IFREG | 0o444, text));
         }
+        let of = owner.clone();
         let jump = move || {
-            let open = owner.process()?.files.get(fd)?;
+            let open = of.process()?.files.get(fd)?;
             Ok(Jump {
                 text: open.file.link_text(),
                 node: Some(device::path_of(&open)),
             })
         };
         let mode = linux::S_IFLNK | 0o700;
-        Some(Node::new(dev::PROC, mode, Kind::Magic(Box::new(jump))))
+        Some(owner.node(mode, Kind::Magic(Box::new(jump))))
     }
 }
 
@@ -113,7 +135,12 @@ impl Listing for Tasks {
         let process = self.owner.process().ok()?;
         process.thread_ids().contains(&tid).then_some(())?;
         let owner = self.owner.clone();
-        Some(directory_of(directory, name, Task { owner, tid }))
+        Some(directory_of(
+            directory,
+            name,
+            &owner.clone(),
+            Task { owner, tid },
+        ))
     }
 }
 
@@ -132,7 +159,8 @@ impl Listing for Task {
     }
 
     fn child(&self, _: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
-        let (owner, tid) = (self.owner.clone(), self.tid);
+        let (owner, tid) = (&self.owner, self.tid);
+        let of = owner.clone();
         let text = match name {
             b"comm" => {
                 let set = move |name: &[u8]| {
@@ -141,15 +169,13 @@ impl Listing for Task {
                         .ok_or(Errno::ESRCH)
                 };
                 let get = move || [&status::comm(tid)[..], b"\n"].concat();
-                return Some(writable(get, set));
+                return Some(writable(owner, get, set));
             }
-            b"stat" => generated::source(move || owner.text(|process| status::stat(process, tid))),
-            b"status" => {
-                generated::source(move || owner.text(|process| status::status(process, tid)))
-            }
+            b"stat" => generated::source(move || of.text(|process| status::stat(process, tid))),
+            b"status" => generated::source(move || of.text(|process| status::status(process, tid))),
             _ => return None,
         };
-        Some(Node::new(dev::PROC, linux::S_IFREG | 0o444, text))
+        Some(owner.node(linux::S_IFREG | 0o444, text))
     }
 }
 
@@ -196,16 +222,17 @@ impl Listing for Directory {
         match name {
             b"fd" | b"fdinfo" => {
                 let info = name == b"fdinfo";
-                return Some(directory_of(directory, name, Descriptors { owner, info }));
+                let listing = Descriptors { owner, info };
+                return Some(directory_of(directory, name, &self.0, listing));
             }
-            b"task" => return Some(directory_of(directory, name, Tasks { owner })),
+            b"task" => return Some(directory_of(directory, name, &self.0, Tasks { owner })),
             b"comm" | b"stat" | b"status" => {
                 let tid = owner.process().ok()?.pid;
                 return Task { owner, tid }.child(directory, name);
             }
-            b"exe" | b"cwd" | b"root" => return Some(link(owner, name)),
+            b"exe" | b"cwd" | b"root" => return Some(link(&owner, name)),
             b"oom_score" | b"oom_score_adj" => {
-                return Some(writable(|| b"0\n".to_vec(), |_| Ok(())));
+                return Some(writable(&owner, || b"0\n".to_vec(), |_| Ok(())));
             }
             _ => {}
         }
@@ -230,12 +257,12 @@ impl Listing for Directory {
             _ => return None,
         };
         let text = generated::source(move || owner.text(read));
-        Some(Node::new(dev::PROC, linux::S_IFREG | 0o444, text))
+        Some(self.0.node(linux::S_IFREG | 0o444, text))
     }
 }
 
 /// The links of a process' directory.
-fn link(owner: Owner, name: &[u8]) -> Arc<Node> {
+fn link(owner: &Owner, name: &[u8]) -> Arc<Node> {
     let what: fn(&Process) -> Jump = match name {
         b"exe" => |process| Jump {
             text: process.program().exe.clone(),
@@ -253,30 +280,27 @@ fn link(owner: Owner, name: &[u8]) -> Arc<Node> {
             node: Some(mount::root().clone()),
         },
     };
+    let of = owner.clone();
     let jump = move || {
-        let process = owner.process()?;
+        let process = of.process()?;
         // One without a program has ended.
         if process.is_zombie() {
             return Err(Errno::ENOENT);
         }
         Ok(what(&process))
     };
-    Node::new(
-        dev::PROC,
-        linux::S_IFLNK | 0o777,
-        Kind::Magic(Box::new(jump)),
-    )
+    owner.node(linux::S_IFLNK | 0o777, Kind::Magic(Box::new(jump)))
 }
 
 fn writable(
+    owner: &Owner,
     read: impl Fn() -> Vec<u8> + Send + Sync + 'static,
     write: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
 ) -> Arc<Node> {
     let text = generated::writable_source(read, write);
-    Node::new(dev::PROC, linux::S_IFREG | 0o644, text)
+    owner.node(linux::S_IFREG | 0o644, text)
 }
 
-/// The directory `name` in another one.
 /// A directory, and the one that it is in: nobody else keeps that while this one is somebody's working directory.
 struct Within<L> {
     listing: L,
@@ -293,12 +317,18 @@ impl<L: Listing> Listing for Within<L> {
     }
 }
 
-fn directory_of(parent: &Arc<Node>, name: &[u8], listing: impl Listing + 'static) -> Arc<Node> {
+/// The directory `name` in another one.
+fn directory_of(
+    parent: &Arc<Node>,
+    name: &[u8],
+    owner: &Owner,
+    listing: impl Listing + 'static,
+) -> Arc<Node> {
     let within = Within {
         listing,
         _parent: parent.clone(),
     };
-    let node = Node::new(dev::PROC, linux::S_IFDIR | 0o555, Kind::listing(within));
+    let node = owner.node(linux::S_IFDIR | 0o555, Kind::listing(within));
     if let Some(place) = node.place() {
         *place.lock() = Some((Arc::downgrade(parent), name.into()));
     }
@@ -312,5 +342,5 @@ pub(super) fn directory(proc: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
         .or_else(|| process::with_thread(pid, |thread| thread.linux().process.clone()))
         .filter(|_| pid != 0)?;
     let owner = Owner(Arc::downgrade(&process));
-    Some(directory_of(proc, name, Directory(owner)))
+    Some(directory_of(proc, name, &owner.clone(), Directory(owner)))
 }

@@ -4,6 +4,7 @@ use crate::{
     fs::{
         directory,
         path::{self, Last},
+        permission::{self, Access},
         tree::{Kind, Node},
     },
     net::address::Name,
@@ -125,6 +126,7 @@ pub(super) fn find(name: &Name) -> Result<Arc<Endpoint>, Errno> {
             if node.attributes.lock().mode & linux::S_IFMT != linux::S_IFSOCK {
                 return Err(Errno::ECONNREFUSED);
             }
+            permission::check(&node, Access::WRITE)?;
             Key::Node(node.dev, node.ino)
         }
     };

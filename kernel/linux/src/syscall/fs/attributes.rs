@@ -4,6 +4,7 @@ use crate::{
     fs::{
         inode::Changes,
         page_cache::Seals,
+        permission::{self, Access},
         tree::{Kind, Node},
     },
     process::credentials,
@@ -24,11 +25,9 @@ fn node_flags(flags: usize) -> Result<u32, Errno> {
 }
 
 fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
+    permission::check_owner(node)?;
     let caller = credentials::current();
     let attributes = *node.attributes.lock();
-    if caller.user.filesystem != attributes.uid && !caller.capable(linux::CAP_FOWNER) {
-        return Err(Errno::EPERM);
-    }
     let mut mode = mode as u32 & 0o7777;
     if (attributes.mode ^ mode) & 0o111 != 0
         && let Kind::Regular(content) = &node.kind
@@ -123,10 +122,25 @@ pub fn fchownat(dirfd: usize, path: usize, uid: usize, gid: usize, flags: usize)
     Ok(0)
 }
 
-/// A time to set: `None` leaves it.
-type Time = Option<u64>;
+/// What to set times of access and change to.
+enum Times {
+    /// Both to the present, which who can write may do, too.
+    Now,
+    /// Each to what it is; `None` leaves one.
+    Each([Option<u64>; 2]),
+}
 
-fn set_times(node: &Node, [atime_ns, mtime_ns]: [Time; 2]) -> Result<(), Errno> {
+fn set_times(node: &Node, times: Times) -> Result<(), Errno> {
+    let [atime_ns, mtime_ns] = match times {
+        Times::Each(times) => {
+            permission::check_owner(node)?;
+            times
+        }
+        Times::Now => {
+            permission::check_owner(node).or_else(|_| permission::check(node, Access::WRITE))?;
+            [Some(time::realtime_ns()); 2]
+        }
+    };
     node.change(&Changes {
         atime_ns,
         mtime_ns,
@@ -145,10 +159,10 @@ fn instant(seconds: u64, nanos: u64) -> u64 {
 /// utimensat(2)
 pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysResult {
     let flags = node_flags(flags)?;
-    let now = time::realtime_ns();
     let times = if times == 0 {
-        [Some(now); 2]
+        Times::Now
     } else {
+        let now = time::realtime_ns();
         let [a, a_nanos, m, m_nanos] = words(times)?;
         let time = |seconds, nanos| match nanos {
             _ if nanos == u64::from(linux::UTIME_NOW) => Ok(Some(now)),
@@ -156,8 +170,17 @@ pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysRe
             0..SECOND => Ok(Some(instant(seconds, nanos))),
             _ => Err(Errno::EINVAL),
         };
-        [time(a, a_nanos)?, time(m, m_nanos)?]
+        let each = [time(a, a_nanos)?, time(m, m_nanos)?];
+        if [a_nanos, m_nanos] == [u64::from(linux::UTIME_NOW); 2] {
+            Times::Now
+        } else {
+            Times::Each(each)
+        }
     };
+    // Linux does not even look at the path.
+    if matches!(times, Times::Each([None, None])) {
+        return Ok(0);
+    }
     if path == 0 && dirfd as i32 != linux::AT_FDCWD {
         let open = opened(dirfd)?;
         if open.file.node().is_some() {
@@ -177,16 +200,16 @@ pub fn futimesat(dirfd: usize, path: usize, times: usize) -> SysResult {
         Subject::at(dirfd, path, 0)?
     };
     let times = if times == 0 {
-        [Some(time::realtime_ns()); 2]
+        Times::Now
     } else {
         let [a, a_micros, m, m_micros] = words(times)?;
         if a_micros >= 1_000_000 || m_micros >= 1_000_000 {
             return Err(Errno::EINVAL);
         }
-        [
+        Times::Each([
             Some(instant(a, a_micros * 1000)),
             Some(instant(m, m_micros * 1000)),
-        ]
+        ])
     };
     set_times(subject.changed()?, times)?;
     Ok(0)
@@ -201,9 +224,9 @@ pub fn utimes(path: usize, times: usize) -> SysResult {
 pub fn utime(path: usize, times: usize) -> SysResult {
     let subject = Subject::at(AT_FDCWD, path, 0)?;
     let times = if times == 0 {
-        [Some(time::realtime_ns()); 2]
+        Times::Now
     } else {
-        words(times)?.map(|seconds| Some(instant(seconds, 0)))
+        Times::Each(words(times)?.map(|seconds| Some(instant(seconds, 0))))
     };
     set_times(subject.changed()?, times)?;
     Ok(0)

@@ -1,6 +1,9 @@
 //! lseek, truncate, directory reading.
 use super::{opened, path_at};
-use crate::fs::tree::{Kind, Node};
+use crate::fs::{
+    permission::{self, Access},
+    tree::{Kind, Node},
+};
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
@@ -52,6 +55,9 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
 pub fn truncate(path: usize, len: usize) -> SysResult {
     let path = path_at(path)?;
     path.mount.check_writable()?;
+    if matches!(path.node.kind, Kind::Regular(_)) {
+        permission::check(&path.node, Access::WRITE)?;
+    }
     resize(&path.node, len)
 }
 

@@ -1,6 +1,14 @@
 //! stat and its family, access, extended attributes.
 use super::{Subject, descriptor, opened, path_at, with_context};
-use crate::fs::{Metadata, context::FsContext, mount::Path};
+use crate::{
+    fs::{
+        Metadata,
+        context::FsContext,
+        mount::Path,
+        permission::{self, Access},
+    },
+    process::credentials,
+};
 use abi::{Errno, SysResult};
 use alloc::vec::Vec;
 use linux_raw_sys::general as linux;
@@ -147,27 +155,41 @@ pub fn access(path: usize, mode: usize) -> SysResult {
 pub fn faccessat(dirfd: usize, path: usize, mode: usize) -> SysResult {
     faccessat2(dirfd, path, mode, 0)
 }
-/// faccessat2(2): root may all but execute what nobody may.
+/// faccessat2(2)
 pub fn faccessat2(dirfd: usize, path: usize, mode: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
     let known = linux::AT_EACCESS | linux::AT_SYMLINK_NOFOLLOW | linux::AT_EMPTY_PATH;
     if mode & !7 != 0 || flags & !known != 0 {
         return Err(Errno::EINVAL);
     }
-    let subject = Subject::at(dirfd, path, flags)?;
-    let of = metadata_of(&subject)?;
-    let is = |kind| of.mode & linux::S_IFMT == kind;
-    let stored = is(linux::S_IFREG) || is(linux::S_IFDIR) || is(linux::S_IFLNK);
-    if mode as u32 & linux::W_OK != 0 && stored {
-        subject.changed()?;
-    }
-    let executes = mode as u32 & linux::X_OK != 0;
-    let executable = |path: &Path| path.mount.executable();
-    let allowed = of.mode & 0o111 != 0 && subject.path().is_none_or(executable);
-    if executes && is(linux::S_IFREG) && !allowed {
-        return Err(Errno::EACCES);
+    let wanted = Access::from_bits_truncate(mode as u32);
+    let check = || check_access(&Subject::at(dirfd, path, flags)?, wanted);
+    if flags & linux::AT_EACCESS != 0 {
+        check()?;
+    } else {
+        credentials::with_real_ids(check)?;
     }
     Ok(0)
+}
+
+fn check_access(subject: &Subject, wanted: Access) -> Result<(), Errno> {
+    let mode = metadata_of(subject)?.mode;
+    let is = |kind| mode & linux::S_IFMT == kind;
+    let stored = is(linux::S_IFREG) || is(linux::S_IFDIR) || is(linux::S_IFLNK);
+    if wanted.contains(Access::WRITE) && stored {
+        subject.changed()?;
+    }
+    let executable = |path: &Path| path.mount.executable();
+    if wanted.contains(Access::EXECUTE)
+        && is(linux::S_IFREG)
+        && !subject.path().is_none_or(executable)
+    {
+        return Err(Errno::EACCES);
+    }
+    match subject.node() {
+        Ok(node) => permission::check(node, wanted),
+        Err(_) => Ok(()),
+    }
 }
 
 /// readlink(2)
@@ -209,14 +231,20 @@ pub fn getcwd(buf: usize, size: usize) -> SysResult {
 /// chdir(2)
 pub fn chdir(path: usize) -> SysResult {
     let path = path_at(path)?;
-    with_context(|context| context.set_cwd(path))?;
-    Ok(0)
+    change_directory(path)
 }
 /// fchdir(2)
 pub fn fchdir(fd: usize) -> SysResult {
     let open = descriptor(fd)?;
     let path = open.file.path().ok_or(Errno::ENOTDIR)?;
-    with_context(|context| context.set_cwd(path.clone()))?;
+    change_directory(path.clone())
+}
+
+fn change_directory(to: Path) -> SysResult {
+    if to.node.is_directory() {
+        permission::check(&to.node, Access::EXECUTE)?;
+    }
+    with_context(|context| context.set_cwd(to))?;
     Ok(0)
 }
 
