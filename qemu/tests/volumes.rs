@@ -1,22 +1,15 @@
 //! `elfin run -v`: directories and files of the host in the machine, what each side sees of the other's changes.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
+use support::{Volumes, program, text};
 use tempfile::TempDir;
-
-/// A directory with a program made of the C file at `source`, named `program`.
-fn program(source: &Path) -> TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-static", "-D_GNU_SOURCE", "-o"]);
-    gcc.arg(root.path().join("program")).arg(source);
-    assert!(gcc.status().expect("gcc starts").success());
-    root
-}
 
 fn source(name: &str) -> PathBuf {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace-tests/programs");
@@ -31,10 +24,6 @@ fn elfin(root: &Path, volumes: &[String]) -> Command {
     }
     command.arg("--root").arg(root).arg("/program");
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn passed(output: &Output) {
@@ -123,22 +112,8 @@ impl Peer {
     }
 
     /// Ends elfin as a crash would, and its machine with it.
-    fn kill(mut self) {
-        let id = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-        let children = children.expect("it runs");
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
-        // Nobody tells when it has gone; nobody may reap it, either.
-        for child in children.split_whitespace() {
-            let runs = || {
-                let stat = fs::read_to_string(format!("/proc/{child}/stat"));
-                stat.is_ok_and(|stat| !stat.contains(") Z "))
-            };
-            while runs() {
-                std::thread::yield_now();
-            }
-        }
+    fn kill(self) {
+        support::kill(self.child);
     }
 
     fn end(self) {
@@ -237,47 +212,59 @@ fn files_missing_directories_and_read_only_ones() {
     peer.end();
 }
 
-/// The directory that volumes are in, of a test's own.
-fn volumes() -> TempDir {
-    tempfile::tempdir().expect("directory")
-}
-
-fn with_volumes(dir: &TempDir, mut command: Command) -> Command {
-    command.env("XDG_DATA_HOME", dir.path());
-    command
-}
-
-/// e2fsck finds nothing amiss in a volume, but a journal to replay if the machine was killed.
-fn is_sound(dir: &TempDir, name: &str) {
-    let image = dir.path().join(format!("elfin/volumes/{name}.img"));
-    for _ in 0..2 {
-        let replays = Command::new("/sbin/e2fsck").arg("-p").arg(&image).output();
-        assert!(replays.expect("e2fsck starts").status.code() <= Some(1));
-    }
-    let checked = Command::new("/sbin/e2fsck").arg("-fn").arg(&image).output();
-    let checked = checked.expect("e2fsck starts");
-    assert!(checked.status.success(), "{}", text(&checked.stdout));
+#[test]
+fn a_volume_does_as_any_other_file_system() {
+    let (volumes, root) = (Volumes::new(), program(&source("stored.c")));
+    let mut command = volumes.with(elfin(root.path(), &["data:/data".to_owned()]));
+    passed(&command.arg("/data").output().expect("elfin starts"));
+    volumes.is_sound("data");
 }
 
 #[test]
-fn a_volume_does_as_any_other_file_system() {
-    let (volumes, root) = (volumes(), program(&source("stored.c")));
-    let mut command = with_volumes(&volumes, elfin(root.path(), &["data:/data".to_owned()]));
-    passed(&command.arg("/data").output().expect("elfin starts"));
-    is_sound(&volumes, "data");
+fn files_hold_what_was_written_to_them_in_any_order() {
+    let (volumes, root) = (Volumes::new(), program(&source("file_exerciser.c")));
+    let dir = tempfile::tempdir().expect("directory");
+    let host = format!("{}:/data", dir.path().display());
+    for (volume, seed) in [(host, "2"), ("data:/data".to_owned(), "3")] {
+        let mut command = volumes.with(elfin(root.path(), &[volume]));
+        command.args(["/data", "2000", seed]);
+        passed(&command.output().expect("elfin starts"));
+    }
+    volumes.is_sound("data");
+}
+
+#[test]
+fn files_without_a_name_do_not_keep_others_from_staying() {
+    let (volumes, dir) = (Volumes::new(), tempfile::tempdir().expect("directory"));
+    let host = format!("{}:/data", dir.path().display());
+    for volume in [host, "data:/data".to_owned()] {
+        let mut peer = Peer::start_with(&[volume], |command| volumes.with(command));
+        assert_eq!(peer.says("write /data/gone unlinked while open"), "");
+        assert_eq!(peer.says("hold /data/gone"), "");
+        assert_eq!(peer.says("map mapped"), "");
+        assert_eq!(peer.says("unlink /data/gone"), "");
+        assert_eq!(peer.says("write /data/stays to the end"), "");
+        peer.end();
+    }
+    let left: Vec<_> = fs::read_dir(dir.path()).expect("own directory").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    volumes.is_sound("data");
+    let mut peer = Peer::start_with(&["data:/data".to_owned()], |command| volumes.with(command));
+    assert_eq!(peer.says("read /data/stays"), "to the end");
+    peer.end();
 }
 
 #[test]
 fn what_was_synchronised_outlives_the_machine() {
-    let volumes = volumes();
+    let volumes = Volumes::new();
     let volume = ["kept:/data".to_owned()];
-    let mut first = Peer::start_with(&volume, |command| with_volumes(&volumes, command));
+    let mut first = Peer::start_with(&volume, |command| volumes.with(command));
     assert_eq!(first.says("write /data/one kept for good"), "");
     assert_eq!(first.says("hold /data/one"), "");
     assert_eq!(first.says("sync x"), "");
     assert_eq!(first.says("keep /data/two for good, too"), "");
     // Only one machine at a time has it.
-    let other = with_volumes(&volumes, elfin(first.root.path(), &volume)).output();
+    let other = volumes.with(elfin(first.root.path(), &volume)).output();
     let other = other.expect("elfin starts");
     assert_eq!(other.status.code(), Some(125));
     assert_eq!(
@@ -285,20 +272,19 @@ fn what_was_synchronised_outlives_the_machine() {
         "elfin: volume kept is in use by another machine\n"
     );
     first.kill();
-    is_sound(&volumes, "kept");
-    let mut second = Peer::start_with(&volume, |command| with_volumes(&volumes, command));
+    volumes.is_sound("kept");
+    let mut second = Peer::start_with(&volume, |command| volumes.with(command));
     assert_eq!(second.says("read /data/one"), "kept for good");
     assert_eq!(second.says("read /data/two"), "for good, too");
     second.end();
-    is_sound(&volumes, "kept");
+    volumes.is_sound("kept");
 }
 
 #[test]
 fn a_new_volume_has_what_the_image_has_there() {
-    let volumes = volumes();
+    let volumes = Volumes::new();
     let volume = ["filled:/etc/app".to_owned()];
-    let start =
-        |volumes: &TempDir| Peer::start_with(&volume, |command| with_volumes(volumes, command));
+    let start = |volumes: &Volumes| Peer::start_with(&volume, |command| volumes.with(command));
     let mut first = start(&volumes);
     assert_eq!(first.says("read /etc/app/deep/file"), "of the image");
     assert_eq!(first.says("unlink /etc/app/deep/file"), "");
@@ -310,13 +296,7 @@ fn a_new_volume_has_what_the_image_has_there() {
         "No such file or directory"
     );
     second.end();
-    let elfin = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elfin"));
-        command.arg("volume").args(arguments);
-        with_volumes(&volumes, command)
-            .output()
-            .expect("elfin starts")
-    };
+    let elfin = |arguments: &[&str]| volumes.elfin(&[&["volume"], arguments].concat());
     assert_eq!(text(&elfin(&["ls"]).stdout), "filled\n");
     assert!(elfin(&["fsck", "filled"]).status.success());
     assert!(elfin(&["rm", "filled"]).status.success());

@@ -1,19 +1,103 @@
 //! What the rsext4 crate asks of a kernel: a disk, the time, random bytes; and its errors as Linux'.
 use abi::Errno;
+use alloc::{sync::Arc, vec::Vec};
 use machine::{
     drivers::{self, RootDevice, block::Disk},
+    sync::SpinLock,
     time,
 };
 use rsext4::{
     BlockIo, Clock, DeviceCapabilities, DeviceGeometry, EntropySource, Ext4Error, Ext4ErrorKind,
-    Ext4Result, Ext4Timestamp, SectorId,
+    Ext4Result, Ext4Timestamp, SectorId, checksum, endian::DiskFormat, superblock::Ext4Superblock,
 };
 
 const SECTOR: u32 = 512;
 const SECOND: u64 = 1_000_000_000;
 
+/// Where the superblock is.
+const SUPERBLOCK: u64 = 1024;
+
 /// A volume's disk.
-pub(super) struct Volume(pub(super) &'static Disk);
+///
+/// The crate has the superblock say through the journal that the journal is to be replayed, and beside other blocks
+/// that it is not any longer. If the machine died then, nobody would replay it. So the disk has the former before
+/// anything else, and the latter last, by [`Volume::close`].
+pub(super) struct Volume {
+    disk: &'static Disk,
+    state: Arc<SpinLock<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Something was written.
+    is_open: bool,
+    /// The superblock as it is to be at the end.
+    clean: Option<Vec<u8>>,
+}
+
+/// The superblock `bytes` with the wish that the journal be replayed, if they have none.
+fn opened(bytes: &[u8]) -> Option<[u8; Ext4Superblock::SUPERBLOCK_SIZE]> {
+    let mut superblock = Ext4Superblock::from_disk_bytes(bytes);
+    let recover = Ext4Superblock::EXT4_FEATURE_INCOMPAT_RECOVER;
+    if !superblock.has_journal() || superblock.has_feature_incompat(recover) {
+        return None;
+    }
+    superblock.s_feature_incompat |= recover;
+    checksum::ext4_update_superblock_checksum(&mut superblock);
+    let mut open = [0; Ext4Superblock::SUPERBLOCK_SIZE];
+    superblock.to_disk_bytes(&mut open);
+    Some(open)
+}
+
+impl Volume {
+    /// That on this disk.
+    pub(super) fn new(disk: &'static Disk) -> Self {
+        let state = Arc::default();
+        Self { disk, state }
+    }
+
+    /// Another reference to it.
+    pub(super) fn again(&self) -> Self {
+        let (disk, state) = (self.disk, self.state.clone());
+        Self { disk, state }
+    }
+
+    /// Before anything is written: has the superblock say that the journal is to be replayed.
+    fn open(&self) -> Result<(), Errno> {
+        if core::mem::replace(&mut self.state.lock().is_open, true) {
+            return Ok(());
+        }
+        let mut superblock = [0; Ext4Superblock::SUPERBLOCK_SIZE];
+        self.disk.read(SUPERBLOCK, &mut superblock)?;
+        if let Some(open) = opened(&superblock) {
+            self.disk.write(SUPERBLOCK, &open)?;
+            self.disk.flush()?;
+        }
+        Ok(())
+    }
+
+    /// After everything else was written: says that no journal is to be replayed.
+    pub(super) fn close(&self) -> Result<(), Errno> {
+        let clean = self.state.lock().clean.take();
+        if let Some(superblock) = clean {
+            self.disk.write(SUPERBLOCK, &superblock)?;
+            self.disk.flush()?;
+        }
+        Ok(())
+    }
+
+    /// What is written instead of `buffer` at `at`, if that has the superblock as it is to be at the end.
+    fn still_open(&self, at: u64, buffer: &[u8]) -> Option<Vec<u8>> {
+        let start = usize::try_from(SUPERBLOCK.checked_sub(at)?).ok()?;
+        let there = start..start.checked_add(Ext4Superblock::SUPERBLOCK_SIZE)?;
+        let bytes = buffer.get(there.clone())?;
+        let open = opened(bytes);
+        self.state.lock().clean = open.map(|_| bytes.to_vec());
+        let mut instead = buffer.to_vec();
+        instead[there].copy_from_slice(&open?);
+        Some(instead)
+    }
+}
 
 /// The time of day.
 pub(super) struct Now;
@@ -28,25 +112,28 @@ fn offset(sector: SectorId) -> Ext4Result<u64> {
 
 impl BlockIo for Volume {
     fn write(&mut self, buffer: &[u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
-        let written = self.0.write(offset(sector)?, buffer);
+        let at = offset(sector)?;
+        self.open().map_err(|_| Ext4Error::io())?;
+        let open = self.still_open(at, buffer);
+        let written = self.disk.write(at, open.as_deref().unwrap_or(buffer));
         written.map_err(|_| Ext4Error::io())
     }
     fn read(&mut self, buffer: &mut [u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
-        let read = self.0.read(offset(sector)?, buffer);
+        let read = self.disk.read(offset(sector)?, buffer);
         read.map_err(|_| Ext4Error::io())
     }
     fn geometry(&self) -> DeviceGeometry {
-        DeviceGeometry::new(SECTOR, self.0.size() / u64::from(SECTOR))
+        DeviceGeometry::new(SECTOR, self.disk.size() / u64::from(SECTOR))
     }
     fn capabilities(&self) -> DeviceCapabilities {
         DeviceCapabilities {
-            read_only: self.0.is_read_only(),
+            read_only: self.disk.is_read_only(),
             flush: true,
             ..DeviceCapabilities::default()
         }
     }
     fn flush(&mut self) -> Ext4Result<()> {
-        self.0.flush().map_err(|_| Ext4Error::io())
+        self.disk.flush().map_err(|_| Ext4Error::io())
     }
 }
 

@@ -36,7 +36,11 @@ pub(super) struct File {
 impl Drop for File {
     fn drop(&mut self) {
         if self.orphan.load(Ordering::Relaxed) {
-            self.shared.orphans.lock().push(self.number);
+            let mut orphans = self.shared.orphans.lock();
+            // At the end of the machine it has been freed already.
+            if orphans.open.remove(&self.number) {
+                orphans.closed.push(self.number);
+            }
         }
     }
 }
@@ -118,6 +122,7 @@ impl File {
             file.stale.store(true, Ordering::Relaxed);
             if outcome.requires_reap() {
                 file.orphan.store(true, Ordering::Relaxed);
+                self.shared.orphans.lock().open.insert(file.number);
             }
         }
     }
@@ -287,20 +292,22 @@ impl InodeOperations for File {
     }
 
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
-        self.shared
-            .with(|fs| fs.write_inode(self.number, offset, buf))?;
+        self.shared.with(|fs| {
+            self.shared.settle(fs, self.number, offset, buf.len())?;
+            fs.write_inode(self.number, offset, buf)
+        })?;
         self.expire();
         Ok(buf.len())
     }
 
     fn resize(&self, size: u64) -> Result<(), Errno> {
         self.shared
-            .with(|fs| fs.truncate_inode(self.number, size))?;
+            .with_freeing(|fs| fs.truncate_inode(self.number, size))?;
         self.expire();
         Ok(())
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {
-        self.shared.with(|fs| fs.sync())
+        self.shared.with(|fs| self.shared.commit(fs))
     }
 }

@@ -13,10 +13,11 @@ use super::{
 };
 use abi::Errno;
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Weak},
     vec::Vec,
 };
+use core::sync::atomic::{AtomicBool, Ordering};
 use device::{Now, Random, Volume, errno};
 use file::File;
 use linux_raw_sys::general::EXT4_SUPER_MAGIC;
@@ -25,8 +26,12 @@ use machine::{
     sync::{Mutex, SpinLock},
 };
 use rsext4::{
-    Ext4Result, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices, NoopObserver,
+    Ext4Error, Ext4Result, FileExtentTarget, InodeInfo, InodeNumber, MountOptions, MountServices,
+    MountedServices, NoopObserver,
 };
+
+/// Extents of a file that are looked at when it is written to; more of them in one write cost a commit.
+const EXTENTS: usize = 64;
 
 type Mounted = rsext4::Ext4<Volume, MountedServices<Random, NoopObserver>>;
 
@@ -43,8 +48,20 @@ struct Shared {
     fs: Mutex<Mounted>,
     /// The nodes there are, by inode number.
     nodes: Mutex<BTreeMap<u32, Weak<Node>>>,
-    /// Inodes without a name whose nodes are gone, to be freed.
-    orphans: SpinLock<Vec<InodeNumber>>,
+    /// Inodes without a name.
+    orphans: SpinLock<Orphans>,
+    /// Blocks have been freed since the last commit.
+    freed: AtomicBool,
+    disk: Volume,
+}
+
+/// Inodes without a name.
+#[derive(Default)]
+struct Orphans {
+    /// Those that have nodes.
+    open: BTreeSet<InodeNumber>,
+    /// Those whose nodes are gone, to be freed.
+    closed: Vec<InodeNumber>,
 }
 
 impl Ext4 {
@@ -52,14 +69,15 @@ impl Ext4 {
     pub fn mount(name: &str, read_only: bool) -> Result<Self, Errno> {
         let disk = drivers::volume(name.as_bytes()).ok_or(Errno::ENODEV)?;
         let services = MountServices::new(Now, Random, NoopObserver);
+        let disk = Volume::new(disk);
         let fs = if read_only {
             let options = MountOptions {
                 readonly: true,
                 ..MountOptions::read_write()
             };
-            Mounted::mount(Volume(disk), services, options)
+            Mounted::mount(disk.again(), services, options)
         } else {
-            Mounted::mount_with_readonly_fallback(Volume(disk), services)
+            Mounted::mount_with_readonly_fallback(disk.again(), services)
         };
         let fs = fs.map_err(|error| {
             log::error!("volume {name}: {error}");
@@ -71,7 +89,9 @@ impl Ext4 {
             dev: mount::next_dev(),
             fs: Mutex::new(fs),
             nodes: Mutex::new(BTreeMap::new()),
-            orphans: SpinLock::new(Vec::new()),
+            orphans: SpinLock::new(Orphans::default()),
+            freed: AtomicBool::new(false),
+            disk,
         });
         let info = shared.with(|fs| fs.inode(root))?;
         let root = shared.node(&info)?;
@@ -87,13 +107,50 @@ impl Shared {
     /// Calls `f` with the file system.
     fn with<R>(&self, f: impl FnOnce(&mut Mounted) -> Ext4Result<R>) -> Result<R, Errno> {
         let mut fs = self.fs.lock();
-        let orphans = core::mem::take(&mut *self.orphans.lock());
+        let orphans = core::mem::take(&mut self.orphans.lock().closed);
         for inode in orphans {
+            self.freed.store(true, Ordering::Relaxed);
             if let Err(error) = fs.reap_unlinked_inode(inode) {
                 log::warn!("inode {} is not freed: {error}", inode.raw());
             }
         }
         f(&mut fs).map_err(errno)
+    }
+
+    /// The same for what frees blocks.
+    fn with_freeing<R>(&self, f: impl FnOnce(&mut Mounted) -> Ext4Result<R>) -> Result<R, Errno> {
+        self.with(|fs| {
+            self.freed.store(true, Ordering::Relaxed);
+            f(fs)
+        })
+    }
+
+    /// Has everything on the disk.
+    fn commit(&self, fs: &mut Mounted) -> Ext4Result<()> {
+        fs.sync()?;
+        self.freed.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Before data are written to blocks that may be new: has it on the disk that they were freed. Until then the file
+    /// that had them has them there, and would have the new data after a crash.
+    fn settle(&self, fs: &mut Mounted, file: InodeNumber, at: u64, len: usize) -> Ext4Result<()> {
+        let len = u64::try_from(len).map_err(|_| Ext4Error::overflow())?;
+        if len == 0 || !self.freed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let end = at.saturating_add(len);
+        let map = fs.inode_extents(file, at, len, FileExtentTarget::Data, EXTENTS)?;
+        let mut there = at;
+        for extent in &map.extents {
+            if extent.logical_start <= there {
+                there = there.max(extent.logical_start.saturating_add(extent.length));
+            }
+        }
+        if there < end {
+            self.commit(fs)?;
+        }
+        Ok(())
     }
 
     /// The node of a file.
@@ -138,9 +195,15 @@ impl FileSystem for Ext4 {
         self.read_only
     }
     fn sync(&self) -> Result<(), Errno> {
-        self.shared.with(Mounted::sync)
+        self.shared.with(|fs| self.shared.commit(fs))
     }
     fn finish(&self) -> Result<(), Errno> {
-        self.shared.with(Mounted::unmount)
+        // Whoever has these open does nothing any more.
+        let mut orphans = self.shared.orphans.lock();
+        let open = core::mem::take(&mut orphans.open);
+        orphans.closed.extend(open);
+        drop(orphans);
+        self.shared.with(Mounted::unmount)?;
+        self.shared.disk.close()
     }
 }

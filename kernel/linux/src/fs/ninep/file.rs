@@ -304,6 +304,7 @@ impl InodeOperations for File {
             file.state.lock().is_lost = true;
         } else if !file.keep_unlinked(&directory, name)? {
             directory.unlink(name, 0)?;
+            file.state.lock().is_unlinked = true;
         }
         Ok(())
     }
@@ -316,10 +317,18 @@ impl InodeOperations for File {
         replaced: Option<&Node>,
     ) -> Result<(), Errno> {
         let to = inode::downcast::<Self>(to).ok_or(Errno::EXDEV)?.fid();
-        if let Some(old) = replaced.and_then(inode::downcast::<Self>) {
-            old.keep_unlinked(&to, to_name)?;
+        let old = replaced.and_then(|node| Some((node, inode::downcast::<Self>(node)?)));
+        let mut last = false;
+        if let Some((node, old)) = old {
+            old.ask(node)?;
+            last = node.attributes.lock().nlink <= 1;
+            last &= !old.keep_unlinked(&to, to_name)?;
         }
-        self.fid().rename(name, &to, to_name)
+        self.fid().rename(name, &to, to_name)?;
+        if let Some((_, old)) = old {
+            old.state.lock().is_unlinked |= last;
+        }
+        Ok(())
     }
 
     fn refresh(&self, node: &Node, now: bool) -> Result<(), Errno> {
@@ -413,7 +422,8 @@ impl InodeOperations for File {
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
         let open = match self.opened(true) {
             Some(open) => open,
-            // What a mapping has left when nobody has the file open any more.
+            // What a mapping has left when nobody has the file open any more, nor can open it.
+            None if self.state.lock().is_unlinked => return Ok(buf.len()),
             None => self.open_fid(linux::O_WRONLY)?,
         };
         let mut state = self.state.lock();

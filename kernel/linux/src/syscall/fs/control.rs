@@ -1,7 +1,7 @@
 //! fcntl, ioctl, synchronisation, advice.
 use super::{descriptor, install_from, locks, opened, with_files};
 use crate::{
-    fs::{OpenFile, downcast, mount, page_cache::Seals, pipe, tree::Kind},
+    fs::{OpenFile, downcast, mount, page_cache::Seals, pipe, tree::Kind, write_back},
     process,
 };
 use abi::{Errno, SysResult};
@@ -130,7 +130,9 @@ pub fn sync() -> SysResult {
 /// syncfs(2)
 pub fn syncfs(fd: usize) -> SysResult {
     if let Some(path) = opened(fd)?.file.path() {
-        path.mount.fs.sync()?;
+        // A file that could not be written remembers it, for fsync(2).
+        let written = write_back::all();
+        path.mount.fs.sync().and(written)?;
     }
     Ok(0)
 }
