@@ -52,6 +52,22 @@ static int serve(void) {
         pthread_create(&thread, 0, answer, (void *)(long)end);
     }
 }
+/* Nobody has the datagram's port, nobody the address of the other. */
+static void miss(const char *db) {
+    struct sockaddr_in to = {AF_INET, htons(9)};
+    int s = socket(AF_INET, SOCK_DGRAM, 0);
+    inet_aton(db, &to.sin_addr);
+    connect(s, (void *)&to, sizeof to);
+    send(s, "x", 1, 0);
+    if (recv(s, &to, 1, 0) < 0)
+        puts(strerror(errno));
+    close(s);
+    inet_aton("10.0.2.77", &to.sin_addr);
+    if (connect(s = socket(AF_INET, SOCK_STREAM, 0), (void *)&to, sizeof to))
+        puts(strerror(errno));
+    fflush(stdout);
+    close(s);
+}
 static int reach(const char *name, const char *port) {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found;
     int error = getaddrinfo(name, port, &hints, &found);
@@ -83,6 +99,7 @@ int main(int count, char **arguments) {
         return serve();
     deliver("db", "7");
     deliver("10.0.2.2", arguments[2]);
+    miss("10.0.2.15");
     int idle = reach("DB", "7");
     puts("idle"), fflush(stdout);
     fgets(line, sizeof line, stdin);
@@ -167,6 +184,8 @@ fn machines_reach_each_other() {
     assert_eq!(web.line(), format!("{} web\n", answered()));
     assert_eq!(web.line(), "this host\n");
     assert_eq!(visited.join().expect("it was visited"), 3_000_000);
+    assert_eq!(web.line(), "Connection refused\n");
+    assert_eq!(web.line(), "No route to host\n");
     assert_eq!(web.line(), "idle\n");
     let listed = networks
         .ask(&["net", "inspect", "back"])

@@ -152,6 +152,26 @@ pub fn set_up(ethernet: Ethernet) -> &'static Ethernet {
     INTERFACES.ethernet.call_once(|| ethernet)
 }
 
+/// The Ethernet device, if there is one.
+pub fn ethernet_device() -> Option<&'static Ethernet> {
+    INTERFACES.ethernet.get()
+}
+
+/// Whom a packet to `ip` is handed to on the wire; `None` if to nobody alone.
+pub fn next_hop(ip: IpAddr) -> Option<Ipv4Addr> {
+    let ethernet = INTERFACES.ethernet.get()?;
+    let IpAddr::V4(v4) = ip else { return None };
+    let gateway = |gateway: &IpAddr| match gateway {
+        IpAddr::V4(gateway) => Some(*gateway),
+        IpAddr::V6(_) => None,
+    };
+    match ethernet.addresses.iter().find(|own| own.has(ip)) {
+        Some(own) => Some(v4).filter(|&ip| own.broadcast() != Some(ip)),
+        None if v4.is_multicast() || v4.is_broadcast() => None,
+        None => ethernet.gateways.iter().find_map(gateway),
+    }
+}
+
 /// All interfaces, by index.
 pub fn all() -> Vec<Interface> {
     let mut all = vec![Interface {

@@ -125,6 +125,10 @@ pub const V6ONLY: (u32, u32) = (IPV6, linux::IPV6_V6ONLY);
 pub const PKTINFO: (u32, u32) = (IP, linux::IP_PKTINFO);
 /// `IPV6_RECVPKTINFO`
 pub const RECVPKTINFO: (u32, u32) = (IPV6, linux::IPV6_RECVPKTINFO);
+/// `IP_RECVERR`
+pub const RECVERR: (u32, u32) = (IP, linux::IP_RECVERR);
+/// `IPV6_RECVERR`
+pub const RECVERR6: (u32, u32) = (IPV6, linux::IPV6_RECVERR);
 
 /// The options of a socket.
 #[derive(Clone)]

@@ -49,6 +49,9 @@ impl stack::Upper for Inet {
     fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
         udp::deliver(data, from, to)
     }
+    fn unreachable(&self, from: SocketAddr, to: SocketAddr, error: Errno, hard: bool) {
+        udp::unreachable(from, to, error, hard);
+    }
 }
 
 /// Files of /proc/net about sockets: tcp, tcp6, udp, udp6.

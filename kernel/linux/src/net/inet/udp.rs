@@ -294,6 +294,22 @@ pub fn deliver(data: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
     true
 }
 
+/// A datagram from here to another machine has not arrived. A connected socket is told, if that will stay so; any, if
+/// it has asked for it (ip(7), `IP_RECVERR`).
+pub fn unreachable(from: SocketAddr, to: SocketAddr, error: Errno, hard: bool) {
+    let Some(sender) = PORTS.find(from, to) else {
+        return;
+    };
+    let asked = {
+        let options = sender.sock.options.lock();
+        options.is_set(options::RECVERR) || options.is_set(options::RECVERR6)
+    };
+    let connected = sender.state.lock().peer == Some(to);
+    if asked || connected && hard {
+        sender.sock.fail(error);
+    }
+}
+
 /// /proc/net/udp and udp6.
 pub fn list(v6: bool) -> String {
     let mut text = String::from(

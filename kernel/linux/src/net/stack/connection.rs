@@ -14,7 +14,9 @@ use crate::{
 use abi::Errno;
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use machine::sync::{Mutex, SpinLock};
 use smoltcp::{
     iface::{SocketHandle, SocketSet},
@@ -45,6 +47,8 @@ pub struct Remote {
     orphaned: AtomicU64,
     /// shutdown(2) of receiving.
     deaf: AtomicBool,
+    /// Why it was given up while it was made; 0: it was not.
+    given_up: AtomicI32,
     /// When the stack is to look at it again, in nanoseconds; 0: at no time.
     pub(super) timer: AtomicU64,
 }
@@ -92,6 +96,7 @@ impl Remote {
             waits: SpinLock::new(waits),
             orphaned: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
+            given_up: AtomicI32::new(0),
             timer: AtomicU64::new(0),
         })
     }
@@ -199,7 +204,9 @@ impl Remote {
         drop(set);
         let old = seen.events.swap(events.bits(), Ordering::Relaxed);
         if state == State::Close && before != State::Close {
+            let given_up = self.given_up.load(Ordering::Relaxed);
             let error = match before {
+                State::SynSent if given_up != 0 => Some(Errno(given_up)),
                 State::SynSent if came => Some(Errno::ECONNREFUSED),
                 State::SynSent | State::SynReceived => Some(Errno::ETIMEDOUT),
                 State::LastAck | State::Closing | State::TimeWait => None,
@@ -229,6 +236,22 @@ impl Remote {
         self.orphaned.store(now().max(1), Ordering::Relaxed);
         let mut set = self.set.lock();
         set.get_mut::<tcp::Socket<'static>>(self.handle).abort();
+    }
+
+    /// Whether the other end was asked for a connection and has not answered.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.seen.state.load(Ordering::Relaxed) == State::SynSent.into()
+    }
+
+    /// Ends a connection that is being made from here; whether it was one.
+    pub(super) fn give_up(&self, error: Errno) -> bool {
+        if !self.is_asked_for() {
+            return false;
+        }
+        self.given_up.store(error.0, Ordering::Relaxed);
+        let mut set = self.set.lock();
+        set.get_mut::<tcp::Socket<'static>>(self.handle).abort();
+        true
     }
 
     /// Whether the stack can forget it.

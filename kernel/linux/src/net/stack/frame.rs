@@ -1,9 +1,9 @@
 //! What a frame is for: read off its headers before the stack looks at it, so that it is shown one connection's socket
 //! and not all.
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
-    UdpPacket,
+    ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, IpAddress, IpProtocol,
+    Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
 };
 
 /// See the module.
@@ -22,7 +22,17 @@ pub(super) enum Frame<'a> {
         to: SocketAddr,
         data: &'a [u8],
     },
-    /// Of ARP or ICMP: who is where may be known now.
+    /// Of ARP, from whom it says it is: who is where may be known now.
+    Neighbour(Ipv4Addr),
+    /// What this machine has sent has not arrived (RFC 792).
+    Unreachable {
+        protocol: IpProtocol,
+        from: SocketAddr,
+        to: SocketAddr,
+        /// Why.
+        code: u8,
+    },
+    /// Of ICMP otherwise, or ARP's for IPv6.
     Control,
     /// Nothing that is understood: to be dropped.
     Other,
@@ -34,7 +44,11 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
         return Frame::Other;
     };
     match frame.ethertype() {
-        EthernetProtocol::Arp => Frame::Control,
+        EthernetProtocol::Arp => match ArpPacket::new_checked(frame.payload()) {
+            Ok(arp) => <[u8; 4]>::try_from(arp.source_protocol_addr())
+                .map_or(Frame::Other, |from| Frame::Neighbour(from.into())),
+            Err(_) => Frame::Other,
+        },
         EthernetProtocol::Ipv4 => {
             let Ok(packet) = Ipv4Packet::new_checked(frame.payload()) else {
                 return Frame::Other;
@@ -96,9 +110,34 @@ fn transport(protocol: IpProtocol, from: IpAddr, to: IpAddr, payload: &[u8]) -> 
             },
             _ => Frame::Other,
         },
-        IpProtocol::Icmp | IpProtocol::Icmpv6 => Frame::Control,
+        IpProtocol::Icmp => control(payload),
+        IpProtocol::Icmpv6 => Frame::Control,
         // Extension headers: the stack reads them.
         IpProtocol::HopByHop => Frame::Control,
         _ => Frame::Other,
+    }
+}
+
+/// A message of ICMP. What it quotes of a packet is its header and eight bytes more, which have the ports.
+fn control(payload: &[u8]) -> Frame<'_> {
+    let Ok(message) = Icmpv4Packet::new_checked(payload) else {
+        return Frame::Other;
+    };
+    if message.msg_type() != Icmpv4Message::DstUnreachable {
+        return Frame::Control;
+    }
+    let quoted = Ipv4Packet::new_unchecked(message.data());
+    if !message.verify_checksum() || message.data().len() < 20 || quoted.version() != 4 {
+        return Frame::Other;
+    }
+    let Some(&[a, b, c, d, ..]) = message.data().get(quoted.header_len().into()..) else {
+        return Frame::Other;
+    };
+    let end = |ip: Ipv4Addr, port| SocketAddr::new(ip.into(), u16::from_be_bytes(port));
+    Frame::Unreachable {
+        protocol: quoted.next_header(),
+        from: end(quoted.src_addr(), [a, b]),
+        to: end(quoted.dst_addr(), [c, d]),
+        code: message.msg_code(),
     }
 }

@@ -9,6 +9,7 @@
 pub mod connection;
 mod device;
 mod frame;
+mod neighbour;
 #[cfg(test)]
 mod tests;
 
@@ -37,11 +38,12 @@ use machine::{
     sync::{Mutex, Signals},
     time,
 };
+use neighbour::Neighbours;
 use smoltcp::{
     iface::{Config, Interface, SocketSet},
     socket::udp,
     time::Instant,
-    wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr},
+    wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpProtocol},
 };
 
 /// Frames that are taken before timers are looked at.
@@ -60,6 +62,8 @@ pub trait Upper: Send + Sync {
     fn accepting(&self, to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn Accepting>>;
     /// A datagram has come; whether anybody takes it.
     fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr) -> bool;
+    /// A datagram from here to `to` has not arrived; `hard`: nor will others.
+    fn unreachable(&self, from: SocketAddr, to: SocketAddr, error: Errno, hard: bool);
 }
 
 /// Who listens.
@@ -89,6 +93,7 @@ struct Stack {
     timers: BTreeMap<(u64, SocketAddr, SocketAddr), Arc<Remote>>,
     half_open: usize,
     parked: VecDeque<SocketSet<'static>>,
+    neighbours: Neighbours,
     upper: &'static dyn Upper,
     /// The second that answers are counted in, and how many there were.
     answers: (u64, u32),
@@ -141,6 +146,7 @@ pub fn start(upper: &'static dyn Upper) {
         timers: BTreeMap::new(),
         half_open: 0,
         parked: VecDeque::new(),
+        neighbours: Neighbours::default(),
         upper,
         answers: (0, 0),
     });
@@ -213,7 +219,25 @@ pub fn send_datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Result<()
         .map_err(|_| Errno::ENOBUFS)?;
     let mut set = SocketSet::new(vec![]);
     set.add(socket);
-    with(|stack| stack.send_parked(set)).ok_or(Errno::ENETUNREACH)
+    with(|stack| {
+        stack.neighbours.seek(to.ip(), now());
+        stack.send_parked(set);
+    })
+    .ok_or(Errno::ENETUNREACH)
+}
+
+/// What a code of "destination unreachable" means, and whether it will stay so (Linux: `icmp_err_convert`).
+fn unreachable(code: u8) -> Option<(Errno, bool)> {
+    Some(match code {
+        0 | 11 => (Errno::ENETUNREACH, false),
+        6 | 9 => (Errno::ENETUNREACH, true),
+        1 | 5 | 12 => (Errno::EHOSTUNREACH, false),
+        7 | 8 | 10 | 13..=15 => (Errno::EHOSTUNREACH, true),
+        2 => (Errno::ENOPROTOOPT, true),
+        3 => (Errno::ECONNREFUSED, true),
+        // Of packets that are too large: smoltcp sends none but those that fit into a frame.
+        _ => return None,
+    })
 }
 
 impl Stack {
@@ -242,11 +266,49 @@ impl Stack {
                     self.answer(frame);
                 }
             }
+            Frame::Neighbour(from) => {
+                self.neighbours.heard(from, now());
+                self.answer(frame);
+                self.send_waiting();
+            }
+            Frame::Unreachable {
+                protocol,
+                from,
+                to,
+                code,
+            } => {
+                if let Some((error, hard)) = unreachable(code) {
+                    self.tell(protocol, from, to, error, hard);
+                }
+            }
             Frame::Control => {
                 self.answer(frame);
                 self.send_waiting();
             }
             Frame::Other => (),
+        }
+    }
+
+    /// What was sent from here has not arrived.
+    fn tell(
+        &mut self,
+        protocol: IpProtocol,
+        from: SocketAddr,
+        to: SocketAddr,
+        error: Errno,
+        hard: bool,
+    ) {
+        match protocol {
+            IpProtocol::Udp => self.upper.unreachable(from, to, error, hard),
+            // One that is there already goes on trying (RFC 5461).
+            IpProtocol::Tcp => {
+                if let Some(remote) = self.connections.get(&(from, to)).cloned()
+                    && remote.give_up(error)
+                {
+                    self.look_after(&remote, None);
+                }
+            }
+            _ => (),
         }
     }
 
@@ -293,6 +355,13 @@ impl Stack {
     fn look_after(&mut self, remote: &Arc<Remote>, frame: Option<&[u8]>) {
         let ns = now();
         let at = instant(ns);
+        let (_, peer) = remote.key();
+        if frame.is_none() && remote.is_asked_for() {
+            if self.neighbours.is_silent(peer.ip(), ns) {
+                remote.give_up(Errno::EHOSTUNREACH);
+            }
+            self.neighbours.seek(peer.ip(), ns);
+        }
         let next = {
             let mut set = remote.set.lock();
             if frame.is_some() {

@@ -13,6 +13,7 @@ impl Upper for Everybody {
     fn datagram(&self, _data: &[u8], _from: SocketAddr, _to: SocketAddr) -> bool {
         false
     }
+    fn unreachable(&self, _from: SocketAddr, _to: SocketAddr, _error: Errno, _hard: bool) {}
 }
 
 impl Accepting for Everybody {
@@ -133,6 +134,7 @@ fn damaged_frames_do_no_harm() {
         timers: BTreeMap::new(),
         half_open: 0,
         parked: VecDeque::new(),
+        neighbours: Neighbours::default(),
         upper: &Everybody,
         answers: (0, 0),
     };

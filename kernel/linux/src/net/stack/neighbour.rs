@@ -1,0 +1,138 @@
+//! Who is asked for on the wire by ARP (RFC 826), so that a first packet goes out at once and one that nobody answers
+//! for fails.
+//!
+//! smoltcp finds out by itself, but asks once a second in all: whoever begins to talk to two machines waits that long
+//! for the second. So those that something is to go to are asked for here, too; what is answered, smoltcp learns.
+use crate::net::interface::{self, Ethernet};
+use alloc::collections::BTreeMap;
+use core::net::{IpAddr, Ipv4Addr};
+use machine::drivers::net as driver;
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
+    EthernetRepr,
+};
+
+const SECOND: u64 = 1_000_000_000;
+/// How often somebody is asked for who does not answer.
+const AGAIN: u64 = SECOND;
+/// When who has answered is asked for again (`base_reachable_time_ms`).
+const FRESH: u64 = 30 * SECOND;
+/// How long somebody is asked for until nobody is there: Linux does so three times (`mcast_solicit`).
+const PATIENCE: u64 = 3 * SECOND;
+/// Those that are remembered.
+const MOST: usize = 256;
+
+/// What is known of one neighbour.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Since when it has not answered.
+    silent: Option<u64>,
+    /// When it was asked for last, or has answered.
+    last: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Neighbours(BTreeMap<Ipv4Addr, Entry>);
+
+impl Neighbours {
+    /// Asks for whom a packet to `to` is handed to, unless that was done a moment ago. `now` in nanoseconds, as all
+    /// times.
+    pub(super) fn seek(&mut self, to: IpAddr, now: u64) {
+        let Some(next) = interface::next_hop(to) else {
+            return;
+        };
+        if self.is_due(next, now)
+            && let Some(ethernet) = interface::ethernet_device()
+        {
+            ask(ethernet, next);
+        }
+    }
+
+    /// Whether `next` is to be asked for now, which is noted as done.
+    fn is_due(&mut self, next: Ipv4Addr, now: u64) -> bool {
+        if self.0.len() >= MOST && !self.0.contains_key(&next) {
+            // Whoever is still needed is asked for again.
+            self.0.pop_first();
+        }
+        let entry = self.0.entry(next).or_insert(Entry {
+            silent: None,
+            last: 0,
+        });
+        let wait = if entry.silent.is_some() { AGAIN } else { FRESH };
+        if entry.last != 0 && now < entry.last + wait {
+            return false;
+        }
+        entry.last = now.max(1);
+        entry.silent.get_or_insert(now);
+        true
+    }
+
+    /// Somebody says where it is.
+    pub(super) fn heard(&mut self, from: Ipv4Addr, now: u64) {
+        if let Some(entry) = self.0.get_mut(&from) {
+            *entry = Entry {
+                silent: None,
+                last: now.max(1),
+            };
+        }
+    }
+
+    /// Whether nobody answers for whom a packet to `to` is handed to.
+    pub(super) fn is_silent(&self, to: IpAddr, now: u64) -> bool {
+        let entry = interface::next_hop(to).and_then(|next| self.0.get(&next));
+        let silent = entry.and_then(|entry| entry.silent);
+        silent.is_some_and(|since| now >= since + PATIENCE)
+    }
+}
+
+fn ask(ethernet: &Ethernet, next: Ipv4Addr) {
+    let Some(IpAddr::V4(own)) = interface::source(next.into()) else {
+        return;
+    };
+    let own_mac = EthernetAddress(ethernet.mac);
+    let question = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Request,
+        source_hardware_addr: own_mac,
+        source_protocol_addr: own,
+        target_hardware_addr: EthernetAddress([0; 6]),
+        target_protocol_addr: next,
+    };
+    let head = EthernetRepr {
+        src_addr: own_mac,
+        dst_addr: EthernetAddress::BROADCAST,
+        ethertype: EthernetProtocol::Arp,
+    };
+    let len = head.buffer_len() + question.buffer_len();
+    interface::ethernet().sent(len);
+    driver::send(len, |room| {
+        let mut frame = EthernetFrame::new_unchecked(room);
+        head.emit(&mut frame);
+        question.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asked_for_when_it_is_due() {
+        let mut neighbours = Neighbours::default();
+        let machine = Ipv4Addr::new(10, 0, 2, 16);
+        let silent = |neighbours: &Neighbours| neighbours.0[&machine].silent;
+        assert!(neighbours.is_due(machine, 5));
+        assert!(!neighbours.is_due(machine, 6) && neighbours.is_due(machine, 5 + AGAIN));
+        assert_eq!(silent(&neighbours), Some(5), "since the first question");
+        neighbours.heard(machine, 7 + AGAIN);
+        assert_eq!(silent(&neighbours), None);
+        assert!(!neighbours.is_due(machine, 8 + 2 * AGAIN));
+        assert!(neighbours.is_due(machine, 7 + AGAIN + FRESH));
+        for last in 0..=255 {
+            for third in 0..8 {
+                neighbours.is_due(Ipv4Addr::new(10, 0, third, last), 9);
+            }
+        }
+        assert_eq!(neighbours.0.len(), MOST);
+    }
+}
