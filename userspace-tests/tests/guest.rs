@@ -125,7 +125,7 @@ impl Setup {
 
     /// A directory for what is made.
     fn scratch(&self) -> PathBuf {
-        self.root.join("../target/userspace-tests")
+        self.root.with_file_name("target").join("userspace-tests")
     }
 
     fn prepare(&self) -> Result<Ready, Box<dyn Error>> {
