@@ -1,8 +1,10 @@
 // The real-time clock is set: who waits for a time of day follows, who waits for a time span does not. Run in the guest only:
 // the clock of the machine that builds this is left alone.
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
@@ -58,6 +60,46 @@ static void wait_for(const char *what, int sleeps, int absolute, long seconds, l
     printf("%s: %s\n", what, took < least ? "early" : took > most ? "late" : "in time");
 }
 
+// The same of a timer that is a file; and one that is told so.
+static void wait_for_file(void)
+{
+    struct timespec start = now(CLOCK_MONOTONIC);
+    struct itimerspec time = {.it_value = now(CLOCK_REALTIME)};
+    unsigned long count = 0;
+    int timer = timerfd_create(CLOCK_REALTIME, 0);
+    time.it_value.tv_sec += 100;
+    CHECK(timerfd_settime(timer, TFD_TIMER_ABSTIME, &time, 0) == 0);
+    pthread_t thread;
+    pthread_create(&thread, 0, move_later, (void *)1000);
+    CHECK(read(timer, &count, sizeof count) == sizeof count && count == 1);
+    pthread_join(thread, 0);
+    long took = elapsed_ms(start);
+    printf("file, time of day: %s\n", took < 99 ? "early" : took > 5000 ? "late" : "in time");
+
+    struct pollfd poll_it = {.fd = timer, .events = POLLIN};
+    int flags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+    time.it_value.tv_sec += 1000000;
+    CHECK(timerfd_settime(timer, flags, &time, 0) == 0);
+    CHECK(poll(&poll_it, 1, 0) == 0);
+    pthread_create(&thread, 0, move_later, (void *)1000);
+    CHECK(read(timer, &count, sizeof count) == -1 && errno == ECANCELED);
+    pthread_join(thread, 0);
+    CHECK(poll(&poll_it, 1, 0) == 0);
+    move_clock(-1000);
+    CHECK(poll(&poll_it, 1, 0) == 1 && poll_it.revents == POLLIN);
+    CHECK(timerfd_settime(timer, flags, &time, 0) == -1 && errno == ECANCELED);
+    CHECK(poll(&poll_it, 1, 0) == 0);
+    // It is set all the same.
+    struct itimerspec left;
+    CHECK(timerfd_gettime(timer, &left) == 0 && left.it_value.tv_sec > 100);
+    move_clock(1000);
+    CHECK(timerfd_settime(timer, TFD_TIMER_ABSTIME, &time, 0) == 0);
+    CHECK(poll(&poll_it, 1, 0) == 0);
+    move_clock(-1000);
+    CHECK(poll(&poll_it, 1, 0) == 0);
+    close(timer);
+}
+
 // Who is not root cannot set it.
 static void refused(void)
 {
@@ -78,6 +120,7 @@ int main(void)
     wait_for("sleep of a time span, clock set forward", 1, 0, 1000, 299, 5000);
     wait_for("sleep of a time span, clock set back", 1, 0, -1000, 299, 5000);
     wait_for("sleep until a time of day", 1, 1, 1000, 99, 5000);
+    wait_for_file();
     refused();
     return FINISH();
 }

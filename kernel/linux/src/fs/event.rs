@@ -1,7 +1,11 @@
 //! eventfd and timerfd.
 use super::{Edges, File, Metadata, Poll, tree::next_ino};
+use crate::process::clock::{WATCHERS, Watcher};
 use abi::Errno;
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use machine::{
     sync::{Mutex, Signals, SpinLock, WaitQueue},
     time::{self, Instant, Timer},
@@ -112,6 +116,24 @@ struct State {
     /// Next expiration that was not read yet, on the monotonic clock; 0: disarmed.
     next: u64,
     interval: u64,
+    /// The same on the real-time clock, if that is what was asked for.
+    real: Option<u64>,
+    /// Whether setting the clock ends it (`TFD_TIMER_CANCEL_ON_SET`), and has.
+    cancels: bool,
+    cancelled: bool,
+}
+
+/// What timerfd_settime(2) sets, times in nanoseconds.
+#[derive(Clone, Copy)]
+pub struct Setting {
+    /// The first expiration; 0 to disarm.
+    pub value: u64,
+    /// Between further ones; 0 for none.
+    pub interval: u64,
+    /// `TFD_TIMER_ABSTIME`
+    pub absolute: bool,
+    /// `TFD_TIMER_CANCEL_ON_SET`
+    pub cancels: bool,
 }
 
 struct Alarm {
@@ -129,7 +151,7 @@ impl time::Alarm for Alarm {
 impl TimerFd {
     /// A disarmed timer on the monotonic or the real-time clock.
     pub fn new(realtime: bool) -> Arc<Self> {
-        Arc::new(Self {
+        let timer = Arc::new(Self {
             realtime,
             state: SpinLock::new(State::default()),
             alarm: Mutex::new(None),
@@ -138,7 +160,12 @@ impl TimerFd {
                 edges: Edges::new(),
             }),
             ino: next_ino(),
-        })
+        });
+        if realtime {
+            let watcher: Weak<Self> = Arc::downgrade(&timer);
+            WATCHERS.add(watcher);
+        }
+        timer
     }
 
     fn arm(&self, slot: &mut Option<Timer>) {
@@ -149,25 +176,39 @@ impl TimerFd {
         }
     }
 
-    /// timerfd_settime(2), times in nanoseconds, `value` 0 to disarm; returns the old (value, interval).
-    pub fn set(&self, value: u64, interval: u64, absolute: bool) -> (u64, u64) {
+    /// timerfd_settime(2); returns the old (value, interval). `ECANCELED` if the clock has been set and nobody has read
+    /// that yet.
+    pub fn set(&self, new: Setting) -> Result<(u64, u64), Errno> {
         let mut alarm = self.alarm.lock();
         let old = self.get();
         let now = Instant::now().0;
-        let next = match (value, absolute) {
+        let real = (self.realtime && new.absolute && new.value > 0).then_some(new.value);
+        let next = match (new.value, real) {
             (0, _) => 0,
-            (_, false) => now.saturating_add(value),
-            (_, true) if self.realtime => {
-                let real = time::realtime_ns();
-                now.saturating_add(value.saturating_sub(real)).max(1)
-            }
-            (_, true) => value,
+            (_, Some(real)) => on_monotonic(real),
+            (value, None) if new.absolute => value,
+            (value, None) => now.saturating_add(value),
         };
-        *self.state.lock() = State { next, interval };
+        let cancels = new.cancels && new.absolute && self.realtime;
+        let was_cancelled = {
+            let mut state = self.state.lock();
+            let was_cancelled = state.cancelled && cancels;
+            *state = State {
+                next,
+                interval: new.interval,
+                real,
+                cancels,
+                cancelled: was_cancelled && next == 0,
+            };
+            was_cancelled
+        };
         self.arm(&mut alarm);
         drop(alarm);
         self.queue.queue.wake_all();
-        old
+        if was_cancelled && next != 0 {
+            return Err(Errno::ECANCELED);
+        }
+        Ok(old)
     }
 
     /// timerfd_gettime(2): time to the next expiration, interval.
@@ -183,9 +224,12 @@ impl TimerFd {
         (left, state.interval)
     }
 
-    /// Takes the expirations there have been.
-    fn take(&self) -> Option<u64> {
+    /// Takes the expirations there have been; `ECANCELED` if the clock has been set.
+    fn take(&self) -> Option<Result<u64, Errno>> {
         let mut state = self.state.lock();
+        if core::mem::take(&mut state.cancelled) {
+            return Some(Err(Errno::ECANCELED));
+        }
         let now = Instant::now().0;
         if state.next == 0 || state.next > now {
             return None;
@@ -193,10 +237,35 @@ impl TimerFd {
         // Without an interval there is one expiration.
         let Some(more) = (now - state.next).checked_div(state.interval) else {
             state.next = 0;
-            return Some(1);
+            return Some(Ok(1));
         };
-        state.next += (more + 1) * state.interval;
-        Some(more + 1)
+        let passed = (more + 1) * state.interval;
+        state.next += passed;
+        state.real = state.real.map(|real| real.saturating_add(passed));
+        Some(Ok(more + 1))
+    }
+}
+
+/// The time on the monotonic clock at which the real-time clock shows `real`; not 0.
+fn on_monotonic(real: u64) -> u64 {
+    let left = real.saturating_sub(time::realtime_ns());
+    Instant::now().0.saturating_add(left).max(1)
+}
+
+impl Watcher for TimerFd {
+    fn clock_was_set(&self) {
+        let mut alarm = self.alarm.lock();
+        {
+            let mut state = self.state.lock();
+            state.cancelled |= state.cancels;
+            if let (Some(real), true) = (state.real, state.next != 0) {
+                state.next = on_monotonic(real);
+            }
+        }
+        self.arm(&mut alarm);
+        drop(alarm);
+        self.queue.edges.readable();
+        self.queue.queue.wake_all();
     }
 }
 
@@ -211,20 +280,22 @@ impl File for TimerFd {
     fn read(&self, _offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
         let buf = buf.get_mut(..8).ok_or(Errno::EINVAL)?;
         let count = if nonblock {
-            self.take().ok_or(Errno::EAGAIN)?
+            self.take().unwrap_or(Err(Errno::EAGAIN))?
         } else {
             self.queue
                 .queue
                 .wait_until(None, Signals::Interrupt, || self.take())
-                .map_err(|_| Errno::ERESTARTSYS)?
+                .unwrap_or(Err(Errno::ERESTARTSYS))?
         };
         self.arm(&mut self.alarm.lock());
         buf.copy_from_slice(&count.to_le_bytes());
         Ok(8)
     }
     fn poll(&self) -> Poll {
-        let next = self.state.lock().next;
-        if next != 0 && next <= Instant::now().0 {
+        let State {
+            next, cancelled, ..
+        } = *self.state.lock();
+        if cancelled || next != 0 && next <= Instant::now().0 {
             Poll::IN
         } else {
             Poll::empty()

@@ -2,12 +2,51 @@
 //! set on.
 use super::{Pid, table};
 use abi::Errno;
+use alloc::{sync::Weak, vec::Vec};
 use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
     sched::{self, Tid},
+    sync::{Mutex, WaitQueue},
     time::{Instant, realtime_ns},
 };
+
+/// Who waits for a time of day, and is told when the real-time clock is set.
+pub(crate) struct Watchers {
+    /// Threads.
+    pub(crate) sleepers: WaitQueue,
+    files: Mutex<Vec<Weak<dyn Watcher>>>,
+}
+
+/// What waits for a time of day.
+pub(crate) trait Watcher: Send + Sync {
+    /// The real-time clock has been set.
+    fn clock_was_set(&self);
+}
+
+/// All that do, but for the timers of processes.
+pub(crate) static WATCHERS: Watchers = Watchers {
+    sleepers: WaitQueue::new(),
+    files: Mutex::new(Vec::new()),
+};
+
+impl Watchers {
+    /// Tells `file`, too, as long as there is one.
+    pub(crate) fn add(&self, file: Weak<dyn Watcher>) {
+        let mut files = self.files.lock();
+        files.retain(|file| file.strong_count() > 0);
+        files.push(file);
+    }
+
+    /// Tells all.
+    pub(crate) fn clock_was_set(&self) {
+        let files = self.files.lock().clone();
+        for file in files.iter().filter_map(Weak::upgrade) {
+            file.clock_was_set();
+        }
+        self.sleepers.wake_all();
+    }
+}
 
 /// A clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,11 +1,15 @@
 //! Clocks and sleeping. Left out: setting the clock's rate.
 use crate::process::restart::Restart;
-use crate::process::{self, clock::Clock, credentials};
+use crate::process::{
+    self,
+    clock::{Clock, WATCHERS},
+    credentials,
+};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::{
     mm::user,
-    sync::{Signals, WaitError, WaitQueue, Waiter},
+    sync::{Signals, WaitError, Waiter},
     time::{Instant, realtime_ns, set_realtime_ns},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -74,9 +78,6 @@ pub fn clock_gettime(clock: usize, to: usize) -> SysResult {
     Ok(0)
 }
 
-/// Who sleeps until a time of day.
-static CLOCK_SET: WaitQueue = WaitQueue::new();
-
 /// clock_settime(2), for the real-time clock.
 pub fn clock_settime(clock: usize, from: usize) -> SysResult {
     if clock as u32 != linux::CLOCK_REALTIME {
@@ -93,7 +94,7 @@ fn set_clock(ns: u64) {
     for process in process::processes() {
         process.clock_was_set();
     }
-    CLOCK_SET.wake_all();
+    WATCHERS.clock_was_set();
 }
 
 /// clock_getres(2): one nanosecond.
@@ -126,7 +127,7 @@ pub fn clock_nanosleep(clock: usize, flags: usize, request: usize, remaining: us
 /// Sleeps until the real-time clock shows `until`, also when it is set meanwhile.
 fn sleep_until(until: u64) -> SysResult {
     let waiter = Waiter::new();
-    let _registration = CLOCK_SET.register(&waiter);
+    let _registration = WATCHERS.sleepers.register(&waiter);
     while realtime_ns() < until {
         let deadline = deadline_at_realtime(until);
         if waiter.wait(Some(deadline), Signals::Interrupt) == Err(WaitError::Interrupted) {
