@@ -14,7 +14,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux::config::{self, Config};
 use linux::control;
-use linux::fs::{context::FsContext, mount, path::lookup};
+use linux::fs::{
+    context::FsContext,
+    path::{Start, lookup},
+};
 use linux::linker::{Command, Launch};
 use linux::process::{Process, Program, ThreadState, user::User, with_space};
 use linux::{fs, process};
@@ -222,10 +225,10 @@ fn run(slot: &Slot) {
 /// Makes the machine's first process: in the directory that the configuration names, with the console as descriptors 0,
 /// 1 and 2.
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
-    let root = mount::root();
-    let process = Process::first(FsContext::new(root.clone()));
+    let start = Start::root();
+    let process = Process::first(FsContext::new(start.root.clone()));
     if !config.cwd.is_empty() {
-        let cwd = lookup(root, &config.cwd).and_then(|path| process.fs.set_cwd(path));
+        let cwd = lookup(&start, &config.cwd).and_then(|path| process.fs.set_cwd(path));
         cwd.map_err(|error| {
             let cwd = String::from_utf8_lossy(&config.cwd);
             format!("working directory {cwd}: {}", error.text())

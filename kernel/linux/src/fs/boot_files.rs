@@ -2,7 +2,7 @@
 //! the place of what the image has under their names.
 use super::{
     boot_mounts::place,
-    directory, mount,
+    directory,
     page_cache::Content,
     path::{self, Last},
     tree::{Kind, Node},
@@ -32,7 +32,7 @@ fn write(path: &[u8], bytes: &[u8]) -> Result<(), Errno> {
         place(&path[..slash], 0o755)?;
     }
     // A link is replaced: where it leads may not be there yet (/run).
-    let target = path::walk(mount::root(), path, Last::Keep)?;
+    let target = path::walk(&path::Start::root(), path, Last::Keep)?;
     let content = Content::empty();
     content.write(0, bytes)?;
     let node = Node::new(

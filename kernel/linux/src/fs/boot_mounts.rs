@@ -48,14 +48,14 @@ pub(super) fn place(path: &[u8], mode: u32) -> Result<Target, Errno> {
     loop {
         let next = path[end + 1..].iter().position(|&byte| byte == b'/');
         end = next.map_or(path.len(), |next| end + 1 + next);
-        let target = path::walk(mount::root(), &path[..end], Last::Follow)?;
+        let target = path::walk(&path::Start::root(), &path[..end], Last::Follow)?;
         if target.node.is_none() {
             let kind = linux::S_IFDIR | mode;
             let node = Node::new(target.parent.node.dev, kind, Kind::directory());
             directory::add(&target.parent.node, &target.name, node)?;
         }
         if end == path.len() {
-            return path::walk(mount::root(), path, Last::Follow);
+            return path::walk(&path::Start::root(), path, Last::Follow);
         }
     }
 }
@@ -66,13 +66,13 @@ fn place_for_file(path: &[u8]) -> Result<Target, Errno> {
     if name > 0 {
         place(&path[..name], 0o755)?;
     }
-    let target = path::walk(mount::root(), path, Last::Follow)?;
+    let target = path::walk(&path::Start::root(), path, Last::Follow)?;
     if target.node.is_none() {
         let kind = Kind::Regular(Content::empty());
         let node = Node::new(target.parent.node.dev, linux::S_IFREG | 0o644, kind);
         directory::add(&target.parent.node, &target.name, node)?;
     }
-    path::walk(mount::root(), path, Last::Follow)
+    path::walk(&path::Start::root(), path, Last::Follow)
 }
 
 /// Copies what is in a directory of the image into one of a volume.

@@ -1,7 +1,7 @@
 //! Character devices: null, zero, full, random, urandom, tty, console.
 use super::{
     File, Metadata, Poll, console, directory,
-    mount::{self, Path},
+    mount::Path,
     open::OpenFile,
     tree::{Kind, Node, dev},
 };
@@ -93,7 +93,7 @@ impl File for DeviceFile {
 
 /// stat(2) of the terminal.
 pub fn terminal_metadata() -> Result<Metadata, Errno> {
-    let console = super::path::lookup(mount::root(), b"/dev/console")?;
+    let console = super::path::lookup(&super::path::Start::root(), b"/dev/console")?;
     console.node.metadata()
 }
 

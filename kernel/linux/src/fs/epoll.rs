@@ -182,17 +182,20 @@ impl Epoll {
         event: (u32, u64),
     ) -> Result<(), Errno> {
         let key = (fd, Arc::as_ptr(open) as usize);
+        let (events, data) = event;
+        let exclusive = events & linux::EPOLLEXCLUSIVE != 0;
         if let Some(inner) = downcast::<Self>(&*open.file) {
             if core::ptr::eq(inner, self) {
                 return Err(Errno::EINVAL);
             }
             if operation == linux::EPOLL_CTL_ADD {
+                if exclusive {
+                    return Err(Errno::EINVAL);
+                }
                 inner.check_loop(self, 1)?;
             }
         }
         let queue = open.file.poll_queue().ok_or(Errno::EPERM)?;
-        let (events, data) = event;
-        let exclusive = events & linux::EPOLLEXCLUSIVE != 0;
         let mut interest = self.interest.lock();
         // Of a description that is no more: its address may be another one's now.
         let stale = interest.get(&key).is_some_and(|entry| entry.is_gone());

@@ -214,12 +214,12 @@ impl Metadata {
 }
 
 /// Opens a file for the loader to read by path, relative ones from `start`.
-pub fn open_read(start: &mount::Path, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+pub fn open_read(start: &path::Start, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
     open::open_for(start, path, Access::READ)
 }
 
 /// Opens a file to be executed, which the caller need not be able to read; a directory is `EACCES`.
-pub fn open_exec(start: &mount::Path, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
+pub fn open_exec(start: &path::Start, path: &[u8]) -> Result<Arc<dyn File>, Errno> {
     open::open_for(start, path, Access::EXECUTE).map_err(|error| match error {
         Errno::EISDIR => Errno::EACCES,
         other => other,
@@ -262,8 +262,8 @@ pub fn flush() {
 }
 
 /// The absolute path of what is at `path`, relative ones from `start`, symbolic links followed.
-pub fn resolve(start: &mount::Path, path: &[u8]) -> Result<Vec<u8>, Errno> {
+pub fn resolve(start: &path::Start, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let target = path::walk(start, path, path::Last::Follow)?;
     target.found()?;
-    Ok(target.path())
+    Ok(target.path_below(&start.root))
 }

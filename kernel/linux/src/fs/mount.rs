@@ -255,12 +255,23 @@ impl Path {
 
     /// Absolute path of a directory, with ` (deleted)` after that of a removed one.
     pub fn text(&self) -> Vec<u8> {
+        self.text_below(root()).0
+    }
+
+    /// The same for who has the root `root`, and whether the directory is below that; if not, it is the absolute one.
+    pub fn text_below(&self, root: &Self) -> (Vec<u8>, bool) {
         let mut parts = Vec::new();
         let mut deleted = false;
+        let mut below = false;
         let mut at = self.clone();
         loop {
+            if at.is(root) {
+                below = true;
+                break;
+            }
             at = at.covered();
             if at.is_mount_root() {
+                below = at.is(root);
                 break;
             }
             let Some(place) = at.node.place() else {
@@ -282,7 +293,7 @@ impl Path {
         if deleted {
             path.extend_from_slice(b" (deleted)");
         }
-        path
+        (path, below)
     }
 }
 

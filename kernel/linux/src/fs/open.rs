@@ -8,7 +8,7 @@ use super::{
     locks::{self, Class, Owner},
     mount::Path,
     page_cache::Content,
-    path::{self, Last, Target},
+    path::{self, Last, Start, Target},
     permission::{self, Access},
     pipe,
     tree::{Kind, Node},
@@ -310,7 +310,7 @@ impl PageSource for Pages {
 }
 
 /// open(2) from `start` with `mode` already masked.
-pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
+pub fn open(start: &Start, path: &[u8], flags: u32, mode: u32) -> Result<Arc<OpenFile>, Errno> {
     let path_only = flags & linux::O_PATH != 0;
     let create = flags & linux::O_CREAT != 0 && !path_only;
     let last = if flags & linux::O_NOFOLLOW != 0 || create && flags & linux::O_EXCL != 0 {
@@ -352,15 +352,15 @@ pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Open
         return Err(Errno::ENOTDIR);
     }
     if path_only {
-        let flags = flags & (linux::O_PATH | linux::O_DIRECTORY | linux::O_NOFOLLOW);
         return Ok(OpenFile::new(NodeFile::new(at, target.path()), flags));
     }
-    let writes = flags & linux::O_ACCMODE != linux::O_RDONLY;
+    let truncates = flags & linux::O_TRUNC != 0;
+    let writes = flags & linux::O_ACCMODE != linux::O_RDONLY || truncates;
     if directory && (writes || create) {
         return Err(Errno::EISDIR);
     }
     let stored = matches!(node.kind, Kind::Regular(_));
-    if stored && (writes || flags & linux::O_TRUNC != 0) && !created {
+    if stored && writes && !created {
         at.mount.check_writable()?;
     }
     if !created {
@@ -370,9 +370,8 @@ pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Open
         }
     }
     let file = open_node(&at, &target, flags)?;
-    if flags & linux::O_TRUNC != 0
+    if truncates
         && !created
-        && writes
         && let Kind::Regular(content) = &node.kind
     {
         content.resize(0)?;
@@ -382,7 +381,7 @@ pub fn open(start: &Path, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Open
 }
 
 /// Opens what is at `path` for the kernel to read, if the caller may do what is wanted with it; `EISDIR`.
-pub(super) fn open_for(start: &Path, path: &[u8], wanted: Access) -> Result<Arc<dyn File>, Errno> {
+pub(super) fn open_for(start: &Start, path: &[u8], wanted: Access) -> Result<Arc<dyn File>, Errno> {
     let target = path::walk(start, path, Last::Follow)?;
     let at = target.found()?;
     if at.node.is_directory() {

@@ -1,11 +1,13 @@
-//! Walking paths: components, `..`, symbolic links, mounts, and whether the caller may search what is on the way.
+//! Walking paths: components, `..`, symbolic links, mounts, what bounds a walk, and whether the caller may search what
+//! is on the way.
 use super::{
     mount::{self, Path, joined},
     permission::Searcher,
     tree::Kind,
 };
 use abi::Errno;
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
+use linux_raw_sys::general as linux;
 
 const MAX_LINKS: usize = 40;
 const MAX_NAME: usize = 255;
@@ -19,6 +21,94 @@ pub enum Last {
     Follow,
     /// lstat, unlink, `O_NOFOLLOW`
     Keep,
+}
+
+bitflags::bitflags! {
+    /// What openat2(2) bounds a walk by.
+    #[derive(Clone, Copy, Default)]
+    pub struct Resolve: u32 {
+        /// No mount but the one it begins in.
+        const NO_XDEV = linux::RESOLVE_NO_XDEV;
+        /// No links of /proc that lead to what is open.
+        const NO_MAGICLINKS = linux::RESOLVE_NO_MAGICLINKS;
+        /// No symbolic links.
+        const NO_SYMLINKS = linux::RESOLVE_NO_SYMLINKS;
+        /// Nothing but what is below where it begins.
+        const BENEATH = linux::RESOLVE_BENEATH;
+        /// Where it begins is its root.
+        const IN_ROOT = linux::RESOLVE_IN_ROOT;
+        /// Only what is known without asking a disk. Nothing has to be asked long.
+        const CACHED = linux::RESOLVE_CACHED;
+    }
+}
+
+/// Where a walk begins, and what bounds it.
+#[doc(alias = "nameidata")]
+#[derive(Clone)]
+pub struct Start {
+    /// Where absolute paths begin, and whose `..` is itself.
+    pub root: Path,
+    /// Where relative ones begin.
+    pub at: Path,
+    /// What else bounds it.
+    pub resolve: Resolve,
+}
+
+impl Start {
+    /// The root of the namespace.
+    pub fn root() -> Self {
+        Self::new(mount::root().clone(), mount::root().clone())
+    }
+
+    /// At `at`, and bounded by `root` only.
+    pub fn new(root: Path, at: Path) -> Self {
+        let resolve = Resolve::empty();
+        Self { root, at, resolve }
+    }
+
+    fn has(&self, flag: Resolve) -> bool {
+        self.resolve.intersects(flag)
+    }
+
+    /// What absolute paths begin at, and `..` does not leave.
+    fn bound(&self) -> &Path {
+        if self.has(Resolve::BENEATH | Resolve::IN_ROOT) {
+            &self.at
+        } else {
+            &self.root
+        }
+    }
+
+    /// Where an absolute path begins that is met at `at`, or is the one to be walked.
+    fn jump_to_root(&self, at: Option<&Path>) -> Result<Path, Errno> {
+        let bound = self.bound();
+        if self.has(Resolve::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        match at {
+            Some(at) => self.crossed(at, bound.clone()),
+            None => Ok(bound.clone()),
+        }
+    }
+
+    /// The parent of `at`, which the bound is of itself.
+    fn parent_of(&self, at: &Path) -> Result<Path, Errno> {
+        if !at.is(self.bound()) {
+            return self.crossed(at, at.parent()?);
+        }
+        if self.has(Resolve::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        Ok(at.clone())
+    }
+
+    /// `to`, if the walk may come there from `from`.
+    fn crossed(&self, from: &Path, to: Path) -> Result<Path, Errno> {
+        if self.has(Resolve::NO_XDEV) && !Arc::ptr_eq(&from.mount, &to.mount) {
+            return Err(Errno::EXDEV);
+        }
+        Ok(to)
+    }
 }
 
 /// Where a path leads.
@@ -47,10 +137,16 @@ impl Target {
 
     /// Absolute path.
     pub fn path(&self) -> Vec<u8> {
+        self.path_below(mount::root())
+    }
+
+    /// The path as it is for who has this root.
+    pub fn path_below(&self, root: &Path) -> Vec<u8> {
         if self.name.is_empty() {
-            return self.node.as_ref().map_or_else(Vec::new, Path::text);
+            let text = |at: &Path| at.text_below(root).0;
+            return self.node.as_ref().map_or_else(Vec::new, text);
         }
-        joined(self.parent.text(), &self.name)
+        joined(self.parent.text_below(root).0, &self.name)
     }
 }
 
@@ -71,8 +167,8 @@ fn trim(path: &[u8]) -> &[u8] {
     &path[start..]
 }
 
-/// Walks `path` from `start` (for relative ones).
-pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
+/// Walks `path` from `start`.
+pub fn walk(start: &Start, path: &[u8], last: Last) -> Result<Target, Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -82,9 +178,9 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
     let mut rest = Cow::Borrowed(path);
     let mut pos = 0;
     let mut at = if path[0] == b'/' {
-        mount::root().clone()
+        start.jump_to_root(None)?
     } else {
-        start.clone()
+        start.at.clone()
     };
     let searcher = Searcher::current();
     let mut links = 0;
@@ -117,7 +213,7 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
             }
             b".." => {
                 nameless = Errno::ENOTEMPTY;
-                at = at.parent()?;
+                at = start.parent_of(&at)?;
                 pos = next;
                 continue;
             }
@@ -138,6 +234,7 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
                 nameless,
             });
         };
+        let node = start.crossed(&at, node)?;
         let link = if is_last && last == Last::Keep && !must_be_directory {
             None
         } else {
@@ -165,10 +262,21 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
             continue;
         };
         links += 1;
-        if links > MAX_LINKS {
+        if links > MAX_LINKS || start.has(Resolve::NO_SYMLINKS) {
             return Err(Errno::ELOOP);
         }
+        // A relative one, of /proc, is a link as any other.
+        if matches!(node.node.kind, Kind::Magic(_)) && text.first() == Some(&b'/') || jump.is_some()
+        {
+            if start.has(Resolve::NO_MAGICLINKS) {
+                return Err(Errno::ELOOP);
+            }
+            if start.has(Resolve::BENEATH | Resolve::IN_ROOT) {
+                return Err(Errno::EXDEV);
+            }
+        }
         if let Some(jump) = jump {
+            let jump = start.crossed(&at, jump)?;
             if is_last && !jump.node.is_directory() {
                 return Ok(Target {
                     parent: at,
@@ -189,7 +297,7 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
             return Err(Errno::ENAMETOOLONG);
         }
         if joined.first() == Some(&b'/') {
-            at = mount::root().clone();
+            at = start.jump_to_root(Some(&at))?;
         }
         rest = Cow::Owned(joined);
         pos = 0;
@@ -197,7 +305,7 @@ pub fn walk(start: &Path, path: &[u8], last: Last) -> Result<Target, Errno> {
 }
 
 /// What `path` leads to from `start`, symbolic links followed.
-pub fn lookup(start: &Path, path: &[u8]) -> Result<Path, Errno> {
+pub fn lookup(start: &Start, path: &[u8]) -> Result<Path, Errno> {
     let target = walk(start, path, Last::Follow)?;
     target.found().cloned()
 }

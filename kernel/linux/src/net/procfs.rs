@@ -1,6 +1,6 @@
 //! /proc/net, /proc/sys/net and /sys/class/net.
 use super::{inet, interface, sock::Kind, unix};
-use crate::fs::{generated, mount, path};
+use crate::fs::{generated, path};
 use abi::Errno;
 use alloc::{format, string::String};
 use core::fmt::Write;
@@ -69,8 +69,8 @@ fn if_inet6() -> String {
 
 /// Fills in what /proc and /sys say about the network.
 pub(super) fn populate() -> Result<(), Errno> {
-    let proc = path::lookup(mount::root(), b"/proc")?.node;
-    let sys = path::lookup(mount::root(), b"/sys")?.node;
+    let proc = path::lookup(&path::Start::root(), b"/proc")?.node;
+    let sys = path::lookup(&path::Start::root(), b"/sys")?.node;
     let net = generated::directory(&proc, "net")?;
     generated::file(&net, "dev", dev)?;
     generated::file(&net, "route", route)?;

@@ -209,8 +209,7 @@ impl Process {
     fn give_up(self: &Arc<Self>) {
         ipc::process_ended(self.pid);
         self.files.close_range(0, usize::MAX, false);
-        // The root is a directory.
-        let _ = self.fs.set_cwd(fs::mount::root().clone());
+        self.fs.leave();
         self.end_timers();
         self.set_space(None);
     }

@@ -1,6 +1,6 @@
 //! Which user the first program starts as: `elfin run --user`, looked up in passwd(5) and group(5) of the image.
 use super::credentials::{self, Capabilities, Credentials, Ids};
-use crate::fs::{self, mount};
+use crate::fs::{self, path::Start};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
 
@@ -113,7 +113,7 @@ impl User {
 }
 
 fn contents(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let file = fs::open_read(mount::root(), path)?;
+    let file = fs::open_read(&Start::root(), path)?;
     let size = usize::try_from(file.metadata()?.size).map_err(|_| Errno::EFBIG)?;
     let mut text = vec![0; size];
     fs::read_exact(&*file, 0, &mut text)?;

@@ -1,5 +1,9 @@
 //! System calls about memory: argument checking and conversion; the work is done in `mm::space`.
 
+mod policy;
+
+pub use policy::*;
+
 use crate::fs::write_back;
 use crate::ipc::shared_memory;
 use crate::linker;
@@ -34,6 +38,8 @@ const VALIDATED: u32 = linux::MAP_SHARED_VALIDATE
     | linux::MAP_NONBLOCK
     | linux::MAP_STACK
     | linux::MAP_HUGETLB
+    | linux::MAP_HUGE_2MB
+    | linux::MAP_HUGE_1GB
     | MAP_32BIT
     | MAP_ABOVE4G
     | linux::MAP_FIXED_NOREPLACE;
@@ -350,26 +356,5 @@ pub fn mlockall(flags: usize) -> SysResult {
 
 /// munlockall(2).
 pub fn munlockall() -> SysResult {
-    Ok(0)
-}
-
-/// mbind(2): there is one memory node.
-pub fn mbind(_a: usize, _b: usize, _c: usize, _d: usize, _e: usize, _f: usize) -> SysResult {
-    Ok(0)
-}
-
-/// set_mempolicy(2).
-pub fn set_mempolicy(_mode: usize, _mask: usize, _max: usize) -> SysResult {
-    Ok(0)
-}
-
-/// get_mempolicy(2): the default policy, node 0.
-pub fn get_mempolicy(mode: usize, mask: usize, max: usize, _a: usize, _f: usize) -> SysResult {
-    if mode != 0 {
-        user::write(mode, &0i32)?;
-    }
-    if mask != 0 && max != 0 {
-        user::zero(mask, max.div_ceil(64) * 8)?;
-    }
     Ok(0)
 }

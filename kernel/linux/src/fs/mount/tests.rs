@@ -2,7 +2,7 @@
 use super::*;
 use crate::fs::{
     directory,
-    path::{Last, walk},
+    path::{Last, Start, walk},
 };
 
 extern crate std;
@@ -15,7 +15,7 @@ fn begin() -> std::sync::MutexGuard<'static, ()> {
 }
 
 fn target(path: &[u8]) -> Target {
-    walk(root(), path, Last::Follow).unwrap()
+    walk(&Start::root(), path, Last::Follow).unwrap()
 }
 
 fn top(path: &[u8]) -> Path {

@@ -4,7 +4,7 @@ use super::{mounts, smaps, status};
 use crate::process::LinuxThread;
 use crate::{
     fs::{
-        device, generated, locks, mount,
+        device, generated, locks,
         tree::{Jump, Kind, Listing, Node, dev},
     },
     process::{self, Process, credentials},
@@ -275,9 +275,12 @@ fn link(owner: &Owner, name: &[u8]) -> Arc<Node> {
                 node: Some(path),
             }
         },
-        _ => |_| Jump {
-            text: b"/".to_vec(),
-            node: Some(mount::root().clone()),
+        _ => |process| {
+            let path = process.fs.root();
+            Jump {
+                text: path.text(),
+                node: Some(path),
+            }
         },
     };
     let of = owner.clone();

@@ -106,8 +106,8 @@ impl Names {
 }
 
 fn make_node(text: &[u8]) -> Result<Arc<Node>, Errno> {
-    let (cwd, umask) = process::with_current(|process| (process.fs.cwd(), process.fs.umask()));
-    let target = path::walk(&cwd, text, Last::Keep)?;
+    let (start, umask) = process::with_current(|process| (process.fs.start(), process.fs.umask()));
+    let target = path::walk(&start, text, Last::Keep)?;
     let mode = linux::S_IFSOCK | 0o777 & !umask;
     directory::create(&target, mode, Kind::Special(0)).map_err(|error| match error {
         Errno::EEXIST => Errno::EADDRINUSE,
@@ -121,8 +121,8 @@ pub(super) fn find(name: &Name) -> Result<Arc<Endpoint>, Errno> {
         Name::Unnamed => return Err(Errno::EINVAL),
         Name::Abstract(text) => Key::Abstract(text.clone()),
         Name::Path(text) => {
-            let cwd = process::with_current(|process| process.fs.cwd());
-            let node = path::lookup(&cwd, text)?.node;
+            let start = process::with_current(|process| process.fs.start());
+            let node = path::lookup(&start, text)?.node;
             if node.attributes.lock().mode & linux::S_IFMT != linux::S_IFSOCK {
                 return Err(Errno::ECONNREFUSED);
             }

@@ -182,6 +182,9 @@ pub fn utimensat(dirfd: usize, path: usize, times: usize, flags: usize) -> SysRe
         return Ok(0);
     }
     if path == 0 && dirfd as i32 != linux::AT_FDCWD {
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
         let open = opened(dirfd)?;
         if open.file.node().is_some() {
             set_times(Subject::Open(open).changed()?, times)?;

@@ -2,7 +2,7 @@
 use super::{descriptor, install, install_anonymous, opened, put_words, with_files, words};
 use crate::fs::{
     OpenFile, downcast,
-    event::{EventFd, TimerFd},
+    event::{EventFd, Setting, TimerFd},
     mount::Path,
     open::NodeFile,
     page_cache::{Content, Seals},
@@ -148,8 +148,13 @@ pub fn timerfd_settime(fd: usize, flags: usize, new: usize, old: usize) -> SysRe
     let [_, _, _, _] = words(new)?;
     let interval = super::timespec(new)?;
     let value = super::timespec(new.wrapping_add(16))?;
-    let absolute = flags & linux::TFD_TIMER_ABSTIME != 0;
-    let before = with_timer(fd, |timer| timer.set(value, interval, absolute))?;
+    let setting = Setting {
+        value,
+        interval,
+        absolute: flags & linux::TFD_TIMER_ABSTIME != 0,
+        cancels: flags & linux::TFD_TIMER_CANCEL_ON_SET != 0,
+    };
+    let before = with_timer(fd, |timer| timer.set(setting))??;
     if old != 0 {
         put_times(old, before)?;
     }
@@ -168,14 +173,23 @@ pub fn memfd_create(name: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
     let has = |flag| flags & flag != 0;
     let exec = linux::MFD_EXEC | linux::MFD_NOEXEC_SEAL;
-    if flags & !(linux::MFD_CLOEXEC | linux::MFD_ALLOW_SEALING | exec) != 0 || flags & exec == exec
-    {
+    let known = linux::MFD_CLOEXEC | linux::MFD_ALLOW_SEALING | linux::MFD_HUGETLB | exec;
+    let sizes = linux::MFD_HUGE_MASK << linux::MFD_HUGE_SHIFT;
+    let wrong = match has(linux::MFD_HUGETLB) {
+        true => flags & !(known | sizes),
+        false => flags & !known,
+    };
+    if wrong != 0 || flags & exec == exec {
         return Err(Errno::EINVAL);
     }
     let name = user::read_cstr(name, 249).map_err(|error| match error {
         Errno::ENAMETOOLONG => Errno::EINVAL,
         other => other,
     })?;
+    if has(linux::MFD_HUGETLB) {
+        // As on a Linux without huge pages.
+        return Err(Errno::ENOSYS);
+    }
     let (seals, mode) = if has(linux::MFD_NOEXEC_SEAL) {
         (Seals::EXEC, 0o666)
     } else if has(linux::MFD_ALLOW_SEALING) {

@@ -36,7 +36,7 @@ use crate::{
         context::FsContext,
         descriptor::Files,
         mount::Path,
-        path::{self, Last, MAX_PATH, Target},
+        path::{self, Last, MAX_PATH, Start, Target},
         tree::Node,
     },
     process,
@@ -95,17 +95,17 @@ fn path_from(addr: usize) -> Result<Vec<u8>, Errno> {
     user::read_cstr(addr, MAX_PATH - 1)
 }
 
-/// The directory that a relative `path` starts from.
-fn start(dirfd: usize, path: &[u8]) -> Result<Path, Errno> {
+/// Where `path` starts from, if it is relative, `dirfd`.
+fn start(dirfd: usize, path: &[u8]) -> Result<Start, Errno> {
     if dirfd as i32 == linux::AT_FDCWD || path.first() == Some(&b'/') {
-        return Ok(with_context(FsContext::cwd));
+        return Ok(with_context(FsContext::start));
     }
     let open = descriptor(dirfd)?;
     let at = open.file.path().ok_or(Errno::ENOTDIR)?;
     if !at.node.is_directory() && !path.is_empty() {
         return Err(Errno::ENOTDIR);
     }
-    Ok(at.clone())
+    Ok(Start::new(with_context(FsContext::root), at.clone()))
 }
 
 /// Where a path given to an `*at` call leads.
@@ -116,7 +116,7 @@ fn target(dirfd: usize, addr: usize, last: Last) -> Result<Target, Errno> {
 
 /// What a path of the program's leads to, symbolic links followed.
 fn path_at(addr: usize) -> Result<Path, Errno> {
-    path::lookup(&with_context(FsContext::cwd), &path_from(addr)?)
+    path::lookup(&with_context(FsContext::start), &path_from(addr)?)
 }
 
 /// What an `*at` call with flags is about.

@@ -1,12 +1,17 @@
 //! Opening, closing and duplicating descriptors.
 use super::{descriptor, install, path_from, start, with_context, with_files, words};
 use crate::{
-    fs::{self, OpenFile, context::FsContext},
+    fs::{
+        self, OpenFile,
+        context::FsContext,
+        path::{Resolve, Start},
+    },
     process,
 };
 use abi::{Errno, SysResult};
 use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
+use machine::mm::{PAGE, user};
 
 const AT_FDCWD: usize = linux::AT_FDCWD as usize;
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -31,6 +36,11 @@ const KNOWN: u32 = linux::O_ACCMODE
     | linux::O_PATH
     | linux::O_TMPFILE;
 
+/// What of them `O_PATH` leaves.
+const WITH_PATH: u32 = linux::O_PATH | linux::O_DIRECTORY | linux::O_NOFOLLOW | linux::O_CLOEXEC;
+/// `O_TMPFILE` without `O_DIRECTORY`, which goes with it.
+const TMPFILE: u32 = linux::O_TMPFILE & !linux::O_DIRECTORY;
+
 /// open(2)
 pub fn open(path: usize, flags: usize, mode: usize) -> SysResult {
     openat(AT_FDCWD, path, flags, mode)
@@ -38,33 +48,67 @@ pub fn open(path: usize, flags: usize, mode: usize) -> SysResult {
 
 /// openat(2)
 pub fn openat(dirfd: usize, path: usize, flags: usize, mode: usize) -> SysResult {
-    let path = path_from(path)?;
     let mut flags = flags as u32 & KNOWN;
+    if flags & linux::O_PATH != 0 {
+        flags &= WITH_PATH;
+    }
+    open_with(dirfd, path, flags, mode as u32, Resolve::empty())
+}
+
+/// Opens with flags that have been looked at.
+fn open_with(dirfd: usize, path: usize, flags: u32, mode: u32, resolve: Resolve) -> SysResult {
+    let mut flags = flags;
+    if flags & TMPFILE != 0 && flags & linux::O_TMPFILE != linux::O_TMPFILE {
+        return Err(Errno::EINVAL);
+    }
     // Linux sets it for 64-bit programs, and fcntl(2) shows it.
     if flags & linux::O_PATH == 0 {
         flags |= linux::O_LARGEFILE;
     }
-    let mode = mode as u32 & !with_context(FsContext::umask);
-    let open = fs::open::open(&start(dirfd, &path)?, &path, flags, mode)?;
+    let path = path_from(path)?;
+    let mode = mode & !with_context(FsContext::umask);
+    let start = Start {
+        resolve,
+        ..start(dirfd, &path)?
+    };
+    let open = fs::open::open(&start, &path, flags, mode)?;
     install(open, flags & linux::O_CLOEXEC != 0)
 }
 
-/// openat2(2), without `resolve` restrictions.
+/// openat2(2)
 pub fn openat2(dirfd: usize, path: usize, how: usize, size: usize) -> SysResult {
-    if size < 24 {
+    /// Of `struct open_how`.
+    const SIZE: usize = 24;
+    if size < SIZE {
         return Err(Errno::EINVAL);
     }
-    if size > 24 {
+    if size > PAGE {
+        return Err(Errno::E2BIG);
+    }
+    let mut rest = [0; PAGE - SIZE];
+    let rest = &mut rest[..size - SIZE];
+    user::copy_in(how.wrapping_add(SIZE), rest)?;
+    if rest.iter().any(|&byte| byte != 0) {
         return Err(Errno::E2BIG);
     }
     let [flags, mode, resolve] = words(how)?;
-    if flags & !u64::from(KNOWN) != 0 || mode & !0o7777 != 0 {
+    let known = u32::try_from(flags)
+        .ok()
+        .filter(|flags| flags & !KNOWN == 0);
+    let flags = known.ok_or(Errno::EINVAL)?;
+    let resolve = u32::try_from(resolve).ok().and_then(Resolve::from_bits);
+    let resolve = resolve.ok_or(Errno::EINVAL)?;
+    let makes = flags & (linux::O_CREAT | TMPFILE) != 0;
+    if mode & !(if makes { 0o7777 } else { 0 }) != 0
+        || flags & linux::O_PATH != 0 && flags & !WITH_PATH != 0
+        || resolve.contains(Resolve::BENEATH | Resolve::IN_ROOT)
+    {
         return Err(Errno::EINVAL);
     }
-    if resolve != 0 {
-        return Err(Errno::EOPNOTSUPP);
+    if resolve.contains(Resolve::CACHED) && (makes || flags & linux::O_TRUNC != 0) {
+        return Err(Errno::EAGAIN);
     }
-    openat(dirfd, path, flags as usize, mode as usize)
+    open_with(dirfd, path, flags, mode as u32, resolve)
 }
 
 /// creat(2)

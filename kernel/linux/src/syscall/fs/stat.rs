@@ -92,7 +92,11 @@ pub fn fstat(fd: usize, buf: usize) -> SysResult {
 /// fstatat(2)
 pub fn newfstatat(dirfd: usize, path: usize, buf: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
-    if flags & !(linux::AT_SYMLINK_NOFOLLOW | linux::AT_NO_AUTOMOUNT | linux::AT_EMPTY_PATH) != 0 {
+    let known = linux::AT_SYMLINK_NOFOLLOW
+        | linux::AT_NO_AUTOMOUNT
+        | linux::AT_EMPTY_PATH
+        | linux::AT_STATX_SYNC_TYPE;
+    if flags & !known != 0 {
         return Err(Errno::EINVAL);
     }
     write_stat(buf, &metadata(dirfd, path, flags)?)
@@ -217,7 +221,7 @@ pub fn readlinkat(dirfd: usize, path: usize, buf: usize, size: usize) -> SysResu
 
 /// getcwd(2)
 pub fn getcwd(buf: usize, size: usize) -> SysResult {
-    let mut path = with_context(FsContext::cwd).text();
+    let mut path = with_context(FsContext::cwd_text);
     if path.ends_with(b" (deleted)") {
         return Err(Errno::ENOENT);
     }
@@ -245,6 +249,18 @@ fn change_directory(to: Path) -> SysResult {
         permission::check(&to.node, Access::EXECUTE)?;
     }
     with_context(|context| context.set_cwd(to))?;
+    Ok(0)
+}
+
+/// chroot(2)
+pub fn chroot(path: usize) -> SysResult {
+    let path = path_at(path)?;
+    if !path.node.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    permission::check(&path.node, Access::EXECUTE)?;
+    credentials::require(linux::CAP_SYS_CHROOT)?;
+    with_context(|context| context.set_root(path))?;
     Ok(0)
 }
 

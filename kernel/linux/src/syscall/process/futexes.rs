@@ -58,7 +58,7 @@ pub fn futex(
         command,
         linux::FUTEX_WAIT_BITSET | linux::FUTEX_WAIT_REQUEUE_PI | linux::FUTEX_LOCK_PI2
     );
-    if realtime && !absolute && command != linux::FUTEX_WAIT {
+    if realtime && !absolute {
         return Err(Errno::ENOSYS);
     }
     let at = if realtime || command == linux::FUTEX_LOCK_PI {

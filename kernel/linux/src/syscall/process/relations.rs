@@ -1,5 +1,5 @@
-//! What processes share, and what they see of each other: kcmp(2), process_vm_readv(2). Left out: the memory of other
-//! processes.
+//! What processes share, and what they see of each other: kcmp(2), unshare(2), process_vm_readv(2). Left out: the
+//! memory of other processes.
 use crate::process::LinuxThread;
 use crate::{
     fs::descriptor::Files,
@@ -8,6 +8,7 @@ use crate::{
 };
 use abi::{Errno, SysResult};
 use alloc::sync::Arc;
+use linux_raw_sys::general as linux;
 
 /// `KCMP_*`
 mod kind {
@@ -32,6 +33,33 @@ fn space(process: &Process) -> usize {
     process
         .space()
         .map_or(0, |space| Arc::as_ptr(&space).addr())
+}
+
+/// unshare(2): processes share nothing that it could separate, and threads everything. There are no namespaces.
+pub fn unshare(flags: usize) -> SysResult {
+    const SHARED_BY_THREADS: u32 = linux::CLONE_THREAD
+        | linux::CLONE_SIGHAND
+        | linux::CLONE_VM
+        | linux::CLONE_FILES
+        | linux::CLONE_FS;
+    const NAMESPACES: u32 = linux::CLONE_NEWNS
+        | linux::CLONE_NEWUTS
+        | linux::CLONE_NEWIPC
+        | linux::CLONE_NEWNET
+        | linux::CLONE_NEWPID
+        | linux::CLONE_NEWUSER
+        | linux::CLONE_NEWCGROUP
+        | linux::CLONE_NEWTIME;
+    const KNOWN: u32 = SHARED_BY_THREADS | NAMESPACES | linux::CLONE_SYSVSEM;
+    let flags = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
+    let alone = process::with_current(|process| process.thread_ids().len() == 1);
+    if flags & !KNOWN != 0 || flags & SHARED_BY_THREADS != 0 && !alone {
+        return Err(Errno::EINVAL);
+    }
+    if flags & NAMESPACES != 0 {
+        return Err(Errno::EPERM);
+    }
+    Ok(0)
 }
 
 /// kcmp(2): 0 if two processes have the same, else 1 or 2 for an order.

@@ -245,7 +245,10 @@ pub fn sched_setattr(tid: usize, from: usize, flags: usize) -> SysResult {
     let keeps_policy = attributes.flags & u64::from(linux::SCHED_FLAG_KEEP_POLICY) != 0;
     let keeps = u64::from(linux::SCHED_FLAG_KEEP_POLICY | linux::SCHED_FLAG_KEEP_PARAMS);
     let resets = u64::from(linux::SCHED_FLAG_RESET_ON_FORK);
-    if attributes.policy.cast_signed() < 0 || attributes.flags & !(keeps | resets) != 0 {
+    // They mean something to deadlines only.
+    let deadlines = u64::from(linux::SCHED_FLAG_RECLAIM | linux::SCHED_FLAG_DL_OVERRUN);
+    let known = keeps | resets | deadlines;
+    if attributes.policy.cast_signed() < 0 || attributes.flags & !known != 0 {
         return Err(Errno::EINVAL);
     }
     let old = policy_of(tid)?;

@@ -167,6 +167,7 @@ calls! {
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
         Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
+    161 fs::chroot [String] Full;
     162 fs::sync [] Full;
     164 time::settimeofday [Pointer Pointer] Partial("the time zone is not kept");
     165 fs::mount [String String String LongHex Pointer]
@@ -214,8 +215,8 @@ calls! {
     233 fs::epoll_ctl [Fd Int Fd Pointer] Full;
     234 signal::tgkill [Int Int Int] Full;
     235 fs::utimes [String Pointer] Full;
-    237 mm::mbind [Pointer Size Int Pointer Size Hex] NoOp("there is one memory node; arguments are not checked");
-    238 mm::set_mempolicy [Hex Pointer Size] NoOp("there is one memory node; arguments are not checked");
+    237 mm::mbind [Pointer Size Int Pointer Size Hex] NoOp("there is one memory node");
+    238 mm::set_mempolicy [Hex Pointer Size] NoOp("there is one memory node");
     239 mm::get_mempolicy [Pointer Pointer Size Pointer LongHex] Partial("the default policy, whatever is asked");
     240 fs::mq_open [String Hex Mode Pointer] Full;
     241 fs::mq_unlink [String] Full;
@@ -241,6 +242,8 @@ calls! {
     269 fs::faccessat [Fd String Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
+    272 process::unshare [LongHex]
+        Partial("EINVAL for what the caller shares with other threads");
     273 process::set_robust_list [Pointer Size] Full;
     274 process::get_robust_list [Int Pointer Pointer] Full;
     275 fs::splice [Fd Pointer Fd Pointer Size Hex] Full;
@@ -254,8 +257,7 @@ calls! {
     284 fs::eventfd [Unsigned] Full;
     285 fs::fallocate [Fd Hex Long Long]
         Partial("no `FALLOC_FL_COLLAPSE_RANGE`, `FALLOC_FL_INSERT_RANGE`, `FALLOC_FL_UNSHARE_RANGE`");
-    286 fs::timerfd_settime [Fd Hex Pointer Pointer]
-        Partial("a change of the clock moves no timer; `TFD_TIMER_CANCEL_ON_SET` changes nothing");
+    286 fs::timerfd_settime [Fd Hex Pointer Pointer] Full;
     287 fs::timerfd_gettime [Fd Pointer] Full;
     288 net::accept4 [Fd Pointer Pointer Hex] Full;
     289 fs::signalfd4 [Fd Pointer Size Hex] Full;
@@ -282,7 +284,7 @@ calls! {
     316 fs::renameat2 [Fd String Fd String Hex] Partial("no `RENAME_WHITEOUT`");
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
     318 process::getrandom [Pointer Size Hex] Full;
-    319 fs::memfd_create [String Hex] Partial("no `MFD_HUGETLB`");
+    319 fs::memfd_create [String Hex] Partial("`MFD_HUGETLB` is ENOSYS");
     322 process::execveat [Fd String Pointer Pointer Hex] Partial("as `execve`; no `AT_SYMLINK_NOFOLLOW`");
     324 process::membarrier [Int Hex Int] Partial("no `*_SYNC_CORE`, `*_RSEQ`");
     325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`");
@@ -293,7 +295,7 @@ calls! {
     332 fs::statx [Fd String Hex Hex Pointer] Partial("no time of birth, no attributes");
     435 process::clone3 frame [Pointer Size] Partial("see below");
     436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare");
-    437 fs::openat2 [Fd String Pointer Size] Partial("as `open`; `resolve` is EOPNOTSUPP");
+    437 fs::openat2 [Fd String Pointer Size] Full;
     439 fs::faccessat2 [Fd String Hex Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
     441 fs::epoll_pwait2 [Fd Pointer Int Pointer Pointer Size] Full;
     449 process::futex_waitv [Pointer Unsigned Hex Pointer Int] Full;
@@ -308,7 +310,6 @@ calls! {
     154 modify_ldt [Int Pointer Size];
     155 pivot_root [String String];
     156 _sysctl [Pointer];
-    161 chroot [String];
     163 acct [String];
     167 swapon [String Hex];
     168 swapoff [String];
@@ -346,7 +347,6 @@ calls! {
     254 inotify_add_watch [Fd String Hex];
     255 inotify_rm_watch [Fd Int];
     256 migrate_pages [Int Size Pointer Pointer];
-    272 unshare [LongHex];
     279 move_pages [Int Size Pointer Pointer Pointer Hex];
     294 inotify_init1 [Hex];
     298 perf_event_open [Pointer Int Int Fd LongHex];
