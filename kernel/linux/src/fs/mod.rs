@@ -28,6 +28,7 @@ pub mod open;
 pub mod page_cache;
 pub mod path;
 pub mod permission;
+pub mod pidfd;
 pub mod pipe;
 pub mod procfs;
 pub mod signalfd;

@@ -3,9 +3,10 @@
 //! A process is made of parts ([`super::Process`]); each is shared or copied, as flags say. Descriptors, working
 //! directory and dispositions are shared by threads only: execve(2) of one process would have to take them from
 //! another.
-use super::{ThreadState, table, vfork::Vfork};
+use super::{Process, ThreadState, table, vfork::Vfork};
+use crate::fs::{self, OpenFile, pidfd::PidFd};
 use crate::process::LinuxThread;
-use crate::{config, fs, linker};
+use crate::{config, linker};
 use abi::{Errno, SysResult};
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,8 +15,8 @@ use core::{ops::Range, sync::atomic::Ordering};
 use linux_raw_sys::general::{
     CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_CLEAR_SIGHAND, CLONE_DETACHED, CLONE_FILES,
     CLONE_FS, CLONE_IO, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
-    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND,
-    CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK, CLONE_VM,
+    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SETTLS,
+    CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK, CLONE_VM, O_RDWR,
 };
 use machine::{
     arch::{TrapFrame, gate},
@@ -37,7 +38,8 @@ const OPTIONAL: u64 = (CLONE_SYSVSEM
     | CLONE_IO) as u64;
 
 /// Flags that a process may have beside those.
-const PROCESS: u64 = (CLONE_VM | CLONE_VFORK | CLONE_PARENT) as u64 | CLONE_CLEAR_SIGHAND;
+const PROCESS: u64 =
+    (CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD) as u64 | CLONE_CLEAR_SIGHAND;
 
 /// Flags that make namespaces.
 const NAMESPACES: u64 = (CLONE_NEWCGROUP
@@ -61,6 +63,8 @@ pub struct Request {
     pub parent_tid: usize,
     /// Where the new thread wants it, and where it is cleared at the end.
     pub child_tid: usize,
+    /// Where the caller wants a descriptor of the process, with `CLONE_PIDFD`.
+    pub pidfd: usize,
     /// Thread pointer.
     pub tls: usize,
 }
@@ -74,6 +78,7 @@ impl Request {
             stack: 0..0,
             parent_tid: 0,
             child_tid: 0,
+            pidfd: 0,
             tls: 0,
         }
     }
@@ -91,6 +96,7 @@ pub fn clone(frame: &TrapFrame, request: &Request) -> SysResult {
     if request.flags & NAMESPACES != 0 {
         return Err(Errno::EPERM);
     }
+    table::check_count()?;
     if request.has(CLONE_THREAD) {
         return thread(frame, request);
     }
@@ -143,6 +149,9 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
         state.signals.set_altstack(super::signal::altstack());
     }
     let thread = make(pid, frame, request, state)?;
+    if request.has(CLONE_PIDFD) {
+        give_descriptor(&child, request.pidfd)?;
+    }
     table::insert_process(&child);
     table::insert(&thread);
     // References that a child which ends soon would wait for.
@@ -152,6 +161,21 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
         vfork.wait();
     }
     Ok(pid as usize)
+}
+
+/// Gives the caller a descriptor of a process that it is about to have as a child, whose number goes to `at`.
+fn give_descriptor(child: &Arc<Process>, at: usize) -> Result<(), Errno> {
+    let open = OpenFile::new(PidFd::new(child.clone()), O_RDWR);
+    super::with_current(|parent| {
+        let fds = 0..parent.limits.descriptors();
+        let fd = parent.files.install(open, true, fds)?;
+        let fd = i32::try_from(fd).map_err(|_| Errno::EMFILE)?;
+        let written = user::write(at, &fd);
+        if written.is_err() {
+            parent.files.close(fd)?;
+        }
+        written
+    })
 }
 
 /// Copies the caller's address space.

@@ -182,8 +182,12 @@ fn end_thread(status: i32) -> ! {
     if clear != 0 && user::write(clear, &0u32).is_ok() {
         wake(clear);
     }
+    let uid = credentials::current().user.real;
     if !is_last {
-        super::with_current(|process| process.ending.thread_ended.wake_all());
+        super::with_current(|process| {
+            process.maker_ended(tid, uid);
+            process.ending.thread_ended.wake_all();
+        });
         sched::exit_current();
     }
     let status = super::with_current(|process| {
@@ -195,7 +199,6 @@ fn end_thread(status: i32) -> ! {
         process.give_up();
         status
     });
-    let uid = credentials::current().user.real;
     sched::exit_current_with(|| {
         super::with_current(|process| {
             process.release_parent();

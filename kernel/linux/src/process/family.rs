@@ -1,23 +1,29 @@
 //! Who is whose child, groups and sessions, and waiting for children: wait4(2), waitid(2), setpgid(2), setsid(2).
 //!
 //! A process that has ended stays in the table, as a zombie, until its parent has heard of it. Children of one that
-//! ends are the first process' from then on; nobody waits for these, which that one does not know. All of it happens
-//! under the lock of the table of processes.
+//! ends are those of the nearest ancestor that has asked for them (`PR_SET_CHILD_SUBREAPER`), else the first process';
+//! that one does not know them, so nobody waits for these. All of it happens under the lock of the table of processes.
 
 use super::signal::{Recipient, SigInfo};
-use super::{Pid, Process, table};
+use super::{LinuxThread, Pid, Process, table};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
-use machine::sync::Signals;
+use machine::sched::{self, Tid};
+use machine::sync::{Signals, WaitQueue};
+
+const SIGCHLD: i32 = linux::SIGCHLD as i32;
 
 /// What a process is to others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kin {
     /// The parent's id; 0 for none.
     parent: Pid,
+    /// Which of its threads has made it.
+    maker: Tid,
     /// The parent is the first process because the real one has ended.
     is_adopted: bool,
     /// The group's: who leads that has the same id.
@@ -121,6 +127,7 @@ impl Kin {
     pub(super) fn first(pid: Pid) -> Self {
         Self {
             parent: 0,
+            maker: 0,
             is_adopted: false,
             group: pid,
             session: pid,
@@ -132,9 +139,11 @@ impl Kin {
     }
 
     /// A child's, which belongs to the same group; at the end the parent is sent `exit_signal`.
+    /// The calling thread is one of the parent's.
     pub(super) fn child(&self, parent: Pid, exit_signal: i32) -> Self {
         Self {
             parent,
+            maker: sched::current_tid(),
             exit_signal,
             group: self.group,
             session: self.session,
@@ -190,7 +199,7 @@ impl Process {
         kin.has_executed = true;
         if kin.exit_signal != 0 {
             // What else was asked for was about the program before.
-            kin.exit_signal = linux::SIGCHLD as i32;
+            kin.exit_signal = SIGCHLD;
         }
     }
 
@@ -204,18 +213,28 @@ impl Process {
         })
     }
 
-    /// Its last thread, of the user `uid`, has ended: its parent is told, and its children become the first process'.
+    /// What is woken when it has ended.
+    pub fn end_queue(&self) -> &WaitQueue {
+        &self.ended
+    }
+
+    /// Its last thread, of the user `uid`, has ended: its parent is told, and its children become somebody else's.
     pub(super) fn become_zombie(&self, status: Status, uid: u32) {
         let gone = table::with_processes(|all| {
             self.kin.lock().end = Some((status, uid));
+            let heir = self.heir(all);
             let mut gone = Vec::new();
-            for child in all.values() {
-                let mut kin = child.kin.lock();
-                if kin.parent == self.pid {
-                    (kin.parent, kin.is_adopted) = (table::FIRST, true);
-                    if kin.end.is_some() {
-                        gone.push(child.pid);
-                    }
+            for child in all.values().filter(|child| child.ppid() == self.pid) {
+                child.parent_ended(self.pid, uid);
+                let has_ended = {
+                    let mut kin = child.kin.lock();
+                    kin.parent = heir.unwrap_or(table::FIRST);
+                    kin.is_adopted = heir.is_none();
+                    kin.exit_signal = SIGCHLD;
+                    kin.end.is_some()
+                };
+                if has_ended && !child.tell_parent(all) {
+                    gone.push(child.pid);
                 }
             }
             if !self.tell_parent(all) {
@@ -223,8 +242,60 @@ impl Process {
             }
             gone.iter().map(|pid| all.remove(pid)).collect::<Vec<_>>()
         });
+        self.ended.wake_all();
         // Not under the lock: they may be the last references.
         drop(gone);
+    }
+
+    /// The nearest ancestor that has asked for its children.
+    fn heir(&self, all: &BTreeMap<Pid, Arc<Self>>) -> Option<Pid> {
+        let mut at = self.ppid();
+        while let Some(ancestor) = all.get(&at) {
+            let kin = ancestor.kin();
+            let asks = ancestor.settings.child_subreaper.load(Ordering::Relaxed);
+            if asks && kin.end.is_none() {
+                return Some(at);
+            }
+            at = kin.parent;
+        }
+        None
+    }
+
+    /// The thread `tid` of it has ended, and others have not: children that it has made are told as those of a process
+    /// that ends (`PR_SET_PDEATHSIG`), and are the main thread's from then on.
+    pub(super) fn maker_ended(&self, tid: Tid, uid: u32) {
+        table::with_processes(|all| {
+            for child in all.values() {
+                let is_meant = {
+                    let mut kin = child.kin.lock();
+                    let is_meant = kin.parent == self.pid && kin.maker == tid;
+                    if is_meant {
+                        kin.maker = self.pid;
+                    }
+                    is_meant
+                };
+                if is_meant {
+                    child.parent_ended(self.pid, uid);
+                }
+            }
+        });
+    }
+
+    /// Sends it what its threads want to be sent at the end of its parent, a process of the user `uid`.
+    fn parent_ended(&self, parent: Pid, uid: u32) {
+        let wanted: Vec<i32> = {
+            let threads = self.threads.live.lock();
+            let signals = threads.values().map(|thread| {
+                let settings = &thread.linux().settings;
+                settings.death_signal.load(Ordering::Relaxed)
+            });
+            signals.filter(|&signal| signal != 0).collect()
+        };
+        for signal in wanted {
+            let info = SigInfo::from_program(signal, linux::SI_USER as i32, parent, uid);
+            // Only a full queue of real-time signals is an error.
+            let _ = self.send(Recipient::Process, info);
+        }
     }
 
     /// Tells the parent of the end; whether it may wait.
@@ -236,7 +307,7 @@ impl Process {
         if kin.is_adopted {
             return false;
         }
-        let ignored = kin.exit_signal == linux::SIGCHLD as i32 && parent.ignores_children();
+        let ignored = kin.exit_signal == SIGCHLD && parent.ignores_children();
         if kin.exit_signal != 0 {
             // Only a full queue of real-time signals is an error.
             let _ = parent.send(Recipient::Process, report.info(kin.exit_signal));
@@ -261,7 +332,7 @@ impl Process {
             let mut found = Err(Errno::ECHILD);
             for child in all.values() {
                 let kin = child.kin();
-                let sends = kin.exit_signal == linux::SIGCHLD as i32;
+                let sends = kin.exit_signal == SIGCHLD;
                 let is_meant = kin.parent == self.pid
                     && !kin.is_adopted
                     && target.covers(child.pid, &kin)

@@ -1,5 +1,5 @@
-//! Resource limits, getrlimit(2). Those on the address space, descriptors and signals hold; the others are kept for the
-//! program to see.
+//! Resource limits, getrlimit(2). Those on the address space, descriptors, processes and signals hold; the others are
+//! kept for the program to see.
 use crate::fs::descriptor;
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -23,7 +23,9 @@ mod vfork;
 
 pub(crate) use exit::{claim_exit, stop_if_over};
 pub use exit::{exit_by_signal, exit_group, exit_thread, stop_if_killed};
-pub use table::{find, inherited_state, processes, thread_ids, with_process, with_thread};
+pub use table::{
+    FIRST, find, inherited_state, most_threads, processes, thread_ids, with_process, with_thread,
+};
 
 use crate::fs::{context::FsContext, descriptor::Files};
 use alloc::{sync::Arc, vec::Vec};
@@ -46,6 +48,8 @@ pub struct Process {
     kin: SpinLock<family::Kin>,
     /// Who waits for its children.
     children: WaitQueue,
+    /// Who waits for its end by a descriptor.
+    ended: WaitQueue,
     /// The descriptor table.
     pub files: Arc<Files>,
     /// Working directory and umask.
@@ -107,6 +111,7 @@ impl Process {
             pid,
             kin: SpinLock::new(kin),
             children: WaitQueue::new(),
+            ended: WaitQueue::new(),
             files: Arc::default(),
             fs: Arc::new(fs),
             space: SpinLock::new(None),

@@ -1,16 +1,18 @@
 //! The tables of processes and threads by their ids, and which threads a process has.
-use super::{Pid, Process, ThreadState, transfers::Transfers};
+use super::{Pid, Process, ThreadState, credentials, transfers::Transfers};
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use linux_raw_sys::general::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE, RLIMIT_NPROC};
 use machine::{
+    mm::frame,
     sched::{Thread, Tid},
     sync::SpinLock,
 };
 
 /// The first process, with which the machine ends.
-pub(super) const FIRST: Pid = 1;
+pub const FIRST: Pid = 1;
 
 /// Ids are below this (`/proc/sys/kernel/pid_max`).
 const MOST: Tid = 1 << 22;
@@ -55,6 +57,37 @@ pub(super) fn new_id() -> Tid {
             return id;
         }
     }
+}
+
+/// How many threads there may be: an eighth of memory for what the kernel needs for each, as on Linux.
+pub fn most_threads() -> usize {
+    /// Pages of a thread: its stack.
+    const PAGES: usize = 4;
+    (frame::counts().0 / (8 * PAGES)).max(20)
+}
+
+/// Whether the caller may make another thread or process; `EAGAIN`.
+pub(super) fn check_count() -> Result<(), Errno> {
+    let most = most_threads();
+    let is_full = THREADS.lock().len() >= most || PROCESSES.lock().len() >= most;
+    let limit = super::with_current(|process| process.limits.soft(RLIMIT_NPROC));
+    if is_full || usize::try_from(limit).is_ok_and(|limit| limit < most && is_over(limit)) {
+        return Err(Errno::EAGAIN);
+    }
+    Ok(())
+}
+
+/// Whether the calling thread's user has `limit` threads, and must not have more. Root may, and who administers.
+fn is_over(limit: usize) -> bool {
+    let user = credentials::current().user.real;
+    if user == 0 || [CAP_SYS_RESOURCE, CAP_SYS_ADMIN].map(credentials::capable) != [false; 2] {
+        return false;
+    }
+    let threads = THREADS.lock();
+    let own = threads
+        .values()
+        .filter(|thread| credentials::of(thread).user.real == user);
+    own.count() >= limit
 }
 
 /// Calls `f` with the table of processes, locked.

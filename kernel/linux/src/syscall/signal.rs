@@ -3,16 +3,25 @@ mod timer;
 
 pub use timer::*;
 
+use super::process::of_descriptor;
 use super::time::{Timespec, deadline_after};
 use crate::process::LinuxThread;
 use crate::process::signal::frame::Stack;
 use crate::process::{
-    self, Pid, Process, credentials,
+    self, FIRST, Pid, Process, credentials,
     signal::{self, Action, AltStack, LAST, Recipient, SigInfo},
 };
 use abi::{Errno, SysResult};
+use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
-use machine::{arch::TrapFrame, mm::user, sched};
+use machine::{
+    arch::TrapFrame,
+    mm::user,
+    sched::{self, Tid},
+};
+
+/// `si_code` of kill(2).
+const SI_USER: i32 = linux::SI_USER as i32;
 
 /// Smallest alternate stack.
 const MIN_STACK: u64 = 2048;
@@ -115,9 +124,9 @@ fn read_info(signal: i32, from: usize) -> Result<SigInfo, Errno> {
 
 /// Only to the calling thread can a program send what looks like a signal of the kernel's, or of `kill` or `tkill`:
 /// `EPERM` else.
-fn check_code(info: &SigInfo, to: usize) -> Result<(), Errno> {
+fn check_code(info: &SigInfo, to: Tid) -> Result<(), Errno> {
     let forged = info.code >= 0 || info.code == linux::SI_TKILL;
-    if forged && to as i32 != sched::current_tid() {
+    if forged && to != sched::current_tid() {
         return Err(Errno::EPERM);
     }
     Ok(())
@@ -146,8 +155,9 @@ fn check_thread(pid: usize, tid: usize) -> Result<(), Errno> {
 pub fn rt_sigqueueinfo(pid: usize, signal: usize, info: usize) -> SysResult {
     let signal = number(signal)?;
     let info = read_info(signal.unwrap_or(0), info)?;
+    let pid = pid as Pid;
     check_code(&info, pid)?;
-    send_process(pid as i32, signal.map(|_| info))
+    send_process(pid, signal.map(|_| info))
 }
 
 /// rt_tgsigqueueinfo(2)
@@ -157,7 +167,7 @@ pub fn rt_tgsigqueueinfo(pid: usize, tid: usize, signal: usize, info: usize) -> 
     if pid as i32 <= 0 || tid as i32 <= 0 {
         return Err(Errno::EINVAL);
     }
-    check_code(&info, tid)?;
+    check_code(&info, tid as Tid)?;
     check_thread(pid, tid)?;
     send_thread(tid, signal.map(|_| info))
 }
@@ -184,13 +194,37 @@ fn from_caller(signal: i32, code: i32) -> SigInfo {
     SigInfo::from_program(signal, code, pid, credentials::current().user.real)
 }
 
-/// kill(2). -1 means all processes, the caller's too: that is the group of the first, which killpg(2) names so.
+/// pidfd_send_signal(2)
+pub fn pidfd_send_signal(fd: usize, signal: usize, info: usize, flags: usize) -> SysResult {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (process, _) = of_descriptor(fd)?;
+    let signal = number(signal)?;
+    let info = match info {
+        0 => signal.map(|signal| from_caller(signal, SI_USER)),
+        info => {
+            let given = read_info(signal.unwrap_or(0), info)?;
+            if user::read::<i32>(info)? != given.signal {
+                return Err(Errno::EINVAL);
+            }
+            check_code(&given, process.pid)?;
+            signal.map(|_| given)
+        }
+    };
+    if process::find(process.pid).is_none_or(|found| !Arc::ptr_eq(&found, &process)) {
+        return Err(Errno::ESRCH);
+    }
+    send_process(process.pid, info)
+}
+
+/// kill(2). -1 means all processes but the caller's and the first.
 pub fn kill(pid: usize, signal: usize) -> SysResult {
-    let info = number(signal)?.map(|signal| from_caller(signal, linux::SI_USER as i32));
-    let own = process::with_current(|process| process.pgid());
+    let info = number(signal)?.map(|signal| from_caller(signal, SI_USER));
+    let own = process::with_current(|process| (process.pid, process.pgid()));
     let is_meant = |process: &Process| match pid as i32 {
-        -1 => true,
-        0 => process.pgid() == own,
+        -1 => ![FIRST, own.0].contains(&process.pid),
+        0 => process.pgid() == own.1,
         group => process.pgid() == group.wrapping_neg(),
     };
     match pid as i32 {

@@ -135,13 +135,15 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
         ("ostype", "Linux"),
         ("version", VERSION),
         ("pid_max", "4194304"),
-        ("threads-max", "65536"),
         ("cap_last_cap", "40"),
         ("ngroups_max", "65536"),
         ("randomize_va_space", "2"),
     ] {
         generated::file(&kernel, name, move || format!("{text}\n"))?;
     }
+    generated::file(&kernel, "threads-max", || {
+        format!("{}\n", process::most_threads())
+    })?;
     generated::file(&kernel, "hostname", || {
         format!("{}\n", String::from_utf8_lossy(&hostname()))
     })?;

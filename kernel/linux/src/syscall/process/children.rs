@@ -1,5 +1,5 @@
 //! Making processes and threads, running programs, waiting for children.
-use super::limits::Usage;
+use super::{limits::Usage, pidfds};
 use crate::{
     linker::Command,
     process::{
@@ -37,8 +37,14 @@ pub fn clone(
         stack: stack..stack,
         parent_tid,
         child_tid,
+        // There it can be either.
+        pidfd: parent_tid,
         tls,
     };
+    let both = u64::from(linux::CLONE_PIDFD | linux::CLONE_PARENT_SETTID);
+    if request.flags & both == both {
+        return Err(Errno::EINVAL);
+    }
     clone::clone(frame, &request)
 }
 
@@ -63,6 +69,7 @@ pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
         stack: stack..stack.checked_add(stack_size).ok_or(Errno::EINVAL)?,
         parent_tid: field(3) as usize,
         child_tid: field(2) as usize,
+        pidfd: field(1) as usize,
         tls: field(7) as usize,
     };
     clone::clone(frame, &request)
@@ -192,15 +199,26 @@ pub fn waitid(kind: usize, id: usize, info: usize, options: usize, usage: usize)
     if flags & !KNOWN != 0 || flags & EVENTS == 0 {
         return Err(Errno::EINVAL);
     }
+    let fd = id;
     let id = id as i32;
+    let mut is_nonblocking = false;
     let target = match kind as u32 {
         linux::P_ALL => Target::Any,
         linux::P_PID if id > 0 => Target::Process(id),
+        linux::P_PIDFD if id >= 0 => {
+            let process;
+            (process, is_nonblocking) = pidfds::of_descriptor(fd)?;
+            Target::Process(process.pid)
+        }
         linux::P_PGID if id > 0 => Target::Group(id),
         linux::P_PGID if id == 0 => Target::Group(process::with_current(|process| process.pgid())),
         _ => return Err(Errno::EINVAL),
     };
-    let report = wait(target, flags)?;
+    let may_wait = flags & linux::WNOHANG == 0 && !is_nonblocking;
+    let report = wait(target, flags | if may_wait { 0 } else { linux::WNOHANG })?;
+    if report.is_none() && flags & linux::WNOHANG == 0 {
+        return Err(Errno::EAGAIN);
+    }
     if info != 0 {
         /// The part that waitid(2) fills in: up to si_status.
         const FILLED: usize = 28;

@@ -1,12 +1,13 @@
 //! System calls about the process and its threads. [`children`] has those that make others and run programs,
 //! [`identity`] which it is, [`credentials`] whose, [`futexes`] what its threads sleep on, [`limits`] what it may use
-//! and has used, [`prctl`] what it says of itself, [`relations`] what it shares with others and may see of them,
-//! [`scheduling`] where and when it runs, [`system`] what it asks about the machine.
+//! and has used, [`pidfds`] which it has descriptors of, [`prctl`] what it says of itself, [`relations`] what it shares
+//! with others and may see of them, [`scheduling`] where and when it runs, [`system`] what it asks about the machine.
 mod children;
 mod credentials;
 mod futexes;
 mod identity;
 mod limits;
+mod pidfds;
 mod prctl;
 mod relations;
 mod scheduling;
@@ -17,6 +18,8 @@ pub use credentials::*;
 pub use futexes::*;
 pub use identity::*;
 pub use limits::*;
+pub(super) use pidfds::of_descriptor;
+pub use pidfds::{pidfd_getfd, pidfd_open};
 pub use prctl::*;
 pub use relations::*;
 pub use scheduling::*;

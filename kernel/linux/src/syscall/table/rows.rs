@@ -162,11 +162,11 @@ calls! {
     151 mm::mlockall [Hex] NoOp("nothing is ever paged out");
     152 mm::munlockall [] NoOp("nothing is ever paged out");
     157 process::prctl [Int LongHex LongHex LongHex LongHex]
-        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `TIMERSLACK`, `NO_NEW_PRIVS`, subreaper: kept");
+        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `TIMERSLACK`, `NO_NEW_PRIVS` (kept), subreaper");
     158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
-        Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `RTPRIO`, `SIGPENDING` limit; the others are kept");
+        Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `NPROC`, `RTPRIO`, `SIGPENDING`; others are kept");
     161 fs::chroot [String] Full;
     162 fs::sync [] Full;
     164 time::settimeofday [Pointer Pointer] Partial("the time zone is not kept");
@@ -224,7 +224,7 @@ calls! {
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
     244 fs::mq_notify [Fd Pointer] Partial("`SIGEV_THREAD` is EBADF");
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
-    247 process::waitid [Int Int Pointer Hex Pointer] Partial("no `P_PIDFD`, stops; of usage the time");
+    247 process::waitid [Int Int Pointer Hex Pointer] Partial("no stops; of usage the time");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
     252 process::ioprio_get [Int Int] NoOp("0: none was set");
     257 fs::openat [Fd String Hex Mode] Partial("as `open`");
@@ -293,9 +293,12 @@ calls! {
     328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Full;
     329 mm::pkey_mprotect [Pointer Size LongHex Int] Partial("without a key: EINVAL with one");
     332 fs::statx [Fd String Hex Hex Pointer] Partial("no time of birth, no attributes");
+    424 signal::pidfd_send_signal [Fd Int Pointer Hex] Full;
+    434 process::pidfd_open [Int Hex] Partial("no `PIDFD_THREAD`");
     435 process::clone3 frame [Pointer Size] Partial("see below");
     436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare");
     437 fs::openat2 [Fd String Pointer Size] Full;
+    438 process::pidfd_getfd [Fd Fd Hex] Full;
     439 fs::faccessat2 [Fd String Hex Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
     441 fs::epoll_pwait2 [Fd Pointer Int Pointer Pointer Size] Full;
     449 process::futex_waitv [Pointer Unsigned Hex Pointer Int] Full;
@@ -363,7 +366,6 @@ calls! {
     331 pkey_free [Int];
     333 io_pgetevents [LongHex Long Long Pointer Pointer Pointer];
     334 rseq [Pointer Unsigned Hex Hex];
-    424 pidfd_send_signal [Fd Int Pointer Hex];
     425 io_uring_setup [Unsigned Pointer];
     426 io_uring_enter [Fd Unsigned Unsigned Hex Pointer Size];
     427 io_uring_register [Fd Int Pointer Unsigned];
@@ -373,8 +375,6 @@ calls! {
     431 fsconfig [Fd Int String Pointer Int];
     432 fsmount [Fd Hex Hex];
     433 fspick [Fd String Hex];
-    434 pidfd_open [Int Hex];
-    438 pidfd_getfd [Fd Fd Hex];
     440 process_madvise [Fd Pointer Size Int Hex];
     442 mount_setattr [Fd String Hex Pointer Size];
     443 quotactl_fd [Fd Hex Id Pointer];
