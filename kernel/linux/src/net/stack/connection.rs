@@ -1,7 +1,11 @@
 //! A TCP connection with another machine: a socket of smoltcp's in a set of its own.
 //!
 //! What others ask about (events, state, bytes) is noted at each change, so that asking needs no lock of the stack's.
-use super::{STACK, Stack, now};
+use super::{
+    STACK, Stack,
+    isn::{Generator, Shift},
+    now,
+};
 use crate::{
     fs::Poll,
     net::{
@@ -38,6 +42,8 @@ pub struct Remote {
     pub(super) sock: Arc<Sock>,
     local: SocketAddr,
     peer: SocketAddr,
+    /// By which its sequence numbers differ on the wire.
+    pub(super) shift: Shift,
     pub(super) set: Mutex<SocketSet<'static>>,
     handle: SocketHandle,
     seen: Seen,
@@ -78,6 +84,7 @@ fn buffers(sock: &Sock, [receive, send]: [usize; 2]) -> Result<tcp::Socket<'stat
 
 impl Remote {
     fn new(
+        isn: &Generator,
         sock: Arc<Sock>,
         local: SocketAddr,
         peer: SocketAddr,
@@ -90,6 +97,7 @@ impl Remote {
             sock,
             local,
             peer,
+            shift: isn.shift(local, peer),
             set: Mutex::new(set),
             handle,
             seen: Seen::default(),
@@ -103,6 +111,7 @@ impl Remote {
 
     /// One that another machine asks for.
     pub(super) fn passive(
+        isn: &Generator,
         sock: Arc<Sock>,
         local: SocketAddr,
         peer: SocketAddr,
@@ -111,7 +120,7 @@ impl Remote {
         let mut socket = buffers(&sock, ACCEPTED)?;
         socket.listen(local).map_err(|_| Errno::EADDRNOTAVAIL)?;
         socket.set_timeout(Some(CONNECT));
-        Ok(Self::new(sock, local, peer, socket, Some(accepting)))
+        Ok(Self::new(isn, sock, local, peer, socket, Some(accepting)))
     }
 
     /// One that is asked for here.
@@ -125,7 +134,7 @@ impl Remote {
         socket.set_timeout(Some(CONNECT));
         let made = socket.connect(stack.interface.context(), peer, local);
         made.map_err(|_| Errno::ENETUNREACH)?;
-        let remote = Self::new(sock, local, peer, socket, None);
+        let remote = Self::new(&stack.isn, sock, local, peer, socket, None);
         remote
             .seen
             .state

@@ -9,6 +9,7 @@
 pub mod connection;
 mod device;
 mod frame;
+mod isn;
 mod neighbour;
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,7 @@ struct Stack {
     half_open: usize,
     parked: VecDeque<SocketSet<'static>>,
     neighbours: Neighbours,
+    isn: isn::Generator,
     upper: &'static dyn Upper,
     /// The second that answers are counted in, and how many there were.
     answers: (u64, u32),
@@ -122,7 +124,7 @@ pub fn start(upper: &'static dyn Upper) {
     });
     let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
     settings.random_seed = random::number();
-    let mut interface = Interface::new(settings, &mut Device(None), instant(now()));
+    let mut interface = Interface::new(settings, &mut Device::idle(), instant(now()));
     interface.update_ip_addrs(|list| {
         for own in &ethernet.addresses {
             // More than there is room for are left out, as the log says.
@@ -147,6 +149,7 @@ pub fn start(upper: &'static dyn Upper) {
         half_open: 0,
         parked: VecDeque::new(),
         neighbours: Neighbours::default(),
+        isn: isn::Generator::new(),
         upper,
         answers: (0, 0),
     });
@@ -164,7 +167,7 @@ fn run() {
             && let Some(len) = driver::receive(&mut buf)
         {
             interface::ethernet().received(len);
-            with(|stack| stack.take(&buf[..len]));
+            with(|stack| stack.take(&mut buf[..len]));
             taken += 1;
         }
         let next = with(Stack::serve_timers).flatten();
@@ -242,10 +245,12 @@ fn unreachable(code: u8) -> Option<(Errno, bool)> {
 
 impl Stack {
     /// A frame has come.
-    fn take(&mut self, frame: &[u8]) {
+    fn take(&mut self, frame: &mut [u8]) {
         match frame::parse(frame) {
             Frame::Segment { from, to, opens } => {
                 if let Some(remote) = self.connections.get(&(to, from)).cloned() {
+                    // Frames that may be for a new one have no acknowledgement that this changes.
+                    remote.shift.coming(frame);
                     self.look_after(&remote, Some(frame));
                     // An old connection of the same ends is over: a new one may begin.
                     if self.connections.contains_key(&(to, from)) || !opens {
@@ -324,8 +329,14 @@ impl Stack {
         }
         let mut none = SocketSet::new(vec![]);
         let now = instant(now());
-        self.interface
-            .poll_ingress_single(now, &mut Device(Some(frame)), &mut none);
+        self.interface.poll_ingress_single(
+            now,
+            &mut Device {
+                frame: Some(frame),
+                shift: None,
+            },
+            &mut none,
+        );
     }
 
     /// A connection is asked for.
@@ -343,7 +354,7 @@ impl Stack {
         let Some(sock) = accepting.child() else {
             return;
         };
-        let Ok(remote) = Remote::passive(sock, to, from, accepting) else {
+        let Ok(remote) = Remote::passive(&self.isn, sock, to, from, accepting) else {
             return;
         };
         self.half_open += 1;
@@ -365,11 +376,16 @@ impl Stack {
         let next = {
             let mut set = remote.set.lock();
             if frame.is_some() {
+                let mut device = Device {
+                    frame,
+                    shift: Some(&remote.shift),
+                };
                 self.interface
-                    .poll_ingress_single(at, &mut Device(frame), &mut set);
+                    .poll_ingress_single(at, &mut device, &mut set);
             }
+            let mut device = Device::of(&remote.shift);
             for _ in 0..BUDGET {
-                let result = self.interface.poll_egress(at, &mut Device(None), &mut set);
+                let result = self.interface.poll_egress(at, &mut device, &mut set);
                 if result == smoltcp::iface::PollResult::None {
                     break;
                 }
@@ -385,7 +401,8 @@ impl Stack {
                 if !accepting.established(remote.sock.clone(), connection) {
                     remote.abort();
                     let mut set = remote.set.lock();
-                    self.interface.poll_egress(at, &mut Device(None), &mut set);
+                    let mut device = Device::of(&remote.shift);
+                    self.interface.poll_egress(at, &mut device, &mut set);
                     drop(set);
                     remote.note(false);
                 }
@@ -446,7 +463,7 @@ impl Stack {
     /// Sends a datagram, or keeps it until it is known where to.
     fn send_parked(&mut self, mut set: SocketSet<'static>) {
         self.interface
-            .poll_egress(instant(now()), &mut Device(None), &mut set);
+            .poll_egress(instant(now()), &mut Device::idle(), &mut set);
         let sent = set.iter().all(|(_, socket)| match socket {
             smoltcp::socket::Socket::Udp(socket) => socket.send_queue() == 0,
             _ => true,

@@ -123,7 +123,7 @@ fn damaged_frames_do_no_harm() {
         gateways: Vec::new(),
     });
     let settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(MAC)));
-    let mut interface = Interface::new(settings, &mut Device(None), instant(0));
+    let mut interface = Interface::new(settings, &mut Device::idle(), instant(0));
     interface.update_ip_addrs(|list| {
         list.push(IpCidr::new(IpAddress::v4(10, 0, 2, 15), 24))
             .unwrap();
@@ -135,14 +135,15 @@ fn damaged_frames_do_no_harm() {
         half_open: 0,
         parked: VecDeque::new(),
         neighbours: Neighbours::default(),
+        isn: isn::Generator::new(),
         upper: &Everybody,
         answers: (0, 0),
     };
     let mut damage = Damage(0x9e37_79b9_7f4a_7c15);
     let mut most = 0;
     for _ in 0..20_000 {
-        let frame = damage.frame();
-        stack.take(&frame);
+        let mut frame = damage.frame();
+        stack.take(&mut frame);
         most = most.max(stack.connections.len());
         assert!(stack.half_open <= HALF_OPEN && stack.timers.len() <= stack.connections.len());
     }
