@@ -234,6 +234,19 @@ fn files_hold_what_was_written_to_them_in_any_order() {
 }
 
 #[test]
+fn files_may_be_larger_than_memory() {
+    let (volumes, root) = (Volumes::new(), program(&source("large_file.c")));
+    let dir = tempfile::tempdir().expect("directory");
+    let host = format!("{}:/data", dir.path().display());
+    for volume in [&host, "data:/data"] {
+        let root = root.path().display().to_string();
+        let run = ["run", "--memory", "24M", "-v", volume, "--root", &root];
+        passed(&volumes.elfin(&[&run[..], &["/program", "/data", "28"]].concat()));
+    }
+    volumes.is_sound("data");
+}
+
+#[test]
 fn files_without_a_name_do_not_keep_others_from_staying() {
     let (volumes, dir) = (Volumes::new(), tempfile::tempdir().expect("directory"));
     let host = format!("{}:/data", dir.path().display());

@@ -1,5 +1,6 @@
 //! What the program's traps lead to: system calls and signals.
 
+use crate::fs::page_cache;
 use crate::process::signal;
 use crate::syscall;
 use machine::arch::TrapFrame;
@@ -20,6 +21,10 @@ impl Traps for Linux {
 
     fn deliver_signals(&self, frame: &mut TrapFrame) {
         signal::deliver(frame);
+    }
+
+    fn make_room(&self) -> bool {
+        page_cache::make_room()
     }
 
     fn is_on_signal_stack(&self, addr: usize) -> bool {

@@ -37,6 +37,9 @@ pub trait Traps: Sync {
     fn exception(&self, frame: &mut TrapFrame, exception: Exception);
     /// The thread goes back to the program, and its state says that a signal is pending.
     fn deliver_signals(&self, frame: &mut TrapFrame);
+    /// No frame is left for the program: whether some could be had after all. Whoever runs has no locks but sleeping
+    /// ones, and none that memory is given back under.
+    fn make_room(&self) -> bool;
     /// Whether an address of a stack of the current thread is on its alternate signal stack.
     fn is_on_signal_stack(&self, addr: usize) -> bool;
 }

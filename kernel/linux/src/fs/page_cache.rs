@@ -1,9 +1,11 @@
 //! Data of regular files: pages in memory over an optional EROFS source.
 //!
 //! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
-//! source, or is a hole. Pages are not given back under memory pressure: running out is `ENOSPC` for writers, before
-//! the program runs out.
+//! source, or is a hole. Those that the source has, too, are given back when memory is short (`reclaim.rs`). If that is
+//! not enough, running out is `ENOSPC` for writers, before the program runs out.
+mod dirty;
 mod frames;
+mod reclaim;
 mod seals;
 
 use super::{erofs::Inode, image::filesystem, inode::InodeOperations, tmpfs::Quota};
@@ -11,16 +13,20 @@ use crate::process;
 use abi::Errno;
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Weak},
     vec::Vec,
 };
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use frames::Purpose;
 pub use frames::available;
-use frames::{Purpose, may_cache, new_frame};
 use machine::{
     mm::{PAGE, frame::Frame, space::Page},
     sync::{Mutex, SpinLock},
 };
+pub use reclaim::make_room;
 pub use seals::Seals;
 
 /// [`PAGE`], as offsets are.
@@ -40,17 +46,29 @@ pub struct Content {
 }
 
 struct Inner {
+    content: Weak<Content>,
     size: u64,
     source: Option<Source>,
     /// Bytes of the source that still show; cut by truncation.
     source_len: u64,
-    pages: BTreeMap<u64, Arc<Frame>>,
+    pages: BTreeMap<u64, Cached>,
     /// Pages that differ from the source and are to be written there.
     dirty: BTreeSet<u64>,
     /// What pages are taken from.
     quota: Option<Arc<Quota>>,
     /// What may not be done to it; `None` if its file system has no seals.
     seals: Option<Seals>,
+    /// Where the search for pages to give back goes on; `None` if it has not been told of any yet.
+    hand: Option<u64>,
+}
+
+/// A page in memory.
+struct Cached {
+    frame: Arc<Frame>,
+    /// The source has it, too, unless it is among [`Inner::dirty`].
+    clean: bool,
+    /// Used since the search for pages to give back came by.
+    used: Cell<bool>,
 }
 
 /// Where data are that are not in memory.
@@ -63,19 +81,20 @@ enum Source {
 
 impl Content {
     /// An empty file.
-    pub fn empty() -> Self {
+    pub fn empty() -> Arc<Self> {
         Self::from_parts(0, None)
     }
     /// A file of the image.
-    pub fn on(source: Inode) -> Self {
+    pub fn on(source: Inode) -> Arc<Self> {
         Self::from_parts(source.size, Some(Source::Image(source)))
     }
     /// A file that is elsewhere.
-    pub(super) fn stored(operations: Arc<dyn InodeOperations>, size: u64) -> Self {
+    pub(super) fn stored(operations: Arc<dyn InodeOperations>, size: u64) -> Arc<Self> {
         Self::from_parts(size, Some(Source::Stored(operations)))
     }
-    fn from_parts(size: u64, source: Option<Source>) -> Self {
-        let inner = Inner {
+    fn from_parts(size: u64, source: Option<Source>) -> Arc<Self> {
+        let inner = |content: &Weak<Self>| Inner {
+            content: content.clone(),
             size,
             source,
             source_len: size,
@@ -83,12 +102,13 @@ impl Content {
             dirty: BTreeSet::new(),
             quota: None,
             seals: None,
+            hand: None,
         };
-        Self {
-            inner: Mutex::new(inner),
+        Arc::new_cyclic(|this| Self {
+            inner: Mutex::new(inner(this)),
             mapped: AtomicBool::new(false),
             failures: SpinLock::new((0, Errno::EIO)),
-        }
+        })
     }
 
     /// Has an empty file take its pages from `quota`.
@@ -222,56 +242,6 @@ impl Content {
         self.forget_mapped(0, u64::MAX, false);
     }
 
-    /// How often writing back has failed, and why the last time.
-    pub fn failures(&self) -> (u64, Errno) {
-        *self.failures.lock()
-    }
-
-    /// Writes the pages that mappings have changed to where the file is. What cannot be written is lost, and that is
-    /// remembered.
-    pub fn write_back(&self) -> Result<(), Errno> {
-        self.write_dirty().inspect_err(|error| {
-            let mut failures = self.failures.lock();
-            *failures = (failures.0 + 1, *error);
-        })
-    }
-
-    fn write_dirty(&self) -> Result<(), Errno> {
-        let mut inner = self.inner.lock();
-        let Some(Source::Stored(operations)) = &inner.source else {
-            return Ok(());
-        };
-        let operations = operations.clone();
-        let dirty = core::mem::take(&mut inner.dirty);
-        if dirty.is_empty() {
-            return Ok(());
-        }
-        drop(inner);
-        // From here on mappings fault again when they write, and their pages are dirty again.
-        let (first, last) = (dirty.first().copied(), dirty.last().copied());
-        let end = last.unwrap_or(0).saturating_add(1).saturating_mul(PAGE_LEN);
-        self.forget_mapped(first.unwrap_or(0) * PAGE_LEN, end, false);
-        let mut bytes = [0; PAGE];
-        for index in dirty {
-            let inner = self.inner.lock();
-            let start = index * PAGE_LEN;
-            let len = inner.size.saturating_sub(start).min(PAGE_LEN) as usize;
-            let Some(frame) = inner.pages.get(&index).cloned() else {
-                continue;
-            };
-            drop(inner);
-            frame.read(0, &mut bytes[..len]);
-            let mut done = 0;
-            while done < len {
-                match operations.write(start + done as u64, &bytes[done..len])? {
-                    0 => return Err(Errno::EIO),
-                    more => done += more,
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
@@ -383,12 +353,15 @@ impl Content {
         {
             return Ok(Page::Static(phys));
         }
-        let frame = inner
-            .writable(index, Purpose::Need)
-            .map_err(|error| match error {
-                Errno::ENOSPC => Errno::ENOMEM,
-                other => other,
-            })?;
+        let page = if write {
+            inner.writable(index, Purpose::Need)
+        } else {
+            inner.present(index, Purpose::Need)
+        };
+        let frame = page.map_err(|error| match error {
+            Errno::ENOSPC => Errno::ENOMEM,
+            other => other,
+        })?;
         if write && matches!(inner.source, Some(Source::Stored(_))) {
             inner.dirty.insert(index);
         }
@@ -419,8 +392,8 @@ impl Inner {
 
     /// How many of `len` bytes at `offset` are read from the source past any page in memory; 0 if the page is to be
     /// there.
-    fn uncached(&self, offset: u64, len: usize) -> usize {
-        if offset >= self.source_len || (!self.is_direct() && may_cache()) {
+    fn uncached(&mut self, offset: u64, len: usize) -> usize {
+        if offset >= self.source_len || (!self.is_direct() && self.may_cache()) {
             return 0;
         }
         let next = self.pages.range(offset / PAGE_LEN..).next();
@@ -458,8 +431,9 @@ impl Inner {
     }
 
     fn read_page(&mut self, index: u64, within: usize, buf: &mut [u8]) -> Result<(), Errno> {
-        if let Some(frame) = self.pages.get(&index) {
-            frame.read(within, buf);
+        if let Some(page) = self.pages.get(&index) {
+            page.used.set(true);
+            page.frame.read(within, buf);
             return Ok(());
         }
         let start = index * PAGE_LEN;
@@ -469,9 +443,9 @@ impl Inner {
         }
         if !self.is_direct()
             && self.load(index, Purpose::Reading).is_ok()
-            && let Some(frame) = self.pages.get(&index)
+            && let Some(page) = self.pages.get(&index)
         {
-            frame.read(within, buf);
+            page.frame.read(within, buf);
             return Ok(());
         }
         self.read_source(start + within as u64, buf)
@@ -493,8 +467,10 @@ impl Inner {
         };
         data.resize(count * PAGE, 0);
         self.read_source(index * PAGE_LEN, &mut data)?;
+        // None is there before all are: making room for one could take another away.
+        let mut frames = Vec::new();
         for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
-            let frame = match new_frame(if at == index {
+            let frame = match self.frame(if at == index {
                 purpose
             } else {
                 Purpose::Reading
@@ -503,26 +479,41 @@ impl Inner {
                 frame => frame?,
             };
             frame.write(0, bytes);
-            self.pages.insert(at, Arc::new(frame));
+            frames.push(frame);
         }
+        for (at, frame) in (index..).zip(frames) {
+            self.pages.insert(at, Cached::new(frame, true));
+        }
+        self.list();
         Ok(())
     }
 
-    /// The page in memory, made or copied up if need be.
-    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
-        if let Some(frame) = self.pages.get(&index) {
-            return Ok(frame.clone());
+    /// The page in memory.
+    fn present(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
+        if let Some(page) = self.pages.get(&index) {
+            page.used.set(true);
+            return Ok(page.frame.clone());
         }
         if index * PAGE_LEN < self.source_len {
             self.load(index, purpose)?;
         } else {
-            let frame = new_frame(purpose)?;
+            let frame = self.frame(purpose)?;
             if let Some(quota) = &self.quota {
                 quota.take()?;
             }
-            self.pages.insert(index, Arc::new(frame));
+            self.pages.insert(index, Cached::new(frame, false));
         }
-        self.pages.get(&index).cloned().ok_or(Errno::EIO)
+        let page = self.pages.get(&index).ok_or(Errno::EIO)?;
+        Ok(page.frame.clone())
+    }
+
+    /// The page in memory, which will not be as the source has it.
+    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
+        let frame = self.present(index, purpose)?;
+        if let Some(page) = self.pages.get_mut(&index) {
+            page.clean = false;
+        }
+        Ok(frame)
     }
 
     fn write(&mut self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
@@ -557,11 +548,11 @@ impl Inner {
     /// Brings what is in memory up to date with what was written to the source.
     fn written_through(&mut self, offset: u64, buf: &[u8]) {
         let end = offset + buf.len() as u64;
-        for (&index, frame) in self.pages.range(offset / PAGE_LEN..end.div_ceil(PAGE_LEN)) {
+        for (&index, page) in self.pages.range(offset / PAGE_LEN..end.div_ceil(PAGE_LEN)) {
             let start = (index * PAGE_LEN).max(offset);
             let stop = ((index + 1) * PAGE_LEN).min(end);
             let part = (start - offset) as usize..(stop - offset) as usize;
-            frame.write((start % PAGE_LEN) as usize, &buf[part]);
+            page.frame.write((start % PAGE_LEN) as usize, &buf[part]);
         }
         self.size = self.size.max(end);
         self.source_len = self.size;

@@ -68,7 +68,7 @@ pub enum Kind {
     /// A directory whose entries are made up when asked for (/proc/self/fd).
     Listing(Box<dyn Listing>, SpinLock<Option<Place>>),
     /// A file with data.
-    Regular(Content),
+    Regular(Arc<Content>),
     /// A symbolic link.
     Symlink(Box<[u8]>),
     /// A symbolic link whose target is made up when asked for (/proc/self/exe).
@@ -155,13 +155,22 @@ pub(super) enum Entry {
     Known(Option<Arc<Node>>, Instant),
 }
 
-/// Nodes of the image with several names.
-static LINKED: Mutex<BTreeMap<u64, Weak<Node>>> = Mutex::new(BTreeMap::new());
-static NEXT_INO: AtomicU64 = AtomicU64::new(1 << 40);
+/// What nodes are told apart by.
+struct Numbers {
+    /// Nodes of the image with several names.
+    linked: Mutex<BTreeMap<u64, Weak<Node>>>,
+    /// For a node that is not the image's.
+    next: AtomicU64,
+}
+
+static NUMBERS: Numbers = Numbers {
+    linked: Mutex::new(BTreeMap::new()),
+    next: AtomicU64::new(1 << 40),
+};
 
 /// A fresh inode number.
 pub fn next_ino() -> u64 {
-    NEXT_INO.fetch_add(1, Ordering::Relaxed)
+    NUMBERS.next.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Kind {
@@ -280,7 +289,7 @@ impl Node {
     ) -> Result<Arc<Self>, Errno> {
         let inode = image.inode(nid)?;
         let several = inode.nlink > 1 && inode.mode & linux::S_IFMT != linux::S_IFDIR;
-        let mut linked = LINKED.lock();
+        let mut linked = NUMBERS.linked.lock();
         if several && let Some(node) = linked.get(&nid).and_then(Weak::upgrade) {
             return Ok(node);
         }

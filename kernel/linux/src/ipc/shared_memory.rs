@@ -37,7 +37,7 @@ pub struct Segment {
     pub maker: Pid,
     /// Its state.
     pub state: SpinLock<State>,
-    content: Content,
+    content: Arc<Content>,
     /// How often it is attached, where a child's are its parent's.
     attachments: AtomicUsize,
 }
@@ -101,7 +101,7 @@ impl PageSource for Attachment {
 }
 
 /// Shared memory that nobody can attach: it is a parent's and its children's.
-struct Anonymous(Content);
+struct Anonymous(Arc<Content>);
 
 impl PageSource for Anonymous {
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno> {

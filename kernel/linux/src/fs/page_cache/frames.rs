@@ -8,7 +8,7 @@ const LEFT_TO_PROGRAM: usize = 8192;
 /// What pages are made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It may be read again: half of memory is left to other uses, as nothing of it is given back.
+    /// It may be read again: a part of memory is left to other uses.
     Reading,
     /// Files may do without: some memory is left to the program.
     Growth,
@@ -24,7 +24,7 @@ pub fn available() -> usize {
 
 /// Whether there is memory for what is read.
 pub(super) fn may_cache() -> bool {
-    frame::available() > frame::counts().0 / 2
+    frame::available() > frame::counts().0 / 8
 }
 
 /// A zeroed frame for file data; `ENOSPC`.

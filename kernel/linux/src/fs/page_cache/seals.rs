@@ -2,6 +2,7 @@
 use super::{Content, PAGE_LEN};
 use crate::process;
 use abi::Errno;
+use alloc::sync::Arc;
 
 bitflags::bitflags! {
     /// `F_SEAL_*`
@@ -26,7 +27,7 @@ const WRITES: Seals = Seals::WRITE.union(Seals::FUTURE_WRITE);
 
 impl Content {
     /// An empty file that may be sealed, with the seals it begins with.
-    pub fn sealable(seals: Seals) -> Self {
+    pub fn sealable(seals: Seals) -> Arc<Self> {
         let content = Self::empty();
         content.inner.lock().seals = Some(seals);
         content

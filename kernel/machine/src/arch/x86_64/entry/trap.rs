@@ -143,7 +143,13 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
     let result = if addr >= USER_END || !frame.has_interrupts() {
         Err(Fault::NotMapped)
     } else {
-        sched::with_space(|space| space.ok_or(Fault::NotMapped)?.fault(addr, wanted))
+        loop {
+            let result =
+                sched::with_space(|space| space.ok_or(Fault::NotMapped)?.fault(addr, wanted));
+            if result != Err(Fault::OutOfMemory) || !upcall::traps().make_room() {
+                break result;
+            }
+        }
     };
     if result.is_err()
         && let Some(fixup) = user::fixup(frame.instruction_pointer())

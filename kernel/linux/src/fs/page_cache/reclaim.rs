@@ -1,0 +1,158 @@
+//! Giving pages back when memory is short: those of files that are elsewhere, or in an image on a disk, and that have
+//! not been changed since they were read.
+//!
+//! Which one goes is chosen as by a clock's hand that goes round through each file (second chance). A page that is
+//! mapped is not seen to be used, and stays; only when nothing else is left, [`make_room`] takes all of them out of the
+//! mappings, into which they come back with the next access. Left out: pages of files in memory, and swapping.
+use super::{
+    Cached, Content, Inner,
+    frames::{self, Purpose, new_frame},
+};
+use crate::fs::write_back;
+use abi::Errno;
+use alloc::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::cell::Cell;
+use machine::{
+    mm::frame::{self, Frame},
+    sync::Mutex,
+};
+
+/// Pages given back in one go.
+const BATCH: usize = 64;
+/// Pages of a file that are looked at in one go.
+const SCAN: usize = 1024;
+/// How often room is looked for.
+const TRIES: usize = 8;
+
+/// Files that have pages to give back.
+static LISTED: Mutex<VecDeque<Weak<Content>>> = Mutex::new(VecDeque::new());
+
+impl Cached {
+    pub(super) fn new(frame: Frame, clean: bool) -> Self {
+        Self {
+            frame: Arc::new(frame),
+            clean,
+            used: Cell::new(false),
+        }
+    }
+
+    /// Whether it is in the source, too, and nobody has it.
+    fn is_idle(&self) -> bool {
+        // Others get theirs under the content's lock.
+        self.clean && Arc::strong_count(&self.frame) == 1
+    }
+}
+
+impl Inner {
+    /// Has the file found when pages are to be given back.
+    pub(super) fn list(&mut self) {
+        if self.hand.is_none() {
+            self.hand = Some(0);
+            LISTED.lock().push_back(self.content.clone());
+        }
+    }
+
+    /// A zeroed frame; `ENOSPC`.
+    pub(super) fn frame(&mut self, purpose: Purpose) -> Result<Frame, Errno> {
+        for _ in 0..TRIES {
+            if let Ok(frame) = new_frame(purpose) {
+                return Ok(frame);
+            }
+            if self.make_room() == 0 && purpose == Purpose::Reading {
+                break;
+            }
+        }
+        new_frame(purpose)
+    }
+
+    /// Whether there is memory for what is read.
+    pub(super) fn may_cache(&mut self) -> bool {
+        frames::may_cache() || (self.make_room() != 0 && frames::may_cache())
+    }
+
+    /// Gives pages back, of this file if it has many; how many.
+    fn make_room(&mut self) -> usize {
+        let own = if self.pages.len() > SCAN {
+            self.evict(BATCH)
+        } else {
+            0
+        };
+        if own != 0 {
+            return own;
+        }
+        let mut files = LISTED.lock();
+        for _ in 0..files.len().min(BATCH) {
+            let Some(file) = files.pop_front() else {
+                break;
+            };
+            let Some(content) = file.upgrade() else {
+                continue;
+            };
+            files.push_back(file);
+            // One that is in use has its lock taken.
+            let gone = content
+                .inner
+                .try_lock()
+                .map_or(0, |mut inner| inner.evict(BATCH));
+            if gone != 0 {
+                return gone;
+            }
+        }
+        drop(files);
+        self.evict(BATCH)
+    }
+
+    /// Gives up to `most` pages back; how many.
+    fn evict(&mut self, most: usize) -> usize {
+        let from = self.hand.unwrap_or(0);
+        let mut going = Vec::new();
+        let round = self.pages.range(from..).chain(self.pages.range(..from));
+        for (&index, page) in round.take(SCAN) {
+            self.hand = Some(index + 1);
+            if page.is_idle() && !page.used.replace(false) {
+                going.push(index);
+                if going.len() == most {
+                    break;
+                }
+            }
+        }
+        for index in &going {
+            self.pages.remove(index);
+        }
+        self.give_back(going.len());
+        going.len()
+    }
+}
+
+/// No frame is left for the program, or the kernel: gives back what can be, changed pages once they are written, and
+/// mapped ones. Whether there are frames now. The caller has no locks.
+pub fn make_room() -> bool {
+    let before = frame::available();
+    let enough = before + frame::counts().0 / 16;
+    for round in 0..3 {
+        if round == 1 {
+            // What cannot be written remembers it.
+            let _ = write_back::all();
+        }
+        let files: Vec<_> = LISTED.lock().iter().filter_map(Weak::upgrade).collect();
+        for content in files {
+            content.forget_mapped(0, u64::MAX, false);
+            let mut inner = content.inner.lock();
+            let rounds = inner.pages.len().div_ceil(SCAN);
+            for _ in 0..rounds {
+                inner.evict(SCAN);
+            }
+            if frame::available() >= enough {
+                return true;
+            }
+        }
+        if frame::available() > before {
+            return true;
+        }
+    }
+    false
+}
