@@ -23,7 +23,7 @@ use linux::process::ThreadState;
 use linux::{config, fs, net};
 use machine::boot::{self, Boot};
 use machine::{
-    drivers,
+    drivers, record,
     sched::{self, NoState},
     upcall,
 };
@@ -31,6 +31,9 @@ use machine::{
 /// The kernel's life on the CPU that booted.
 pub fn start(mut boot: Boot) -> ! {
     boot.take_module(config::set);
+    if config::get().record {
+        record::begin(boot.entered());
+    }
     machine::log::init(config::get().log.unwrap_or(log::LevelFilter::Warn));
     upcall::register(&linux::Linux, &linker::Entry);
     linux::linker::register(&programs::Programs);
@@ -41,13 +44,16 @@ pub fn start(mut boot: Boot) -> ! {
 
 /// What needs interrupts, waiting, and a thread to do so on. The program is loaded by a thread of its process.
 fn run() {
+    record::phase("devices");
     drivers::init();
+    record::phase("file systems, network");
     if let Err(reason) = fs::init() {
         machine::log::fatal(format_args!("{reason}"));
     }
     if let Err(error) = net::init() {
         log::error!("/proc/net and /sys/class/net: {}", error.text());
     }
+    record::phase("process");
     let process = program::make_process(config::get());
     let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
     // What goes wrong from here on is the program's to tell, and a thread of its process' tells it.

@@ -155,6 +155,9 @@ pub(crate) struct RunOptions {
     /// Print each system call, as strace does
     #[arg(long)]
     pub(crate) trace: bool,
+    /// Draw what happened when, from elfin's start to the machine's end
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) boot_chart: Option<PathBuf>,
     /// Show the kernel's log on stderr
     #[arg(
         long,

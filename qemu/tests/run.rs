@@ -292,3 +292,29 @@ fn the_program_starts_as_whom_it_is_told() {
         "elfin: --user ann: no user ann in /etc/passwd of the image\n"
     );
 }
+
+#[test]
+fn a_boot_chart_shows_the_run() {
+    const SOURCE: &str = r#"
+        #include <unistd.h>
+        int main(void) { return getppid() + getppid() + getppid() + 5; }
+    "#;
+    let root = program(SOURCE, &["-static"]);
+    let out = tempfile::tempdir().expect("temporary directory");
+    let chart = out.path().join("chart.svg");
+    let output = run(root.path(), &["--boot-chart".as_ref(), chart.as_ref()], &[]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    let svg = fs::read_to_string(chart).expect("there is a chart");
+    let mut at = 0;
+    for phase in [
+        "firmware", "kernel", "devices", "loading", "program", "exit",
+    ] {
+        let found = svg[at..].find(&format!(">{phase}<"));
+        at += found.unwrap_or_else(|| panic!("no {phase} in its place in {svg}"));
+    }
+    assert!(
+        svg[at..].contains(">getppid<") && svg.contains(">3<"),
+        "{svg}"
+    );
+    assert!(svg.contains("page faults"));
+}

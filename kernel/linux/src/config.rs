@@ -21,6 +21,8 @@ pub struct Config {
     pub log: Option<LevelFilter>,
     /// Trace system calls.
     pub trace: bool,
+    /// Record what happens when.
+    pub record: bool,
     /// Which of descriptors 0, 1, 2 are terminals.
     pub tty: [bool; 3],
     /// Rows and columns of the terminal.
@@ -102,6 +104,7 @@ fn parse(records: &[u8]) -> Config {
             b"cwd" => config.cwd = value.to_vec(),
             b"log" => config.log = text.parse().ok(),
             b"trace" => config.trace = text == "1",
+            b"record" => config.record = text == "1",
             b"tty" => {
                 for stream in text.split(',').filter_map(|stream| stream.parse().ok()) {
                     if let Some(tty) = config.tty.get_mut::<usize>(stream) {

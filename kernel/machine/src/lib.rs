@@ -39,6 +39,7 @@ pub mod drivers;
 pub mod log;
 pub mod mm;
 mod primitive;
+pub mod record;
 pub mod sched;
 pub mod sync;
 pub mod time;

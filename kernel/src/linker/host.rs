@@ -20,6 +20,7 @@ use machine::arch::{gate, image};
 use machine::mm::arena::outside;
 use machine::mm::space::{Backing, Options, Place, Prot};
 use machine::mm::{frame, user};
+use machine::record;
 use machine::sched;
 use machine::sync::Signals;
 
@@ -291,6 +292,7 @@ unsafe impl Host for Kernel {
             }
             Event::Note(line) => log::info!("{line}"),
             Event::Mapped { object, base } => {
+                record::object(object);
                 log::debug!("mapped {} at {base:#x}", object.escape_ascii());
             }
             Event::Unmapped { object } => log::debug!("unmapped {}", object.escape_ascii()),

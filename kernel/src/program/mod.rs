@@ -26,6 +26,7 @@ use machine::arch::gate;
 use machine::drivers::random;
 use machine::mm::arena;
 use machine::mm::space::Space;
+use machine::record;
 use machine::sched;
 use machine::sync::SpinLock;
 use path::Image;
@@ -157,6 +158,7 @@ fn load(image: &Image, env: &[Vec<u8>], slot: &Slot) -> Result<(), Failure> {
     });
     // IFUNC resolvers run on the program's stack.
     gate::set_user_stack(stack.pointer, stack.range.clone());
+    record::phase("loading");
     let loaded = linker::with_current(|linker| {
         // SAFETY: the stack was just built as Linux lays it out, and stays.
         arena::inside(|| unsafe { linker.loader.load_program(&image.path, stack.pointer) })
@@ -169,6 +171,7 @@ fn load(image: &Image, env: &[Vec<u8>], slot: &Slot) -> Result<(), Failure> {
             let Stack { pointer, range, .. } = stack;
             Box::new(move || {
                 gate::set_user_stack(pointer, range);
+                record::phase("INIT functions");
                 let initialised = linker::with_current(|linker| {
                     // SAFETY: just loaded, not run before, on a thread without a thread pointer.
                     arena::inside(|| unsafe { linker.loader.run_init(&program) })
@@ -216,8 +219,11 @@ fn run(slot: &Slot) {
     let rest = slot.lock().take();
     let Some(rest) = rest else { return };
     match rest() {
-        // SAFETY: the program is ready, and nothing is left on this stack when the caller returns.
-        Ok(entry) => unsafe { sched::enter_program(entry.address, entry.stack, entry.rdx) },
+        Ok(entry) => {
+            record::phase("program");
+            // SAFETY: the program is ready, and nothing is left on this stack when the caller returns.
+            unsafe { sched::enter_program(entry.address, entry.stack, entry.rdx) }
+        }
         Err(failure) => fail(failure),
     }
 }

@@ -93,6 +93,9 @@ pub(super) fn encode(
     if options.read_only {
         record("readonly", b"1");
     }
+    if options.boot_chart.is_some() {
+        record("record", b"1");
+    }
     if options.trace {
         record("trace", b"1");
     }

@@ -9,11 +9,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::io::FdFlags;
 
+use super::chart::{self, Received};
 use super::control::Control;
 use super::qemu::Prepared;
 use super::signals;
@@ -30,12 +31,18 @@ pub(super) struct Plugs {
     pub(super) stderr: OwnedFd,
     pub(super) control: OwnedFd,
     pub(super) log: OwnedFd,
+    /// Where it says what happened when, if it is to.
+    pub(super) record: Option<OwnedFd>,
 }
 
 /// How a machine ended.
 pub(super) struct Ended {
     /// QEMU's own exit status.
     pub(super) status: ExitStatus,
+    /// When it was started.
+    pub(super) start: Instant,
+    /// What happened when, if that was asked for.
+    pub(super) record: Option<Received>,
     /// The kernel's log.
     pub(super) log: String,
     /// What QEMU itself complained about.
@@ -57,14 +64,20 @@ pub(super) fn run(
     let (stderr, stderr_plug) = socket()?;
     let (control, control_plug) = socket()?;
     let (log, log_plug) = socket()?;
+    let (record, record_plug) = match prepared.is_recorded() {
+        true => socket().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        false => (None, None),
+    };
     let plugs = Plugs {
         stdin: stdin_plug,
         stdout: stdout_plug,
         stderr: stderr_plug,
         control: control_plug,
         log: log_plug,
+        record: record_plug,
     };
     let signals = signals::Signals::catch()?;
+    let start = Instant::now();
     let mut child = spawn(&prepared, &plugs, &config)?;
     // Only QEMU may hold these now, so that its end is the end of the streams.
     drop((plugs, config));
@@ -77,6 +90,7 @@ pub(super) fn run(
         thread::spawn(move || drain(stderr, std::io::stderr())),
     ];
     let log = thread::spawn(move || collect(log, LOG_KEPT, show_log));
+    let record = record.map(|socket| thread::spawn(move || chart::receive(socket)));
     let complaints = child
         .stderr
         .take()
@@ -88,6 +102,8 @@ pub(super) fn run(
     }
     Ok(Ended {
         status,
+        start,
+        record: record.map(join),
         log: join(log),
         complaints: complaints.map(join).unwrap_or_default(),
         killed: watch.has_killed(),
@@ -113,7 +129,8 @@ fn spawn(prepared: &Prepared, plugs: &Plugs, config: &File) -> Result<Child> {
         &plugs.control,
         &plugs.log,
     ];
-    for fd in streams.into_iter().chain(prepared.inherited()) {
+    let optional = prepared.inherited().into_iter().chain(&plugs.record);
+    for fd in streams.into_iter().chain(optional) {
         inherit(fd)?;
     }
     inherit(config)?;

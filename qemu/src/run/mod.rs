@@ -2,6 +2,7 @@
 //! elfin's own and its exit status elfin's.
 
 mod accel;
+mod chart;
 mod config;
 mod console;
 mod control;
@@ -15,10 +16,11 @@ mod root;
 mod signals;
 mod tsc;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -32,6 +34,7 @@ static KERNEL: &[u8] = include_bytes!(env!("ELFIN_KERNEL_IMAGE"));
 
 /// Runs a program; returns the exit status for elfin.
 pub(crate) fn run(options: &RunOptions) -> Result<u8> {
+    let start = Instant::now();
     let counter = tsc::Reading::take();
     let qemu = tool::find("qemu-system-x86_64", "qemu-system-x86");
     let cache = Cache::open()?;
@@ -73,6 +76,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         shares: mounts.iter().filter_map(Mount::share).collect(),
         net,
         disks: mounts.iter().filter_map(Mount::disk).collect(),
+        is_recorded: options.boot_chart.is_some(),
     };
     if let Some(meeting) = &options.gdb {
         let files = (sysroot.as_path(), program.as_path());
@@ -93,11 +97,32 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let command = machine.command(&qemu, &config);
     let grace = Duration::from_secs(options.stop_timeout.into());
     let ended = console::run(command, config, options.log.is_some(), grace)?;
+    let end = Instant::now();
+    if let (Some(file), Some(received)) = (&options.boot_chart, &ended.record) {
+        let qemu = ended.start;
+        let sent = received.last.unwrap_or(end);
+        let times = chart::Times {
+            start,
+            qemu,
+            sent,
+            end,
+        };
+        let title = title(&options.command);
+        if let Err(error) = chart::write(file, &title, times, received) {
+            eprintln!("elfin: {error:#}");
+        }
+    }
     let image = outcome::Image {
         path: &machine.image,
         size: machine.image_size,
     };
     outcome::report(&ended, &image, options.log.is_some())
+}
+
+/// The program and its arguments, as a shell takes them.
+fn title(command: &[OsString]) -> String {
+    let words: Vec<_> = command.iter().map(|word| qemu::quote(word)).collect();
+    words.join(" ")
 }
 
 /// Refuses a machine without room for the kernel and its configuration: nothing in it could say so.

@@ -127,6 +127,8 @@ mod tests {
     fn end(code: i32, log: &str) -> Ended {
         Ended {
             status: ExitStatus::from_raw(code << 8),
+            start: std::time::Instant::now(),
+            record: None,
             log: log.to_owned(),
             complaints: String::new(),
             killed: false,

@@ -50,6 +50,8 @@ pub(super) struct Machine {
     pub(super) net: Net,
     /// Volumes.
     pub(super) disks: Vec<Disk>,
+    /// Whether it says what happened when.
+    pub(super) is_recorded: bool,
 }
 
 /// Where the streams of a machine go, as `-chardev` options without their ids.
@@ -59,6 +61,7 @@ struct Streams {
     stderr: String,
     control: String,
     log: String,
+    record: String,
 }
 
 /// A command that still needs its file descriptors plugged in.
@@ -90,6 +93,7 @@ impl Machine {
             } else {
                 "null".to_owned()
             },
+            record: "null".to_owned(),
         };
         std::iter::once(OsString::from("qemu-system-x86_64"))
             .chain(self.arguments(config, &streams))
@@ -202,6 +206,15 @@ impl Machine {
         let comma = if rest.is_empty() { "" } else { "," };
         add!("-chardev", format!("{kind},id=log{comma}{rest}"));
         add!("-serial", "chardev:log");
+        if self.is_recorded {
+            let (kind, rest) = streams
+                .record
+                .split_once(',')
+                .unwrap_or((&streams.record, ""));
+            let comma = if rest.is_empty() { "" } else { "," };
+            add!("-chardev", format!("{kind},id=record{comma}{rest}"));
+            add!("-device", "isa-debugcon,iobase=0xe9,chardev=record");
+        }
         add!("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04");
         if let Some(meeting) = &self.gdb {
             add!("-S", "-gdb", meeting.for_qemu());
@@ -211,6 +224,11 @@ impl Machine {
 }
 
 impl Prepared<'_> {
+    /// Whether the machine says what happened when.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.machine.is_recorded
+    }
+
     /// What QEMU inherits besides its streams and its configuration.
     pub(super) fn inherited(&self) -> Vec<&OwnedFd> {
         self.machine.net.inherited()
@@ -225,6 +243,7 @@ impl Prepared<'_> {
             stderr: socket(&plugs.stderr),
             control: socket(&plugs.control),
             log: socket(&plugs.log),
+            record: plugs.record.as_ref().map_or_else(String::new, socket),
         };
         let mut command = Command::new(self.qemu);
         command.args(self.machine.arguments(&self.config, &streams));
@@ -263,6 +282,7 @@ mod tests {
             shares: Vec::new(),
             net: Net::alone(),
             disks: Vec::new(),
+            is_recorded: false,
         }
     }
 

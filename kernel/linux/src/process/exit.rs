@@ -8,7 +8,7 @@ use super::{
     futex::{self, Word},
     table,
 };
-use crate::{fs, ipc, linker};
+use crate::{fs, ipc, linker, syscall};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -16,6 +16,7 @@ use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, SI
 use machine::{
     arch,
     mm::user,
+    record,
     sched::{self, Tid},
     sync::{Signals, SpinLock, WaitQueue},
 };
@@ -136,7 +137,9 @@ fn end_process(status: Status) -> ! {
 
 /// Ends the machine as the first process ends: output flushed, last words logged, off.
 fn end_machine(status: Status) -> ! {
+    record::phase("exit");
     fs::flush();
+    record::send(syscall::name);
     match status {
         Status::Exited(status) => machine::log::line(format_args!("elfin: exit status={status}")),
         Status::Killed(signal) => machine::log::line(format_args!("elfin: exit signal={signal}")),

@@ -7,6 +7,7 @@ pub mod process;
 pub(crate) mod restart;
 pub mod signal;
 mod table;
+pub(crate) use table::name;
 pub mod time;
 mod trace;
 
@@ -14,7 +15,7 @@ use crate::config;
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::TrapFrame;
-use machine::sched;
+use machine::{record, sched};
 
 /// Numbers up to here are remembered once reported.
 const KNOWN: usize = 512;
@@ -28,10 +29,14 @@ pub fn entry(frame: &mut TrapFrame) {
     // What runs on the loader thread, before the program, is ld.so's part and not the program's.
     let traced =
         (config::get().trace && sched::current_tid() != 0).then(|| trace::call(number, &arguments));
+    let start = record::start();
     let result = table::dispatch(number, &arguments, frame).unwrap_or_else(|| {
         report(number);
         Err(Errno::ENOSYS)
     });
+    if let Some(start) = start {
+        record::call(start, number);
+    }
     if let Some(call) = traced {
         trace::result(number, &arguments, &call, result);
     }

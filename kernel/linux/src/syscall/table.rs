@@ -129,7 +129,7 @@ mod rows;
 pub(super) use rows::{dispatch, kinds};
 
 /// A call's name, as strace writes it.
-pub(super) fn name(number: usize) -> String {
+pub(crate) fn name(number: usize) -> String {
     match Sysno::new(number) {
         Some(call) => call.name().into(),
         None => format!("syscall_{number:#x}"),

@@ -3,6 +3,7 @@
 mod memory;
 mod pvh;
 
+use crate::arch::clock::time_stamp;
 use crate::arch::{cpu, interrupt_flag, smp};
 use crate::{acpi, mm, sched, time};
 use pvh::StartInfo;
@@ -10,6 +11,7 @@ use pvh::StartInfo;
 /// What the hypervisor has handed over.
 pub struct Boot {
     info: StartInfo,
+    entered: u64,
 }
 
 impl Boot {
@@ -19,6 +21,7 @@ impl Boot {
     /// # Safety
     /// Only the boot code calls this, once, on the CPU that booted, with interrupts off.
     pub unsafe fn begin(start_info: u64) -> Self {
+        let entered = time_stamp();
         // First: locks ask which CPU this is.
         smp::begin();
         // SAFETY: the boot code passes on what the hypervisor gave it.
@@ -27,7 +30,12 @@ impl Boot {
             crate::log::fatal(format_args!("not started by PVH"));
         };
         memory::init(&info);
-        Self { info }
+        Self { info, entered }
+    }
+
+    /// Returns the time-stamp at which the kernel was entered.
+    pub fn entered(&self) -> u64 {
+        self.entered
     }
 
     /// Runs `read` on the contents of the first module, and frees its memory.

@@ -10,14 +10,24 @@ pub struct Instant(pub u64);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// Time-stamp at boot.
-static START: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds per tick, as a fraction of 2^32.
-static SCALE: AtomicU64 = AtomicU64::new(0);
-/// Ticks of this CPU's timer a nanosecond, as a fraction of 2^32.
-static TIMER_SCALE: AtomicU64 = AtomicU64::new(0);
-/// Real time minus monotonic time.
-static REAL: AtomicU64 = AtomicU64::new(0);
+/// What the counters count.
+struct Clock {
+    /// Time-stamp at boot.
+    start: AtomicU64,
+    /// Nanoseconds per tick, as a fraction of 2^32.
+    scale: AtomicU64,
+    /// Ticks of this CPU's timer a nanosecond, as a fraction of 2^32.
+    timer_scale: AtomicU64,
+    /// Real time minus monotonic time.
+    real: AtomicU64,
+}
+
+static CLOCK: Clock = Clock {
+    start: AtomicU64::new(0),
+    scale: AtomicU64::new(0),
+    timer_scale: AtomicU64::new(0),
+    real: AtomicU64::new(0),
+};
 
 fn scaled(value: u64, scale: u64) -> u64 {
     ((u128::from(value) * u128::from(scale)) >> 32) as u64
@@ -27,15 +37,16 @@ impl Instant {
     /// Now.
     #[inline]
     pub fn now() -> Self {
-        let ticks = time_stamp().wrapping_sub(START.load(Ordering::Relaxed));
-        Self(scaled(ticks, SCALE.load(Ordering::Relaxed)))
+        let ticks = time_stamp().wrapping_sub(CLOCK.start.load(Ordering::Relaxed));
+        Self(scaled(ticks, CLOCK.scale.load(Ordering::Relaxed)))
     }
 
     /// The time-stamp at this instant.
     fn time_stamp(self) -> u64 {
-        let scale = SCALE.load(Ordering::Relaxed).max(1);
+        let scale = CLOCK.scale.load(Ordering::Relaxed).max(1);
         let ticks = (u128::from(self.0) << 32).div_ceil(u128::from(scale));
-        START
+        CLOCK
+            .start
             .load(Ordering::Relaxed)
             .saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
@@ -46,27 +57,36 @@ impl Instant {
             self.time_stamp().max(1)
         } else {
             let wait = self.0.saturating_sub(now.0);
-            scaled(wait, TIMER_SCALE.load(Ordering::Relaxed)).saturating_add(1)
+            scaled(wait, CLOCK.timer_scale.load(Ordering::Relaxed)).saturating_add(1)
         }
     }
+}
+
+/// Nanoseconds from where the counter was 0, which is where the machine began, to a time-stamp.
+pub(crate) fn since_reset(time_stamp: u64) -> u64 {
+    scaled(time_stamp, CLOCK.scale.load(Ordering::Relaxed))
 }
 
 /// Nanoseconds since 1970-01-01 UTC.
 #[inline]
 pub fn realtime_ns() -> u64 {
-    Instant::now().0.wrapping_add(REAL.load(Ordering::Relaxed))
+    Instant::now()
+        .0
+        .wrapping_add(CLOCK.real.load(Ordering::Relaxed))
 }
 
 /// Sets the real-time clock (`clock_settime`).
 pub fn set_realtime_ns(ns: u64) {
-    REAL.store(ns.wrapping_sub(Instant::now().0), Ordering::Relaxed);
+    CLOCK
+        .real
+        .store(ns.wrapping_sub(Instant::now().0), Ordering::Relaxed);
 }
 
 /// What functions that run in place of the vDSO need: (monotonic, real) now, in nanoseconds.
 #[inline]
 pub fn vdso_data() -> (u64, u64) {
     let now = Instant::now().0;
-    (now, now.wrapping_add(REAL.load(Ordering::Relaxed)))
+    (now, now.wrapping_add(CLOCK.real.load(Ordering::Relaxed)))
 }
 
 /// Spins for some nanoseconds.
@@ -80,16 +100,18 @@ pub fn busy_wait(ns: u64) {
 /// Finds out how fast the counters run, and reads the battery-backed clock. Once, on the CPU that booted, interrupts
 /// off. `host_tsc`: the rate of the host's time-stamp counter, if known.
 pub(crate) fn init(host_tsc: Option<u64>) {
-    START.store(time_stamp(), Ordering::Relaxed);
+    CLOCK.start.store(time_stamp(), Ordering::Relaxed);
     let Rates {
         ticks,
         timer_ticks,
         ns,
     } = clock::rates(host_tsc);
     let scale = (u128::from(ns) << 32) / u128::from(ticks.max(1));
-    SCALE.store(u64::try_from(scale).unwrap_or(u64::MAX), Ordering::Relaxed);
+    CLOCK
+        .scale
+        .store(u64::try_from(scale).unwrap_or(u64::MAX), Ordering::Relaxed);
     let timer_scale = (u128::from(timer_ticks) << 32) / u128::from(ns.max(1));
-    TIMER_SCALE.store(
+    CLOCK.timer_scale.store(
         u64::try_from(timer_scale).unwrap_or(u64::MAX),
         Ordering::Relaxed,
     );

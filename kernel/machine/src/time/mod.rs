@@ -3,6 +3,6 @@
 mod clock;
 pub(crate) mod timer;
 
-pub(crate) use clock::init;
 pub use clock::{Instant, busy_wait, realtime_ns, set_realtime_ns, vdso_data};
+pub(crate) use clock::{init, since_reset};
 pub use timer::{Alarm, Timer};

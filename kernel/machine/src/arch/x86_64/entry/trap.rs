@@ -7,7 +7,7 @@ use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu, vector};
 use crate::mm::arena;
 use crate::mm::fault::{Fault, Wanted};
 use crate::upcall::{self, Exception};
-use crate::{sched, time};
+use crate::{record, sched, time};
 use core::sync::atomic::Ordering;
 use x86_64::instructions::interrupts;
 use x86_64::registers::control::Cr2;
@@ -103,6 +103,7 @@ pub(super) extern "C" fn elfin_syscall(frame: &mut TrapFrame) {
 }
 
 fn page_fault(frame: &mut TrapFrame) {
+    let start = record::start();
     let addr = Cr2::read_raw() as usize;
     let error = frame.error;
     if frame.rflags & RFLAGS_IF != 0 {
@@ -114,6 +115,9 @@ fn page_fault(frame: &mut TrapFrame) {
     } else {
         satisfy(addr, error, frame)
     };
+    if let Some(start) = start {
+        record::fault(start);
+    }
     if let Err(fault) = result {
         if !frame.is_program() {
             if addr < USER_END && frame.rflags & RFLAGS_IF != 0 {
