@@ -46,12 +46,10 @@ pub fn start(mut boot: Boot) -> ! {
 fn run() {
     record::phase("devices");
     drivers::init();
-    record::phase("file systems, network");
-    if let Err(reason) = fs::init() {
+    record::phase("network, file systems");
+    net::init();
+    if let Err(reason) = fs::init(&net::FILES) {
         machine::log::fatal(format_args!("{reason}"));
-    }
-    if let Err(error) = net::init() {
-        log::error!("/proc/net and /sys/class/net: {}", error.text());
     }
     record::phase("process");
     let process = program::make_process(config::get());

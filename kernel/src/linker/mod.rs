@@ -107,15 +107,16 @@ impl Gates for Entry {
     /// The loader has followed one of the program's pointers to where nothing is, as ld.so would have.
     fn bad_address(&self, addr: usize) -> ! {
         arena::outside(|| {
-            end::report(&format!(
-                "elfin: the dynamic linker was made to access {addr:#x}, where nothing is"
-            ));
-            process::exit_by_signal(SIGSEGV)
+            let line =
+                format!("elfin: the dynamic linker was made to access {addr:#x}, where nothing is");
+            end::by_signal(&line, SIGSEGV)
         })
     }
 
     fn stack_lost(&self) -> ! {
-        end::report("elfin: a function called by the dynamic linker has lost its stack");
-        process::exit_by_signal(SIGSEGV)
+        end::by_signal(
+            "elfin: a function called by the dynamic linker has lost its stack",
+            SIGSEGV,
+        )
     }
 }

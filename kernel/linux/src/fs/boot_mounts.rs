@@ -2,7 +2,7 @@
 use super::{
     Content, device, directory,
     ext4::Ext4,
-    file_system::{FileSystem, Pseudo},
+    file_system::{Additions, FileSystem, Pseudo},
     inode::Changes,
     mount,
     ninep::{self, NineP},
@@ -23,14 +23,19 @@ use linux_raw_sys::general as linux;
 const NOT_TO_EXECUTE: u32 = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_NOEXEC;
 
 /// /tmp, /dev, /proc, /sys and /dev/shm.
-pub(super) fn kernel_mounts() -> Result<(), Errno> {
+pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     place(b"/tmp", 0o1777)?;
     let dev = Pseudo::new("devtmpfs", dev::DEV, linux::TMPFS_MAGIC, 0o755);
     device::populate(&dev.root())?;
     let shm = Tmpfs::with_number(dev::SHM, None);
-    let proc = Pseudo::with_root("proc", linux::PROC_SUPER_MAGIC, procfs::make()?);
+    let proc = Pseudo::with_root(
+        "proc",
+        linux::PROC_SUPER_MAGIC,
+        procfs::make(additions.proc)?,
+    );
     let sys = Pseudo::new("sysfs", dev::SYS, linux::SYSFS_MAGIC, 0o555);
     sysfs::populate(&sys.root())?;
+    (additions.sys)(&sys.root())?;
     let relatime = linux::MS_RELATIME;
     let mount = |fs: Arc<dyn FileSystem>, source: &[u8], at: &[u8], flags| {
         mount::mount(fs, source, flags | relatime, &place(at, 0o755)?)

@@ -85,6 +85,13 @@ impl Statistics {
     }
 }
 
+/// What others than the file systems themselves add to the roots of /proc and /sys.
+#[expect(missing_docs, reason = "each is where it is added")]
+pub struct Additions {
+    pub proc: fn(&Arc<Node>) -> Result<(), Errno>,
+    pub sys: fn(&Arc<Node>) -> Result<(), Errno>,
+}
+
 /// A file system whose nodes the kernel makes up.
 pub struct Pseudo {
     name: &'static str,

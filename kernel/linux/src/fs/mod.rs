@@ -43,6 +43,7 @@ use core::{
     any::Any,
     sync::atomic::{AtomicU64, Ordering},
 };
+use file_system::Additions;
 use machine::{drivers, mm::space::PageSource, sync::WaitQueue};
 pub use open::OpenFile;
 pub use page_cache::Content;
@@ -240,9 +241,9 @@ pub fn read_exact(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<(), Er
 }
 
 /// Mounts everything. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
-pub fn init() -> Result<(), String> {
+pub fn init(additions: &Additions) -> Result<(), String> {
     image::mount_root()?;
-    boot_mounts::kernel_mounts()
+    boot_mounts::kernel_mounts(additions)
         .map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
     boot_files::write_all()?;
     boot_mounts::wished_mounts()

@@ -16,17 +16,23 @@ pub mod socket;
 pub mod stack;
 pub mod unix;
 
+use crate::fs::file_system::Additions;
 use abi::Errno;
 use address::family;
 use alloc::sync::Arc;
 use sock::Kind;
 use socket::Socket;
 
-/// Starts the network, and says in /proc and /sys what there is.
-pub fn init() -> Result<(), Errno> {
+/// Starts the network.
+pub fn init() {
     stack::start(&inet::Inet);
-    procfs::populate()
 }
+
+/// What /proc and /sys say about it.
+pub const FILES: Additions = Additions {
+    proc: procfs::populate_proc,
+    sys: procfs::populate_sys,
+};
 
 /// socket(2)
 pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Errno> {

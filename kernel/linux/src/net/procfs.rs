@@ -1,8 +1,8 @@
 //! /proc/net, /proc/sys/net and /sys/class/net.
 use super::{inet, interface, sock::Kind, unix};
-use crate::fs::{generated, path};
+use crate::fs::{generated, tree::Node};
 use abi::Errno;
-use alloc::{format, string::String};
+use alloc::{format, string::String, sync::Arc};
 use core::fmt::Write;
 use core::net::IpAddr;
 
@@ -67,11 +67,9 @@ fn if_inet6() -> String {
     text
 }
 
-/// Fills in what /proc and /sys say about the network.
-pub(super) fn populate() -> Result<(), Errno> {
-    let proc = path::lookup(&path::Start::root(), b"/proc")?.node;
-    let sys = path::lookup(&path::Start::root(), b"/sys")?.node;
-    let net = generated::directory(&proc, "net")?;
+/// Fills in what /proc says about the network.
+pub(super) fn populate_proc(proc: &Arc<Node>) -> Result<(), Errno> {
+    let net = generated::directory(proc, "net")?;
     generated::file(&net, "dev", dev)?;
     generated::file(&net, "route", route)?;
     generated::file(&net, "if_inet6", if_inet6)?;
@@ -84,14 +82,14 @@ pub(super) fn populate() -> Result<(), Errno> {
     ] {
         generated::file(&net, name, move || inet::list(kind, v6))?;
     }
-    let core = generated::directory(&proc, "sys/net/core")?;
+    let core = generated::directory(proc, "sys/net/core")?;
     generated::file(&core, "somaxconn", || {
         format!("{}\n", inet::listener::SOMAXCONN)
     })?;
     for name in ["rmem_default", "rmem_max", "wmem_default", "wmem_max"] {
         generated::file(&core, name, || format!("{}\n", super::options::BUFFER))?;
     }
-    let ipv4 = generated::directory(&proc, "sys/net/ipv4")?;
+    let ipv4 = generated::directory(proc, "sys/net/ipv4")?;
     generated::file(&ipv4, "ip_local_port_range", || {
         format!(
             "{}\t{}\n",
@@ -111,7 +109,12 @@ pub(super) fn populate() -> Result<(), Errno> {
     ] {
         generated::file(&ipv4, name, || text.into())?;
     }
-    let class = generated::directory(&sys, "class/net")?;
+    Ok(())
+}
+
+/// Fills in what /sys says about the network.
+pub(super) fn populate_sys(sys: &Arc<Node>) -> Result<(), Errno> {
+    let class = generated::directory(sys, "class/net")?;
     for one in interface::all() {
         let directory = generated::directory(&class, one.name)?;
         let (index, mtu, loopback) = (one.index, one.mtu, one.is_loopback());

@@ -32,12 +32,13 @@ impl Listing for Root {
     }
 }
 
-/// Makes the root.
-pub fn make() -> Result<Arc<Node>, Errno> {
+/// Makes the root, with what `add` adds to it.
+pub fn make(add: fn(&Arc<Node>) -> Result<(), Errno>) -> Result<Arc<Node>, Errno> {
     let new = |kind| Node::new(dev::PROC, linux::S_IFDIR | 0o555, kind);
     let fixed = new(Kind::directory());
     links(&fixed)?;
     system::populate(&fixed)?;
+    add(&fixed)?;
     let proc = new(Kind::listing(Root(fixed.clone())));
     for entry in fixed.list()? {
         if let Some(child) = fixed.child(&entry.name)?
