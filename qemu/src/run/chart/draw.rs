@@ -29,7 +29,7 @@ const COLOURS: [(&str, &str); 10] = [
     ("firmware", "#c9a227"),
     ("kernel", "#3d7ea6"),
     ("devices", "#4f93b8"),
-    ("file systems, network", "#68a6c4"),
+    ("network, file systems", "#68a6c4"),
     ("loading", "#5b8c5a"),
     ("INIT functions", "#8f6bb3"),
     ("program", "#d1603d"),
