@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
@@ -124,8 +125,14 @@ static void stop(long number)
 
 int main(int argc, char **argv)
 {
-    // Natively not part of an orphaned group, which only SIGSTOP stops; in the guest it leads its session.
-    setpgid(0, 0);
+    // Not part of an orphaned group, which only SIGSTOP stops.
+    pid_t child = fork();
+    if (child > 0) {
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+    CHECK(child == 0 && setpgid(0, 0) == 0);
     if (argc > 1 && strcmp(argv[1], "killed") == 0) {
         // This one does not let it go on.
         signal(SIGUSR1, handler);

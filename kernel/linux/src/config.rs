@@ -25,6 +25,8 @@ pub struct Config {
     pub record: bool,
     /// Which of descriptors 0, 1, 2 are terminals.
     pub tty: [bool; 3],
+    /// The console is a terminal of its own: the host's passes everything on.
+    pub terminal: bool,
     /// Rows and columns of the terminal.
     pub winsize: Option<(u16, u16)>,
     /// uname's node name.
@@ -112,6 +114,7 @@ fn parse(records: &[u8]) -> Config {
                     }
                 }
             }
+            b"terminal" => config.terminal = text == "1",
             b"winsize" => {
                 config.winsize = text
                     .split_once('x')

@@ -16,5 +16,6 @@ pub mod net;
 pub mod process;
 pub mod syscall;
 mod traps;
+pub mod tty;
 
 pub use traps::Linux;

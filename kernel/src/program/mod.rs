@@ -20,7 +20,7 @@ use linux::fs::{
 };
 use linux::linker::{Command, Launch};
 use linux::process::{Process, Program, ThreadState, user::User, with_space};
-use linux::{fs, process};
+use linux::{fs, process, tty};
 use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
 use machine::drivers::random;
@@ -240,6 +240,7 @@ pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
             format!("working directory {cwd}: {}", error.text())
         })?;
     }
+    tty::console::give_to(&process);
     fs::open::open_standard(&process.files)
         .map_err(|error| format!("cannot open the console: {}", error.text()))?;
     Ok(process)

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     config::{self, MountWish},
     process::user::User,
+    tty::pty,
 };
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
@@ -22,7 +23,7 @@ use linux_raw_sys::general as linux;
 
 const NOT_TO_EXECUTE: u32 = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_NOEXEC;
 
-/// /tmp, /dev, /proc, /sys and /dev/shm.
+/// /tmp, /dev, /proc, /sys, /dev/shm and /dev/pts.
 pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     place(b"/tmp", 0o1777)?;
     let dev = Pseudo::new("devtmpfs", dev::DEV, linux::TMPFS_MAGIC, 0o755);
@@ -44,7 +45,10 @@ pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     mount(Arc::new(proc), b"proc", b"/proc", NOT_TO_EXECUTE)?;
     mount(Arc::new(sys), b"sysfs", b"/sys", NOT_TO_EXECUTE)?;
     let flags = linux::MS_NOSUID | linux::MS_NODEV;
-    mount(Arc::new(shm), b"tmpfs", b"/dev/shm", flags)
+    mount(Arc::new(shm), b"tmpfs", b"/dev/shm", flags)?;
+    let pts = Pseudo::with_root("devpts", linux::DEVPTS_SUPER_MAGIC, pty::root());
+    let flags = linux::MS_NOSUID | linux::MS_NOEXEC;
+    mount(Arc::new(pts), b"devpts", b"/dev/pts", flags)
 }
 
 /// The directory at an absolute path, made with its parents if it is missing; whatever is there if it is another file.

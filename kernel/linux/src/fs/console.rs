@@ -1,9 +1,10 @@
 //! The program's standard streams over the console device.
 //!
 //! A stream is a terminal or a pipe, as the boot configuration says. Line editing and echo are the host terminal's
-//! work: the terminal settings are kept and told, and change nothing.
+//! work: the terminal settings are kept and told (`tty/console.rs`, which also is the console if that is not so), and
+//! change nothing.
 use super::{File, Metadata, Poll, device, tree::dev};
-use crate::{config, process};
+use crate::{config, tty};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};
@@ -11,31 +12,8 @@ use machine::{
     drivers::console::{self as driver, Input, Output},
     mm::user,
     sched,
-    sync::{Mutex, Signals, WaitQueue},
+    sync::{Signals, WaitQueue},
 };
-
-/// `struct termios` of the kernel.
-const TERMIOS: usize = 36;
-static SETTINGS: Mutex<[u8; TERMIOS]> = Mutex::new(initial_settings());
-
-/// What a fresh Linux terminal has: ICRNL|IXON, OPOST|ONLCR, B38400|CS8|CREAD|HUPCL, ISIG|ICANON|ECHO….
-const fn initial_settings() -> [u8; TERMIOS] {
-    let mut settings = [0; TERMIOS];
-    let words: [u32; 4] = [0x500, 0x5, 0xbf, 0x8a3b];
-    let mut at = 0;
-    while at < 16 {
-        settings[at] = words[at / 4].to_le_bytes()[at % 4];
-        at += 1;
-    }
-    let control = [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22];
-    // The byte at 16 is the line discipline.
-    let mut key = 0;
-    while key < control.len() {
-        settings[17 + key] = control[key];
-        key += 1;
-    }
-    settings
-}
 
 /// One of the streams, or the terminal as a whole (/dev/tty).
 pub struct Console {
@@ -167,40 +145,12 @@ impl File for Console {
                 _ => Err(Errno::ENOTTY),
             };
         }
-        match request {
-            ioctl::TCGETS => {
-                let settings = *SETTINGS.lock();
-                user::copy_out(arg, &settings)?;
-            }
-            ioctl::TCSETS | ioctl::TCSETSW | ioctl::TCSETSF => {
-                let mut settings = [0; TERMIOS];
-                user::copy_in(arg, &mut settings)?;
-                *SETTINGS.lock() = settings;
-            }
-            ioctl::TIOCGWINSZ => {
-                let (rows, columns) = config::get().winsize.unwrap_or((0, 0));
-                let mut size = [0; 8];
-                size[..2].copy_from_slice(&rows.to_le_bytes());
-                size[2..4].copy_from_slice(&columns.to_le_bytes());
-                user::copy_out(arg, &size)?;
-            }
-            // It is the terminal of the caller's session, and that has one group.
-            ioctl::TIOCGPGRP | ioctl::TIOCGSID => {
-                let sid = process::with_current(|process| process.sid());
-                user::copy_out(arg, &sid.to_le_bytes())?;
-            }
-            ioctl::FIONREAD => {
-                user::copy_out(arg, &(driver::available(Input::Stdin) as i32).to_le_bytes())?;
-            }
-            ioctl::TIOCSPGRP
-            | ioctl::TIOCSCTTY
-            | ioctl::TIOCSWINSZ
-            | ioctl::TCFLSH
-            | ioctl::TCSBRK
-            | ioctl::TCXONC => (),
-            _ => return Err(Errno::ENOTTY),
+        if request == ioctl::FIONREAD {
+            let available = driver::available(Input::Stdin);
+            user::write(arg, &i32::try_from(available).unwrap_or(i32::MAX))?;
+            return Ok(0);
         }
-        Ok(0)
+        tty::console::get().control(request, arg)
     }
 
     fn reopen(&self, _flags: u32) -> Result<Arc<dyn File>, Errno> {
@@ -220,7 +170,21 @@ impl File for Console {
 }
 
 /// Writes all of `text` to standard error.
-pub fn write_stderr(mut text: &[u8]) {
+pub fn write_stderr(text: &[u8]) {
+    if !tty::console::is_raw() {
+        return write_all(text);
+    }
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let (line, end) = match line.strip_suffix(b"\n") {
+            Some(line) => (line, &b"\r\n"[..]),
+            None => (line, &b""[..]),
+        };
+        write_all(line);
+        write_all(end);
+    }
+}
+
+fn write_all(mut text: &[u8]) {
     while !text.is_empty() && !driver::closed(Output::Stderr) {
         let len = driver::write(Output::Stderr, text, Signals::Interrupt);
         if len == 0 {

@@ -1,10 +1,11 @@
-//! Character devices: null, zero, full, random, urandom, tty, console.
+//! Character devices: null, zero, full, random, urandom; terminals are in `tty/`.
 use super::{
     File, Metadata, Poll, console, directory,
     mount::Path,
     open::OpenFile,
     tree::{Kind, Node, dev},
 };
+use crate::tty::{console as terminal, pty};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
@@ -21,6 +22,9 @@ pub enum Device {
     Urandom,
     Tty,
     Console,
+    Ptmx,
+    /// The terminal of a pseudo-terminal.
+    Terminal(u32),
 }
 
 impl Device {
@@ -34,13 +38,19 @@ impl Device {
             Self::Urandom => 0x109,
             Self::Tty => 0x500,
             Self::Console => 0x501,
+            Self::Ptmx => 0x502,
+            Self::Terminal(index) => pty::number(index),
         }
     }
 
     /// Opens the device that `node` stands for.
-    pub fn open(self, node: &Arc<Node>, path: Vec<u8>) -> Result<Arc<dyn File>, Errno> {
+    pub fn open(self, node: &Arc<Node>, path: Vec<u8>, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        let own = |path| terminal::open_own(node, path).unwrap_or_else(console::terminal);
         match self {
-            Self::Tty | Self::Console => console::terminal(),
+            Self::Tty => own(path),
+            Self::Console => terminal::open(node, path.clone()).unwrap_or_else(|| own(path)),
+            Self::Ptmx => pty::open_master(node, path),
+            Self::Terminal(index) => pty::open_terminal(index, path, flags),
             _ => Ok(Arc::new(DeviceFile {
                 device: self,
                 node: node.clone(),
@@ -107,6 +117,7 @@ pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
         ("urandom", Device::Urandom),
         ("tty", Device::Tty),
         ("console", Device::Console),
+        ("ptmx", Device::Ptmx),
     ];
     for (name, device) in devices {
         let mode = if device == Device::Console {
@@ -130,6 +141,8 @@ pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
     }
     let shm = Node::new(dev::DEV, linux::S_IFDIR | 0o1777, Kind::directory());
     directory::add(directory, b"shm", shm)?;
+    let pts = Node::new(dev::DEV, linux::S_IFDIR | 0o755, Kind::directory());
+    directory::add(directory, b"pts", pts)?;
     Ok(())
 }
 

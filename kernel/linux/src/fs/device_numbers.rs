@@ -9,5 +9,7 @@ pub const PROC: u64 = 0x15;
 pub const SYS: u64 = 0x16;
 /// /dev/shm
 pub const SHM: u64 = 0x17;
+/// /dev/pts
+pub const PTS: u64 = 0x18;
 /// Pipes, sockets, eventfd and the like, memfd.
 pub const ANONYMOUS: u64 = 0xe;

@@ -14,7 +14,7 @@ use super::{
     tree::{Kind, Node},
     write_back,
 };
-use crate::process;
+use crate::{process, tty};
 use abi::{Errno, SysResult};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -429,7 +429,7 @@ fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Er
         Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(at.clone(), target.path()),
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
-        Kind::Device(device) => device.open(node, target.path())?,
+        Kind::Device(device) => device.open(node, target.path(), flags)?,
         Kind::Fifo(fifo) => pipe::open_fifo(fifo, node, target.path(), flags)?,
         Kind::Anonymous(file) => file.reopen(flags)?,
         Kind::Special(_) => return Err(Errno::ENXIO),
@@ -438,6 +438,15 @@ fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Er
 
 /// Opens descriptors 0, 1 and 2 of a process that has none: the console.
 pub fn open_standard(files: &Files) -> Result<(), Errno> {
+    let path = b"/dev/console";
+    let node = path::lookup(&path::Start::root(), path)?.node;
+    if let Some(terminal) = tty::console::open(&node, path.to_vec()) {
+        let terminal = OpenFile::new(terminal?, linux::O_RDWR);
+        for stream in 0..3 {
+            files.install(terminal.clone(), false, stream..stream + 1)?;
+        }
+        return Ok(());
+    }
     for stream in 0..3 {
         let flags = if stream == 0 {
             linux::O_RDONLY

@@ -8,7 +8,7 @@ use super::{
     futex::{self, Word},
     table,
 };
-use crate::{fs, ipc, linker, syscall};
+use crate::{fs, ipc, linker, syscall, tty};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -190,6 +190,8 @@ fn end_thread(status: i32) -> ! {
         super::with_current(|process| {
             process.maker_ended(tid, uid);
             process.ending.thread_ended.wake_all();
+            // It may have been the last that was not held.
+            process.tell_if_stopped();
         });
         sched::exit_current();
     }
@@ -214,6 +216,8 @@ impl Process {
     /// Gives back what a zombie does not need, before it is one. No thread of it is left but the calling one.
     fn give_up(self: &Arc<Self>) {
         ipc::process_ended(self.pid);
+        tty::leave(self);
+        self.set_terminal(None);
         self.files.close_range(0, usize::MAX, false);
         self.fs.leave();
         self.end_timers();

@@ -5,7 +5,8 @@
 //! that one does not know them, so nobody waits for these. All of it happens under the lock of the table of processes.
 
 use super::signal::{Recipient, SigInfo};
-use super::{LinuxThread, Pid, Process, table};
+use super::{LinuxThread, Pid, Process, credentials, table};
+use crate::tty::Tty;
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -36,6 +37,8 @@ pub(super) struct Kin {
     has_executed: bool,
     /// It has ended, so, as this user.
     end: Option<(Status, u32)>,
+    /// It has stopped or gone on, so, and nobody has waited for that.
+    job: Option<Change>,
     /// CPU time of its children that have been waited for, in nanoseconds.
     children_cpu_ns: u64,
 }
@@ -47,6 +50,17 @@ pub enum Status {
     Exited(u8),
     /// By this signal.
     Killed(i32),
+}
+
+/// What has become of a process that others may wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It has ended.
+    Ended(Status),
+    /// This signal has stopped it.
+    Stopped(i32),
+    /// It goes on.
+    Continued,
 }
 
 /// Children that are waited for.
@@ -67,7 +81,11 @@ pub struct Options {
     pub nonblocking: bool,
     /// Whether those that have ended are meant.
     pub ended: bool,
-    /// Whether the child stays a zombie.
+    /// Whether those that have been stopped are.
+    pub stopped: bool,
+    /// Whether those that have gone on are.
+    pub continued: bool,
+    /// Whether the child stays a zombie, or is told of again.
     pub keep: bool,
     /// Whether those that send SIGCHLD are meant, or the others; `None`: both.
     pub sends_sigchld: Option<bool>,
@@ -80,28 +98,74 @@ pub struct Report {
     pub pid: Pid,
     /// Its user.
     pub uid: u32,
-    /// How it has ended.
-    pub status: Status,
+    /// What has become of it.
+    pub status: Change,
     /// CPU time that it and its children have used, in nanoseconds.
     pub cpu_ns: u64,
 }
 
-impl Status {
+impl Change {
     /// As wait4(2) gives it. No core is ever dumped.
     pub fn word(self) -> i32 {
         match self {
-            Self::Exited(status) => i32::from(status) << 8,
-            Self::Killed(signal) => signal,
+            Self::Ended(Status::Exited(status)) => i32::from(status) << 8,
+            Self::Ended(Status::Killed(signal)) => signal,
+            Self::Stopped(signal) => signal << 8 | 0x7f,
+            Self::Continued => 0xffff,
         }
     }
 
     /// `si_code` and `si_status` of SIGCHLD.
     pub fn code(self) -> (i32, i32) {
-        match self {
-            Self::Exited(status) => (linux::CLD_EXITED as i32, status.into()),
-            Self::Killed(signal) => (linux::CLD_KILLED as i32, signal),
+        let (code, status) = match self {
+            Self::Ended(Status::Exited(status)) => (linux::CLD_EXITED, status.into()),
+            Self::Ended(Status::Killed(signal)) => (linux::CLD_KILLED, signal),
+            Self::Stopped(signal) => (linux::CLD_STOPPED, signal),
+            Self::Continued => (linux::CLD_CONTINUED, linux::SIGCONT.cast_signed()),
+        };
+        (code.cast_signed(), status)
+    }
+}
+
+/// As [`Process::is_orphaned`].
+fn is_orphaned(all: &BTreeMap<Pid, Arc<Process>>, group: Pid) -> bool {
+    !all.values().any(|one| {
+        let kin = one.kin();
+        let parent = all.get(&kin.parent).map(|parent| parent.kin());
+        let is_elsewhere = |parent: Kin| parent.session == kin.session && parent.group != group;
+        kin.group == group && kin.end.is_none() && parent.is_some_and(is_elsewhere)
+    })
+}
+
+/// A process that ends may have been the last that could have let the stopped processes of these groups go on: they are
+/// told.
+fn let_go_of_groups(all: &BTreeMap<Pid, Arc<Process>>, groups: &[Pid]) {
+    for &group in groups.iter().filter(|group| is_orphaned(all, **group)) {
+        let members = || {
+            all.values().filter(|one| {
+                let kin = one.kin();
+                kin.group == group && kin.end.is_none()
+            })
+        };
+        let has_stopped = members().any(|one| one.stop.is_stopped());
+        for member in members().filter(|_| has_stopped) {
+            member.send_signal(linux::SIGHUP.cast_signed());
+            member.send_signal(linux::SIGCONT.cast_signed());
         }
     }
+}
+
+/// Sends all processes of a group a signal of the kernel's.
+pub(crate) fn signal_group(group: Pid, signal: i32) {
+    for process in table::processes().filter(|process| process.pgid() == group) {
+        process.send_signal(signal);
+    }
+}
+
+/// The session that a group belongs to, if there is such a group.
+pub(crate) fn session_of(group: Pid) -> Option<Pid> {
+    let mut members = table::processes().filter(|process| process.pgid() == group);
+    members.next().map(|process| process.sid())
 }
 
 impl Report {
@@ -134,6 +198,7 @@ impl Kin {
             exit_signal: 0,
             has_executed: false,
             end: None,
+            job: None,
             children_cpu_ns: 0,
         }
     }
@@ -205,12 +270,50 @@ impl Process {
 
     fn report(&self, kin: &Kin) -> Option<Report> {
         let (status, uid) = kin.end?;
-        Some(Report {
+        Some(self.report_of(kin, Change::Ended(status), uid))
+    }
+
+    /// What there is to tell of it that its parent waits for.
+    fn news(&self, kin: &Kin, options: Options) -> Option<Report> {
+        let ended = self.report(kin);
+        if ended.is_some() {
+            return ended.filter(|_| options.ended);
+        }
+        let job = kin.job.filter(|job| match job {
+            Change::Stopped(_) => options.stopped,
+            _ => options.continued,
+        })?;
+        let main = self.main_thread();
+        let uid = main.map_or(0, |thread| credentials::of(&thread).user.real);
+        Some(self.report_of(kin, job, uid))
+    }
+
+    fn report_of(&self, kin: &Kin, status: Change, uid: u32) -> Report {
+        Report {
             pid: self.pid,
             uid,
             status,
             cpu_ns: self.cpu_time_ns() + kin.children_cpu_ns,
-        })
+        }
+    }
+
+    /// It has been stopped, or goes on: its parent is told, if that wants to know.
+    pub(super) fn tell_job(&self, status: Change) {
+        table::with_processes(|all| {
+            self.kin.lock().job = Some(status);
+            let kin = self.kin();
+            let Some(parent) = all.get(&kin.parent) else {
+                return;
+            };
+            if parent.hears_of_stops() {
+                let report = self.report_of(&kin, status, 0);
+                let _ = parent.send(
+                    Recipient::Process,
+                    report.info(linux::SIGCHLD.cast_signed()),
+                );
+            }
+            parent.children.wake_all();
+        });
     }
 
     /// What is woken when it has ended.
@@ -224,6 +327,14 @@ impl Process {
             self.kin.lock().end = Some((status, uid));
             let heir = self.heir(all);
             let mut gone = Vec::new();
+            let own = self.kin();
+            let parent = all.get(&own.parent).map(|parent| parent.kin());
+            // Those in which somebody has, or is, a parent elsewhere in the session that ends.
+            let mut groups: Vec<Pid> = parent
+                .filter(|parent| parent.session == own.session && parent.group != own.group)
+                .map(|_| own.group)
+                .into_iter()
+                .collect();
             for child in all.values().filter(|child| child.ppid() == self.pid) {
                 child.parent_ended(self.pid, uid);
                 let has_ended = {
@@ -231,12 +342,16 @@ impl Process {
                     kin.parent = heir.unwrap_or(table::FIRST);
                     kin.is_adopted = heir.is_none();
                     kin.exit_signal = SIGCHLD;
+                    if kin.session == own.session && kin.group != own.group {
+                        groups.push(kin.group);
+                    }
                     kin.end.is_some()
                 };
                 if has_ended && !child.tell_parent(all) {
                     gone.push(child.pid);
                 }
             }
+            let_go_of_groups(all, &groups);
             if !self.tell_parent(all) {
                 gone.push(self.pid);
             }
@@ -245,6 +360,12 @@ impl Process {
         self.ended.wake_all();
         // Not under the lock: they may be the last references.
         drop(gone);
+    }
+
+    /// Whether nobody could let processes of its group go on that stop: those who might are of the same session, and of
+    /// another group.
+    pub fn is_orphaned(&self) -> bool {
+        table::with_processes(|all| is_orphaned(all, self.kin().group))
     }
 
     /// The nearest ancestor that has asked for its children.
@@ -338,13 +459,19 @@ impl Process {
                     && target.covers(child.pid, &kin)
                     && options.sends_sigchld.is_none_or(|wanted| wanted == sends);
                 if is_meant {
-                    found = Ok(child.report(&kin).filter(|_| options.ended));
+                    found = Ok(child.news(&kin, options));
                     if matches!(found, Ok(Some(_))) {
                         break;
                     }
                 }
             }
             let gone = match found {
+                Ok(Some(report)) if !options.keep && !matches!(report.status, Change::Ended(_)) => {
+                    if let Some(child) = all.get(&report.pid) {
+                        child.kin.lock().job = None;
+                    }
+                    None
+                }
                 Ok(Some(report)) if !options.keep => {
                     self.kin.lock().children_cpu_ns += report.cpu_ns;
                     all.remove(&report.pid)
@@ -401,8 +528,30 @@ impl Process {
             }
             let mut kin = self.kin.lock();
             (kin.group, kin.session) = (self.pid, self.pid);
+            drop(kin);
+            self.set_terminal(None);
             Ok(self.pid)
         })
+    }
+
+    /// The terminal of its session.
+    pub fn terminal(&self) -> Option<Arc<Tty>> {
+        self.terminal.lock().clone()
+    }
+
+    pub(crate) fn set_terminal(&self, terminal: Option<Arc<Tty>>) {
+        let old = core::mem::replace(&mut *self.terminal.lock(), terminal);
+        // Not under the lock: it may be the last reference.
+        drop(old);
+    }
+
+    /// What the foreground group of its terminal was when that hung up.
+    pub(crate) fn set_old_foreground(&self, group: Pid) {
+        self.old_foreground.store(group, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_old_foreground(&self) -> Pid {
+        self.old_foreground.swap(0, Ordering::Relaxed)
     }
 
     /// Whether it, its group or its session has this id.

@@ -28,8 +28,9 @@ pub use table::{
 };
 
 use crate::fs::{context::FsContext, descriptor::Files};
+use crate::tty::Tty;
 use alloc::{sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::mm::space::Space;
 use machine::sched::{self, Thread, Tid};
@@ -71,6 +72,11 @@ pub struct Process {
     pub(crate) sighand: Arc<signal::Sighand>,
     signals: signal::SharedPending,
     stop: signal::Stop,
+    /// The terminal of its session.
+    #[doc(alias = "controlling terminal")]
+    terminal: SpinLock<Option<Arc<Tty>>>,
+    /// The foreground group of a terminal that has hung up, if this leads the session.
+    old_foreground: AtomicI32,
     timers: signal::timer::PosixTimers,
     itimers: signal::itimer::IntervalTimers,
     /// Who ends it, or is about to have it run another program.
@@ -125,6 +131,8 @@ impl Process {
             sighand: Arc::default(),
             signals: signal::SharedPending::default(),
             stop: signal::Stop::default(),
+            terminal: SpinLock::new(None),
+            old_foreground: AtomicI32::new(0),
             timers: signal::timer::PosixTimers::default(),
             itimers: signal::itimer::IntervalTimers::default(),
             ending: exit::Ending::default(),
@@ -139,6 +147,7 @@ impl Process {
             personality: AtomicU32::new(self.personality.load(Ordering::Relaxed)),
             settings: self.settings.inherited(),
             program: SpinLock::new(self.program()),
+            terminal: SpinLock::new(self.terminal()),
             sighand: Arc::new(self.sighand.copy()),
             ..Self::new(pid, kin, self.fs.copy())
         }

@@ -32,6 +32,10 @@ pub(super) fn comm(tid: Tid) -> Vec<u8> {
 
 /// Whether a thread runs or sleeps; the process does what its main thread does.
 fn state(tid: Tid) -> &'static str {
+    let stopped = |thread: &sched::Thread| thread.linux().process.is_stopped();
+    if process::with_thread(tid, stopped) == Some(true) {
+        return "T (stopped)";
+    }
     match process::with_thread(tid, sched::Thread::is_waiting) {
         Some(true) => "S (sleeping)",
         _ => "R (running)",
@@ -49,11 +53,13 @@ pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
     let (mapped, resident) = usage(process);
     let threads = process.thread_ids().len();
     let (ppid, pgid, sid) = (process.ppid(), process.pgid(), process.sid());
+    let terminal = process.terminal();
+    let (tty, foreground) = terminal.map_or((0, -1), |tty| (tty.rdev(), tty.foreground()));
     let name = comm(tid);
     let mut text = format!("{tid} (").into_bytes();
     text.extend_from_slice(&name);
     let rest = format!(
-        ") {} {ppid} {pgid} {sid} 0 -1 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 1 {mapped} {} 18446744073709551615 \
+        ") {} {ppid} {pgid} {sid} {tty} {foreground} 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 1 {mapped} {} 18446744073709551615 \
          0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         &state(tid)[..1],
         resident / PAGE

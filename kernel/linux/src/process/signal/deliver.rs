@@ -1,6 +1,8 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and
 //! interrupted system calls are restarted.
-use super::{Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, stop, with_state};
+use super::{
+    Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, pending_set, stop, with_state,
+};
 use crate::{
     fs, linker,
     process::{self, claim_exit, exit_by_signal, family::Status, stop_if_over},
@@ -146,17 +148,25 @@ pub fn deliver(frame: &mut TrapFrame) {
 /// Takes the signal to deliver next, with its action. A one-shot handler is reset.
 fn next() -> Option<(SigInfo, Action)> {
     process::with_current(|process| {
+        // That takes a lock which comes before that of dispositions.
+        let asked = pending_set() & stop::JOB_CONTROL;
+        let spares = asked != 0 && process.is_orphaned();
         let mut actions = process.sighand.0.lock();
         let info = with_state(|locked| {
-            let wanted = !locked.state.mask;
+            // Those that have come meanwhile have their turn on the next look.
+            let wanted = !locked.state.mask & !(stop::JOB_CONTROL & !asked);
             let synchronous = locked.state.queue.pop(wanted & SYNCHRONOUS, locked.account);
             synchronous.or_else(|| locked.pop(wanted))
         })?;
         let action = actions.of(info.signal);
-        let taken = *action;
+        let mut taken = *action;
         if taken.stops(info.signal) {
-            // At once: SIGCONT, when it is sent, finds the signal pending or the process stopped.
-            process.stop.begin();
+            if spares && stop::JOB_CONTROL & bit(info.signal) != 0 {
+                taken.handler = Action::IGNORE;
+            } else {
+                // At once: SIGCONT, when it is sent, finds the signal pending or the process stopped.
+                process.stop.begin(info.signal);
+            }
         }
         if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
             action.handler = 0;

@@ -21,7 +21,7 @@ pub use finish::{InterruptedCall, finish};
 pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
 pub use sighand::Sighand;
-pub(crate) use stop::Stop;
+pub(crate) use stop::{Stop, is_blocked_or_ignored};
 pub use taker::Recipient;
 use x86_64::fpstate;
 pub(crate) use x86_64::frame::{self, stack_flags};
@@ -285,6 +285,18 @@ impl Process {
         let mut actions = self.sighand.0.lock();
         let action = actions.of(linux::SIGCHLD as i32);
         action.handler == Action::IGNORE || action.has(linux::SA_NOCLDWAIT)
+    }
+
+    /// Whether it wants to know of children that stop or go on.
+    pub(super) fn hears_of_stops(&self) -> bool {
+        let mut actions = self.sighand.0.lock();
+        let action = actions.of(linux::SIGCHLD as i32);
+        action.is_handler() && !action.has(linux::SA_NOCLDSTOP)
+    }
+
+    /// Sends it a signal of the kernel's.
+    pub(crate) fn send_signal(&self, signal: i32) {
+        self.send_kernel(Recipient::Process, signal);
     }
 
     /// Stops all its timers. Nobody arms them again: it has ended.

@@ -238,6 +238,8 @@ fn wait(target: Target, flags: u32) -> Result<Option<Report>, Errno> {
     let options = Options {
         nonblocking: flags & linux::WNOHANG != 0,
         ended: flags & linux::WEXITED != 0,
+        stopped: flags & linux::WSTOPPED != 0,
+        continued: flags & linux::WCONTINUED != 0,
         keep: flags & linux::WNOWAIT != 0,
         sends_sigchld: match (flags & linux::__WALL != 0, flags & linux::__WCLONE != 0) {
             (true, _) => None,
