@@ -204,6 +204,12 @@ pub(crate) struct RunOptions {
     /// A line for /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = net::parse_host)]
     pub(crate) add_host: Vec<(String, IpAddr)>,
+    /// Let the program read our standard input, as it always can
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Let our terminal be the program's: line editing, Ctrl-C and the like are the machine's business
+    #[arg(short, long)]
+    pub(crate) tty: bool,
     /// How long the program may go on after SIGTERM, before the machine is ended
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) stop_timeout: u32,

@@ -1,10 +1,14 @@
-//! What elfin tells the kernel while the program runs, over the console's control port: signals for the first process.
+//! What elfin tells the kernel while the program runs, over the console's control port: signals for the first process,
+//! and the size of the terminal.
 //!
 //! Messages have a header of eight bytes, little-endian: what it is (16 bits), a session (16), and the length of what
 //! follows (32). `qemu/src/run/control.rs` writes them.
-use crate::process::{
-    self,
-    signal::{self, Recipient, SigInfo},
+use crate::{
+    process::{
+        self,
+        signal::{self, Recipient, SigInfo},
+    },
+    tty,
 };
 use alloc::vec;
 use linux_raw_sys::general as linux;
@@ -21,6 +25,8 @@ const LONGEST: usize = 64 << 10;
 enum Message {
     /// A signal for the first process.
     Signal(i32),
+    /// Rows and columns of the console.
+    Resize(u16, u16),
 }
 
 impl Message {
@@ -35,6 +41,13 @@ impl Message {
                     .contains(&number)
                     .then_some(Self::Signal(number))
             }
+            2 => match *payload {
+                [a, b, c, d] => Some(Self::Resize(
+                    u16::from_le_bytes([a, b]),
+                    u16::from_le_bytes([c, d]),
+                )),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -79,6 +92,7 @@ fn next() -> Option<Message> {
 pub fn serve() {
     while let Some(message) = next() {
         match message {
+            Message::Resize(rows, columns) => tty::console::resize(rows, columns),
             Message::Signal(number) => {
                 let info = SigInfo::from_program(number, linux::SI_USER.cast_signed(), 0, 0);
                 // Only a full queue of real-time signals is an error.
@@ -99,5 +113,7 @@ mod tests {
         assert_eq!((signal(0), signal(65)), (None, None));
         assert_eq!(Message::parse(1, b"abc"), None);
         assert_eq!(Message::parse(9, b""), None);
+        let resize = Message::parse(2, &[24, 0, 80, 0]);
+        assert_eq!(resize, Some(Message::Resize(24, 80)));
     }
 }

@@ -109,6 +109,9 @@ pub(super) fn encode(
         .map(|stream| stream.to_string())
         .collect();
     record("tty", terminals.join(",").as_bytes());
+    if options.tty {
+        record("terminal", b"1");
+    }
     if let Some(size) = streams.iter().find_map(|stream| tcgetwinsize(stream).ok()) {
         let size = format!("{}x{}", size.ws_row, size.ws_col);
         record("winsize", size.as_bytes());

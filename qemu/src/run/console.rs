@@ -17,7 +17,7 @@ use rustix::io::FdFlags;
 use super::chart::{self, Received};
 use super::control::Control;
 use super::qemu::Prepared;
-use super::signals;
+use super::{signals, terminal};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 64 << 10;
@@ -52,12 +52,13 @@ pub(super) struct Ended {
 }
 
 /// Runs QEMU to its end; with `show_log` the kernel's log appears on stderr as it comes. A program that is asked to
-/// stop has `grace` for it.
+/// stop has `grace` for it. With `terminal` that is the program's meanwhile.
 pub(super) fn run(
     prepared: Prepared,
     config: File,
     show_log: bool,
     grace: Duration,
+    terminal: Option<terminal::Settings>,
 ) -> Result<Ended> {
     let (stdin, stdin_plug) = socket()?;
     let (stdout, stdout_plug) = socket()?;
@@ -76,12 +77,17 @@ pub(super) fn run(
         log: log_plug,
         record: record_plug,
     };
-    let signals = signals::Signals::catch()?;
+    let signals = signals::Signals::catch(terminal.is_some())?;
+    // Restored whatever happens from here on.
+    let _restore = terminal
+        .clone()
+        .map(terminal::Settings::pass_on)
+        .transpose()?;
     let start = Instant::now();
     let mut child = spawn(&prepared, &plugs, &config)?;
     // Only QEMU may hold these now, so that its end is the end of the streams.
     drop((plugs, config));
-    let watch = signals.pass_on(&child, Control::new(control), grace)?;
+    let watch = signals.pass_on(&child, Control::new(control), grace, terminal)?;
 
     // Never joined: it may wait for input that nobody will give.
     thread::spawn(move || feed(stdin));

@@ -22,6 +22,13 @@ impl Control {
         self.send(1, 0, &number.to_le_bytes())
     }
 
+    /// The terminal has another size.
+    pub(super) fn resize(&mut self, rows: u16, columns: u16) -> io::Result<()> {
+        let [a, b] = rows.to_le_bytes();
+        let [c, d] = columns.to_le_bytes();
+        self.send(2, 0, &[a, b, c, d])
+    }
+
     fn send(&mut self, kind: u16, session: u16, payload: &[u8]) -> io::Result<()> {
         let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
         let mut message = Vec::with_capacity(8 + payload.len());

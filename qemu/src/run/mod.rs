@@ -14,6 +14,7 @@ mod processor;
 mod qemu;
 mod root;
 mod signals;
+mod terminal;
 mod tsc;
 
 use std::ffi::OsString;
@@ -35,6 +36,8 @@ static KERNEL: &[u8] = include_bytes!(env!("ELFIN_KERNEL_IMAGE"));
 /// Runs a program; returns the exit status for elfin.
 pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let start = Instant::now();
+    let terminal = options.tty.then(terminal::Settings::of_terminal);
+    let terminal = terminal.transpose()?;
     let counter = tsc::Reading::take();
     let qemu = tool::find("qemu-system-x86_64", "qemu-system-x86");
     let cache = Cache::open()?;
@@ -96,7 +99,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let config = in_memory(&config)?;
     let command = machine.command(&qemu, &config);
     let grace = Duration::from_secs(options.stop_timeout.into());
-    let ended = console::run(command, config, options.log.is_some(), grace)?;
+    let ended = console::run(command, config, options.log.is_some(), grace, terminal)?;
     let end = Instant::now();
     if let (Some(file), Some(received)) = (&options.boot_chart, &ended.record) {
         let qemu = ended.start;

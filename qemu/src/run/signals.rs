@@ -10,14 +10,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
 use super::control::Control;
+use super::terminal;
 
 /// Those that ask a program to end: the second one ends the machine.
 const ENDING: [i32; 3] = [SIGINT, SIGQUIT, SIGTERM];
 /// Those that may mean something else to it.
 const OTHERS: [i32; 3] = [SIGHUP, SIGUSR1, SIGUSR2];
+
+/// Those that are about our terminal, and ours if that is the program's.
+const TERMINAL: [i32; 2] = [SIGCONT, SIGWINCH];
 
 /// Signals caught, but not yet acted upon.
 pub(super) struct Signals {
@@ -30,9 +34,10 @@ pub(super) struct Watch {
 }
 
 impl Signals {
-    /// Catches the signals that are the program's.
-    pub(super) fn catch() -> Result<Self> {
-        let all = ENDING.iter().chain(&OTHERS);
+    /// Catches the signals that are the program's, and those of the terminal if that is.
+    pub(super) fn catch(terminal: bool) -> Result<Self> {
+        let of_terminal = TERMINAL.iter().filter(|_| terminal);
+        let all = ENDING.iter().chain(&OTHERS).chain(of_terminal);
         let caught = signal_hook::iterator::Signals::new(all).context("cannot catch signals")?;
         Ok(Self { caught })
     }
@@ -45,6 +50,7 @@ impl Signals {
         child: &Child,
         mut control: Control,
         grace: Duration,
+        terminal: Option<terminal::Settings>,
     ) -> Result<Watch> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.context("QEMU has no process id")?;
@@ -75,8 +81,15 @@ impl Signals {
                         });
                     }
                 }
-                // It fails only if QEMU has ended.
-                let _ = control.signal(number);
+                // These fail only if QEMU has ended, or the terminal is gone.
+                let _ = match number {
+                    SIGWINCH => terminal::size()
+                        .map_or(Ok(()), |(rows, columns)| control.resize(rows, columns)),
+                    SIGCONT => terminal
+                        .as_ref()
+                        .map_or(Ok(()), |terminal| Ok(terminal.make_raw()?)),
+                    _ => control.signal(number),
+                };
             }
         });
         Ok(Watch { has_killed })

@@ -1,0 +1,85 @@
+//! `elfin run -t`: the terminal is the program's.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+/// A small shell's life: reads a line, is sent a signal by a key.
+const SOURCE: &str = r#"
+    #include <signal.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <unistd.h>
+    static void handle(int signal) {
+        write(1, signal == SIGINT ? "interrupted\n" : "?\n", signal == SIGINT ? 12 : 2);
+        _exit(9);
+    }
+    int main(void) {
+        char line[100] = "";
+        signal(SIGINT, handle);
+        write(1, "name?\n", 6);
+        ssize_t len = read(0, line, 99);
+        write(1, "hello ", 6);
+        write(1, line, len);
+        for (;;)
+            pause();
+    }"#;
+
+#[test]
+fn the_terminal_is_the_programs() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let source = root.path().join("program.c");
+    fs::write(&source, SOURCE).expect("own directory");
+    let built = Command::new("gcc")
+        .args(["-static", "-o"])
+        .arg(root.path().join("program"))
+        .arg(&source)
+        .status()
+        .expect("gcc starts");
+    assert!(built.success());
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+    grantpt(&master).expect("own");
+    unlockpt(&master).expect("own");
+    let name = ptsname(&master, Vec::new()).expect("it has a name");
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().expect("a path"))
+        .expect("its terminal");
+    let end = || Stdio::from(terminal.try_clone().expect("a descriptor"));
+    let mut elfin = Command::new(env!("CARGO_BIN_EXE_elfin"))
+        .args(["run", "-it", "--cpus", "1", "--root"])
+        .arg(root.path())
+        .arg("/program")
+        .stdin(end())
+        .stdout(end())
+        .stderr(end())
+        .spawn()
+        .expect("elfin starts");
+
+    let mut master = File::from(master);
+    let mut seen = String::new();
+    let mut expect = |master: &mut File, text: &str| {
+        while !seen.contains(text) {
+            let mut bytes = [0; 100];
+            let count = master.read(&mut bytes).expect("it is open here, too");
+            seen += &String::from_utf8_lossy(&bytes[..count]);
+        }
+        let end = seen.find(text).expect("just seen") + text.len();
+        seen.drain(..end).collect::<String>()
+    };
+    assert_eq!(expect(&mut master, "name?\r\n"), "name?\r\n");
+    master.write_all(b"yoo\x7fu\r").expect("it is open");
+    let answer = expect(&mut master, "hello you\r\n");
+    assert_eq!(answer, "yoo\x08 \x08u\r\nhello you\r\n");
+    master.write_all(b"\x03").expect("it is open");
+    assert_eq!(expect(&mut master, "ted\r\n"), "^Cinterrupted\r\n");
+    let status = elfin.wait().expect("it was started");
+    assert_eq!(status.code(), Some(9));
+    let modes = tcgetattr(&terminal).expect("it is a terminal").local_modes;
+    assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
