@@ -22,7 +22,7 @@ pub(crate) use self::frame::mac_of;
 pub(crate) use self::port::Plugs;
 pub(crate) use self::roster::Member;
 use self::roster::Roster;
-use self::settings::Settings;
+use self::settings::{Settings, Wire};
 pub(crate) use self::subnet::Subnet;
 use crate::data;
 
@@ -39,6 +39,12 @@ pub(crate) enum NetCommand {
         /// Let machines reach nothing but each other
         #[arg(long)]
         internal: bool,
+        /// Lose so many of a hundred frames between machines, to see what programs make of it
+        #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = Wire::parse_loss)]
+        loss: f64,
+        /// Let frames between machines take so long
+        #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+        delay: u32,
     },
     /// List all networks
     Ls,
@@ -145,9 +151,15 @@ pub(crate) fn run(command: &NetCommand) -> Result<u8> {
             name,
             subnet,
             internal,
+            loss,
+            delay,
         } => Network::named(name)?.create(Settings {
             subnet: *subnet,
             internal: *internal,
+            wire: Wire {
+                loss: *loss,
+                delay: *delay,
+            },
         })?,
         NetCommand::Ls => {
             let mut names = Vec::new();
@@ -168,6 +180,10 @@ pub(crate) fn run(command: &NetCommand) -> Result<u8> {
             let settings = network.settings()?;
             writeln!(out, "subnet: {}", settings.subnet)?;
             writeln!(out, "internal: {}", settings.internal)?;
+            if settings.wire != Wire::default() {
+                let Wire { loss, delay } = settings.wire;
+                writeln!(out, "wire: loses {loss} %, takes {delay} ms")?;
+            }
             let roster = Roster::open(&network.dir)?;
             for (address, name) in roster.machines()? {
                 writeln!(out, "machine: {address} {}", name.unwrap_or_default())?;

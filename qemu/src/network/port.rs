@@ -10,15 +10,16 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::dns;
 use super::frame::{self, Target};
 use super::roster::{Member, Roster};
+use super::settings::Wire;
 use super::subnet::Subnet;
 
 /// Frames that wait for a machine.
@@ -52,21 +53,21 @@ impl Member {
     pub(crate) fn plug_in(&self) -> Result<Plugs> {
         let pair = || UnixDatagram::pair().context("cannot create a socket");
         let (machine, machine_plug) = pair()?;
-        let (queue, queued) = sync_channel(QUEUE);
         let inbox = self
             .inbox
             .as_ref()
             .context("the machine is in no network")?;
-        collect(inbox, &queue)?;
+        let trouble = Trouble::new(self.settings.wire, self.address);
+        collect(inbox, &deliver(&machine)?, trouble)?;
+        // Of its own, so that the router's frames do not wait for those of a slow wire.
+        let queue = deliver(&machine)?;
         let mut router = None;
         let mut router_plug = None;
         if !self.settings.internal {
             let (end, plug) = pair()?;
-            collect(&end, &queue)?;
+            collect(&end, &queue, Trouble::new(Wire::default(), self.address))?;
             (router, router_plug) = (Some(end), Some(plug.into()));
         }
-        let receiving = machine.try_clone().context("cannot share a socket")?;
-        thread::spawn(move || hand_over(&queued, &receiving));
         let sender = Sender {
             own: self.address,
             subnet: self.settings.subnet,
@@ -83,26 +84,66 @@ impl Member {
     }
 }
 
+/// A frame, and when it arrives, if not at once.
+type Arrival = (Vec<u8>, Option<Instant>);
+
+/// What is wrong with a wire, always the same for a machine.
+struct Trouble {
+    wire: Wire,
+    /// A stream of numbers (xorshift64).
+    chance: u64,
+}
+
+impl Trouble {
+    fn new(wire: Wire, machine: Ipv4Addr) -> Self {
+        let chance = u64::from(machine.to_bits()) << 32 | 0x9e37_79b9;
+        Self { wire, chance }
+    }
+
+    fn loses(&mut self) -> bool {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        ((self.chance >> 11) % 10_000) as f64 / 100.0 < self.wire.loss
+    }
+
+    /// When a frame arrives that is sent now.
+    fn arrival(&self) -> Option<Instant> {
+        let delay = Duration::from_millis(self.wire.delay.into());
+        (!delay.is_zero()).then(|| Instant::now() + delay)
+    }
+}
+
 /// Starts to put what comes at `from` into the queue.
-fn collect(from: &UnixDatagram, queue: &SyncSender<Vec<u8>>) -> Result<()> {
+fn collect(from: &UnixDatagram, queue: &SyncSender<Arrival>, mut trouble: Trouble) -> Result<()> {
     let from = from.try_clone().context("cannot share a socket")?;
     let queue = queue.clone();
     thread::spawn(move || {
         let mut buffer = vec![0; MOST];
         while let Ok(len) = from.recv(&mut buffer) {
-            // When the queue is full, the frame is lost.
-            let _ = queue.try_send(buffer[..len].to_vec());
+            if !trouble.loses() {
+                // When the queue is full, the frame is lost.
+                let _ = queue.try_send((buffer[..len].to_vec(), trouble.arrival()));
+            }
         }
     });
     Ok(())
 }
 
-/// Gives the machine what is in its queue, as fast as it takes it.
-fn hand_over(queued: &Receiver<Vec<u8>>, machine: &UnixDatagram) {
-    for frame in queued {
-        // It fails when QEMU has ended.
-        let _ = machine.send(&frame);
-    }
+/// A queue out of which the machine is given frames, as fast as it takes them.
+fn deliver(machine: &UnixDatagram) -> Result<SyncSender<Arrival>> {
+    let machine = machine.try_clone().context("cannot share a socket")?;
+    let (queue, queued) = sync_channel::<Arrival>(QUEUE);
+    thread::spawn(move || {
+        for (frame, arrival) in queued {
+            if let Some(arrival) = arrival {
+                thread::sleep(arrival.saturating_duration_since(Instant::now()));
+            }
+            // It fails when QEMU has ended.
+            let _ = machine.send(&frame);
+        }
+    });
+    Ok(queue)
 }
 
 /// What carries a machine's frames to others.
@@ -113,7 +154,7 @@ struct Sender {
     peers: HashMap<Ipv4Addr, Peer>,
     router: Option<UnixDatagram>,
     /// To the machine itself.
-    back: SyncSender<Vec<u8>>,
+    back: SyncSender<Arrival>,
 }
 
 /// Another machine.
@@ -133,7 +174,7 @@ impl Sender {
                     if self.send(to, frame).is_err()
                         && let Some(answer) = frame::reset(frame)
                     {
-                        let _ = self.back.try_send(answer);
+                        let _ = self.back.try_send((answer, None));
                     }
                 }
                 Target::Machines => {
@@ -151,7 +192,7 @@ impl Sender {
                     }
                 }
                 Target::Sender(answer) => {
-                    let _ = self.back.try_send(answer);
+                    let _ = self.back.try_send((answer, None));
                 }
                 Target::Nobody => {}
             }
@@ -219,6 +260,7 @@ mod tests {
         let settings = Settings {
             subnet: Subnet::DEFAULT,
             internal: true,
+            wire: Wire::default(),
         };
         let join = || {
             Roster::open(dir.path())
@@ -243,5 +285,21 @@ mod tests {
         assert_eq!(a_nic.recv(&mut buffer).unwrap(), 18);
         drop(b);
         assert!(a.roster.reach(Ipv4Addr::new(10, 0, 2, 16)).is_err());
+    }
+
+    #[test]
+    fn so_many_of_a_hundred_are_lost() {
+        let machine = Ipv4Addr::new(10, 0, 2, 15);
+        for (loss, least, most) in [(0.0, 0, 0), (5.0, 400, 600), (100.0, 10_000, 10_000)] {
+            let lost = |_| {
+                let mut trouble = Trouble::new(Wire { loss, delay: 0 }, machine);
+                (0..10_000).filter(|_| trouble.loses()).count()
+            };
+            let counts = [1, 2].map(lost);
+            assert!(
+                (least..=most).contains(&counts[0]) && counts[0] == counts[1],
+                "{counts:?}"
+            );
+        }
     }
 }

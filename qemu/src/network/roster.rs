@@ -215,11 +215,16 @@ impl Drop for Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::settings::Wire;
     use crate::network::subnet::Subnet;
 
     const SETTINGS: Settings = Settings {
         subnet: Subnet::DEFAULT,
         internal: false,
+        wire: Wire {
+            loss: 0.0,
+            delay: 0,
+        },
     };
 
     fn join(dir: &Path, name: Option<&str>, address: Option<Ipv4Addr>) -> Result<Member> {

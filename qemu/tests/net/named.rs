@@ -98,6 +98,8 @@ int main(int count, char **arguments) {
     if (!strcmp(arguments[1], "serve"))
         return serve();
     deliver("db", "7");
+    if (!strcmp(arguments[1], "deliver"))
+        return 0;
     deliver("10.0.2.2", arguments[2]);
     miss("10.0.2.15");
     int idle = reach("DB", "7");
@@ -219,6 +221,20 @@ fn machines_reach_each_other() {
     networks
         .ask(&["net", "rm", "back"])
         .expect("nobody is there");
+}
+
+#[test]
+fn a_bad_wire_loses_nothing_of_a_stream() {
+    let root = program(PROGRAM);
+    let networks = Networks::new();
+    let create = ["net", "create", "bad", "--loss", "1", "--delay", "5"];
+    networks.ask(&create).expect("it is made");
+    let options = ["--net", "bad", "--hostname", "db"];
+    let mut db = networks.start(root.path(), &options, &["serve"]);
+    assert_eq!(db.line(), "ready\n");
+    let options = ["--net", "bad", "--hostname", "web"];
+    let mut web = networks.start(root.path(), &options, &["deliver"]);
+    assert_eq!(web.line(), format!("{} web\n", answered()));
 }
 
 #[test]
