@@ -36,8 +36,8 @@ fn faulty() -> bool {
         .any(|release| text.contains(&format!("version {release}")))
 }
 
-#[test]
-fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
+/// A directory with the program in it.
+fn tree() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("temporary directory");
     let source = root.path().join("program.c");
     fs::write(&source, SOURCE).expect("own directory");
@@ -48,8 +48,17 @@ fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
         .status()
         .expect("gcc starts");
     assert!(built.success());
+    root
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
+    let root = tree();
     let remark = "the processor has no AVX2, because QEMU ";
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
 
     let own = run(root.path(), &["--log"]);
     let seen = if faulty() { "no AVX2\n" } else { "AVX2\n" };
@@ -61,4 +70,22 @@ fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
     let asked = run(root.path(), &["--cpu", "max,avx2=off"]);
     assert_eq!(text(&asked.stdout), "no AVX2\n", "{}", text(&asked.stderr));
     assert_eq!(text(&asked.stderr), "");
+}
+
+#[test]
+fn a_processor_whose_state_cannot_be_saved_is_refused() {
+    let root = tree();
+    for (model, missing) in [
+        ("Nehalem", "the CPU has no XSAVE\n"),
+        ("Nehalem,+xsave", "the CPU has XSAVE, but not XSAVEOPT"),
+    ] {
+        let refused = run(root.path(), &["--cpu", model]);
+        let said = text(&refused.stderr);
+        assert!(
+            !refused.status.success() && said.contains(missing),
+            "{model}: {said}"
+        );
+    }
+    let works = run(root.path(), &["--cpu", "Nehalem,+xsave,+xsaveopt"]);
+    assert_eq!(text(&works.stdout), "no AVX2\n", "{}", text(&works.stderr));
 }

@@ -13,7 +13,11 @@ use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 
 /// x87, SSE, AVX and the three of AVX-512.
 const WANTED: u64 = 0b1110_0111;
+const X87: u64 = 1 << 0;
 const SSE: u64 = 1 << 1;
+
+/// CPUID's leaf about extended state.
+const STATE_LEAF: u32 = 0xd;
 
 const MXCSR: usize = 24;
 const XMM: usize = 160;
@@ -41,14 +45,23 @@ pub(crate) fn init() {
         Cr4::update(|cr4| *cr4 |= Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
     }
     assert!(features.ecx & (1 << 26) != 0, "the CPU has no XSAVE");
+    let has_leaf = __cpuid(0).eax >= STATE_LEAF;
+    assert!(
+        has_leaf && __cpuid_count(STATE_LEAF, 1).eax != 0 || !is_translated(features.ecx),
+        "the CPU has XSAVE, but not XSAVEOPT, without which QEMU's translator does not let it be used"
+    );
     // SAFETY: as above; XSAVE is there.
     unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::OSXSAVE) };
     if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 != 0 {
         // SAFETY: as above; FSGSBASE is there. Both bases are the program's while it runs.
         unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::FSGSBASE) };
     }
-    let leaf = __cpuid_count(0xd, 0);
-    let supported = u64::from(leaf.eax) | u64::from(leaf.edx) << 32;
+    let supported = if has_leaf {
+        let leaf = __cpuid_count(STATE_LEAF, 0);
+        u64::from(leaf.eax) | u64::from(leaf.edx) << 32
+    } else {
+        X87 | SSE
+    };
     let mut wanted = supported & WANTED;
     if wanted & 0xe0 != 0xe0 {
         wanted &= 0x7;
@@ -60,7 +73,19 @@ pub(crate) fn init() {
             options(nomem, nostack));
     }
     XCR0.store(wanted, Ordering::Relaxed);
-    SIZE.store(__cpuid_count(0xd, 0).ebx as usize, Ordering::Relaxed);
+    if has_leaf {
+        let size = __cpuid_count(STATE_LEAF, 0).ebx as usize;
+        SIZE.store(size, Ordering::Relaxed);
+    }
+}
+
+/// Whether QEMU translates, of a CPU with these features.
+fn is_translated(features: u32) -> bool {
+    const HYPERVISOR: u32 = 1 << 31;
+    const VENDOR_LEAF: u32 = 0x4000_0000;
+    /// The beginning of "TCGTCGTCGTCG".
+    const TCG: u32 = u32::from_le_bytes(*b"TCGT");
+    features & HYPERVISOR != 0 && __cpuid(VENDOR_LEAF).ebx == TCG
 }
 
 /// Size in bytes of a standard-format XSAVE area with all enabled components.
