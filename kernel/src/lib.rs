@@ -25,7 +25,7 @@ use machine::boot::{self, Boot};
 use machine::{
     drivers, record,
     sched::{self, NoState},
-    upcall,
+    time, upcall,
 };
 
 /// The kernel's life on the CPU that booted.
@@ -33,6 +33,7 @@ pub fn start(mut boot: Boot) -> ! {
     boot.take_module(config::set);
     if config::get().record {
         record::begin(boot.entered());
+        time::sample_every(config::get().sample.unwrap_or(0));
     }
     machine::log::init(config::get().log.unwrap_or(log::LevelFilter::Warn));
     upcall::register(&linux::Linux, &linker::Entry);

@@ -59,6 +59,14 @@ impl linux::linker::Linker for Programs {
         linker::unwind::backtrace(frame)
     }
 
+    fn sample(&self, frame: &TrapFrame) {
+        linker::profile::sample(frame);
+    }
+
+    fn profile(&self) -> String {
+        linker::profile::lines()
+    }
+
     fn launch(&self, process: &Arc<Process>, command: Command) -> Result<Launch, Errno> {
         program::launch(process, command)
     }

@@ -158,6 +158,9 @@ pub(crate) struct RunOptions {
     /// Draw what happened when, from elfin's start to the machine's end
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) boot_chart: Option<PathBuf>,
+    /// Write how often which functions were met, as stacks that flame graph tools read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
     /// Show the kernel's log on stderr
     #[arg(
         long,

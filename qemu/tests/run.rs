@@ -318,3 +318,26 @@ fn a_boot_chart_shows_the_run() {
     );
     assert!(svg.contains("page faults"));
 }
+
+#[test]
+fn a_profile_names_the_functions_that_take_the_time() {
+    const SOURCE: &str = r#"
+        volatile unsigned long sum;
+        __attribute__((noinline)) void spin(void) { for (long i = 0; i < 200000000; i++) sum += i; }
+        __attribute__((noinline)) void outer(void) { spin(); sum++; }
+        int main(void) { outer(); return 3; }
+    "#;
+    let root = program(SOURCE, &["-O1", "-static"]);
+    let out = tempfile::tempdir().expect("temporary directory");
+    let profile = out.path().join("profile");
+    let output = run(root.path(), &["--profile".as_ref(), profile.as_ref()], &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let folded = fs::read_to_string(profile).expect("there is a profile");
+    let counts = folded.lines().filter_map(|line| line.rsplit_once(' '));
+    let most = counts.max_by_key(|(_, count)| count.parse().unwrap_or(0));
+    let stack = most.map_or("", |(stack, _)| stack);
+    assert!(
+        stack.starts_with("program;") && stack.ends_with(";spin"),
+        "{folded}"
+    );
+}

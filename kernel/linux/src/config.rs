@@ -23,6 +23,8 @@ pub struct Config {
     pub trace: bool,
     /// Record what happens when.
     pub record: bool,
+    /// Nanoseconds between two samples of a profile.
+    pub sample: Option<u64>,
     /// Which of descriptors 0, 1, 2 are terminals.
     pub tty: [bool; 3],
     /// The console is a terminal of its own: the host's passes everything on.
@@ -107,6 +109,7 @@ fn parse(records: &[u8]) -> Config {
             b"log" => config.log = text.parse().ok(),
             b"trace" => config.trace = text == "1",
             b"record" => config.record = text == "1",
+            b"sample" => config.sample = text.parse().ok(),
             b"tty" => {
                 for stream in text.split(',').filter_map(|stream| stream.parse().ok()) {
                     if let Some(tty) = config.tty.get_mut::<usize>(stream) {

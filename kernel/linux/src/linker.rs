@@ -28,6 +28,10 @@ pub trait Linker: Sync {
     fn lineage(&self, thread_pointer: u64) -> String;
     /// Where the program is, function by function, for a crash report.
     fn backtrace(&self, frame: &TrapFrame) -> String;
+    /// Counts where the program is, for a profile.
+    fn sample(&self, frame: &TrapFrame);
+    /// What has been counted: a line `sample COUNT FUNCTION;FUNCTION…` for each stack, outermost first.
+    fn profile(&self) -> String;
     /// Finds out what running `command` means, and makes the threads and the address space that it takes for `process`.
     /// Nothing has happened on an error, which is execve(2)'s.
     fn launch(&self, process: &Arc<Process>, command: Command) -> Result<Launch, Errno>;

@@ -1,8 +1,8 @@
 //! What the program's traps lead to: system calls and signals.
 
 use crate::fs::page_cache;
-use crate::process::signal;
-use crate::syscall;
+use crate::process::{self, signal};
+use crate::{linker, syscall};
 use machine::arch::TrapFrame;
 use machine::upcall::{Exception, Traps};
 
@@ -25,6 +25,13 @@ impl Traps for Linux {
 
     fn make_room(&self) -> bool {
         page_cache::make_room()
+    }
+
+    fn sample(&self, frame: &TrapFrame) {
+        // The addresses of another process mean something else.
+        if process::with_current(|process| process.is_first()) {
+            linker::get().sample(frame);
+        }
     }
 
     fn is_on_signal_stack(&self, addr: usize) -> bool {

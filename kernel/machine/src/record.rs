@@ -31,6 +31,8 @@ pub enum Kind {
     Call,
     /// A page has been brought in.
     Fault,
+    /// Kernel code was interrupted; where, is in place of the start.
+    Kernel,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Object => "object",
             Self::Call => "call",
             Self::Fault => "fault",
+            Self::Kernel => "kernel",
         }
     }
 }
@@ -89,6 +92,11 @@ pub fn begin(entered: u64) {
     };
     RECORD.is_on.store(true, Ordering::Relaxed);
     add(Kind::Phase, 0, entered, 0, b"kernel");
+}
+
+/// Kernel code at this address was interrupted.
+pub(crate) fn kernel_sample(address: u64) {
+    add(Kind::Kernel, sched::current_tid(), address, 0, b"");
 }
 
 fn is_on() -> bool {
@@ -142,7 +150,7 @@ fn add(kind: Kind, thread: Tid, start: u64, number: usize, text: &[u8]) {
     } = &mut *record;
     let reserved = match kind {
         Kind::Phase | Kind::Object => 0,
-        Kind::Call | Kind::Fault => RESERVED,
+        Kind::Call | Kind::Fault | Kind::Kernel => RESERVED,
     };
     let has_room = events.len() + reserved < events.capacity();
     if !has_room || texts.capacity() - texts.len() < text.len() {
@@ -157,15 +165,15 @@ fn add(kind: Kind, thread: Tid, start: u64, number: usize, text: &[u8]) {
         end,
         detail: match kind {
             Kind::Phase | Kind::Object => texts.len(),
-            Kind::Call | Kind::Fault => number,
+            Kind::Call | Kind::Fault | Kind::Kernel => number,
         },
     });
 }
 
 /// Sends the record, if there is one, at the machine's end: the time now, in nanoseconds since the machine began, and
 /// how many events are lost; then the events in the order in which they ended, with start and end, thread and kind,
-/// and what it is about. `call_name`: the names of system calls.
-pub fn send(call_name: impl Fn(usize) -> String) {
+/// and what it is about; then `profile`. `call_name`: the names of system calls.
+pub fn send(call_name: impl Fn(usize) -> String, profile: &str) {
     if !RECORD.is_on.swap(false, Ordering::Relaxed) {
         return;
     }
@@ -175,12 +183,15 @@ pub fn send(call_name: impl Fn(usize) -> String) {
     let _ = writeln!(Port, "now {now} lost {}", record.lost);
     let mut text_start = 0;
     for event in &record.events {
-        let [start, end] = [event.start, event.end].map(time::since_reset);
+        let [start, end] = match event.kind {
+            Kind::Kernel => [event.start, event.start],
+            _ => [event.start, event.end].map(time::since_reset),
+        };
         let (thread, kind) = (event.thread, event.kind.name());
         let _ = write!(Port, "{start} {end} {thread} {kind} ");
         let _ = match event.kind {
             Kind::Call => writeln!(Port, "{}", call_name(event.detail)),
-            Kind::Fault => writeln!(Port),
+            Kind::Fault | Kind::Kernel => writeln!(Port),
             Kind::Phase | Kind::Object => {
                 let text = record.texts.get(text_start..event.detail);
                 text_start = event.detail;
@@ -188,6 +199,7 @@ pub fn send(call_name: impl Fn(usize) -> String) {
             }
         };
     }
+    let _ = Port.write_str(profile);
 }
 
 /// QEMU's debug console.

@@ -40,6 +40,8 @@ pub trait Traps: Sync {
     /// No frame is left for the program: whether some could be had after all. Whoever runs has no locks but sleeping
     /// ones, and none that memory is given back under.
     fn make_room(&self) -> bool;
+    /// The program is to be asked where it is, for a profile.
+    fn sample(&self, frame: &TrapFrame);
     /// Whether an address of a stack of the current thread is on its alternate signal stack.
     fn is_on_signal_stack(&self, addr: usize) -> bool;
 }

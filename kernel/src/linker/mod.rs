@@ -3,6 +3,7 @@
 
 mod finish;
 mod host;
+pub(crate) mod profile;
 pub(crate) mod unwind;
 pub(crate) mod vdso;
 

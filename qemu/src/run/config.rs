@@ -9,6 +9,7 @@ use rustix::termios::{isatty, tcgetwinsize};
 
 use super::mounts::Mount;
 use super::net::Net;
+use super::profile;
 use crate::cli::{Log, RunOptions};
 
 /// The program's environment, in the order in which the program sees it.
@@ -93,8 +94,12 @@ pub(super) fn encode(
     if options.read_only {
         record("readonly", b"1");
     }
-    if options.boot_chart.is_some() {
+    if options.boot_chart.is_some() || options.profile.is_some() {
         record("record", b"1");
+    }
+    if options.profile.is_some() {
+        let period = 1_000_000_000 / profile::RATE;
+        record("sample", period.to_string().as_bytes());
     }
     if options.trace {
         record("trace", b"1");

@@ -11,6 +11,7 @@ pub(crate) mod mounts;
 pub(crate) mod net;
 mod outcome;
 mod processor;
+mod profile;
 mod qemu;
 mod root;
 mod signals;
@@ -79,7 +80,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         shares: mounts.iter().filter_map(Mount::share).collect(),
         net,
         disks: mounts.iter().filter_map(Mount::disk).collect(),
-        is_recorded: options.boot_chart.is_some(),
+        is_recorded: options.boot_chart.is_some() || options.profile.is_some(),
     };
     if let Some(meeting) = &options.gdb {
         let files = (sysroot.as_path(), program.as_path());
@@ -112,6 +113,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         };
         let title = title(&options.command);
         if let Err(error) = chart::write(file, &title, times, received) {
+            eprintln!("elfin: {error:#}");
+        }
+    }
+    if let (Some(file), Some(received)) = (&options.profile, &ended.record) {
+        let name = options
+            .command
+            .first()
+            .and_then(|word| Path::new(word).file_name());
+        let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        if let Err(error) = profile::write(file, &name, &received.bytes, &machine.kernel) {
             eprintln!("elfin: {error:#}");
         }
     }

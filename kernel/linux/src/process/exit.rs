@@ -8,7 +8,7 @@ use super::{
     futex::{self, Word},
     table,
 };
-use crate::{fs, ipc, linker, syscall, tty};
+use crate::{config, fs, ipc, linker, syscall, tty};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -19,6 +19,7 @@ use machine::{
     record,
     sched::{self, Tid},
     sync::{Signals, SpinLock, WaitQueue},
+    time,
 };
 
 /// Robust list entries looked at before the list is taken for a loop, as in Linux.
@@ -139,7 +140,11 @@ fn end_process(status: Status) -> ! {
 fn end_machine(status: Status) -> ! {
     record::phase("exit");
     fs::flush();
-    record::send(syscall::name);
+    let profile = config::get().sample.map(|_| {
+        time::sample_every(0);
+        linker::get().profile()
+    });
+    record::send(syscall::name, &profile.unwrap_or_default());
     match status {
         Status::Exited(status) => machine::log::line(format_args!("elfin: exit status={status}")),
         Status::Killed(signal) => machine::log::line(format_args!("elfin: exit signal={signal}")),

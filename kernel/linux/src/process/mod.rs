@@ -104,6 +104,11 @@ impl Program {
 }
 
 impl Process {
+    /// Says whether it is the machine's first, whose end is the machine's.
+    pub(crate) fn is_first(&self) -> bool {
+        self.pid == table::FIRST
+    }
+
     /// Makes the first process, of a session of its own, without threads, memory and open files.
     pub fn first(fs: FsContext) -> Arc<Self> {
         let pid = table::new_id();

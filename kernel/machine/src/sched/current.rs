@@ -39,6 +39,11 @@ pub fn try_with_current<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
     is_there.then(|| with_current(f))
 }
 
+/// Whether nothing runs on this CPU but its idle thread.
+pub(crate) fn is_idle() -> bool {
+    with_current(Thread::is_idle)
+}
+
 /// Calls `f` with the running thread's address space, if it has one.
 #[inline]
 pub fn with_space<R>(f: impl FnOnce(Option<&Arc<Space>>) -> R) -> R {

@@ -21,6 +21,7 @@ mod state;
 #[expect(unsafe_code, reason = "what the switch saves")]
 mod thread;
 
+pub(crate) use current::is_idle;
 pub use current::{
     current, current_tid, gs, kill_pending, set_gs, set_thread_pointer, signal_pending,
     try_with_current, with_current, with_space,

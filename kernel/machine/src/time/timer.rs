@@ -11,6 +11,9 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+/// Nanoseconds until a CPU is interrupted to see what it does; 0: it is not.
+static SAMPLE_PERIOD: AtomicU64 = AtomicU64::new(0);
+
 /// What a timer does when its time has come.
 pub trait Alarm: Send + Sync {
     /// Runs in interrupt context, on some CPU. It neither sleeps nor touches the program's memory.
@@ -80,10 +83,20 @@ impl Drop for Timer {
     }
 }
 
+/// From now on, each CPU that does something is interrupted so often, to see what that is; 0: not any more.
+pub fn sample_every(ns: u64) {
+    SAMPLE_PERIOD.store(ns, Ordering::Relaxed);
+}
+
+/// Whether CPUs are interrupted to see what they do.
+pub(crate) fn samples() -> bool {
+    SAMPLE_PERIOD.load(Ordering::Relaxed) != 0
+}
+
 /// Sets when the time slice on this CPU ends (0: it does not); whether that is another time than before. Interrupts are
 /// off, and [`rearm`] follows.
 pub(crate) fn set_slice_end(end: u64) -> bool {
-    slice_end().swap(end, Ordering::Relaxed) != end
+    slice_end().swap(end, Ordering::Relaxed) != end || samples()
 }
 
 /// When the time slice on this CPU ends, in nanoseconds on the monotonic clock; 0: it does not. Interrupts are off.
@@ -94,13 +107,11 @@ pub(crate) fn slice_end() -> &'static AtomicU64 {
 /// Arms this CPU's timer for whatever is first: a timer, or the end of the running thread's time slice.
 fn arm_local(first: Option<u64>) {
     let slice = Some(slice_end().load(Ordering::Relaxed)).filter(|&end| end != 0);
-    let next = match (first, slice) {
-        (Some(a), Some(b)) => a.min(b),
-        (Some(at), None) | (None, Some(at)) => at,
-        (None, None) => {
-            timer::arm(0);
-            return;
-        }
+    let sample = Some(SAMPLE_PERIOD.load(Ordering::Relaxed)).filter(|&period| period != 0);
+    let sample = sample.map(|period| Instant::now().0 + period);
+    let Some(next) = [first, slice, sample].into_iter().flatten().min() else {
+        timer::arm(0);
+        return;
     };
     timer::arm(Instant(next).timer_value(Instant::now()));
 }

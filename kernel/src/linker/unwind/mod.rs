@@ -14,7 +14,7 @@ use core::fmt::Write;
 use loader::unwind::{Memory, RIP, RSP, Registers};
 use machine::arch::TrapFrame;
 use machine::mm::user;
-use objects::Objects;
+pub(super) use objects::Objects;
 
 /// Frames that are shown at most.
 const MOST: usize = 64;
@@ -34,8 +34,8 @@ fn registers(frame: &TrapFrame) -> Registers {
 }
 
 /// One line of a backtrace.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Frame {
     address: usize,
     /// Whether the address is that of the instruction itself, and not of the one after a call.
     exact: bool,
@@ -70,6 +70,11 @@ impl End {
             Self::TooMany => Some("more frames follow"),
         }
     }
+}
+
+/// The frames of interrupted code, from the innermost on.
+pub(super) fn frames(objects: &Objects, frame: &TrapFrame) -> Vec<Frame> {
+    walk(objects, registers(frame)).0
 }
 
 /// A backtrace from `frame`, with symbols and object names, for crash reports.

@@ -20,7 +20,7 @@ use machine::mm::space::{MapsLine, Prot, Space};
 const LARGEST_FILE: u64 = 64 << 20;
 
 /// What is in the program's memory.
-pub(super) struct Objects {
+pub(in crate::linker) struct Objects {
     maps: Vec<MapsLine>,
 }
 
@@ -43,7 +43,7 @@ enum Place {
 }
 
 impl Objects {
-    pub(super) fn now() -> Self {
+    pub(in crate::linker) fn now() -> Self {
         Self {
             maps: with_space(Space::maps),
         }
@@ -90,7 +90,7 @@ impl Objects {
     }
 
     /// What to print for each frame.
-    pub(super) fn places(&self, frames: &[Frame]) -> Vec<String> {
+    pub(in crate::linker) fn places(&self, frames: &[Frame]) -> Vec<String> {
         let mut places: Vec<_> = frames.iter().map(|&frame| self.place(frame)).collect();
         name_by_file(frames, &mut places);
         places.into_iter().map(Place::text).collect()

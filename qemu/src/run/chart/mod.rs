@@ -23,7 +23,7 @@ pub(super) struct Received {
     first: Option<Instant>,
     /// When the last of it has come.
     pub(super) last: Option<Instant>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Takes what the machine sends, to its end.

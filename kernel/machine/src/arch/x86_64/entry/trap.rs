@@ -60,6 +60,9 @@ fn handle(frame: &mut TrapFrame) {
             time::timer::expire();
             sched::tick();
             time::timer::rearm();
+            if time::timer::samples() {
+                sample(frame);
+            }
         }
         vector::RESCHEDULE => {
             apic::end_of_interrupt();
@@ -79,6 +82,17 @@ fn handle(frame: &mut TrapFrame) {
             exception(frame);
         }
         number => log::warn!("interrupt on vector {number}, which nobody has asked for"),
+    }
+}
+
+/// Looks at what the timer has interrupted.
+fn sample(frame: &TrapFrame) {
+    if frame.is_program() {
+        interrupts::enable();
+        upcall::traps().sample(frame);
+        interrupts::disable();
+    } else if !sched::is_idle() {
+        record::kernel_sample(frame.rip);
     }
 }
 
