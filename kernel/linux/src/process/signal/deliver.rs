@@ -12,7 +12,7 @@ use alloc::{borrow::Cow, format, string::String};
 use linux_raw_sys::general as linux;
 use machine::{
     arch::TrapFrame,
-    mm::{self, USER_END, fault::Fault},
+    mm::{self, USER_END, fault::Fault, space::Space},
     sched,
     upcall::Exception,
 };
@@ -266,10 +266,15 @@ fn out_of_memory() -> ! {
     claim_exit(Status::Killed(linux::SIGKILL as i32));
     let (frames, _) = mm::frame::counts();
     let mib = (frames * mm::PAGE) >> 20;
-    fs::write_stderr(
-        format!("elfin: out of memory: all {mib} MiB are in use, give more with --memory\n")
-            .as_bytes(),
+    let (_, resident) = process::with_space(Space::usage);
+    let (name, pid) = process::with_current(|process| (process.program(), process.pid));
+    let name = String::from_utf8_lossy(name.name());
+    let line = format!(
+        "elfin: out of memory: {name} ({pid}) is killed, which has {} MiB; \
+         all {mib} MiB are in use, give more with --memory\n",
+        resident >> 20
     );
+    fs::write_stderr(line.as_bytes());
     exit_by_signal(linux::SIGKILL as i32)
 }
 

@@ -24,7 +24,7 @@ pub use areas::MAX as MAX_AREAS;
 
 use super::arena::Arena;
 use super::fault::{Fault, Wanted};
-use super::{PAGE, USER_END};
+use super::{PAGE, USER_END, frame};
 use crate::arch::paging::Tables;
 use crate::sync::Mutex;
 use abi::Errno;
@@ -70,10 +70,19 @@ impl Space {
     }
 
     /// The same for another process, as fork(2) gives it: what is private diverges from now on, what is shared stays
-    /// so, and the dynamic linker has its own in the same place. `None` without memory.
+    /// so, and the dynamic linker has its own in the same place. `None` without memory, or if what is left is not
+    /// enough for both to go on.
     pub fn copy(&self) -> Option<Self> {
+        /// Frames that are left for what either writes to next.
+        const LEFT: usize = 256;
         let tables = Arc::new(Tables::new()?);
         let mappings = self.mappings.lock();
+        // Tables of which all is present, and one for each area of which hardly anything is.
+        let in_tables = mappings.pages.resident() / 512 + mappings.areas.iter().count();
+        let needed = self.arena.used().len() / PAGE + in_tables + LEFT;
+        if frame::available() < needed {
+            return None;
+        }
         let mut copies = mappings.copy_areas(tables.clone());
         let (arena, shared) = self.arena.copy(tables.clone(), || {
             // At the same moment: what the dynamic linker knows is what is mapped.
