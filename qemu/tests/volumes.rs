@@ -234,6 +234,23 @@ fn files_hold_what_was_written_to_them_in_any_order() {
 }
 
 #[test]
+fn files_have_extended_attributes() {
+    let (volumes, root) = (Volumes::new(), program(&source("xattrs.c")));
+    // Where the host keeps them, too: not every /tmp does.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("directory");
+    let native = Command::new(root.path().join("program"))
+        .arg(dir.path())
+        .output();
+    passed(&native.expect("the program starts"));
+    let host = format!("{}:/data", dir.path().display());
+    for volume in [host, "data:/data".to_owned()] {
+        let mut command = volumes.with(elfin(root.path(), &[volume]));
+        passed(&command.arg("/data").output().expect("elfin starts"));
+    }
+    volumes.is_sound("data");
+}
+
+#[test]
 fn files_may_be_larger_than_memory() {
     let (volumes, root) = (Volumes::new(), program(&source("large_file.c")));
     let dir = tempfile::tempdir().expect("directory");

@@ -78,6 +78,14 @@ pub trait InodeOperations: Any + Send + Sync {
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno>;
     /// Gives the file another size.
     fn resize(&self, size: u64) -> Result<(), Errno>;
+    /// The value of an extended attribute; `ENODATA`.
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno>;
+    /// The names of all of them.
+    fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Errno>;
+    /// Sets one, with setxattr(2)'s flags.
+    fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno>;
+    /// Takes one away; `ENODATA`.
+    fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno>;
     /// Has what was written on stable storage.
     fn sync(&self, data_only: bool) -> Result<(), Errno>;
 }

@@ -2,7 +2,7 @@
 //!
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is
 //! a file with position and flags, which the descriptor table names. Pipes, epoll and the like, and sockets (`net/`),
-//! are files without a node. Left out: extended attributes.
+//! are files without a node.
 pub mod block_cache;
 mod boot_files;
 mod boot_mounts;
@@ -36,6 +36,7 @@ pub mod sysfs;
 pub mod tmpfs;
 pub mod tree;
 pub mod write_back;
+pub mod xattr;
 
 use abi::Errno;
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};

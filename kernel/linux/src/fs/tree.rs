@@ -44,9 +44,14 @@ pub struct Node {
     pub kind: Kind,
     /// How many mounts cover it.
     mounts: AtomicU32,
+    /// Its extended attributes, if they are in memory.
+    pub(super) xattrs: SpinLock<Option<Box<Xattrs>>>,
     /// What its file can do, if that is elsewhere.
     pub(super) operations: Option<Arc<dyn InodeOperations>>,
 }
+
+/// Extended attributes by their names.
+type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 /// What can change about a node besides its data.
 #[derive(Clone, Copy, Debug)]
@@ -208,6 +213,7 @@ impl Node {
             }),
             kind,
             mounts: AtomicU32::new(0),
+            xattrs: SpinLock::new(None),
             operations: None,
         })
     }
@@ -261,6 +267,7 @@ impl Node {
             attributes: SpinLock::new(attributes),
             kind,
             mounts: AtomicU32::new(0),
+            xattrs: SpinLock::new(None),
             operations: Some(operations),
         })
     }
@@ -324,6 +331,7 @@ impl Node {
             attributes: SpinLock::new(attributes),
             kind,
             mounts: AtomicU32::new(0),
+            xattrs: SpinLock::new(None),
             operations: None,
         });
         if several {

@@ -16,7 +16,7 @@ use linux_raw_sys::general as linux;
 use rsext4::{
     DirectoryCursor, DirectoryEntryType, Ext4Error, FileName, FilePermissions, InodeInfo,
     InodeMetadataUpdate, InodeNumber, MutationContext, RenameOptions, SpecialInodeKind,
-    UnlinkOutcome,
+    UnlinkOutcome, XattrName, XattrNamespace, XattrSetMode,
 };
 
 /// Entries of a directory read at a time.
@@ -68,6 +68,29 @@ fn attributes(info: &InodeInfo, known: &Attributes) -> Attributes {
         mtime_ns: finer(known.mtime_ns, info.mtime),
         ctime_ns: finer(known.ctime_ns, info.ctime),
         atime_ns: finer(known.atime_ns, info.atime),
+    }
+}
+
+/// Namespaces of extended attributes.
+const SPACES: [(&[u8], XattrNamespace); 3] = [
+    (b"user.", XattrNamespace::User),
+    (b"trusted.", XattrNamespace::Trusted),
+    (b"security.", XattrNamespace::Security),
+];
+
+/// An attribute's name as the disk has it.
+fn namespace(name: &[u8]) -> Result<(XattrNamespace, &[u8]), Errno> {
+    let found = SPACES
+        .iter()
+        .find_map(|(prefix, space)| Some((*space, name.strip_prefix(*prefix)?)));
+    found.ok_or(Errno::EOPNOTSUPP)
+}
+
+/// What it means for an attribute that there is none.
+fn no_data(error: Errno) -> Errno {
+    match error {
+        Errno::ENOENT => Errno::ENODATA,
+        other => other,
     }
 }
 
@@ -187,7 +210,7 @@ impl InodeOperations for File {
         let info = self.shared.with(|fs| {
             let (child, permissions) = (name(child)?, FilePermissions::new(bits)?);
             let parent = self.number;
-            match kind {
+            let info = match kind {
                 Kind::Regular(_) => fs.create_regular_file(context, parent, child, permissions),
                 Kind::Directory(_) => fs.create_directory(context, parent, child, permissions),
                 Kind::Symlink(target) => fs.create_symlink(context, parent, child, target),
@@ -196,7 +219,12 @@ impl InodeOperations for File {
                     fs.create_special_inode(context, parent, child, permissions, kind)
                 }
                 _ => Err(Ext4Error::permission_denied()),
+            }?;
+            // The crate leaves those of the file that had the inode before.
+            for old in fs.list_xattrs(info.number)? {
+                fs.remove_xattr(info.number, old.namespace, &old.name)?;
             }
+            Ok(info)
         })?;
         self.expire();
         self.shared.node(&info)
@@ -305,6 +333,44 @@ impl InodeOperations for File {
             .with_freeing(|fs| fs.truncate_inode(self.number, size))?;
         self.expire();
         Ok(())
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let (space, name) = namespace(name)?;
+        let value = self
+            .shared
+            .with(|fs| fs.get_xattr(self.number, space, name));
+        value.map_err(no_data)
+    }
+
+    fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Errno> {
+        let names = self.shared.with(|fs| fs.list_xattrs(self.number))?;
+        let full = |name: &XattrName| {
+            let space = SPACES.iter().find(|space| space.1 == name.namespace)?;
+            Some([space.0, &name.name].concat())
+        };
+        Ok(names.iter().filter_map(full).collect())
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
+        let (space, name) = namespace(name)?;
+        let mode = match flags {
+            linux::XATTR_CREATE => XattrSetMode::Create,
+            linux::XATTR_REPLACE => XattrSetMode::Replace,
+            _ => XattrSetMode::Upsert,
+        };
+        let set = self
+            .shared
+            .with(|fs| fs.set_xattr(self.number, space, name, value, mode));
+        set.map_err(no_data)
+    }
+
+    fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno> {
+        let (space, name) = namespace(name)?;
+        let removed = self
+            .shared
+            .with(|fs| fs.remove_xattr(self.number, space, name));
+        removed.map_err(no_data)
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {

@@ -19,6 +19,8 @@ const NO_FID: u32 = u32::MAX;
 const OVERHEAD: usize = 24;
 /// Fids that are given back together.
 const FEWEST_TO_CLUNK: usize = 16;
+/// The longest value of an extended attribute, or list of their names (`XATTR_LIST_MAX`).
+const LONGEST_XATTR: usize = 65536;
 /// `P9_GETATTR_BASIC`.
 const BASIC: u64 = 0x7ff;
 
@@ -369,6 +371,39 @@ impl Fid {
                 return Ok(entries);
             }
         }
+    }
+
+    /// An extended attribute's value; without a name, the names of all.
+    pub(super) fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let value = self.client.fid();
+        let size = self.call(
+            Kind::Xattrwalk,
+            |to| to.u32(value.number).string(name),
+            |from| from.u64(),
+        )?;
+        let size = usize::try_from(size).map_err(|_| Errno::E2BIG)?;
+        if size > LONGEST_XATTR {
+            return Err(Errno::E2BIG);
+        }
+        let mut bytes = alloc::vec![0; size];
+        let got = value.read(0, &mut bytes)?;
+        bytes.truncate(got);
+        Ok(bytes)
+    }
+
+    /// Sets an extended attribute, with setxattr(2)'s flags; an empty value takes it away. The fid is of no use then.
+    pub(super) fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
+        let size = u64::try_from(value.len()).map_err(|_| Errno::E2BIG)?;
+        self.call(
+            Kind::Xattrcreate,
+            |to| to.string(name).u64(size).u32(flags),
+            |_| Ok(()),
+        )?;
+        if self.write(0, value)? != value.len() {
+            return Err(Errno::EIO);
+        }
+        // That is when the server does it.
+        self.call(Kind::Clunk, |to| to, |_| Ok(()))
     }
 
     pub(super) fn statistics(&self) -> Result<Statistics, Errno> {

@@ -446,6 +446,36 @@ impl InodeOperations for File {
         Ok(())
     }
 
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.fid().xattr(name)
+    }
+
+    fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Errno> {
+        // Without a name the server tells all.
+        let names = match self.fid().xattr(b"") {
+            // The host's file system has none.
+            Err(Errno::EOPNOTSUPP) => Vec::new(),
+            names => names?,
+        };
+        let names = names.split(|&byte| byte == 0);
+        Ok(names
+            .filter(|name| !name.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect())
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
+        if value.is_empty() {
+            // The protocol would take it away.
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.another_fid()?.set_xattr(name, value, flags)
+    }
+
+    fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno> {
+        self.another_fid()?.set_xattr(name, b"", 0)
+    }
+
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
         match self.opened(true).or_else(|| self.opened(false)) {
             Some(open) => open.fid.sync(data_only),

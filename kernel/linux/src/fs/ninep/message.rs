@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Readlink = 22,
     Getattr = 24,
     Setattr = 26,
+    Xattrwalk = 30,
+    Xattrcreate = 32,
     Readdir = 40,
     Fsync = 50,
     Link = 70,

@@ -14,6 +14,7 @@ mod splice;
 mod stat;
 pub(super) mod vectors;
 pub(super) mod wait;
+mod xattr;
 
 pub use attributes::*;
 pub use control::*;
@@ -29,6 +30,7 @@ pub use seek::*;
 pub use splice::*;
 pub use stat::*;
 pub use wait::*;
+pub use xattr::*;
 
 use crate::{
     fs::{

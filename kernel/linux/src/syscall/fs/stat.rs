@@ -1,5 +1,5 @@
-//! stat and its family, access, extended attributes.
-use super::{Subject, descriptor, opened, path_at, with_context};
+//! stat and its family, access.
+use super::{Subject, descriptor, path_at, with_context};
 use crate::{
     fs::{
         Metadata,
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use linux_raw_sys::general as linux;
 use machine::mm::{PAGE, user};
 
-const AT_FDCWD: usize = linux::AT_FDCWD as usize;
+pub(super) const AT_FDCWD: usize = linux::AT_FDCWD as usize;
 const SECOND: u64 = super::SECOND;
 
 /// Little-endian fields one after the other.
@@ -262,69 +262,4 @@ pub fn chroot(path: usize) -> SysResult {
     credentials::require(linux::CAP_SYS_CHROOT)?;
     with_context(|context| context.set_root(path))?;
     Ok(0)
-}
-
-/// The extended attributes of a path: there are none.
-fn no_attribute(path: usize, flags: u32) -> Result<(), Errno> {
-    Subject::at(AT_FDCWD, path, flags).map(|_| ())
-}
-/// getxattr(2)
-pub fn getxattr(path: usize, _name: usize, _value: usize, _size: usize) -> SysResult {
-    no_attribute(path, 0)?;
-    Err(Errno::ENODATA)
-}
-/// lgetxattr(2)
-pub fn lgetxattr(path: usize, _name: usize, _value: usize, _size: usize) -> SysResult {
-    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
-    Err(Errno::ENODATA)
-}
-/// fgetxattr(2)
-pub fn fgetxattr(fd: usize, _name: usize, _value: usize, _size: usize) -> SysResult {
-    opened(fd)?;
-    Err(Errno::ENODATA)
-}
-/// listxattr(2)
-pub fn listxattr(path: usize, _list: usize, _size: usize) -> SysResult {
-    no_attribute(path, 0)?;
-    Ok(0)
-}
-/// llistxattr(2)
-pub fn llistxattr(path: usize, _list: usize, _size: usize) -> SysResult {
-    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
-    Ok(0)
-}
-/// flistxattr(2)
-pub fn flistxattr(fd: usize, _list: usize, _size: usize) -> SysResult {
-    opened(fd)?;
-    Ok(0)
-}
-/// setxattr(2)
-pub fn setxattr(path: usize, _: usize, _: usize, _: usize, _: usize) -> SysResult {
-    no_attribute(path, 0)?;
-    Err(Errno::EOPNOTSUPP)
-}
-/// lsetxattr(2)
-pub fn lsetxattr(path: usize, _: usize, _: usize, _: usize, _: usize) -> SysResult {
-    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
-    Err(Errno::EOPNOTSUPP)
-}
-/// fsetxattr(2)
-pub fn fsetxattr(fd: usize, _: usize, _: usize, _: usize, _: usize) -> SysResult {
-    opened(fd)?;
-    Err(Errno::EOPNOTSUPP)
-}
-/// removexattr(2)
-pub fn removexattr(path: usize, _name: usize) -> SysResult {
-    no_attribute(path, 0)?;
-    Err(Errno::ENODATA)
-}
-/// lremovexattr(2)
-pub fn lremovexattr(path: usize, _name: usize) -> SysResult {
-    no_attribute(path, linux::AT_SYMLINK_NOFOLLOW)?;
-    Err(Errno::ENODATA)
-}
-/// fremovexattr(2)
-pub fn fremovexattr(fd: usize, _name: usize) -> SysResult {
-    opened(fd)?;
-    Err(Errno::ENODATA)
 }
