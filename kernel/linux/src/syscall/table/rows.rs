@@ -25,7 +25,7 @@ calls! {
     14 signal::rt_sigprocmask [Int Pointer Pointer Size] Full;
     15 signal::rt_sigreturn frame [] Full;
     16 fs::ioctl [Fd Hex Pointer]
-        Partial("`FIOCLEX`, `FIONCLEX`, `FIONBIO`, `FIONREAD`; settings, size and session of terminals; `SIOCGIF*`");
+        Partial("`FIOCLEX`, `FIONCLEX`, `FIONBIO`, `FIONREAD`; terminals, without `TIOCSTI` and breaks; `SIOCGIF*`");
     17 fs::pread64 [Fd Pointer Size Long] Full;
     18 fs::pwrite64 [Fd Bytes Size Long] Full;
     19 fs::readv [Fd Pointer Size] Full;
@@ -71,7 +71,7 @@ calls! {
     58 process::vfork frame [] Full;
     59 process::execve [String Pointer Pointer] Partial("set-user-ID and set-group-ID bits change nothing");
     60 process::exit [Int] Full;
-    61 process::wait4 [Int Pointer Hex Pointer] Partial("no stops; of usage the time");
+    61 process::wait4 [Int Pointer Hex Pointer] Partial("of usage the time");
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     64 ipc::semget [Hex Int Mode] Full;
@@ -224,7 +224,7 @@ calls! {
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
     244 fs::mq_notify [Fd Pointer] Partial("`SIGEV_THREAD` is EBADF");
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
-    247 process::waitid [Int Int Pointer Hex Pointer] Partial("no stops; of usage the time");
+    247 process::waitid [Int Int Pointer Hex Pointer] Partial("of usage the time");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
     252 process::ioprio_get [Int Int] NoOp("0: none was set");
     257 fs::openat [Fd String Hex Mode] Partial("as `open`");
