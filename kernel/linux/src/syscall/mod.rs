@@ -12,7 +12,7 @@ pub mod time;
 mod trace;
 
 use crate::config;
-use abi::Errno;
+use abi::{Errno, SysResult};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::TrapFrame;
 use machine::{record, sched};
@@ -24,21 +24,15 @@ static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN /
 /// A system call of the program's; the result goes into `frame`.
 /// Runs on the thread's kernel stack with interrupts on.
 pub fn entry(frame: &mut TrapFrame) {
-    let number = frame.system_call();
-    let arguments = frame.arguments();
     // What runs on the loader thread, before the program, is ld.so's part and not the program's.
-    let traced =
-        (config::get().trace && sched::current_tid() != 0).then(|| trace::call(number, &arguments));
-    let start = record::start();
-    let result = table::dispatch(number, &arguments, frame).unwrap_or_else(|| {
-        report(number);
-        Err(Errno::ENOSYS)
-    });
+    let (start, number) = (record::start(), frame.system_call());
+    let result = if config::get().trace && sched::current_tid() != 0 {
+        traced(frame)
+    } else {
+        table::dispatch(frame)
+    };
     if let Some(start) = start {
         record::call(start, number);
-    }
-    if let Some(call) = traced {
-        trace::result(number, &arguments, &call, result);
     }
     frame.set_result(match result {
         Ok(value) => value as i64,
@@ -46,8 +40,17 @@ pub fn entry(frame: &mut TrapFrame) {
     });
 }
 
-/// Names a call that is not there, once.
-fn report(number: usize) {
+#[cold]
+fn traced(frame: &mut TrapFrame) -> SysResult {
+    let (number, arguments) = (frame.system_call(), frame.arguments());
+    let call = trace::call(number, &arguments);
+    let result = table::dispatch(frame);
+    trace::result(number, &arguments, &call, result);
+    result
+}
+
+/// `ENOSYS`; names a call that is not there, once.
+fn absent(number: usize) -> SysResult {
     let bit = 1 << (number % 64);
     let first = REPORTED
         .get(number / 64)
@@ -55,4 +58,5 @@ fn report(number: usize) {
     if first {
         log::warn!("system call {} is not there", table::name(number));
     }
+    Err(Errno::ENOSYS)
 }

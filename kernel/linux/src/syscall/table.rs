@@ -51,36 +51,44 @@ enum State {
 }
 
 macro_rules! call {
-    ($f:path, $a:ident, $frame:ident, frame []) => {
+    ($f:path, $frame:ident, frame []) => {
         $f($frame)
     };
-    ($f:path, $a:ident, $frame:ident, frame [$k0:ident $k1:ident]) => {
-        $f($frame, $a[0], $a[1])
-    };
-    ($f:path, $a:ident, $frame:ident, frame [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {
-        $f($frame, $a[0], $a[1], $a[2], $a[3], $a[4])
-    };
-    ($f:path, $a:ident, $frame:ident, []) => {
+    ($f:path, $frame:ident, frame [$k0:ident $k1:ident]) => {{
+        let a = $frame.arguments();
+        $f($frame, a[0], a[1])
+    }};
+    ($f:path, $frame:ident, frame [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {{
+        let a = $frame.arguments();
+        $f($frame, a[0], a[1], a[2], a[3], a[4])
+    }};
+    ($f:path, $frame:ident, []) => {
         $f()
     };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident]) => {
-        $f($a[0])
-    };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident]) => {
-        $f($a[0], $a[1])
-    };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident]) => {
-        $f($a[0], $a[1], $a[2])
-    };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident]) => {
-        $f($a[0], $a[1], $a[2], $a[3])
-    };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {
-        $f($a[0], $a[1], $a[2], $a[3], $a[4])
-    };
-    ($f:path, $a:ident, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident $k5:ident]) => {
-        $f($a[0], $a[1], $a[2], $a[3], $a[4], $a[5])
-    };
+    ($f:path, $frame:ident, [$k0:ident]) => {{
+        let a = $frame.arguments();
+        $f(a[0])
+    }};
+    ($f:path, $frame:ident, [$k0:ident $k1:ident]) => {{
+        let a = $frame.arguments();
+        $f(a[0], a[1])
+    }};
+    ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident]) => {{
+        let a = $frame.arguments();
+        $f(a[0], a[1], a[2])
+    }};
+    ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident]) => {{
+        let a = $frame.arguments();
+        $f(a[0], a[1], a[2], a[3])
+    }};
+    ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {{
+        let a = $frame.arguments();
+        $f(a[0], a[1], a[2], a[3], a[4])
+    }};
+    ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident $k5:ident]) => {{
+        let a = $frame.arguments();
+        $f(a[0], a[1], a[2], a[3], a[4], a[5])
+    }};
 }
 
 /// Makes the table of rows `NUMBER MODULE::FUNCTION [KIND…] STATE;`, with `frame` before the kinds if the function
@@ -91,16 +99,12 @@ macro_rules! calls {
         without function:
         $($absent:literal $absent_name:ident [$($absent_kind:ident)*];)*
     ) => {
-        /// Makes a call. `None`: it has no function.
-        pub(in crate::syscall) fn dispatch(
-            number: usize,
-            a: &[usize; 6],
-            frame: &mut TrapFrame,
-        ) -> Option<SysResult> {
-            Some(match number {
-                $($number => call!($module::$name, a, frame, $($with)? [$($kind)*]),)*
-                _ => return None,
-            })
+        /// Makes a call.
+        pub(in crate::syscall) fn dispatch(frame: &mut TrapFrame) -> SysResult {
+            match frame.system_call() {
+                $($number => call!($module::$name, frame, $($with)? [$($kind)*]),)*
+                number => absent(number),
+            }
         }
 
         /// Kinds of a call's arguments; six words for one that is not in the table.

@@ -93,13 +93,16 @@ impl WaitQueue {
         drop(left);
     }
 
-    fn tell_watchers(&self) {
+    /// Tells the watchers; whether a thread may wait, too.
+    #[inline]
+    fn tell_watchers(&self) -> bool {
         fence(Ordering::SeqCst);
         if self.watched.load(Ordering::SeqCst) > 0 {
             for watcher in &*self.watchers.lock() {
                 watcher.clone().woken();
             }
         }
+        self.count.load(Ordering::SeqCst) != 0
     }
 
     /// Waits until `ready` returns a value. `ready` is called at least once, before sleeping, and after each wake-up;
@@ -137,18 +140,14 @@ impl WaitQueue {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.count.load(Ordering::SeqCst) == 0
-    }
-
     /// Wakes the longest waiting thread that is not being woken already; whether there was one. May be called from
     /// interrupt context.
+    #[inline]
     pub fn wake_one(&self) -> bool {
-        self.tell_watchers();
-        if self.is_empty() {
-            return false;
-        }
+        self.tell_watchers() && self.wake_first()
+    }
+
+    fn wake_first(&self) -> bool {
         let woken = self
             .waiters
             .lock()
@@ -162,8 +161,7 @@ impl WaitQueue {
 
     /// Wakes all; how many.
     pub fn wake_all(&self) -> usize {
-        self.tell_watchers();
-        if self.is_empty() {
+        if !self.tell_watchers() {
             return 0;
         }
         let waiters = self.waiters.lock();

@@ -167,8 +167,7 @@ fn rouse(thread: &Thread) {
 pub(super) fn pending(thread: &ThreadState, tid: Tid) -> bool {
     let process = &thread.process;
     thread.signals.deliverable.load(Ordering::Acquire)
-        || stop::holds(process, tid)
-        || process.is_over_for(tid)
+        || process.is_held_up() && (stop::holds(process, tid) || process.is_over_for(tid))
 }
 
 /// Whether SIGKILL is pending for a thread, or for its process and this thread takes it.

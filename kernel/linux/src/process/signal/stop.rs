@@ -93,6 +93,14 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether some of its threads may not go on: it is stopped, or one of them ends it.
+    #[inline]
+    pub(super) fn is_held_up(&self) -> bool {
+        self.stop.stopped.load(Ordering::SeqCst) || self.ends()
+    }
+}
+
 /// Whether a thread of `process`, which is `tid`, is to be held.
 pub(super) fn holds(process: &Process, tid: Tid) -> bool {
     process.stop.is_stopped() && tid != 0 && !process.ends()

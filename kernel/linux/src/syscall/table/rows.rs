@@ -2,7 +2,7 @@
 //! that have none. What a row says of its state is in docs/syscalls.md, too, word for word.
 
 use super::Kind;
-use crate::syscall::{fs, ipc, mm, net, process, restart, signal, time};
+use crate::syscall::{absent, fs, ipc, mm, net, process, restart, signal, time};
 use abi::SysResult;
 use machine::arch::TrapFrame;
 

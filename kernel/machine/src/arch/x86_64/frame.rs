@@ -47,16 +47,19 @@ impl TrapFrame {
 
     /// Whether the interrupted code was the program's, or the kernel's on the program's stack: signals and preemption
     /// are possible then. A program may have lost its stack pointer, or jumped to nowhere.
+    #[inline]
     pub fn is_program(&self) -> bool {
         (self.rip & self.rsp) >> 63 == 0
     }
 
     /// The program is interruptible, whatever it has popped into its flags.
+    #[inline]
     pub(super) fn turn_interrupts_on(&mut self) {
         self.rflags |= RFLAGS_IF;
     }
 
     /// Whether interrupts were on.
+    #[inline]
     pub fn has_interrupts(&self) -> bool {
         self.rflags & RFLAGS_IF != 0
     }
@@ -77,11 +80,13 @@ impl TrapFrame {
     }
 
     /// Number of the system call (Linux' convention for x86-64, syscall(2)).
+    #[inline]
     pub fn system_call(&self) -> usize {
         self.rax as usize
     }
 
     /// Arguments of the system call.
+    #[inline]
     pub fn arguments(&self) -> [usize; 6] {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9].map(|argument| argument as usize)
     }
@@ -92,6 +97,7 @@ impl TrapFrame {
     }
 
     /// Makes the system call return a value, or the negative of an error number.
+    #[inline]
     pub fn set_result(&mut self, result: i64) {
         self.rax = result as u64;
     }
