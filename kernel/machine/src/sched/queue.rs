@@ -215,8 +215,9 @@ fn begin_slice(thread: &Thread) {
     if timer::slice_end().load(Ordering::Relaxed) == 0
         && let Some(slice) = local.slice_of(thread)
     {
-        timer::set_slice_end(Instant::now().0 + slice);
-        timer::rearm();
+        if timer::set_slice_end(Instant::now().0 + slice) {
+            timer::rearm();
+        }
     }
 }
 

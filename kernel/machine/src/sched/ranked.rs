@@ -52,6 +52,11 @@ impl<T> Ranked<T> {
     }
 
     fn insert(&mut self, is_before: impl Fn(Level, u64) -> bool, order: Order, entry: T) {
+        let last = self.0.back().map(|(order, _)| *order);
+        if last.is_none_or(|(level, key)| is_before(level, key)) {
+            self.0.push_back((order, entry));
+            return;
+        }
         let place = self
             .0
             .partition_point(|&((level, key), _)| is_before(level, key));
@@ -62,7 +67,11 @@ impl<T> Ranked<T> {
     pub(super) fn take(&mut self, wanted: impl Fn(Level, &T) -> bool) -> Option<T> {
         let mut entries = self.0.iter();
         let place = entries.position(|((level, _), entry)| wanted(*level, entry))?;
-        self.0.remove(place).map(|(_, entry)| entry)
+        let taken = match place {
+            0 => self.0.pop_front(),
+            place => self.0.remove(place),
+        };
+        taken.map(|(_, entry)| entry)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {

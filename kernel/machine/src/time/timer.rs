@@ -2,7 +2,9 @@
 //!
 //! Some CPU's timer is always armed for the first in the queue or earlier: a CPU that inserts a new earliest one arms
 //! its own, and a CPU whose timer has fired arms it again for what is then first. The ends of time slices, one a CPU,
-//! are served by the same hardware; what they mean is the scheduler's business.
+//! are served by the same hardware; what they mean is the scheduler's business. A timer that is armed for something that
+//! has become later, or is not to be any more, is left to fire: to arm it may take an exit from the virtual machine, and
+//! time slices begin and end with each switch of threads.
 
 use super::Instant;
 use crate::arch::{cpu, interrupt_flag, timer};
@@ -41,6 +43,9 @@ static RUNNING: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST
 
 /// When the time slice on each CPU ends; 0: it does not.
 static SLICE_ENDS: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
+
+/// What the timer of each CPU is armed for; 0: it is not, or has fired.
+static ARMED: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
 
 /// A one-shot timer: the alarm rings at or after the time; dropping the handle cancels it, and once that is done it
 /// does not ring any more.
@@ -93,10 +98,21 @@ pub(crate) fn samples() -> bool {
     SAMPLE_PERIOD.load(Ordering::Relaxed) != 0
 }
 
-/// Sets when the time slice on this CPU ends (0: it does not); whether that is another time than before. Interrupts are
-/// off, and [`rearm`] follows.
+/// Sets when the time slice on this CPU ends (0: it does not); whether [`rearm`] has to follow. Interrupts are off.
 pub(crate) fn set_slice_end(end: u64) -> bool {
-    slice_end().swap(end, Ordering::Relaxed) != end || samples()
+    slice_end().store(end, Ordering::Relaxed);
+    end != 0 && !fires_by(end) || samples()
+}
+
+/// The time that this CPU's timer is armed for.
+fn armed() -> &'static AtomicU64 {
+    &ARMED[cpu::current().0 as usize]
+}
+
+/// Whether this CPU's timer fires at a time or before, and is armed again then.
+fn fires_by(at: u64) -> bool {
+    let armed = armed().load(Ordering::Relaxed);
+    armed != 0 && armed <= at
 }
 
 /// When the time slice on this CPU ends, in nanoseconds on the monotonic clock; 0: it does not. Interrupts are off.
@@ -110,9 +126,12 @@ fn arm_local(first: Option<u64>) {
     let sample = Some(SAMPLE_PERIOD.load(Ordering::Relaxed)).filter(|&period| period != 0);
     let sample = sample.map(|period| Instant::now().0 + period);
     let Some(next) = [first, slice, sample].into_iter().flatten().min() else {
-        timer::arm(0);
         return;
     };
+    if fires_by(next) {
+        return;
+    }
+    armed().store(next, Ordering::Relaxed);
     timer::arm(Instant(next).timer_value(Instant::now()));
 }
 
@@ -125,6 +144,7 @@ pub(crate) fn rearm() {
 
 /// This CPU's timer has fired: rings the alarms whose time has come. [`rearm`] follows.
 pub(crate) fn expire() {
+    armed().store(0, Ordering::Relaxed);
     let running = &RUNNING[cpu::current().0 as usize];
     loop {
         let mut queue = QUEUE.lock();

@@ -3,10 +3,9 @@
 use super::cross_call::CrossCalls;
 use super::percpu::PerCpu;
 use super::{apic, percpu, port, tlb, vector};
-use alloc::vec::Vec;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step};
 use core::sync::atomic::{AtomicUsize, Ordering};
-use spin::RwLock;
+use spin::Once;
 use x86_64::instructions::{hlt, interrupts};
 
 /// Index of a CPU, 0 for the one that booted.
@@ -16,7 +15,7 @@ pub struct CpuId(pub u32);
 /// CPUs that are used at most: affinity masks have 64 bits. `elfin run --cpus` knows it, too.
 pub const MOST: usize = 64;
 
-static CPUS: RwLock<Vec<&'static PerCpu>> = RwLock::new(Vec::new());
+static CPUS: [Once<&'static PerCpu>; MOST] = [const { Once::new() }; MOST];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// The CPU this code runs on. Only stable while interrupts are off.
@@ -26,27 +25,25 @@ pub fn current() -> CpuId {
 
 /// Number of CPUs that are up.
 pub fn count() -> usize {
-    COUNT.load(Ordering::Relaxed)
+    COUNT.load(Ordering::Acquire)
 }
 
 /// Enters a CPU that has come up. CPUs come up one after the other, in the order of their indexes.
 pub(crate) fn enter(cpu: &'static PerCpu) {
-    interrupts::without_interrupts(|| CPUS.write().push(cpu));
+    CPUS[cpu.id].call_once(|| cpu);
     COUNT.fetch_add(1, Ordering::Release);
 }
 
 /// Calls `f` for every CPU.
 pub(crate) fn each(mut f: impl FnMut(&'static PerCpu)) {
-    interrupts::without_interrupts(|| {
-        for cpu in CPUS.read().iter() {
-            f(cpu);
-        }
-    });
+    for cpu in CPUS[..count()].iter().filter_map(Once::get) {
+        f(cpu);
+    }
 }
 
 /// The block of a CPU.
 pub(crate) fn get(index: usize) -> Option<&'static PerCpu> {
-    interrupts::without_interrupts(|| CPUS.read().get(index).copied())
+    CPUS.get(index)?.get().copied()
 }
 
 /// Makes another CPU look whether a different thread should run.

@@ -17,8 +17,8 @@ fn begin() -> MutexGuard<'static, ()> {
     for cpu in [1, 0] {
         be(cpu);
         set_slice_end(0);
-        rearm();
-        assert_eq!(armed(), 0);
+        super::armed().store(0, Ordering::Relaxed);
+        timer::arm(0);
     }
     one
 }
@@ -26,12 +26,12 @@ fn begin() -> MutexGuard<'static, ()> {
 /// The time has come, and the timer of the CPU that this thread is fires if it is armed for that.
 fn pass_to(now: u64) {
     set_time_stamp(now);
-    if armed() == 0 || armed() > now {
-        return;
+    while armed() != 0 && armed() <= now {
+        timer::arm(0);
+        expire();
+        sched::tick();
+        rearm();
     }
-    expire();
-    sched::tick();
-    rearm();
 }
 
 /// Notes what rings.
@@ -162,8 +162,8 @@ fn the_hardware_waits_for_what_is_first_a_timer_or_the_end_of_the_slice() {
     let _timer = log.arm(20, 1);
     let resched = &percpu::this().need_resched;
     assert!(set_slice_end(15));
-    assert!(!set_slice_end(15));
     rearm();
+    assert!(!set_slice_end(15));
     assert_eq!(armed(), 15);
     pass_to(14);
     assert!(!resched.load(Ordering::Relaxed));
@@ -176,10 +176,13 @@ fn the_hardware_waits_for_what_is_first_a_timer_or_the_end_of_the_slice() {
     pass_to(20);
     assert!(!resched.load(Ordering::Relaxed));
     assert_eq!((log.take(), armed()), ([1].into(), 25));
-    // The thread leaves the CPU before its slice is over.
-    set_slice_end(0);
-    rearm();
-    assert_eq!(armed(), 0);
+    // The thread leaves the CPU before its slice is over, and the next one's ends later.
+    assert!(!set_slice_end(0));
+    assert!(!set_slice_end(30));
+    assert_eq!(armed(), 25);
+    pass_to(25);
+    assert!(!resched.load(Ordering::Relaxed));
+    assert_eq!(armed(), 30);
 }
 
 #[test]
