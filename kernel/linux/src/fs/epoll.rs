@@ -21,6 +21,7 @@ use machine::{
     sync::{Mutex, Registration, Signals, SpinLock, WaitError, WaitQueue, Waiter, Watcher},
     time::Instant,
 };
+use smallvec::SmallVec;
 
 const MAX_DEPTH: usize = 5;
 const ALWAYS: u32 = linux::EPOLLERR | linux::EPOLLHUP;
@@ -33,6 +34,9 @@ const EXCLUSIVE_OK: u32 = linux::EPOLLIN
 
 /// Descriptor and description: a descriptor may be closed and used again while a duplicate keeps the old entry.
 type Key = (i32, usize);
+
+/// What is reported of entries: events and the program's data.
+pub type Taken = SmallVec<[(u32, u64); 8]>;
 
 /// An epoll instance.
 pub struct Epoll {
@@ -291,13 +295,12 @@ impl Epoll {
         Ok(())
     }
 
-    /// Takes up to `max` events as (events, data).
-    fn take(&self, max: usize) -> Vec<(u32, u64)> {
-        let mut taken = Vec::new();
+    /// Takes up to `max` events; whether there are any.
+    fn take(&self, max: usize, taken: &mut Taken) -> bool {
         // One at a time; the lock keeps an entry from being reported twice.
         let mut interest = self.interest.lock();
         let count = self.ready.list.lock().len();
-        let mut again = Vec::new();
+        let mut again = SmallVec::<[_; 8]>::new();
         let mut gone = Vec::new();
         for _ in 0..count {
             if taken.len() == max {
@@ -322,7 +325,7 @@ impl Epoll {
                 again.push(entry);
             }
         }
-        for entry in again {
+        for entry in again.drain(..) {
             if !entry.listed.swap(true, Ordering::SeqCst) {
                 self.ready.list.lock().push_back(entry);
             }
@@ -335,25 +338,30 @@ impl Epoll {
         if !taken.is_empty() && !self.ready.list.lock().is_empty() {
             self.ready.queue.wake_one();
         }
-        taken
+        !taken.is_empty()
     }
 
-    /// epoll_wait(2). `EINTR` by a signal.
-    pub fn wait(&self, max: usize, deadline: Option<Instant>) -> Result<Vec<(u32, u64)>, Errno> {
-        let some = || Some(self.take(max)).filter(|taken| !taken.is_empty());
-        if let Some(taken) = some() {
-            return Ok(taken);
-        }
-        if deadline.is_some_and(|at| at <= Instant::now()) {
-            return Ok(Vec::new());
+    /// epoll_wait(2), into `taken`. `EINTR` by a signal.
+    pub fn wait(
+        &self,
+        max: usize,
+        deadline: Option<Instant>,
+        taken: &mut Taken,
+    ) -> Result<(), Errno> {
+        let mut some = || self.take(max, taken).then_some(());
+        if some().is_some() || deadline.is_some_and(|at| at <= Instant::now()) {
+            return Ok(());
         }
         match self
             .ready
             .queue
-            .wait_until(deadline, Signals::Interrupt, some)
+            .wait_until(deadline, Signals::Interrupt, &mut some)
         {
-            Ok(taken) => Ok(taken),
-            Err(WaitError::TimedOut) => Ok(self.take(max)),
+            Ok(()) => Ok(()),
+            Err(WaitError::TimedOut) => {
+                some();
+                Ok(())
+            }
             Err(WaitError::Interrupted) => Err(Errno::EINTR),
         }
     }

@@ -4,11 +4,13 @@ use super::{
     wait::{after, deadline, mask},
 };
 use crate::{
-    fs::{downcast, epoll::Epoll},
+    fs::{
+        downcast,
+        epoll::{Epoll, Taken},
+    },
     process,
 };
 use abi::{Errno, SysResult};
-use alloc::vec::Vec;
 use linux_raw_sys::general as linux;
 use machine::{mm::user, time::Instant};
 
@@ -59,14 +61,15 @@ fn wait(epfd: usize, events: usize, max: usize, until: Option<Instant>) -> SysRe
     }
     let epoll = descriptor(epfd)?;
     let epoll = downcast::<Epoll>(&*epoll.file).ok_or(Errno::EINVAL)?;
-    let ready = epoll.wait(max, until)?;
-    let mut raw = Vec::with_capacity(ready.len() * EVENT);
-    for (events, data) in &ready {
-        raw.extend_from_slice(&events.to_le_bytes());
-        raw.extend_from_slice(&data.to_le_bytes());
+    let mut taken = Taken::new();
+    epoll.wait(max, until, &mut taken)?;
+    for (index, (ready, data)) in taken.iter().enumerate() {
+        let mut event = [0; EVENT];
+        event[..4].copy_from_slice(&ready.to_le_bytes());
+        event[4..].copy_from_slice(&data.to_le_bytes());
+        user::copy_out(events.wrapping_add(index * EVENT), &event)?;
     }
-    user::copy_out(events, &raw)?;
-    Ok(ready.len())
+    Ok(taken.len())
 }
 
 fn milliseconds(timeout: usize) -> Option<Instant> {
