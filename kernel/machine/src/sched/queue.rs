@@ -214,10 +214,9 @@ fn begin_slice(thread: &Thread) {
     let local = local();
     if timer::slice_end().load(Ordering::Relaxed) == 0
         && let Some(slice) = local.slice_of(thread)
+        && timer::set_slice_end(Instant::now().0 + slice)
     {
-        if timer::set_slice_end(Instant::now().0 + slice) {
-            timer::rearm();
-        }
+        timer::rearm();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::sync::SpinLock;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::any::{Any, TypeId};
+use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -58,8 +58,6 @@ pub struct Thread {
     /// Its id.
     pub tid: Tid,
     state: Box<dyn ThreadState>,
-    /// The type of `state`.
-    kind: TypeId,
     /// The address space it runs in. Only the thread itself changes it, and who switches to it looks at it.
     pub(super) space: UnsafeCell<Option<Arc<Space>>>,
     pub(super) parking: Parking,
@@ -109,14 +107,11 @@ impl Thread {
             thread_pointer: 0,
             gs: 0,
         };
-        let any: &dyn Any = &*state;
-        let kind = any.type_id();
         if !is_idle {
             COUNT.fetch_add(1, Ordering::Relaxed);
         }
         Some(Self {
             tid,
-            kind,
             state,
             space: UnsafeCell::new(space),
             parking: Parking::new(),
@@ -214,8 +209,8 @@ impl Thread {
     /// The state that a floor above has given it; `None` if it has given another type of state, or none.
     #[inline]
     pub fn state_as<T: ThreadState>(&self) -> Option<&T> {
-        // SAFETY: `kind` is the type of `state`, which nobody changes.
-        (self.kind == TypeId::of::<T>()).then(|| unsafe { &*(&raw const *self.state).cast() })
+        let state: &dyn Any = &*self.state;
+        state.downcast_ref()
     }
 
     /// Whether a signal has to be looked at before it goes back to the program ([`ThreadState::signal_pending`]).

@@ -2,9 +2,9 @@
 //!
 //! Some CPU's timer is always armed for the first in the queue or earlier: a CPU that inserts a new earliest one arms
 //! its own, and a CPU whose timer has fired arms it again for what is then first. The ends of time slices, one a CPU,
-//! are served by the same hardware; what they mean is the scheduler's business. A timer that is armed for something that
-//! has become later, or is not to be any more, is left to fire: to arm it may take an exit from the virtual machine, and
-//! time slices begin and end with each switch of threads.
+//! are served by the same hardware; what they mean is the scheduler's business. A timer that is armed for something
+//! that has become later, or is not to be any more, is left to fire: to arm it may take an exit from the virtual
+//! machine, and time slices begin and end with each switch of threads.
 
 use super::Instant;
 use crate::arch::{cpu, interrupt_flag, timer};
@@ -38,14 +38,28 @@ static QUEUE: SpinLock<Queue> = SpinLock::ranked(
     },
 );
 
-/// Which timer's function runs on each CPU; 0: none.
-static RUNNING: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
+/// What there is for each CPU.
+struct Local {
+    /// Which timer's function runs; 0: none.
+    running: AtomicU64,
+    /// When the time slice ends; 0: it does not.
+    slice_end: AtomicU64,
+    /// What the hardware is armed for; 0: it is not, or has fired.
+    armed: AtomicU64,
+}
 
-/// When the time slice on each CPU ends; 0: it does not.
-static SLICE_ENDS: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
+static LOCALS: [Local; cpu::MOST] = [const {
+    Local {
+        running: AtomicU64::new(0),
+        slice_end: AtomicU64::new(0),
+        armed: AtomicU64::new(0),
+    }
+}; cpu::MOST];
 
-/// What the timer of each CPU is armed for; 0: it is not, or has fired.
-static ARMED: [AtomicU64; cpu::MOST] = [const { AtomicU64::new(0) }; cpu::MOST];
+/// That of this CPU.
+fn local() -> &'static Local {
+    &LOCALS[cpu::current().0 as usize]
+}
 
 /// A one-shot timer: the alarm rings at or after the time; dropping the handle cancels it, and once that is done it
 /// does not ring any more.
@@ -78,9 +92,9 @@ impl Drop for Timer {
         }
         interrupt_flag::without(|| {
             let this = cpu::current().0 as usize;
-            for (index, running) in RUNNING.iter().enumerate() {
+            for (index, other) in LOCALS.iter().enumerate() {
                 // On this CPU it is the alarm itself that drops the handle.
-                while index != this && running.load(Ordering::SeqCst) == self.key.1 {
+                while index != this && other.running.load(Ordering::SeqCst) == self.key.1 {
                     core::hint::spin_loop();
                 }
             }
@@ -106,7 +120,7 @@ pub(crate) fn set_slice_end(end: u64) -> bool {
 
 /// The time that this CPU's timer is armed for.
 fn armed() -> &'static AtomicU64 {
-    &ARMED[cpu::current().0 as usize]
+    &local().armed
 }
 
 /// Whether this CPU's timer fires at a time or before, and is armed again then.
@@ -117,7 +131,7 @@ fn fires_by(at: u64) -> bool {
 
 /// When the time slice on this CPU ends, in nanoseconds on the monotonic clock; 0: it does not. Interrupts are off.
 pub(crate) fn slice_end() -> &'static AtomicU64 {
-    &SLICE_ENDS[cpu::current().0 as usize]
+    &local().slice_end
 }
 
 /// Arms this CPU's timer for whatever is first: a timer, or the end of the running thread's time slice.
@@ -145,7 +159,7 @@ pub(crate) fn rearm() {
 /// This CPU's timer has fired: rings the alarms whose time has come. [`rearm`] follows.
 pub(crate) fn expire() {
     armed().store(0, Ordering::Relaxed);
-    let running = &RUNNING[cpu::current().0 as usize];
+    let running = &local().running;
     loop {
         let mut queue = QUEUE.lock();
         let Some(entry) = queue.timers.first_entry() else {
