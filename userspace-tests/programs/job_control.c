@@ -1,6 +1,5 @@
 // Job control: children that stop and go on, what their parent hears of it, terminals in the foreground and the background,
 // sessions that lose their terminal.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>

@@ -1,5 +1,4 @@
 // Pseudo-terminals from both sides, without job control: the line discipline, sizes, packets, ends.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
