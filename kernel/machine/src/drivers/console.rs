@@ -14,6 +14,7 @@ use super::{
     virtio::{Device, Failure, Features},
 };
 use crate::sync::{Signals, SpinLock, WaitQueue};
+use alloc::boxed::Box;
 use ports::{Event, Handshake, Role};
 use spin::Once;
 use stream::{Incoming, Outgoing};
@@ -51,9 +52,9 @@ struct Console {
     _device: Device,
     events: SpinLock<ports::Control>,
     /// In the order of [`Input`].
-    inputs: [Option<Incoming>; 2],
+    inputs: [Option<Box<Incoming>>; 2],
     /// In the order of [`Output`].
-    outputs: [Option<Outgoing>; 3],
+    outputs: [Option<Box<Outgoing>>; 3],
 }
 
 static CONSOLE: Once<Console> = Once::new();
@@ -122,12 +123,12 @@ fn interrupt() {
         .inputs
         .iter()
         .flatten()
-        .for_each(Incoming::interrupt);
+        .for_each(|port| port.interrupt());
     console
         .outputs
         .iter()
         .flatten()
-        .for_each(Outgoing::interrupt);
+        .for_each(|port| port.interrupt());
 }
 
 impl Console {
@@ -156,17 +157,17 @@ impl Console {
 fn incoming(input: Input) -> Option<&'static Incoming> {
     let [stdin, control] = &CONSOLE.get()?.inputs;
     match input {
-        Input::Stdin => stdin.as_ref(),
-        Input::Control => control.as_ref(),
+        Input::Stdin => stdin.as_deref(),
+        Input::Control => control.as_deref(),
     }
 }
 
 fn outgoing(output: Output) -> Option<&'static Outgoing> {
     let [stdout, stderr, control] = &CONSOLE.get()?.outputs;
     match output {
-        Output::Stdout => stdout.as_ref(),
-        Output::Stderr => stderr.as_ref(),
-        Output::Control => control.as_ref(),
+        Output::Stdout => stdout.as_deref(),
+        Output::Stderr => stderr.as_deref(),
+        Output::Control => control.as_deref(),
     }
 }
 
@@ -203,7 +204,7 @@ pub fn flush() {
         .into_iter()
         .flatten()
         .flatten()
-        .for_each(Outgoing::flush);
+        .for_each(|port| port.flush());
 }
 
 /// Whether the host has closed its end of an output, so that nobody sees what is written.

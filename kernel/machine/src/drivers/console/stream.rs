@@ -2,6 +2,7 @@
 use super::super::virtio::{Doorbell, Failure, Filled, Pool, Queue};
 use super::BUFFERS;
 use crate::sync::{Signals, SpinLock, WaitQueue};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,7 +49,7 @@ impl Incoming {
         open: bool,
         queue: Queue<BUFFERS>,
         size: usize,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Box<Self>, Failure> {
         let mut pool = Pool::new(queue, size, Filled::ByDevice)?;
         for index in 0..BUFFERS {
             pool.post(index, size);
@@ -56,7 +57,7 @@ impl Incoming {
         if let Some(doorbell) = pool.doorbell() {
             doorbell.ring();
         }
-        Ok(Self {
+        Ok(Box::new(Self {
             id,
             state: SpinLock::new(Received {
                 pool,
@@ -65,7 +66,7 @@ impl Incoming {
             }),
             queue: WaitQueue::new(),
             closed: AtomicBool::new(!open),
-        })
+        }))
     }
 
     /// Moves what has arrived to `buf`; how many bytes, 0 when there are none now.
@@ -151,10 +152,10 @@ impl Received {
 
 impl Outgoing {
     /// All buffers, of `size` bytes, are free.
-    pub(super) fn new(id: u32, queue: Queue<BUFFERS>, size: usize) -> Result<Self, Failure> {
+    pub(super) fn new(id: u32, queue: Queue<BUFFERS>, size: usize) -> Result<Box<Self>, Failure> {
         let mut pool = Pool::new(queue, size, Filled::ByDriver)?;
         pool.set_interrupts(false);
-        Ok(Self {
+        Ok(Box::new(Self {
             id,
             state: SpinLock::new(Sender {
                 pool,
@@ -164,7 +165,7 @@ impl Outgoing {
             size,
             queue: WaitQueue::new(),
             closed: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Whether the host has closed its end. QEMU then never gives back the buffer that it was sending.
