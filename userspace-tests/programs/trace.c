@@ -23,7 +23,7 @@
 // says: [1] mmap(NULL, 0, 0, 0x22, -1, 0) = -1 EINVAL (Invalid argument)
 // says: [1] mremap(0x1001, 4096, 8192, 0x1) = -1 EINVAL (Invalid argument)
 // says: [1] madvise(0x1001, 4096, 4) = -1 EINVAL (Invalid argument)
-// says: [1] mbind(0x1000, 4096, 0, NULL, 0, 0) = 0
+// says: [1] mbind(0x1000, 4096, 0, NULL, 0, 0) = -1 EFAULT (Bad address)
 // says: [1] pipe(0x10) = -1 EFAULT (Bad address)
 // says: [1] pipe2(0x10, 0x80000) = -1 EFAULT (Bad address)
 // says: [1] dup2(-1, 10) = -1 EBADF (Bad file descriptor)
