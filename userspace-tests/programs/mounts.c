@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -85,7 +86,12 @@ static void tmpfs(void)
     printf("cwd %s\n", getcwd(cwd, sizeof cwd) + strlen(dir));
     CHECK(chdir("..") == 0);
     printf("above %s\n", getcwd(cwd, sizeof cwd) + strlen(dir));
+    struct inotify_event event;
+    int watching = inotify_init1(IN_NONBLOCK), watch = inotify_add_watch(watching, "m/file", IN_OPEN);
     show("unmount", umount("m"));
+    CHECK(read(watching, &event, sizeof event) == sizeof event && event.wd == watch && event.mask == IN_UNMOUNT);
+    CHECK(read(watching, &event, sizeof event) == sizeof event && event.wd == watch && event.mask == IN_IGNORED);
+    CHECK(inotify_rm_watch(watching, watch) == -1 && close(watching) == 0);
     show("unmount again", umount("m"));
     CHECK(access("m/file", F_OK) < 0);
 }

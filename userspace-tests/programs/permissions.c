@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -205,6 +206,17 @@ static void calls(void)
     SHOW(faccessat(AT_FDCWD, "private", R_OK, AT_EACCESS));
     SHOW(faccessat(AT_FDCWD, "closed/file", R_OK, AT_EACCESS));
     SHOW(faccessat(AT_FDCWD, "mine", R_OK | W_OK, AT_EACCESS));
+
+    // Who may read a file may watch it.
+    static const char *const watched[] = { "public", "blind", "private", "closed/file", "listed", "not-even-mine", "mine" };
+    int instance = inotify_init();
+    for (size_t i = 0; i < sizeof watched / sizeof *watched; i++) {
+        int fd = open(watched[i], O_RDONLY);
+        int error = errno, watch = inotify_add_watch(instance, watched[i], IN_OPEN);
+        CHECK((fd >= 0) == (watch >= 0) && (fd >= 0 || errno == error));
+        close(fd);
+    }
+    close(instance);
 
     puts(" the rest");
     SHOW(chdir("closed"));

@@ -1,6 +1,7 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
+    inotify,
     mount::Path,
     page_cache,
     path::Target,
@@ -98,9 +99,12 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
         }
         let node = operations.create(&target.name, mode, owner, &kind)?;
         know(parent, &target.name, Some(node.clone()))?;
+        inotify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
         return Ok(node);
     }
-    add(parent, &target.name, Node::made_in(parent, mode, kind))
+    let node = add(parent, &target.name, Node::made_in(parent, mode, kind))?;
+    inotify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
+    Ok(node)
 }
 
 /// link(2).
@@ -129,11 +133,14 @@ pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
     if let Some(operations) = &parent.operations {
         operations.link(&target.name, node)?;
         node.touch(false);
-        return know(parent, &target.name, Some(node.clone()));
+        know(parent, &target.name, Some(node.clone()))?;
+    } else {
+        enter(parent, &target.name, node.clone())?;
+        node.attributes.lock().nlink += 1;
+        node.touch(false);
     }
-    enter(parent, &target.name, node.clone())?;
-    node.attributes.lock().nlink += 1;
-    node.touch(false);
+    inotify::notify_node(node, linux::IN_ATTRIB);
+    inotify::notify_entry(parent, &target.name, node, linux::IN_CREATE);
     Ok(())
 }
 
@@ -193,10 +200,13 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
     if let Some(operations) = &target.parent.node.operations {
         operations.remove(&target.name, &node)?;
         node.touch(false);
-        return know(&target.parent.node, &target.name, None);
+        know(&target.parent.node, &target.name, None)?;
+    } else {
+        take_out(&target.parent.node, &target.name)?;
+        lose_name(&node);
     }
-    take_out(&target.parent.node, &target.name)?;
-    lose_name(&node);
+    inotify::notify_node(&node, linux::IN_ATTRIB);
+    notify_removed(target, &node);
     Ok(())
 }
 
@@ -218,13 +228,34 @@ pub fn rmdir(target: &Target) -> Result<(), Errno> {
     if let Some(operations) = &target.parent.node.operations {
         operations.remove(&target.name, &node)?;
         node.directory()?.entries.lock().removed = true;
-        return know(&target.parent.node, &target.name, None);
+        know(&target.parent.node, &target.name, None)?;
+    } else {
+        retire(node.directory()?)?;
+        take_out(&target.parent.node, &target.name)?;
+        lower_links(&target.parent.node);
+        lose_name(&node);
     }
-    retire(node.directory()?)?;
-    take_out(&target.parent.node, &target.name)?;
-    lower_links(&target.parent.node);
-    lose_name(&node);
+    notify_removed(target, &node);
     Ok(())
+}
+
+/// In Linux' order: what has no name any more is gone before its directory has lost it.
+fn notify_removed(target: &Target, node: &Node) {
+    inotify::notify_unlinked(node);
+    inotify::notify_entry(&target.parent.node, &target.name, node, linux::IN_DELETE);
+}
+
+/// Tells that `node`, in the place of `old`, has another name.
+fn notify_renamed(from: &Target, to: &Target, node: &Node, old: Option<&Node>) {
+    let [from, to] = [from, to].map(|place| (&*place.parent.node, &*place.name));
+    inotify::notify_move(from, to, node);
+    if let Some(old) = old {
+        inotify::notify_node(old, linux::IN_ATTRIB);
+    }
+    inotify::notify_node(node, linux::IN_MOVE_SELF);
+    if let Some(old) = old {
+        inotify::notify_unlinked(old);
+    }
 }
 
 /// renameat2(2) with `flags` (`RENAME_NOREPLACE`, `RENAME_EXCHANGE`).
@@ -266,8 +297,10 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         }
         let old = old.ok_or(Errno::ENOENT)?;
         check_cycle(&old, parent)?;
-        enter(to_parent, &to.name, node)?;
-        enter(parent, &from.name, old)?;
+        enter(to_parent, &to.name, node.clone())?;
+        enter(parent, &from.name, old.clone())?;
+        notify_renamed(from, to, &node, None);
+        notify_renamed(to, from, &old, None);
         return Ok(());
     }
     if let Some(old) = &old {
@@ -289,10 +322,12 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         operations.rename(&from.name, to_parent, &to.name, old.as_deref())?;
         know(parent, &from.name, None)?;
         node.touch(false);
-        if let Some(old) = old {
+        if let Some(old) = &old {
             old.touch(false);
         }
-        return know(to_parent, &to.name, Some(node));
+        know(to_parent, &to.name, Some(node.clone()))?;
+        notify_renamed(from, to, &node, old.as_deref());
+        return Ok(());
     }
     let directory = node.is_directory();
     enter(to_parent, &to.name, node.clone())?;
@@ -302,9 +337,10 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         to_parent.attributes.lock().nlink += 1;
     }
     node.touch(false);
-    if let Some(old) = old {
-        lose_name(&old);
+    if let Some(old) = &old {
+        lose_name(old);
     }
+    notify_renamed(from, to, &node, old.as_deref());
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use super::{
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use core::any::Any;
+use linux_raw_sys::general as linux;
 
 /// What keeps a file open where it is.
 pub type Handle = Arc<dyn Any + Send + Sync>;
@@ -22,6 +23,18 @@ pub struct Changes {
     pub gid: Option<u32>,
     pub atime_ns: Option<u64>,
     pub mtime_ns: Option<u64>,
+}
+
+impl Changes {
+    /// What inotify(7) calls them.
+    pub fn event(&self) -> u32 {
+        let attributes = self.mode.is_some() || self.uid.is_some() || self.gid.is_some();
+        match (self.atime_ns, self.mtime_ns) {
+            (Some(_), None) if !attributes => linux::IN_ACCESS,
+            (None, Some(_)) if !attributes => linux::IN_MODIFY,
+            _ => linux::IN_ATTRIB,
+        }
+    }
 }
 
 /// A file that is elsewhere. What makes no sense for its type is never called.

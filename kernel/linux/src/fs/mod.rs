@@ -20,6 +20,7 @@ pub mod file_system;
 pub mod generated;
 pub mod image;
 pub mod inode;
+pub mod inotify;
 pub mod locks;
 pub mod mount;
 pub mod mqueue;

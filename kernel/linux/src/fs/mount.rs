@@ -5,6 +5,7 @@
 //! itself, so that walks ask the table nothing else. Propagation between mounts is left out: there is one namespace.
 use super::{
     file_system::FileSystem,
+    inotify,
     path::Target,
     tmpfs::Tmpfs,
     tree::{self, Kind, Node},
@@ -444,7 +445,13 @@ pub fn unmount(path: Path, lazily: bool) -> Result<(), Errno> {
         drop(point);
         mounts = NAMESPACE.mounts.lock();
     }
+    let left: Vec<_> = mounts.iter().map(|mount| mount.fs.dev()).collect();
     drop(mounts);
+    for dev in gone.iter().map(|mount| mount.fs.dev()) {
+        if !left.contains(&dev) {
+            inotify::notify_unmounted(dev);
+        }
+    }
     drop(gone);
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::{
     directory,
     generated::Text,
     inode::Handle,
+    inotify,
     locks::{self, Class, Owner},
     mount::Path,
     page_cache::Content,
@@ -72,9 +73,12 @@ impl OpenFile {
         self.flags() & linux::O_NONBLOCK != 0
     }
 
-    /// After `len` bytes were written: has them where they are to stay, if the file was opened with `O_SYNC` or
-    /// `O_DSYNC`, or `flags`, pwritev2(2)'s, say so.
+    /// After `len` bytes were written: tells who watches the file, and has them where they are to stay, if the file was
+    /// opened with `O_SYNC` or `O_DSYNC`, or `flags`, pwritev2(2)'s, say so.
     pub fn written(&self, len: usize, flags: u32) -> SysResult {
+        if len > 0 {
+            self.notify(linux::IN_MODIFY);
+        }
         let own = self.flags();
         let all = own & linux::O_SYNC == linux::O_SYNC || flags & linux::RWF_SYNC != 0;
         let data = own & linux::O_DSYNC != 0 || flags & linux::RWF_DSYNC != 0;
@@ -87,6 +91,16 @@ impl OpenFile {
     /// Who has its locks: all that use it.
     pub fn lock_owner(&self) -> Owner {
         Owner::Open(core::ptr::from_ref(self).addr())
+    }
+
+    /// Tells who watches its node.
+    #[inline]
+    pub fn notify(&self, event: u32) {
+        if inotify::is_active()
+            && let Some(node) = self.file.node()
+        {
+            inotify::notify(node, event);
+        }
     }
 
     /// Sends `SIGPIPE` for an `EPIPE`.
@@ -103,6 +117,14 @@ impl Drop for OpenFile {
         let classes = [Class::Flock, Class::Record];
         locks::end(self.lock_owner(), &*self.file, &classes);
         self.file.release();
+        if self.flags() & linux::O_PATH == 0 {
+            let writes = self.flags() & linux::O_ACCMODE != linux::O_RDONLY;
+            self.notify(if writes {
+                linux::IN_CLOSE_WRITE
+            } else {
+                linux::IN_CLOSE_NOWRITE
+            });
+        }
         // Instances of epoll that watch it see that it is gone.
         if let Some(queue) = self.file.poll_queue() {
             queue.wake_all();
@@ -376,8 +398,11 @@ pub fn open(start: &Start, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Ope
     {
         content.resize(0)?;
         node.touch(true);
+        inotify::notify(node, linux::IN_MODIFY);
     }
-    Ok(OpenFile::new(file, flags))
+    let open = OpenFile::new(file, flags);
+    open.notify(linux::IN_OPEN);
+    Ok(open)
 }
 
 /// Opens what is at `path` for the kernel to read, if the caller may do what is wanted with it; `EISDIR`.
@@ -389,7 +414,9 @@ pub(super) fn open_for(start: &Start, path: &[u8], wanted: Access) -> Result<Arc
     }
     permission::check(&at.node, wanted)?;
     let file = open_node(at, &target, linux::O_RDONLY)?;
-    Ok(OpenFile::new(file, linux::O_RDONLY).file.clone())
+    let open = OpenFile::new(file, linux::O_RDONLY);
+    open.notify(linux::IN_OPEN);
+    Ok(open.file.clone())
 }
 
 /// `O_TMPFILE`.

@@ -10,6 +10,7 @@ use super::{
     generated::Source,
     image::filesystem,
     inode::{Changes, InodeOperations},
+    inotify,
     mount::Path,
     page_cache::Content,
     pipe::Pipe,
@@ -523,7 +524,9 @@ impl Node {
     /// Changes attributes but the size, and dates the node.
     pub fn change(&self, changes: &Changes) -> Result<(), Errno> {
         if let Some(operations) = &self.operations {
-            return operations.change(self, changes);
+            operations.change(self, changes)?;
+            inotify::notify(self, changes.event());
+            return Ok(());
         }
         let mut attributes = self.attributes.lock();
         let kind = attributes.mode & linux::S_IFMT;
@@ -533,6 +536,8 @@ impl Node {
         attributes.atime_ns = changes.atime_ns.unwrap_or(attributes.atime_ns);
         attributes.mtime_ns = changes.mtime_ns.unwrap_or(attributes.mtime_ns);
         attributes.ctime_ns = time::realtime_ns();
+        drop(attributes);
+        inotify::notify(self, changes.event());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! out: access control lists (`system.posix_acl_*`), and what a kernel would make of `security.capability`.
 use super::{
     inode::InodeOperations,
-    page_cache,
+    inotify, page_cache,
     permission::{self, Access},
     tree::{Kind, Node},
 };
@@ -126,6 +126,7 @@ impl Node {
         if let Some(operations) = self.keeper()? {
             operations.set_xattr(name, value, flags)?;
             operations.expire();
+            inotify::notify(self, linux::IN_ATTRIB);
             return Ok(());
         }
         if page_cache::available() == 0 {
@@ -146,6 +147,7 @@ impl Node {
         }
         drop(xattrs);
         self.touch(false);
+        inotify::notify(self, linux::IN_ATTRIB);
         Ok(())
     }
 
@@ -156,11 +158,13 @@ impl Node {
         if let Some(operations) = self.keeper()? {
             operations.remove_xattr(name)?;
             operations.expire();
+            inotify::notify(self, linux::IN_ATTRIB);
             return Ok(());
         }
         let gone = self.xattrs.lock().as_mut().and_then(|all| all.remove(name));
         gone.ok_or(Errno::ENODATA)?;
         self.touch(false);
+        inotify::notify(self, linux::IN_ATTRIB);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
-    fs::{descriptor, generated, locks, pipe, tree::Node},
+    fs::{descriptor, generated, inotify, locks, pipe, tree::Node},
     ipc::{messages, semaphores, shared_memory},
     process,
     syscall::process::{RELEASE, VERSION, hostname},
@@ -157,5 +157,14 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;
     let fs = generated::directory(proc, "sys/fs")?;
     generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::MAX_CAPACITY))?;
-    generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))
+    generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))?;
+    let limits = generated::directory(&fs, "inotify")?;
+    for (name, limit) in [
+        ("max_queued_events", inotify::MAX_QUEUED_EVENTS),
+        ("max_user_instances", inotify::MAX_USER_INSTANCES),
+        ("max_user_watches", inotify::MAX_USER_WATCHES),
+    ] {
+        generated::file(&limits, name, move || format!("{limit}\n"))?;
+    }
+    Ok(())
 }

@@ -199,5 +199,6 @@ pub fn fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> SysResult
         _ => return Err(Errno::EOPNOTSUPP),
     }
     node.touch(true);
+    open.notify(linux::IN_MODIFY);
     Ok(0)
 }

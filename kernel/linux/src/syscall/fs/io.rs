@@ -78,6 +78,14 @@ fn counted(how: impl FnOnce(&Counters, usize), result: SysResult) {
     sched::with_current(|thread| how(&thread.linux().transfers, bytes));
 }
 
+/// After `len` bytes were read: tells who watches the file.
+#[inline]
+pub(super) fn was_read(open: &OpenFile, len: usize) {
+    if len > 0 {
+        open.notify(linux::IN_ACCESS);
+    }
+}
+
 fn read_vectors(open: &OpenFile, to: Vectors, at: Option<u64>) -> SysResult {
     read_as(open, to, at, Way::of(open))
 }
@@ -88,6 +96,7 @@ fn read_as(open: &OpenFile, to: Vectors, at: Option<u64>, way: Way) -> SysResult
     }
     let result = transfer_in(open, to, at, way);
     counted(Counters::read, result);
+    was_read(open, result.unwrap_or(0));
     result
 }
 
@@ -272,6 +281,7 @@ fn transfer(
     let result = copy(from, from_at, to, to_at, count);
     counted(Counters::read, result);
     counted(Counters::written, result);
+    was_read(from, result.unwrap_or(0));
     result
 }
 

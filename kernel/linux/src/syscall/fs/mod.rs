@@ -2,6 +2,7 @@
 mod attributes;
 mod control;
 mod events;
+mod inotify;
 mod io;
 mod locks;
 pub(super) mod make;
@@ -19,6 +20,7 @@ mod xattr;
 pub use attributes::*;
 pub use control::*;
 pub use events::*;
+pub use inotify::*;
 pub use io::*;
 pub use locks::flock;
 pub use make::*;

@@ -1,6 +1,7 @@
 //! lseek, truncate, directory reading.
 use super::{opened, path_at};
 use crate::fs::{
+    inotify,
     permission::{self, Access},
     tree::{Kind, Node},
 };
@@ -48,6 +49,7 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
         _ => return Err(Errno::EINVAL),
     }
     node.touch(true);
+    inotify::notify(node, linux::IN_MODIFY);
     Ok(0)
 }
 
@@ -107,6 +109,8 @@ fn entries(fd: usize, buf: usize, count: usize, old: bool) -> SysResult {
     }
     user::copy_out(buf, &out)?;
     *position = index as u64;
+    drop(position);
+    open.notify(linux::IN_ACCESS);
     Ok(out.len())
 }
 

@@ -1,7 +1,7 @@
 //! splice(2), tee(2) and vmsplice(2): between pipes and other files. Bytes are copied, so gifts of pages are plain
 //! writes.
 use super::{
-    io::{advanced, positioned, store_offset, stored_offset},
+    io::{advanced, positioned, store_offset, stored_offset, was_read},
     opened, readv,
     vectors::buffer,
     writev,
@@ -67,6 +67,7 @@ fn to_pipe(from: &OpenFile, at: Option<u64>, pipe: &End, len: usize, nonblock: b
             break;
         }
     }
+    was_read(from, done);
     Ok(done)
 }
 

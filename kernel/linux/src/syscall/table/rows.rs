@@ -227,6 +227,10 @@ calls! {
     247 process::waitid [Int Int Pointer Hex Pointer] Partial("of usage the time");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
     252 process::ioprio_get [Int Int] NoOp("0: none was set");
+    253 fs::inotify_init [] Full;
+    254 fs::inotify_add_watch [Fd String Hex]
+        Partial("what is open is gone (`IN_DELETE_SELF`) with its last name");
+    255 fs::inotify_rm_watch [Fd Int] Full;
     257 fs::openat [Fd String Hex Mode] Partial("as `open`");
     258 fs::mkdirat [Fd String Mode] Full;
     259 fs::mknodat [Fd String Mode Hex] Partial("as `mknod`");
@@ -265,6 +269,7 @@ calls! {
     291 fs::epoll_create1 [Hex] Full;
     292 fs::dup3 [Fd Fd Hex] Full;
     293 fs::pipe2 [Pointer Hex] Partial("no packets (`O_DIRECT`)");
+    294 fs::inotify_init1 [Hex] Full;
     295 fs::preadv [Fd Pointer Size Long] Full;
     296 fs::pwritev [Fd Pointer Size Long] Full;
     297 signal::rt_tgsigqueueinfo [Int Int Int Pointer] Full;
@@ -346,12 +351,8 @@ calls! {
     248 add_key [String String Bytes Size Int];
     249 request_key [String String String Int];
     250 keyctl [Int LongHex LongHex LongHex LongHex];
-    253 inotify_init [];
-    254 inotify_add_watch [Fd String Hex];
-    255 inotify_rm_watch [Fd Int];
     256 migrate_pages [Int Size Pointer Pointer];
     279 move_pages [Int Size Pointer Pointer Pointer Hex];
-    294 inotify_init1 [Hex];
     298 perf_event_open [Pointer Int Int Fd LongHex];
     300 fanotify_init [Hex Hex];
     301 fanotify_mark [Fd Hex LongHex Fd String];
