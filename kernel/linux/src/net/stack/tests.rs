@@ -135,7 +135,7 @@ fn damaged_frames_do_no_harm() {
         half_open: 0,
         parked: VecDeque::new(),
         neighbours: Neighbours::default(),
-        isn: isn::Generator::new(),
+        isn: isn::Generator::with_key([7; 16]),
         upper: &Everybody,
         answers: (0, 0),
     };
