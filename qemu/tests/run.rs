@@ -317,6 +317,16 @@ fn a_boot_chart_shows_the_run() {
         "{svg}"
     );
     assert!(svg.contains("page faults"));
+
+    // One that cannot be written is told before the program runs.
+    let nowhere = out.path().join("none/chart.svg");
+    let output = run(
+        root.path(),
+        &["--boot-chart".as_ref(), nowhere.as_ref()],
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("none/chart.svg"));
 }
 
 #[test]

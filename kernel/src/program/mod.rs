@@ -81,6 +81,10 @@ fn become_user(config: &Config) -> Result<Vec<Vec<u8>>, Failure> {
         line: format!("elfin: {line}"),
         status: NOT_EXECUTABLE,
     })?;
+    fs::device::give_console(user.uid).map_err(|errno| Failure {
+        line: format!("elfin: /dev/console: {}", errno.text()),
+        status: NOT_EXECUTABLE,
+    })?;
     user.assume();
     let mut env = config.env.clone();
     if !env.iter().any(|setting| setting.starts_with(b"HOME=")) {

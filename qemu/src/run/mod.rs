@@ -96,6 +96,13 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         writeln!(std::io::stdout(), "{line}").context("cannot print the command line")?;
         return Ok(0);
     }
+    for file in [&options.boot_chart, &options.profile]
+        .into_iter()
+        .flatten()
+    {
+        // Who waits for the end of the run would hear of it too late.
+        File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let qemu = qemu?;
     let config = in_memory(&config)?;
     let command = machine.command(&qemu, &config);

@@ -193,11 +193,18 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Vec<Mount>> {
 }
 
 fn absolute(path: &[u8]) -> Result<OsString, String> {
-    if path.starts_with(b"/") {
-        Ok(OsStr::from_bytes(path).to_owned())
-    } else {
-        Err("the path in the machine must be absolute".to_owned())
+    if !path.starts_with(b"/") {
+        return Err("the path in the machine must be absolute".to_owned());
     }
+    if path
+        .split(|&byte| byte == b'/')
+        .all(|name| name.is_empty() || name == b".")
+    {
+        return Err(
+            "the path in the machine must not be /: the root comes by --image or --root".to_owned(),
+        );
+    }
+    Ok(OsStr::from_bytes(path).to_owned())
 }
 
 #[cfg(test)]
@@ -221,6 +228,7 @@ mod tests {
         assert!(parse("/a").unwrap_err().contains("HOST:GUEST"));
         assert!(parse("/a:/b:frozen").unwrap_err().contains("'frozen'"));
         assert!(parse("a/b:/c").unwrap_err().contains("begin with"));
+        assert!(parse("/a:/./").unwrap_err().contains("must not be /"));
         let both = parse("/:/c:ro").unwrap().find(3).unwrap();
         let share = both.share().unwrap();
         assert_eq!((share.tag.as_str(), share.read_only), ("v3", true));

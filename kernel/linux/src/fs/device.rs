@@ -107,6 +107,13 @@ pub fn terminal_metadata() -> Result<Metadata, Errno> {
     console.node.metadata()
 }
 
+/// Gives the console to the user that the first program starts as, who may open it by name.
+pub fn give_console(uid: u32) -> Result<(), Errno> {
+    let console = super::path::lookup(&super::path::Start::root(), b"/dev/console")?;
+    console.node.attributes.lock().uid = uid;
+    Ok(())
+}
+
 /// Fills /dev.
 pub fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
     let devices = [
