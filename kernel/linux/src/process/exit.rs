@@ -6,7 +6,7 @@ use super::family::Status;
 use super::{
     LinuxThread, Process, credentials,
     futex::{self, Word},
-    table,
+    out_of_memory, table,
 };
 use crate::{config, fs, ipc, linker, syscall, tty};
 use abi::Errno;
@@ -213,6 +213,7 @@ fn end_thread(status: i32) -> ! {
         super::with_current(|process| {
             process.release_parent();
             process.become_zombie(status, uid);
+            out_of_memory::ended(process.pid);
         });
     })
 }

@@ -13,6 +13,7 @@ mod exit;
 pub mod family;
 pub mod futex;
 pub mod limits;
+mod out_of_memory;
 pub(crate) mod restart;
 pub mod settings;
 pub mod signal;

@@ -5,7 +5,10 @@ use super::{
 };
 use crate::{
     fs, linker,
-    process::{self, claim_exit, exit_by_signal, family::Status, stop_if_over},
+    process::{
+        self, claim_exit, exit_by_signal, family::Status, out_of_memory, stop_if_killed,
+        stop_if_over,
+    },
 };
 use abi::Errno;
 use alloc::{borrow::Cow, format, string::String};
@@ -41,6 +44,8 @@ pub fn exception(frame: &mut TrapFrame, exception: Exception) {
     } = exception
     {
         out_of_memory();
+        stop_if_killed();
+        return;
     }
     /// Bits of a page fault's error code: the page is there; the program did it.
     const PRESENT: u64 = 1;
@@ -261,13 +266,16 @@ fn signal_name(signal: i32) -> Cow<'static, str> {
     })
 }
 
-/// Ends the program when a page it touched cannot be had.
-fn out_of_memory() -> ! {
+/// Ends the program when a page it touched cannot be had, unless another one ends already for that.
+fn out_of_memory() {
+    let (name, pid) = process::with_current(|process| (process.program(), process.pid));
+    if !out_of_memory::is_victim(pid) {
+        return;
+    }
     claim_exit(Status::Killed(linux::SIGKILL as i32));
     let (frames, _) = mm::frame::counts();
     let mib = (frames * mm::PAGE) >> 20;
     let (_, resident) = process::with_space(Space::usage);
-    let (name, pid) = process::with_current(|process| (process.program(), process.pid));
     let name = String::from_utf8_lossy(name.name());
     let line = format!(
         "elfin: out of memory: {name} ({pid}) is killed, which has {} MiB; \
