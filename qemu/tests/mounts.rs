@@ -1,22 +1,12 @@
 //! What `elfin run` mounts: file systems in memory, a root that cannot be changed.
 
-use std::fs;
+#[path = "support/program.rs"]
+mod program;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tempfile::TempDir;
-
-/// A directory with a program made of `source`, named `program`.
-fn program(source: &str) -> TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let file = root.path().join("program.c");
-    fs::write(&file, source).expect("own directory");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-static", "-o"]).arg(root.path().join("program"));
-    assert!(gcc.arg(&file).status().expect("gcc starts").success());
-    fs::remove_file(file).expect("own file");
-    root
-}
+use program::program;
 
 fn run(root: &Path, options: &[&str], arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_elfin"))
@@ -52,7 +42,7 @@ fn a_limited_file_system_on_a_root_that_stays() {
             }
             return 0;
         }"#;
-    let root = program(SOURCE);
+    let root = program(SOURCE, &["-static"]);
     let options = ["--read-only", "--tmpfs", "/deep/down:size=1M"];
     let output = run(root.path(), &options, &["/deep/file", "/deep/down/file"]);
     assert_eq!(
@@ -66,7 +56,7 @@ fn a_limited_file_system_on_a_root_that_stays() {
 
 #[test]
 fn what_cannot_be_mounted_is_said_in_one_line() {
-    let root = program("int main(void) { return 0; }");
+    let root = program("int main(void) { return 0; }", &["-static"]);
     for (option, says) in [("relative", "absolute"), ("/a:seize=1", "'seize'")] {
         let output = run(root.path(), &["--tmpfs", option], &[]);
         assert_eq!(output.status.code(), Some(125), "{option}");

@@ -1,10 +1,14 @@
 //! The processor that a guest gets, as programs see it.
 
-use std::fs;
+#[path = "support/program.rs"]
+mod program;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
 /// Says whether it is told of AVX2.
+use program::program;
+
 const SOURCE: &str = r#"
 #include <stdio.h>
 int main(void) {
@@ -36,28 +40,13 @@ fn faulty() -> bool {
         .any(|release| text.contains(&format!("version {release}")))
 }
 
-/// A directory with the program in it.
-fn tree() -> tempfile::TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let source = root.path().join("program.c");
-    fs::write(&source, SOURCE).expect("own directory");
-    let built = Command::new("gcc")
-        .args(["-static", "-o"])
-        .arg(root.path().join("program"))
-        .arg(&source)
-        .status()
-        .expect("gcc starts");
-    assert!(built.success());
-    root
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
 fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
-    let root = tree();
+    let root = program(SOURCE, &["-static"]);
     let remark = "the processor has no AVX2, because QEMU ";
 
     let own = run(root.path(), &["--log"]);
@@ -74,7 +63,7 @@ fn avx2_is_offered_where_gathers_are_right_or_where_it_is_asked_for() {
 
 #[test]
 fn a_processor_whose_state_cannot_be_saved_is_refused() {
-    let root = tree();
+    let root = program(SOURCE, &["-static"]);
     for (model, missing) in [
         ("Nehalem", "the CPU has no XSAVE\n"),
         ("Nehalem,+xsave", "the CPU has XSAVE, but not XSAVEOPT"),

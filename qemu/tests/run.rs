@@ -1,6 +1,9 @@
 //! `elfin run` with machines and inputs at the edge: each machine model, little memory, names that are no UTF-8, a tree
 //! made from `ldd`'s list, an image that shrinks.
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,28 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tempfile::TempDir;
+use program::program;
 
 fn elfin() -> Command {
     Command::new(env!("CARGO_BIN_EXE_elfin"))
-}
-
-/// A directory with a program made of `source`, named `program`.
-fn program(source: &str, options: &[&str]) -> TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let file = root.path().join("program.c");
-    fs::write(&file, source).expect("own directory");
-    let built = Command::new("gcc")
-        .args(["-xc", "-"])
-        .args(options)
-        .arg("-o")
-        .arg(root.path().join("program"))
-        .stdin(fs::File::open(&file).expect("just written"))
-        .status()
-        .expect("gcc starts");
-    assert!(built.success());
-    fs::remove_file(file).expect("own file");
-    root
 }
 
 fn run(root: &Path, options: &[&OsStr], arguments: &[&OsStr]) -> Output {

@@ -1,9 +1,12 @@
 //! Signals at `elfin run` are the program's: it dies of them, handles them, or is ended after all.
 
-use std::fs;
+#[path = "support/program.rs"]
+mod program;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use program::program;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -64,23 +67,9 @@ impl Machine {
     }
 }
 
-fn root() -> TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let source = root.path().join("program.c");
-    fs::write(&source, SOURCE).expect("own directory");
-    let built = Command::new("gcc")
-        .args(["-static", "-o"])
-        .arg(root.path().join("program"))
-        .arg(&source)
-        .status()
-        .expect("gcc starts");
-    assert!(built.success());
-    root
-}
-
 #[test]
 fn the_program_gets_signals() {
-    let root = root();
+    let root = program(SOURCE, &["-static"]);
     for (machine, signal, status) in [
         ("q35", Signal::TERM, 143),
         ("q35", Signal::INT, 130),
@@ -99,7 +88,7 @@ fn the_program_gets_signals() {
 
 #[test]
 fn what_does_not_stop_is_ended() {
-    let root = root();
+    let root = program(SOURCE, &["-static"]);
     let machine = Machine::start(&root, &["--stop-timeout", "1"], "ignored");
     machine.send(Signal::TERM);
     assert_eq!(machine.status(), Some(137));

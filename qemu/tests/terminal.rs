@@ -1,6 +1,9 @@
 //! `elfin run -t`: the terminal is the program's.
 
-use std::fs::{self, File};
+#[path = "support/program.rs"]
+mod program;
+
+use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -8,6 +11,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
 /// A small shell's life: reads a line, is sent a signal by a key.
+use program::program;
+
 const SOURCE: &str = r#"
     #include <signal.h>
     #include <stdio.h>
@@ -30,17 +35,7 @@ const SOURCE: &str = r#"
 
 #[test]
 fn the_terminal_is_the_programs() {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let source = root.path().join("program.c");
-    fs::write(&source, SOURCE).expect("own directory");
-    let built = Command::new("gcc")
-        .args(["-static", "-o"])
-        .arg(root.path().join("program"))
-        .arg(&source)
-        .status()
-        .expect("gcc starts");
-    assert!(built.success());
-
+    let root = program(SOURCE, &["-static"]);
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&master).expect("own");
     unlockpt(&master).expect("own");
