@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod config;
 pub mod control;
+pub mod credentials;
 pub mod fs;
 pub mod ipc;
 pub mod linker;

@@ -8,7 +8,7 @@ use super::{
     permission::{self, Access},
     tree::{Directory, Entry, Kind, Node},
 };
-use crate::process::credentials;
+use crate::credentials;
 use abi::Errno;
 use alloc::{boxed::Box, sync::Arc};
 use linux_raw_sys::general as linux;

@@ -1,8 +1,11 @@
 //! POSIX message queues, mq_overview(7). Their names are not in the file tree.
 use super::{Edges, File, Metadata, Poll, tree::next_ino};
-use crate::process::{
-    self, Pid, credentials,
-    signal::{Recipient, SigInfo},
+use crate::{
+    credentials,
+    process::{
+        self, Pid,
+        signal::{Recipient, SigInfo},
+    },
 };
 use abi::Errno;
 use alloc::{

@@ -15,7 +15,7 @@ use super::{
     tree::{Kind, Node},
     write_back,
 };
-use crate::{process, tty};
+use crate::tty;
 use abi::{Errno, SysResult};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -25,7 +25,6 @@ use machine::{
     sync::{Mutex, SpinLock},
 };
 
-const SIGPIPE: i32 = linux::SIGPIPE as i32;
 /// Flags that fcntl(F_SETFL) changes.
 const SETTABLE: u32 =
     linux::O_APPEND | linux::O_NONBLOCK | linux::O_DIRECT | linux::O_NOATIME | linux::FASYNC;
@@ -101,14 +100,6 @@ impl OpenFile {
         {
             inotify::notify(node, event);
         }
-    }
-
-    /// Sends `SIGPIPE` for an `EPIPE`.
-    pub fn raise(error: Errno) -> Errno {
-        if error == Errno::EPIPE {
-            process::signal::send_current(SIGPIPE);
-        }
-        error
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     inode::InodeOperations,
     tree::{Attributes, Kind, Node},
 };
-use crate::process::credentials::{self, Credentials};
+use crate::credentials::{self, Credentials};
 use abi::Errno;
 use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
@@ -147,7 +147,7 @@ pub fn check_owner(node: &Node) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::credentials::{Capabilities, Ids};
+    use crate::credentials::{Capabilities, Ids};
     use alloc::vec;
 
     fn someone(uid: u32, gid: u32, groups: &[u32], capabilities: u64) -> Credentials {

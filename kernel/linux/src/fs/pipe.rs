@@ -3,7 +3,7 @@ use super::{
     Edges, File, Metadata, Poll,
     tree::{Node, next_ino},
 };
-use crate::process::credentials;
+use crate::credentials;
 use abi::Errno;
 use alloc::{format, sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};

@@ -16,7 +16,7 @@ use super::{
     pipe::Pipe,
     tmpfs::Quota,
 };
-use crate::process::credentials;
+use crate::credentials;
 use abi::Errno;
 use alloc::{
     boxed::Box,

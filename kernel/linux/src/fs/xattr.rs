@@ -6,7 +6,7 @@ use super::{
     permission::{self, Access},
     tree::{Kind, Node},
 };
-use crate::process::credentials;
+use crate::credentials;
 use abi::Errno;
 use alloc::{collections::btree_map::Entry, vec::Vec};
 use linux_raw_sys::general as linux;

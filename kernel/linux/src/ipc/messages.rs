@@ -1,6 +1,9 @@
 //! Message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2).
 use super::{NAMESPACE, Object, Permissions, READ, WRITE, now};
-use crate::process::{self, Pid, credentials};
+use crate::{
+    credentials,
+    process::{self, Pid},
+};
 use abi::Errno;
 use alloc::{boxed::Box, collections::VecDeque, format, string::String, sync::Arc};
 use linux_raw_sys::general::CAP_SYS_RESOURCE;

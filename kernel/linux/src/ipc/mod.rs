@@ -4,7 +4,7 @@ pub mod messages;
 pub mod semaphores;
 pub mod shared_memory;
 
-use crate::process::{Pid, credentials};
+use crate::{credentials, process::Pid};
 use abi::Errno;
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc};
 use linux_raw_sys::general::{CAP_IPC_OWNER, CAP_SYS_ADMIN};

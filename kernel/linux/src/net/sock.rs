@@ -2,7 +2,10 @@
 //!
 //! Others that send to a socket hold this part of it and not the socket itself, which ends when it is closed.
 use crate::fs::{Edges, tree::next_ino};
-use crate::process::{self, Pid, credentials};
+use crate::{
+    credentials,
+    process::{self, Pid},
+};
 use abi::Errno;
 use alloc::{
     sync::{Arc, Weak},

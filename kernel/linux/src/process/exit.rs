@@ -4,10 +4,11 @@
 //! a zombie. In the same way the thread that has called execve(2) gets rid of the others.
 use super::family::Status;
 use super::{
-    LinuxThread, Process, credentials,
+    LinuxThread, Process,
     futex::{self, Word},
     out_of_memory, table,
 };
+use crate::credentials;
 use crate::{config, fs, ipc, linker, syscall, tty};
 use abi::Errno;
 use alloc::sync::Arc;

@@ -5,7 +5,8 @@
 //! that one does not know them, so nobody waits for these. All of it happens under the lock of the table of processes.
 
 use super::signal::{Recipient, SigInfo};
-use super::{LinuxThread, Pid, Process, credentials, table};
+use super::{LinuxThread, Pid, Process, table};
+use crate::credentials;
 use crate::tty::Tty;
 use abi::Errno;
 use alloc::collections::BTreeMap;

@@ -7,7 +7,6 @@
 //! one thread's signal state.
 pub mod clock;
 pub mod clone;
-pub mod credentials;
 pub mod exec;
 mod exit;
 pub mod family;
@@ -28,9 +27,11 @@ pub use table::{
     FIRST, find, inherited_state, most_threads, processes, thread_ids, with_process, with_thread,
 };
 
+use crate::credentials;
 use crate::fs::{context::FsContext, descriptor::Files};
 use crate::tty::Tty;
 use alloc::{sync::Arc, vec::Vec};
+use core::any::{Any, TypeId};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::mm::space::Space;
@@ -215,7 +216,7 @@ pub struct ThreadState {
     /// The interrupted system call that restart_syscall(2) goes on with.
     pub(crate) restart: SpinLock<Option<Restart>>,
     /// Who it is to checks of permission.
-    pub(crate) credentials: SpinLock<credentials::Credentials>,
+    pub(crate) credentials: credentials::Own,
     /// What prctl(2) sets of it.
     pub(crate) settings: settings::ThreadSettings,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
@@ -231,6 +232,10 @@ impl sched::ThreadState for ThreadState {
 
     fn kill_pending(&self, tid: Tid) -> bool {
         self.process.is_over_for(tid) || signal::kill_pending(self)
+    }
+
+    fn part(&self, part: TypeId) -> Option<&dyn Any> {
+        (part == TypeId::of::<credentials::Own>()).then_some(&self.credentials)
     }
 }
 

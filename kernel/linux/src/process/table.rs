@@ -1,5 +1,6 @@
 //! The tables of processes and threads by their ids, and which threads a process has.
-use super::{Pid, Process, ThreadState, credentials, transfers::Transfers};
+use super::{Pid, Process, ThreadState, transfers::Transfers};
+use crate::credentials;
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -245,7 +246,7 @@ impl Process {
 pub fn inherited_state(process: Arc<Process>) -> ThreadState {
     machine::sched::with_current(|parent| ThreadState {
         signals: super::signal::ThreadSignals::new(parent.linux().signals.mask()),
-        credentials: SpinLock::new(super::credentials::of(parent)),
+        credentials: SpinLock::new(credentials::of(parent)),
         settings: parent.linux().settings.inherited(),
         name: SpinLock::new(*parent.linux().name.lock()),
         ..ThreadState::new(process)

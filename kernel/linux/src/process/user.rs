@@ -1,5 +1,5 @@
 //! Which user the first program starts as: `elfin run --user`, looked up in passwd(5) and group(5) of the image.
-use super::credentials::{self, Capabilities, Credentials, Ids};
+use crate::credentials::{self, Capabilities, Credentials, Ids};
 use crate::fs::{self, path::Start};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc, vec, vec::Vec};

@@ -7,9 +7,12 @@ use super::process::of_descriptor;
 use super::time::{Timespec, deadline_after};
 use crate::process::LinuxThread;
 use crate::process::signal::frame::Stack;
-use crate::process::{
-    self, FIRST, Pid, Process, credentials,
-    signal::{self, Action, AltStack, LAST, Recipient, SigInfo},
+use crate::{
+    credentials,
+    process::{
+        self, FIRST, Pid, Process,
+        signal::{self, Action, AltStack, LAST, Recipient, SigInfo},
+    },
 };
 use abi::{Errno, SysResult};
 use alloc::sync::Arc;

@@ -1,9 +1,11 @@
 //! Clocks and sleeping. Left out: setting the clock's rate.
 use crate::process::restart::Restart;
-use crate::process::{
-    self,
-    clock::{Clock, WATCHERS},
+use crate::{
     credentials,
+    process::{
+        self,
+        clock::{Clock, WATCHERS},
+    },
 };
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;

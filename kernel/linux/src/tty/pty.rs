@@ -1,9 +1,9 @@
 //! Pseudo-terminals: /dev/ptmx makes them, /dev/pts has their terminals (pty(7)).
 use super::{OUTPUT_LIMIT, TERMINALS, Terminal, Tty};
+use crate::credentials;
 use crate::fs::device::Device;
 use crate::fs::tree::{Kind, Listing, Node, dev};
 use crate::fs::{File, Metadata, OpenFile, Poll};
-use crate::process::credentials;
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;

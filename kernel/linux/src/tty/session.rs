@@ -1,5 +1,6 @@
 //! Job control: whose terminal it is, and who may use it (credentials(7), tty_ioctl(4)).
 use super::Tty;
+use crate::credentials;
 use crate::process::family::{self, signal_group as send};
 use crate::process::signal::is_blocked_or_ignored;
 use crate::process::{self, Pid, Process};
@@ -79,7 +80,7 @@ impl Tty {
                 if !steals {
                     return Err(Errno::EPERM);
                 }
-                process::credentials::require(linux::CAP_SYS_ADMIN)?;
+                credentials::require(linux::CAP_SYS_ADMIN)?;
                 self.forget(session);
             }
             self.adopt(process);

@@ -1,6 +1,6 @@
 //! What floors above keep with a thread, as far as this one has to know.
 
-use core::any::Any;
+use core::any::{Any, TypeId};
 
 /// Thread id as Linux numbers them; the first user thread is 1 and equals the process id.
 pub type Tid = i32;
@@ -13,6 +13,12 @@ pub trait ThreadState: Any + Send + Sync {
 
     /// Whether the thread is to end, whatever it waits for. May be called with a thread's id as above.
     fn kill_pending(&self, tid: Tid) -> bool;
+
+    /// The part of the state that has a type, for code that knows that type and not the whole's.
+    fn part(&self, part: TypeId) -> Option<&dyn Any> {
+        let _ = part;
+        None
+    }
 }
 
 /// Nothing: the state of threads that never enter the program, such as idle ones.

@@ -15,7 +15,7 @@ use crate::sync::SpinLock;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::any::Any;
+use core::any::{Any, TypeId};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -211,6 +211,12 @@ impl Thread {
     pub fn state_as<T: ThreadState>(&self) -> Option<&T> {
         let state: &dyn Any = &*self.state;
         state.downcast_ref()
+    }
+
+    /// A part of that state by its type ([`ThreadState::part`]).
+    #[inline]
+    pub fn part_as<T: Any>(&self) -> Option<&T> {
+        self.state.part(TypeId::of::<T>())?.downcast_ref()
     }
 
     /// Whether a signal has to be looked at before it goes back to the program ([`ThreadState::signal_pending`]).

@@ -3,11 +3,12 @@
 use super::{mounts, smaps, status};
 use crate::process::LinuxThread;
 use crate::{
+    credentials,
     fs::{
         device, generated, locks,
         tree::{Jump, Kind, Listing, Node, dev},
     },
-    process::{self, Process, credentials},
+    process::{self, Process},
 };
 use abi::Errno;
 use alloc::{

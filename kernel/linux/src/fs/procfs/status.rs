@@ -1,9 +1,9 @@
 //! What /proc tells of a process and its threads: stat, status, maps, limits.
 use crate::linker;
 use crate::process::LinuxThread;
-use crate::process::{
-    self, Process,
+use crate::{
     credentials::{self, Capabilities, Credentials, Ids},
+    process::{self, Process},
 };
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt::Write, sync::atomic::Ordering};

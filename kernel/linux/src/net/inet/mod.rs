@@ -17,7 +17,7 @@ use super::{
     socket::Socket,
     stack,
 };
-use crate::process::credentials;
+use crate::credentials;
 use abi::Errno;
 use alloc::{string::String, sync::Arc};
 use core::net::{IpAddr, SocketAddr};

@@ -1,13 +1,13 @@
 //! Changing modes, owners and times.
 use super::{SECOND, Subject, opened, words};
 use crate::{
+    credentials,
     fs::{
         inode::Changes,
         page_cache::Seals,
         permission::{self, Access},
         tree::{Kind, Node},
     },
-    process::credentials,
     syscall::process::id,
 };
 use abi::{Errno, SysResult};

@@ -6,11 +6,19 @@ use super::{
 };
 use crate::{
     fs::OpenFile,
-    process::{LinuxThread, transfers::Counters},
+    process::{LinuxThread, signal::send_current, transfers::Counters},
 };
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 use machine::sched;
+
+/// Sends the caller `SIGPIPE` for an `EPIPE`.
+pub(in crate::syscall) fn raise_sigpipe(error: Errno) -> Errno {
+    if error == Errno::EPIPE {
+        send_current(linux::SIGPIPE as i32);
+    }
+    error
+}
 
 /// Runs `f` at `at`, or at the position, which moves on.
 pub(super) fn positioned(
@@ -173,7 +181,7 @@ fn transfer_out(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -
             let len = match result {
                 Ok(len) => len,
                 Err(_) if done > 0 => break,
-                Err(error) => return Err(OpenFile::raise(error)),
+                Err(error) => return Err(raise_sigpipe(error)),
             };
             done += len;
             if len < want || from.left() == 0 {
@@ -312,7 +320,7 @@ fn copy(
             Ok(0) => break,
             Ok(len) => done += len,
             Err(_) if done > 0 => break,
-            Err(error) => return Err(OpenFile::raise(error)),
+            Err(error) => return Err(raise_sigpipe(error)),
         }
     }
     if from_at.is_none() {

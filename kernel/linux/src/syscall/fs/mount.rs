@@ -1,6 +1,7 @@
 //! Mounting, and what file systems say of themselves: mount, umount2, statfs.
 use super::{descriptor, path_from, stat::Fields, target};
 use crate::{
+    credentials,
     fs::{
         file_system::{FileSystem, Statistics},
         mount::{self, Mount},
@@ -8,7 +9,6 @@ use crate::{
         tmpfs::{self, Tmpfs},
         tree::dev,
     },
-    process::credentials,
 };
 use abi::{Errno, SysResult};
 use alloc::{string::String, sync::Arc};

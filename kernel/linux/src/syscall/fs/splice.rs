@@ -1,7 +1,7 @@
 //! splice(2), tee(2) and vmsplice(2): between pipes and other files. Bytes are copied, so gifts of pages are plain
 //! writes.
 use super::{
-    io::{advanced, positioned, store_offset, stored_offset, was_read},
+    io::{advanced, positioned, raise_sigpipe, store_offset, stored_offset, was_read},
     opened, readv,
     vectors::buffer,
     writev,
@@ -37,7 +37,7 @@ fn from_pipe(pipe: &End, to: &OpenFile, at: Option<u64>, len: usize, nonblock: b
                 return if done > 0 {
                     to.written(done, 0)
                 } else {
-                    Err(OpenFile::raise(error))
+                    Err(raise_sigpipe(error))
                 };
             }
         }
@@ -47,7 +47,7 @@ fn from_pipe(pipe: &End, to: &OpenFile, at: Option<u64>, len: usize, nonblock: b
 
 /// From another file to a pipe: as much as the pipe has room for.
 fn to_pipe(from: &OpenFile, at: Option<u64>, pipe: &End, len: usize, nonblock: bool) -> SysResult {
-    let room = pipe.room(nonblock).map_err(OpenFile::raise)?;
+    let room = pipe.room(nonblock).map_err(raise_sigpipe)?;
     let mut buf = buffer(len.min(room))?;
     let mut done = 0;
     while done < len.min(room) {
@@ -62,7 +62,7 @@ fn to_pipe(from: &OpenFile, at: Option<u64>, pipe: &End, len: usize, nonblock: b
             Err(_) if done > 0 => break,
             Err(error) => return Err(error),
         };
-        done += pipe.give(&buf[..got], false).map_err(OpenFile::raise)?;
+        done += pipe.give(&buf[..got], false).map_err(raise_sigpipe)?;
         if got < want {
             break;
         }
@@ -106,10 +106,10 @@ pub fn splice(
         (Some(one), Some(other)) => {
             let room = other
                 .room(nonblock(&to) || nonblock(&from))
-                .map_err(OpenFile::raise)?;
+                .map_err(raise_sigpipe)?;
             let mut buf = buffer(len.min(room))?;
             let got = one.take(&mut buf, nonblock(&from) || nonblock(&to))?;
-            other.give(&buf[..got], false).map_err(OpenFile::raise)?
+            other.give(&buf[..got], false).map_err(raise_sigpipe)?
         }
         (Some(pipe), None) => from_pipe(pipe, &to, end, len, nonblock(&from))?,
         (None, Some(pipe)) => to_pipe(&from, start, pipe, len, nonblock(&to))?,
@@ -138,10 +138,10 @@ pub fn tee(from: usize, to: usize, len: usize, flags: usize) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let nonblock = nonblock || from.nonblocking() || to.nonblocking();
-    let room = other.room(nonblock).map_err(OpenFile::raise)?;
+    let room = other.room(nonblock).map_err(raise_sigpipe)?;
     let mut buf = buffer(len.min(room))?;
     let got = one.look(&mut buf, nonblock)?;
-    other.give(&buf[..got], false).map_err(OpenFile::raise)
+    other.give(&buf[..got], false).map_err(raise_sigpipe)
 }
 
 /// vmsplice(2)

@@ -1,13 +1,13 @@
 //! stat and its family, access.
 use super::{Subject, descriptor, path_at, with_context};
 use crate::{
+    credentials,
     fs::{
         Metadata,
         context::FsContext,
         mount::Path,
         permission::{self, Access},
     },
-    process::credentials,
 };
 use abi::{Errno, SysResult};
 use alloc::vec::Vec;

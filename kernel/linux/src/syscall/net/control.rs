@@ -1,12 +1,12 @@
 //! What goes along with bytes, as cmsg(3) lays it out in memory.
 use super::super::fs::{install, opened};
 use crate::{
+    credentials,
     net::{
         message::Ancillary,
         options::{IP, IPV6, SOCKET},
         sock::Ucred,
     },
-    process::credentials,
 };
 use abi::Errno;
 use alloc::{sync::Arc, vec, vec::Vec};

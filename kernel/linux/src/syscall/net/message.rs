@@ -1,21 +1,19 @@
 //! Sending and receiving.
 use super::{
     super::fs::{
-        timespec,
+        raise_sigpipe, timespec,
         vectors::{Vectors, buffer, zeroed},
         wait::after,
         words,
     },
     address_from, address_to, control, int, with_socket,
 };
-use crate::{
-    fs::OpenFile,
-    net::{
-        address::Address,
-        message::{Ancillary, How, Received},
-        sock::Kind,
-        socket::Socket,
-    },
+use crate::fs::OpenFile;
+use crate::net::{
+    address::Address,
+    message::{Ancillary, How, Received},
+    sock::Kind,
+    socket::Socket,
 };
 use abi::{Errno, SysResult};
 use linux_raw_sys::net as linux;
@@ -45,7 +43,7 @@ fn send_vectors(
     }
     let nonblock = open.nonblocking() || flags & linux::MSG_DONTWAIT != 0;
     let raise = |error| match flags & linux::MSG_NOSIGNAL {
-        0 if socket.sock.kind == Kind::Stream => OpenFile::raise(error),
+        0 if socket.sock.kind == Kind::Stream => raise_sigpipe(error),
         _ => error,
     };
     if socket.sock.kind != Kind::Stream {

@@ -2,12 +2,12 @@
 //! [`crate::net::options`]'.
 use super::{super::fs::SECOND, int, with_socket};
 use crate::{
+    credentials,
     net::{
         options::SOCKET,
         sock::{Kind, Sock},
         socket::Socket,
     },
-    process::credentials,
 };
 use abi::{Errno, SysResult};
 use alloc::{vec, vec::Vec};

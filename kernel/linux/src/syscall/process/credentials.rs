@@ -1,10 +1,11 @@
-//! System calls about users, groups and capabilities; the rules are `process::credentials`'.
-use crate::process::{
-    self,
-    credentials::{self, Capabilities, Ids},
+//! System calls about users, groups and capabilities; the rules are `credentials.rs`'.
+use crate::{
+    credentials::{self, Capabilities, Credentials, Ids},
+    process,
 };
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::{mm::user, sched};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -13,6 +14,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 pub(in crate::syscall) fn id(argument: usize) -> Option<u32> {
     let id = argument as u32;
     (id != u32::MAX).then_some(id)
+}
+
+/// Changes the calling thread's credentials, unless there is an error.
+pub(super) fn change(f: impl FnOnce(&mut Credentials) -> Result<(), Errno>) -> Result<(), Errno> {
+    // Only the thread itself changes them.
+    let mut new = credentials::current();
+    f(&mut new)?;
+    let old = credentials::current();
+    let acts_as =
+        |one: &Credentials| [one.user, one.group].map(|ids| (ids.effective, ids.filesystem));
+    if acts_as(&new) != acts_as(&old)
+        || new.capabilities.permitted & !old.capabilities.permitted != 0
+    {
+        process::with_current(|process| process.settings.dumpable.store(0, Ordering::Relaxed));
+    }
+    credentials::set(new);
+    Ok(())
 }
 
 fn user_ids() -> Ids {
@@ -63,11 +81,11 @@ pub fn getresgid(real: usize, effective: usize, saved: usize) -> SysResult {
 type Change = Result<(), Errno>;
 
 fn change_user(f: impl FnOnce(&mut Ids, bool) -> Change) -> SysResult {
-    credentials::change(|one| one.change_user(f)).map(|()| 0)
+    change(|one| one.change_user(f)).map(|()| 0)
 }
 
 fn change_group(f: impl FnOnce(&mut Ids, bool) -> Change) -> SysResult {
-    credentials::change(|one| one.change_group(f)).map(|()| 0)
+    change(|one| one.change_group(f)).map(|()| 0)
 }
 
 /// setuid(2)
@@ -106,7 +124,7 @@ pub fn setresgid(real: usize, effective: usize, saved: usize) -> SysResult {
 pub fn setfsuid(to: usize) -> SysResult {
     let before = user_ids().filesystem;
     if let Some(to) = id(to) {
-        credentials::change(|one| {
+        change(|one| {
             one.change_filesystem_user(to);
             Ok(())
         })?;
@@ -158,7 +176,7 @@ pub fn setgroups(count: usize, list: usize) -> SysResult {
     }
     groups.sort_unstable();
     let groups = Arc::new(groups);
-    credentials::change(|one| {
+    change(|one| {
         one.groups = groups;
         Ok(())
     })?;
@@ -235,5 +253,5 @@ pub fn capset(header: usize, data: usize) -> SysResult {
         permitted: set(1),
         inheritable: set(2),
     };
-    credentials::change(|one| one.set_capabilities(new)).map(|()| 0)
+    change(|one| one.set_capabilities(new)).map(|()| 0)
 }

@@ -1,6 +1,7 @@
 //! Resource limits and usage.
 use crate::{
-    process::{self, Process, credentials, limits::Limit},
+    credentials,
+    process::{self, Process, limits::Limit},
     syscall::time::Timespec,
 };
 use abi::{Errno, SysResult};

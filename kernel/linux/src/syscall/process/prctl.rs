@@ -1,7 +1,10 @@
 //! prctl(2): what a process and its threads say of themselves.
-use crate::process::{
-    self, LinuxThread, NAME_LEN, credentials,
-    settings::{ProcessSettings, ThreadSettings},
+use crate::{
+    credentials,
+    process::{
+        self, LinuxThread, NAME_LEN,
+        settings::{ProcessSettings, ThreadSettings},
+    },
 };
 use abi::{Errno, SysResult};
 use core::sync::atomic::Ordering;
@@ -59,7 +62,7 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
             with_process(|process| process.dumpable.store(arg, Ordering::Relaxed));
         }
         options::PR_GET_KEEPCAPS => return Ok(credentials::current().keep_capabilities.into()),
-        options::PR_SET_KEEPCAPS if arg <= 1 => credentials::change(|one| {
+        options::PR_SET_KEEPCAPS if arg <= 1 => super::change(|one| {
             one.keep_capabilities = arg == 1;
             Ok(())
         })?,

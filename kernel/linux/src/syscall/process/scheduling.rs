@@ -1,7 +1,8 @@
 //! Where and when threads run: affinity, policies, priorities, memory barriers.
 use crate::process::LinuxThread;
 use crate::{
-    process::{self, Process, credentials},
+    credentials,
+    process::{self, Process},
     syscall::time::Timespec,
 };
 use abi::{Errno, SysResult};

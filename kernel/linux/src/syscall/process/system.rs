@@ -1,8 +1,8 @@
 //! What the program asks about and of the machine: its name, memory, randomness, and things that are not for it to
 //! change.
 use crate::{
-    config,
-    process::{self, credentials},
+    config, credentials,
+    process::{self},
     syscall::time::SECOND,
 };
 use abi::{Errno, SysResult};

@@ -1,13 +1,15 @@
 //! Who a thread is to checks of permission (credentials(7), capabilities(7)): user and group ids, groups, capabilities.
 //!
 //! As in Linux each thread has its own, which threads that it starts inherit; glibc changes those of all threads at
-//! once.
-use crate::process::{self, LinuxThread, ThreadState};
+//! once. They are found as a part of the thread's state ([`Own`]): files ask whose thread it is, and need not know what
+//! else a process is.
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
-use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
-use machine::sched::{self, Thread};
+use machine::{
+    sched::{self, Thread},
+    sync::SpinLock,
+};
 
 /// All capabilities of Linux 6.1.
 const ALL: u64 = (1 << (linux::CAP_LAST_CAP + 1)) - 1;
@@ -119,6 +121,9 @@ pub struct Credentials {
     pub keep_capabilities: bool,
 }
 
+/// Where a thread has its credentials.
+pub type Own = SpinLock<Credentials>;
+
 /// What the program starts with: it is root.
 impl Default for Credentials {
     fn default() -> Self {
@@ -218,9 +223,17 @@ pub fn current() -> Credentials {
     sched::with_current(of)
 }
 
+/// A thread's own.
+///
+/// # Panics
+/// If the thread never enters the program and has none.
+fn own(thread: &Thread) -> &Own {
+    thread.part_as().expect("whoever asks runs for the program")
+}
+
 /// A thread's credentials.
 pub fn of(thread: &Thread) -> Credentials {
-    thread.linux().credentials.lock().clone()
+    own(thread).lock().clone()
 }
 
 /// The calling thread's credentials; `None` for a thread of the kernel's own, which may everything.
@@ -234,11 +247,7 @@ pub fn caller_is(f: impl FnOnce(&Credentials) -> bool) -> bool {
 }
 
 fn with_caller<R>(f: impl FnOnce(&Credentials) -> R) -> Option<R> {
-    sched::try_with_current(|thread| {
-        let state = thread.state_as::<ThreadState>()?;
-        Some(f(&state.credentials.lock()))
-    })
-    .flatten()
+    sched::try_with_current(|thread| Some(f(&thread.part_as::<Own>()?.lock()))).flatten()
 }
 
 /// Does what `f` does with the calling thread's real ids in place of its effective ones, as access(2) asks.
@@ -259,32 +268,15 @@ pub fn with_real_ids<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Gives the calling thread other credentials, whatever its own are.
-pub(super) fn set(mut new: Credentials) {
+pub fn set(mut new: Credentials) {
     sched::with_current(|thread| {
-        core::mem::swap(&mut *thread.linux().credentials.lock(), &mut new);
+        core::mem::swap(&mut *own(thread).lock(), &mut new);
     });
-}
-
-/// Changes the calling thread's credentials, unless there is an error.
-pub fn change(f: impl FnOnce(&mut Credentials) -> Result<(), Errno>) -> Result<(), Errno> {
-    // Only the thread itself changes them.
-    let mut new = current();
-    f(&mut new)?;
-    let old = current();
-    let acts_as =
-        |one: &Credentials| [one.user, one.group].map(|ids| (ids.effective, ids.filesystem));
-    if acts_as(&new) != acts_as(&old)
-        || new.capabilities.permitted & !old.capabilities.permitted != 0
-    {
-        process::with_current(|process| process.settings.dumpable.store(0, Ordering::Relaxed));
-    }
-    set(new);
-    Ok(())
 }
 
 /// Whether the calling thread has a capability, a `CAP_*` number.
 pub fn capable(capability: u32) -> bool {
-    sched::with_current(|thread| thread.linux().credentials.lock().capable(capability))
+    sched::with_current(|thread| own(thread).lock().capable(capability))
 }
 
 /// `EPERM` unless the calling thread has a capability.
