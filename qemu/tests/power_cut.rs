@@ -1,5 +1,7 @@
 //! What a volume holds when the machine, or the power, goes away in the midst of things.
 
+#[path = "support/program.rs"]
+mod program;
 mod support;
 
 use std::collections::BTreeMap;
@@ -9,13 +11,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{Volumes, program, text};
+use program::program;
+use support::{Volumes, text};
 
 const SECTOR: usize = 512;
 const SIZE: &str = "16M";
 
 fn ledger() -> tempfile::TempDir {
-    program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ledger.c"))
+    program(include_str!("ledger.c"), &["-static", "-D_GNU_SOURCE"])
 }
 
 fn arguments(root: &Path, rounds: u32) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! `elfin run` with machines and inputs at the edge: each machine model, little memory, names that are no UTF-8, a tree
 //! made from `ldd`'s list, an image that shrinks.
 
+#[path = "support/libraries.rs"]
+mod libraries;
 #[path = "support/program.rs"]
 mod program;
 
@@ -118,19 +120,7 @@ fn what_ldd_lists_is_enough() {
         "#include <stdio.h>\nint main(void) { puts(\"found\"); return 0; }",
         &["-Wl,--no-as-needed", "-lm"],
     );
-    let listed = Command::new("ldd")
-        .arg(root.path().join("program"))
-        .output()
-        .expect("ldd starts");
-    let listed = text(&listed.stdout);
-    let paths = listed
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    for path in paths {
-        let copy = root.path().join(&path[1..]);
-        fs::create_dir_all(copy.parent().expect("below the root")).expect("own directory");
-        fs::copy(path, copy).expect("ldd lists files");
-    }
+    libraries::copy(root.path());
     assert!(root.path().join("lib64/ld-linux-x86-64.so.2").exists());
     assert!(
         !root

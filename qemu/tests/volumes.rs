@@ -1,19 +1,24 @@
 //! `elfin run -v`: directories and files of the host in the machine, what each side sees of the other's changes.
 
+#[path = "support/program.rs"]
+mod program;
 mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
-use support::{Volumes, program, text};
+use program::program;
+use support::{Volumes, text};
 use tempfile::TempDir;
 
-fn source(name: &str) -> PathBuf {
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace-tests/programs");
-    programs.join(name)
+/// A directory with one of the programs that are compared with Linux.
+fn compared(name: &str) -> TempDir {
+    let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/../userspace-tests/programs");
+    let source = fs::read_to_string(Path::new(programs).join(name)).expect("it is there");
+    program(&source, &["-static", "-D_GNU_SOURCE", "-I", programs])
 }
 
 fn elfin(root: &Path, volumes: &[String]) -> Command {
@@ -86,10 +91,7 @@ impl Peer {
     }
 
     fn start_with(volumes: &[String], change: impl FnOnce(Command) -> Command) -> Self {
-        let file = tempfile::Builder::new().suffix(".c").tempfile();
-        let mut file = file.expect("temporary file");
-        file.write_all(PEER.as_bytes()).expect("own file");
-        let root = program(file.path());
+        let root = program(PEER, &["-static", "-D_GNU_SOURCE"]);
         let deep = root.path().join("etc/app/deep");
         fs::create_dir_all(&deep).expect("own directory");
         fs::write(deep.join("file"), "of the image").expect("own file");
@@ -127,7 +129,7 @@ impl Peer {
 
 #[test]
 fn a_directory_of_the_host_does_as_any_other() {
-    let root = program(&source("stored.c"));
+    let root = compared("stored.c");
     let (there, here) = (tempfile::tempdir(), tempfile::tempdir());
     let (there, here) = (there.expect("directory"), here.expect("directory"));
     let native = Command::new(root.path().join("program"))
@@ -214,7 +216,7 @@ fn files_missing_directories_and_read_only_ones() {
 
 #[test]
 fn a_volume_does_as_any_other_file_system() {
-    let (volumes, root) = (Volumes::new(), program(&source("stored.c")));
+    let (volumes, root) = (Volumes::new(), compared("stored.c"));
     let mut command = volumes.with(elfin(root.path(), &["data:/data".to_owned()]));
     passed(&command.arg("/data").output().expect("elfin starts"));
     volumes.is_sound("data");
@@ -222,7 +224,7 @@ fn a_volume_does_as_any_other_file_system() {
 
 #[test]
 fn files_hold_what_was_written_to_them_in_any_order() {
-    let (volumes, root) = (Volumes::new(), program(&source("file_exerciser.c")));
+    let (volumes, root) = (Volumes::new(), compared("file_exerciser.c"));
     let dir = tempfile::tempdir().expect("directory");
     let host = format!("{}:/data", dir.path().display());
     for (volume, seed) in [(host, "2"), ("data:/data".to_owned(), "3")] {
@@ -235,7 +237,7 @@ fn files_hold_what_was_written_to_them_in_any_order() {
 
 #[test]
 fn files_have_extended_attributes() {
-    let (volumes, root) = (Volumes::new(), program(&source("xattrs.c")));
+    let (volumes, root) = (Volumes::new(), compared("xattrs.c"));
     // Where the host keeps them, too: not every /tmp does.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("directory");
     let native = Command::new(root.path().join("program"))
@@ -252,7 +254,7 @@ fn files_have_extended_attributes() {
 
 #[test]
 fn files_may_be_larger_than_memory() {
-    let (volumes, root) = (Volumes::new(), program(&source("large_file.c")));
+    let (volumes, root) = (Volumes::new(), compared("large_file.c"));
     let dir = tempfile::tempdir().expect("directory");
     let host = format!("{}:/data", dir.path().display());
     for volume in [&host, "data:/data"] {
@@ -335,7 +337,7 @@ fn a_new_volume_has_what_the_image_has_there() {
 
 #[test]
 fn what_cannot_be_mounted_is_said_in_one_line() {
-    let root = program(&source("hello.c"));
+    let root = compared("hello.c");
     fs::write(root.path().join("file"), "").expect("own file");
     let inside = root.path().join("file/dir").display().to_string();
     for (volume, says) in [

@@ -1,20 +1,10 @@
-//! What the tests of files that stay have in common: programs made of C files, volumes of a test's own, machines that are killed.
+//! What the tests of files that stay have in common: volumes of a test's own, machines that are killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 
 use tempfile::TempDir;
-
-/// A directory with a program made of the C file at `source`, named `program`.
-pub(crate) fn program(source: &Path) -> TempDir {
-    let root = tempfile::tempdir().expect("temporary directory");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-static", "-D_GNU_SOURCE", "-o"]);
-    gcc.arg(root.path().join("program")).arg(source);
-    assert!(gcc.status().expect("gcc starts").success());
-    root
-}
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
