@@ -1,14 +1,14 @@
 //! The end of the machine for a reason that the program's standard error should show.
 
-use linux::{fs, process};
+use linux::{process, tty};
 use machine::mm::arena;
 
 /// Writes a line on the program's standard error. It may have to wait, outside of the arena: who wakes this
 /// thread then need not be in its address space.
 pub(crate) fn report(line: &str) {
     arena::outside(|| {
-        fs::write_stderr(line.as_bytes());
-        fs::write_stderr(b"\n");
+        tty::stream::write_stderr(line.as_bytes());
+        tty::stream::write_stderr(b"\n");
     });
 }
 

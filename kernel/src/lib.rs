@@ -20,7 +20,7 @@ mod programs;
 
 use alloc::boxed::Box;
 use linux::process::ThreadState;
-use linux::{config, fs, net};
+use linux::{config, net};
 use machine::boot::{self, Boot};
 use machine::{
     drivers, record,
@@ -49,7 +49,7 @@ fn run() {
     drivers::init();
     record::phase("network, file systems");
     net::init();
-    if let Err(reason) = fs::init(&net::FILES) {
+    if let Err(reason) = linux::boot::init(&net::FILES) {
         machine::log::fatal(format_args!("{reason}"));
     }
     record::phase("process");

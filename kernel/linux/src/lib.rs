@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod boot;
 pub mod config;
 pub mod control;
 pub mod credentials;

@@ -11,7 +11,7 @@ use core::sync::atomic::AtomicU32;
 use linux::process::LinuxThread;
 use linux::process::with_space;
 use linux::process::{futex, signal};
-use linux::{fs, process};
+use linux::{fs, process, tty};
 use loader::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,
     Vdso,
@@ -283,12 +283,12 @@ unsafe impl Host for Kernel {
     fn trace(&self, event: &Event<'_>) {
         outside(|| match event {
             Event::Warning(line) => {
-                fs::write_stderr(line.as_bytes());
-                fs::write_stderr(b"\n");
+                tty::stream::write_stderr(line.as_bytes());
+                tty::stream::write_stderr(b"\n");
             }
             Event::Debug(lines) => {
                 let pid = process::with_current(|process| process.pid);
-                loader::write_debug(pid.unsigned_abs(), lines, fs::write_stderr);
+                loader::write_debug(pid.unsigned_abs(), lines, tty::stream::write_stderr);
             }
             Event::Note(line) => log::info!("{line}"),
             Event::Mapped { object, base } => {

@@ -20,7 +20,7 @@ use linux::fs::{
 };
 use linux::linker::{Command, Launch};
 use linux::process::{Process, Program, ThreadState, user::User, with_space};
-use linux::{fs, process, tty};
+use linux::{process, tty};
 use loader::{Error, Foreign, PAGE_SIZE};
 use machine::arch::gate;
 use machine::drivers::random;
@@ -81,7 +81,7 @@ fn become_user(config: &Config) -> Result<Vec<Vec<u8>>, Failure> {
         line: format!("elfin: {line}"),
         status: NOT_EXECUTABLE,
     })?;
-    fs::device::give_console(user.uid).map_err(|errno| Failure {
+    tty::stream::give_console(user.uid).map_err(|errno| Failure {
         line: format!("elfin: /dev/console: {}", errno.text()),
         status: NOT_EXECUTABLE,
     })?;
@@ -245,7 +245,7 @@ pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
         })?;
     }
     tty::console::give_to(&process);
-    fs::open::open_standard(&process.files)
+    tty::stream::open_standard(&process.files)
         .map_err(|error| format!("cannot open the console: {}", error.text()))?;
     Ok(process)
 }

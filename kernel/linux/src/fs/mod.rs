@@ -4,9 +4,6 @@
 //! a file with position and flags, which the descriptor table names. Pipes, epoll and the like, and sockets (`net/`),
 //! are files without a node.
 pub mod block_cache;
-mod boot_files;
-mod boot_mounts;
-pub mod console;
 pub mod context;
 pub mod descriptor;
 pub mod device;
@@ -40,13 +37,12 @@ pub mod write_back;
 pub mod xattr;
 
 use abi::Errno;
-use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{
     any::Any,
     sync::atomic::{AtomicU64, Ordering},
 };
-use file_system::Additions;
-use machine::{drivers, mm::space::PageSource, sync::WaitQueue};
+use machine::{mm::space::PageSource, sync::WaitQueue};
 pub use open::OpenFile;
 pub use page_cache::Content;
 use permission::Access;
@@ -240,29 +236,6 @@ pub fn read_exact(file: &dyn File, offset: u64, buf: &mut [u8]) -> Result<(), Er
         }
     }
     Ok(())
-}
-
-/// Mounts everything. Called once, on a kernel thread, after the drivers are up. The error is one clear line.
-pub fn init(additions: &Additions) -> Result<(), String> {
-    image::mount_root()?;
-    boot_mounts::kernel_mounts(additions)
-        .map_err(|error| format!("cannot set up the file systems: {}", error.text()))?;
-    boot_files::write_all()?;
-    boot_mounts::wished_mounts()
-}
-
-/// Writes to the program's standard error, past the descriptor table (trace, backtrace, loader messages).
-pub fn write_stderr(text: &[u8]) {
-    console::write_stderr(text);
-}
-
-/// Has everything written that is to stay, and waits until the host has consumed console output. Called before the
-/// machine ends.
-pub fn flush() {
-    if let Err(error) = mount::finish() {
-        write_stderr(format!("elfin: not all files were written: {}\n", error.text()).as_bytes());
-    }
-    drivers::console::flush();
 }
 
 /// The absolute path of what is at `path`, relative ones from `start`, symbolic links followed.

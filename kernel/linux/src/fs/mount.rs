@@ -466,7 +466,7 @@ pub fn sync() -> Result<(), Errno> {
 }
 
 /// The same when the machine ends.
-pub(super) fn finish() -> Result<(), Errno> {
+pub fn finish() -> Result<(), Errno> {
     let mut result = write_back::all();
     for mount in all() {
         result = result.and(mount.fs.finish());

@@ -1,8 +1,6 @@
 //! Open file descriptions, and opening nodes.
 use super::{
-    DirEntry, File, Metadata, Poll, console,
-    descriptor::Files,
-    directory,
+    DirEntry, File, Metadata, Poll, directory,
     generated::Text,
     inode::Handle,
     inotify,
@@ -15,7 +13,6 @@ use super::{
     tree::{Kind, Node},
     write_back,
 };
-use crate::tty;
 use abi::{Errno, SysResult};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -452,32 +449,4 @@ fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Er
         Kind::Anonymous(file) => file.reopen(flags)?,
         Kind::Special(_) => return Err(Errno::ENXIO),
     })
-}
-
-/// Opens descriptors 0, 1 and 2 of a process that has none: the console.
-pub fn open_standard(files: &Files) -> Result<(), Errno> {
-    let path = b"/dev/console";
-    let node = path::lookup(&path::Start::root(), path)?.node;
-    if let Some(terminal) = tty::console::open(&node, path.to_vec()) {
-        let terminal = OpenFile::new(terminal?, linux::O_RDWR);
-        for stream in 0..3 {
-            files.install(terminal.clone(), false, stream..stream + 1)?;
-        }
-        return Ok(());
-    }
-    for stream in 0..3 {
-        let flags = if stream == 0 {
-            linux::O_RDONLY
-        } else {
-            linux::O_WRONLY
-        };
-        let file = console::stream(stream);
-        let flags = if file.is_terminal() {
-            linux::O_RDWR
-        } else {
-            flags
-        };
-        files.install(OpenFile::new(file, flags), false, stream..stream + 1)?;
-    }
-    Ok(())
 }

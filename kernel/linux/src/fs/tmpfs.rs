@@ -152,7 +152,8 @@ impl Tmpfs {
         Self::with_number(dev::ANONYMOUS, Some(u64::MAX))
     }
 
-    pub(super) fn with_number(dev: u64, pages: Option<u64>) -> Self {
+    /// One with a device number of its own, and a limit in pages: half of memory if there is none.
+    pub fn with_number(dev: u64, pages: Option<u64>) -> Self {
         let pages = pages.unwrap_or_else(|| memory() / 2);
         let quota = Arc::new(Quota::new(pages));
         let root = Kind::Directory(Directory::new(Some(quota.clone())));

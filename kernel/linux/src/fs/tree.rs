@@ -5,7 +5,6 @@
 //! in `directory.rs`, walking it in `path.rs`.
 use super::{
     DirEntry, File, Metadata,
-    device::Device,
     erofs::{Erofs, Inode},
     generated::Source,
     image::filesystem,
@@ -48,7 +47,7 @@ pub struct Node {
     /// Its extended attributes, if they are in memory.
     pub(super) xattrs: SpinLock<Option<Box<Xattrs>>>,
     /// What its file can do, if that is elsewhere.
-    pub(super) operations: Option<Arc<dyn InodeOperations>>,
+    pub operations: Option<Arc<dyn InodeOperations>>,
 }
 
 /// Extended attributes by their names.
@@ -82,7 +81,7 @@ pub enum Kind {
     /// A file whose text is made when it is opened.
     Generated(Source),
     /// A character device.
-    Device(Device),
+    Device(Box<dyn Device>),
     /// A named pipe.
     Fifo(Arc<Pipe>),
     /// An open file without a name, reached through /proc/self/fd.
@@ -97,6 +96,14 @@ pub struct Jump {
     pub text: Vec<u8>,
     /// The node, if not that of the text.
     pub node: Option<Path>,
+}
+
+/// What a node of a device stands for.
+pub trait Device: Send + Sync {
+    /// Its number, as stat(2) tells it.
+    fn rdev(&self) -> u64;
+    /// Opens it by a node, with open(2)'s flags.
+    fn open(&self, node: &Arc<Node>, path: Vec<u8>, flags: u32) -> Result<Arc<dyn File>, Errno>;
 }
 
 /// A directory made up of what there is now.

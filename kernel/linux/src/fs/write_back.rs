@@ -37,7 +37,7 @@ pub(super) fn note(node: &Arc<Node>) {
 }
 
 /// Has file systems write what they keep back every few seconds from now on.
-pub(super) fn start() {
+pub fn start() {
     DIRTY.lock().start();
 }
 

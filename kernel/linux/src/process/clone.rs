@@ -4,9 +4,9 @@
 //! directory and dispositions are shared by threads only: execve(2) of one process would have to take them from
 //! another.
 use super::{Process, ThreadState, table, vfork::Vfork};
-use crate::fs::{self, OpenFile, pidfd::PidFd};
+use crate::fs::{OpenFile, pidfd::PidFd};
 use crate::process::LinuxThread;
-use crate::{config, linker};
+use crate::{config, linker, tty};
 use abi::{Errno, SysResult};
 use alloc::boxed::Box;
 use alloc::format;
@@ -240,7 +240,7 @@ fn make(
     }
     if config::get().trace {
         let lineage = linker::get().lineage(thread_pointer);
-        fs::write_stderr(format!("[{tid}] +++ thread {tid}{lineage} +++\n").as_bytes());
+        tty::stream::write_stderr(format!("[{tid}] +++ thread {tid}{lineage} +++\n").as_bytes());
     }
     Ok(thread)
 }

@@ -9,13 +9,14 @@ use super::{
     out_of_memory, table,
 };
 use crate::credentials;
-use crate::{config, fs, ipc, linker, syscall, tty};
+use crate::{config, fs::mount, ipc, linker, syscall, tty};
 use abi::Errno;
-use alloc::sync::Arc;
+use alloc::{format, sync::Arc};
 use core::sync::atomic::{AtomicI32, Ordering};
 use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, SIGKILL};
 use machine::{
     arch,
+    drivers::console,
     mm::user,
     record,
     sched::{self, Tid},
@@ -140,7 +141,11 @@ fn end_process(status: Status) -> ! {
 /// Ends the machine as the first process ends: output flushed, last words logged, off.
 fn end_machine(status: Status) -> ! {
     record::phase("exit");
-    fs::flush();
+    if let Err(error) = mount::finish() {
+        let line = format!("elfin: not all files were written: {}\n", error.text());
+        tty::stream::write_stderr(line.as_bytes());
+    }
+    console::flush();
     let profile = config::get().sample.map(|_| {
         time::sample_every(0);
         linker::get().profile()

@@ -2,7 +2,7 @@
 //! numbers, and memory that structures are in, which is its address.
 
 use super::table::{self, Kind};
-use crate::fs;
+use crate::tty;
 use abi::{Errno, SysResult};
 use alloc::format;
 use alloc::string::String;
@@ -186,7 +186,7 @@ pub(super) fn call(number: usize, arguments: &[usize; 6]) -> String {
     }
     text.push(')');
     if table::never_returns(number) {
-        fs::write_stderr(format!("{text} = ?\n").as_bytes());
+        tty::stream::write_stderr(format!("{text} = ?\n").as_bytes());
     }
     text
 }
@@ -222,7 +222,7 @@ pub(super) fn result(number: usize, arguments: &[usize; 6], call: &str, result: 
         ) => format!("{call} = ? {} ({})\n", errno.name(), errno.text()),
         Err(errno) => format!("{call} = -1 {} ({})\n", errno.name(), errno.text()),
     };
-    fs::write_stderr(line.as_bytes());
+    tty::stream::write_stderr(line.as_bytes());
 }
 
 #[cfg(test)]

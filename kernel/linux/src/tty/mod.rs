@@ -5,10 +5,12 @@
 //! lock is held while signals are sent.
 pub mod console;
 mod control;
+pub mod device;
 mod discipline;
 pub mod pty;
 mod session;
 mod settings;
+pub mod stream;
 mod terminal;
 
 pub use session::leave;

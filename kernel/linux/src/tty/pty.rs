@@ -1,8 +1,7 @@
 //! Pseudo-terminals: /dev/ptmx makes them, /dev/pts has their terminals (pty(7)).
 use super::{OUTPUT_LIMIT, TERMINALS, Terminal, Tty};
 use crate::credentials;
-use crate::fs::device::Device;
-use crate::fs::tree::{Kind, Listing, Node, dev};
+use crate::fs::tree::{Device, Kind, Listing, Node, dev};
 use crate::fs::{File, Metadata, OpenFile, Poll};
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
@@ -22,22 +21,17 @@ pub(super) fn rdev(index: u32) -> u64 {
     (MAJOR + (index >> 8)) << 8 | index & 0xff
 }
 
-/// The device number of the terminal `index`.
-pub fn number(index: u32) -> u64 {
-    rdev(index)
-}
-
 fn path(index: u32) -> Vec<u8> {
     format!("/dev/pts/{index}").into_bytes()
 }
 
 /// Opens /dev/ptmx: makes a pseudo-terminal.
-pub fn open_master(node: &Arc<Node>, path: Vec<u8>) -> Result<Arc<dyn File>, Errno> {
+pub(super) fn open_master(node: &Arc<Node>, path: Vec<u8>) -> Result<Arc<dyn File>, Errno> {
     let user = credentials::current().user.filesystem;
     let mut all = TERMINALS.pseudo.lock();
     let index = (0..MOST).find(|index| !all.contains_key(index));
     let index = index.ok_or(Errno::ENOSPC)?;
-    let kind = Kind::Device(Device::Terminal(index));
+    let kind = Kind::Device(Box::new(Slave(index)));
     let terminal = Node::new(dev::PTS, linux::S_IFCHR | 0o620, kind);
     let mut attributes = terminal.attributes.lock();
     (attributes.uid, attributes.gid) = (user, GROUP);
@@ -56,10 +50,18 @@ fn find(index: u32) -> Option<super::Pseudo> {
     TERMINALS.pseudo.lock().get(&index).cloned()
 }
 
-/// Opens the terminal `index`.
-pub fn open_terminal(index: u32, path: Vec<u8>, flags: u32) -> Result<Arc<dyn File>, Errno> {
-    let (tty, node) = find(index).ok_or(Errno::EIO)?;
-    Terminal::open(&tty, &node, path, flags)
+/// The terminal of a pseudo-terminal, by its number.
+struct Slave(u32);
+
+impl Device for Slave {
+    fn rdev(&self) -> u64 {
+        rdev(self.0)
+    }
+
+    fn open(&self, _node: &Arc<Node>, path: Vec<u8>, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        let (tty, node) = find(self.0).ok_or(Errno::EIO)?;
+        Terminal::open(&tty, &node, path, flags)
+    }
 }
 
 /// Opens the terminal of a master (`TIOCGPTPEER`).
@@ -97,10 +99,9 @@ impl Listing for Entries {
     }
 }
 
-/// The root of devpts.
-pub fn root() -> Arc<Node> {
-    let kind = Kind::Device(Device::Ptmx);
-    let ptmx = Node::new(dev::PTS, linux::S_IFCHR | 0o666, kind);
+/// The root of devpts, where `ptmx` makes terminals, too.
+pub fn root(ptmx: Box<dyn Device>) -> Arc<Node> {
+    let ptmx = Node::new(dev::PTS, linux::S_IFCHR | 0o666, Kind::Device(ptmx));
     let listing = Kind::Listing(Box::new(Entries { ptmx }), SpinLock::new(None));
     Node::new(dev::PTS, linux::S_IFDIR | 0o755, listing)
 }

@@ -5,7 +5,8 @@ use crate::process::LinuxThread;
 use crate::{
     credentials,
     fs::{
-        device, generated, locks,
+        OpenFile, generated, locks,
+        mount::Path,
         tree::{Jump, Kind, Listing, Node, dev},
     },
     process::{self, Process},
@@ -96,7 +97,7 @@ impl Listing for Descriptors {
             let open = of.process()?.files.get(fd)?;
             Ok(Jump {
                 text: open.file.link_text(),
-                node: Some(device::path_of(&open)),
+                node: Some(path_of(&open)),
             })
         };
         let mode = linux::S_IFLNK | 0o700;
@@ -347,4 +348,19 @@ pub(super) fn directory(proc: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
         .filter(|_| pid != 0)?;
     let owner = Owner(Arc::downgrade(&process));
     Some(directory_of(proc, name, &owner.clone(), Directory(owner)))
+}
+
+/// Where the links in /proc/self/fd lead: a node is made for an open file that has none.
+fn path_of(open: &OpenFile) -> Path {
+    if let Some(path) = open.file.path() {
+        return path.clone();
+    }
+    Path::detached(match open.file.node() {
+        Some(node) => node.clone(),
+        None => Node::new(
+            dev::PROC,
+            linux::S_IFCHR | 0o600,
+            Kind::Anonymous(open.file.clone()),
+        ),
+    })
 }

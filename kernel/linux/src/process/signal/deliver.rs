@@ -4,11 +4,12 @@ use super::{
     Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, pending_set, stop, with_state,
 };
 use crate::{
-    fs, linker,
+    linker,
     process::{
         self, claim_exit, exit_by_signal, family::Status, out_of_memory, stop_if_killed,
         stop_if_over,
     },
+    tty,
 };
 use abi::Errno;
 use alloc::{borrow::Cow, format, string::String};
@@ -211,9 +212,9 @@ pub(super) fn crash(frame: &TrapFrame, info: &SigInfo) -> ! {
     claim_exit(Status::Killed(info.signal));
     if bit(info.signal) & REPORTED != 0 {
         let report = report(info);
-        fs::write_stderr(report.as_bytes());
+        tty::stream::write_stderr(report.as_bytes());
         let backtrace = linker::get().backtrace(frame);
-        fs::write_stderr(backtrace.as_bytes());
+        tty::stream::write_stderr(backtrace.as_bytes());
     }
     exit_by_signal(info.signal)
 }
@@ -282,7 +283,7 @@ fn out_of_memory() {
          all {mib} MiB are in use, give more with --memory\n",
         resident >> 20
     );
-    fs::write_stderr(line.as_bytes());
+    tty::stream::write_stderr(line.as_bytes());
     exit_by_signal(linux::SIGKILL as i32)
 }
 

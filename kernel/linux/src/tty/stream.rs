@@ -1,10 +1,18 @@
 //! The program's standard streams over the console device.
 //!
 //! A stream is a terminal or a pipe, as the boot configuration says. Line editing and echo are the host terminal's
-//! work: the terminal settings are kept and told (`tty/console.rs`, which also is the console if that is not so), and
+//! work: the terminal settings are kept and told (`console.rs`, which also is the console if that is not so), and
 //! change nothing.
-use super::{File, Metadata, Poll, device, tree::dev};
-use crate::{config, tty};
+use super::console;
+use crate::{
+    config,
+    fs::{
+        File, Metadata, OpenFile, Poll,
+        descriptor::Files,
+        path::{self, Start},
+        tree::{Node, dev},
+    },
+};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};
@@ -16,35 +24,35 @@ use machine::{
 };
 
 /// One of the streams, or the terminal as a whole (/dev/tty).
-pub struct Console {
+struct Stream {
     stream: usize,
     terminal: bool,
 }
 
 /// The file of stream 0, 1 or 2.
-pub fn stream(stream: usize) -> Arc<Console> {
-    Arc::new(Console {
+fn stream(stream: usize) -> Arc<Stream> {
+    Arc::new(Stream {
         stream,
         terminal: config::get().tty[stream],
     })
 }
 
-/// /dev/tty and /dev/console: `ENXIO` when no stream is a terminal.
-pub fn terminal() -> Result<Arc<dyn File>, Errno> {
+/// /dev/tty and /dev/console as the host's terminal: `ENXIO` when no stream is a terminal.
+pub(super) fn terminal() -> Result<Arc<dyn File>, Errno> {
     let tty = &config::get().tty;
     let stream = [1, 2, 0]
         .into_iter()
         .find(|&stream| tty[stream])
         .ok_or(Errno::ENXIO)?;
-    Ok(Arc::new(Console {
+    Ok(Arc::new(Stream {
         stream,
         terminal: true,
     }))
 }
 
-impl Console {
+impl Stream {
     /// Whether it is a terminal.
-    pub fn is_terminal(&self) -> bool {
+    fn is_terminal(&self) -> bool {
         self.terminal
     }
     fn output(&self) -> Output {
@@ -56,7 +64,7 @@ impl Console {
     }
 }
 
-impl File for Console {
+impl File for Stream {
     fn read(&self, _offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
         if buf.is_empty() {
             return Ok(0);
@@ -127,7 +135,7 @@ impl File for Console {
 
     fn metadata(&self) -> Result<Metadata, Errno> {
         if self.terminal {
-            return device::terminal_metadata();
+            return console_node()?.metadata();
         }
         Ok(Metadata {
             dev: dev::ANONYMOUS,
@@ -150,7 +158,7 @@ impl File for Console {
             user::write(arg, &i32::try_from(available).unwrap_or(i32::MAX))?;
             return Ok(0);
         }
-        tty::console::get().control(request, arg)
+        console::get().control(request, arg)
     }
 
     fn reopen(&self, _flags: u32) -> Result<Arc<dyn File>, Errno> {
@@ -162,16 +170,56 @@ impl File for Console {
 
     fn link_text(&self) -> Vec<u8> {
         if self.terminal {
-            b"/dev/console".to_vec()
+            CONSOLE.to_vec()
         } else {
             alloc::format!("pipe:[{}]", 1 + self.stream).into_bytes()
         }
     }
 }
 
-/// Writes all of `text` to standard error.
+/// The console's path.
+const CONSOLE: &[u8] = b"/dev/console";
+
+fn console_node() -> Result<Arc<Node>, Errno> {
+    Ok(path::lookup(&Start::root(), CONSOLE)?.node)
+}
+
+/// Gives the console to the user that the first program starts as, who may open it by name.
+pub fn give_console(uid: u32) -> Result<(), Errno> {
+    console_node()?.attributes.lock().uid = uid;
+    Ok(())
+}
+
+/// Opens descriptors 0, 1 and 2 of a process that has none: the console.
+pub fn open_standard(files: &Files) -> Result<(), Errno> {
+    let node = console_node()?;
+    if let Some(terminal) = console::open(&node, CONSOLE.to_vec()) {
+        let terminal = OpenFile::new(terminal?, linux::O_RDWR);
+        for stream in 0..3 {
+            files.install(terminal.clone(), false, stream..stream + 1)?;
+        }
+        return Ok(());
+    }
+    for stream in 0..3 {
+        let flags = if stream == 0 {
+            linux::O_RDONLY
+        } else {
+            linux::O_WRONLY
+        };
+        let file = self::stream(stream);
+        let flags = if file.is_terminal() {
+            linux::O_RDWR
+        } else {
+            flags
+        };
+        files.install(OpenFile::new(file, flags), false, stream..stream + 1)?;
+    }
+    Ok(())
+}
+
+/// Writes to the program's standard error, past the descriptor table (trace, backtrace, loader messages).
 pub fn write_stderr(text: &[u8]) {
-    if !tty::console::is_raw() {
+    if !console::is_raw() {
         return write_all(text);
     }
     for line in text.split_inclusive(|&byte| byte == b'\n') {

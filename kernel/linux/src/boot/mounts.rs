@@ -1,24 +1,25 @@
 //! What is mounted at boot besides the root: the kernel's own file systems, and what `elfin run` was asked for.
-use super::{
-    Content, device, directory,
-    ext4::Ext4,
-    file_system::{Additions, FileSystem, Pseudo},
-    inode::Changes,
-    mount,
-    ninep::{self, NineP},
-    path::{self, Last, Target},
-    procfs, sysfs,
-    tmpfs::{self, Tmpfs},
-    tree::{Kind, Node, dev},
-    write_back,
-};
+use super::dev as devtmpfs;
 use crate::{
     config::{self, MountWish},
+    fs::{
+        Content, directory,
+        ext4::Ext4,
+        file_system::{Additions, FileSystem, Pseudo},
+        inode::Changes,
+        mount,
+        ninep::{self, NineP},
+        path::{self, Last, Target},
+        procfs, sysfs,
+        tmpfs::{self, Tmpfs},
+        tree::{Kind, Node, dev},
+        write_back,
+    },
     process::user::User,
-    tty::pty,
+    tty::{device::Ptmx, pty},
 };
 use abi::Errno;
-use alloc::{format, string::String, sync::Arc};
+use alloc::{boxed::Box, format, string::String, sync::Arc};
 use linux_raw_sys::general as linux;
 
 const NOT_TO_EXECUTE: u32 = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_NOEXEC;
@@ -27,7 +28,7 @@ const NOT_TO_EXECUTE: u32 = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_NOEXE
 pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     place(b"/tmp", 0o1777)?;
     let dev = Pseudo::new("devtmpfs", dev::DEV, linux::TMPFS_MAGIC, 0o755);
-    device::populate(&dev.root())?;
+    devtmpfs::populate(&dev.root())?;
     let shm = Tmpfs::with_number(dev::SHM, None);
     let proc = Pseudo::with_root(
         "proc",
@@ -46,7 +47,11 @@ pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     mount(Arc::new(sys), b"sysfs", b"/sys", NOT_TO_EXECUTE)?;
     let flags = linux::MS_NOSUID | linux::MS_NODEV;
     mount(Arc::new(shm), b"tmpfs", b"/dev/shm", flags)?;
-    let pts = Pseudo::with_root("devpts", linux::DEVPTS_SUPER_MAGIC, pty::root());
+    let pts = Pseudo::with_root(
+        "devpts",
+        linux::DEVPTS_SUPER_MAGIC,
+        pty::root(Box::new(Ptmx)),
+    );
     let flags = linux::MS_NOSUID | linux::MS_NOEXEC;
     mount(Arc::new(pts), b"devpts", b"/dev/pts", flags)
 }

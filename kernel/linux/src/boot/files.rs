@@ -1,13 +1,14 @@
 //! Files that `elfin run` has written before the program starts (/etc/hosts, /etc/resolv.conf and the like). They take
 //! the place of what the image has under their names.
-use super::{
-    boot_mounts::place,
-    directory,
-    page_cache::Content,
-    path::{self, Last},
-    tree::{Kind, Node},
+use super::mounts::place;
+use crate::{
+    config,
+    fs::{
+        Content, directory,
+        path::{self, Last},
+        tree::{Kind, Node},
+    },
 };
-use crate::config;
 use abi::Errno;
 use alloc::{format, string::String};
 use linux_raw_sys::general as linux;
