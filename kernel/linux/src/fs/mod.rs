@@ -42,10 +42,14 @@ use core::{
     any::Any,
     sync::atomic::{AtomicU64, Ordering},
 };
-use machine::{mm::space::PageSource, sync::WaitQueue};
+use machine::{
+    mm::space::{Page, PageSource},
+    sync::WaitQueue,
+};
 pub use open::OpenFile;
 pub use page_cache::Content;
 use permission::Access;
+use smallvec::SmallVec;
 
 bitflags::bitflags! {
     /// poll(2) events.
@@ -72,6 +76,12 @@ pub trait File: Any + Send + Sync {
     fn read(&self, offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
         let _ = (offset, buf, nonblock);
         Err(Errno::EINVAL)
+    }
+    /// Puts into `pages` those that hold `len` bytes from `offset` on, as far as they are in memory, so that they can
+    /// be read without a copy in between.
+    fn cached(&self, offset: u64, len: usize, pages: &mut Pages) -> Cached {
+        let _ = (offset, len, pages);
+        Cached::No
     }
     /// Writes.
     fn write(&self, offset: u64, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
@@ -141,6 +151,20 @@ pub trait File: Any + Send + Sync {
         let _ = restart;
         Err(Errno::ENOTDIR)
     }
+}
+
+/// Pages of a file, one after the other.
+pub type Pages = SmallVec<[Page; 16]>;
+
+/// What of a file is in memory ([`File::cached`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cached {
+    /// So many bytes.
+    Bytes(usize),
+    /// The file has ended.
+    End,
+    /// Nothing that could be used: [`File::read`] knows.
+    No,
 }
 
 /// How often a file has become readable and writable, be it so already: what [`File::edges`] tells.

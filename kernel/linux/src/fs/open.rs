@@ -1,6 +1,6 @@
 //! Open file descriptions, and opening nodes.
 use super::{
-    DirEntry, File, Metadata, Poll, directory,
+    Cached, DirEntry, File, Metadata, Poll, directory,
     generated::Text,
     inode::Handle,
     inotify,
@@ -164,6 +164,12 @@ impl File for NodeFile {
     fn read(&self, offset: u64, buf: &mut [u8], _nonblock: bool) -> Result<usize, Errno> {
         self.content()?.read(offset, buf)
     }
+    fn cached(&self, offset: u64, len: usize, pages: &mut super::Pages) -> Cached {
+        match &self.at.node.kind {
+            Kind::Regular(content) => content.cached(offset, len, pages),
+            _ => Cached::No,
+        }
+    }
     fn write(&self, offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
         let len = self.content()?.write(offset, buf)?;
         self.at.node.touch(true);
@@ -282,6 +288,11 @@ impl PageSource for Pages {
                 Ok(page)
             }
             _ => Err(Errno::EFAULT),
+        }
+    }
+    fn around(&self, index: u64, f: &mut dyn FnMut(Page) -> bool) {
+        if let Kind::Regular(content) = &self.at.node.kind {
+            content.around(index, f);
         }
     }
     fn written(&self, index: u64, frame: u64) {

@@ -6,6 +6,7 @@
 mod dirty;
 mod frames;
 mod reclaim;
+mod resident;
 mod seals;
 
 use super::{erofs::Inode, image::filesystem, inode::InodeOperations, tmpfs::Quota};
@@ -51,7 +52,7 @@ struct Inner {
     source: Option<Source>,
     /// Bytes of the source that still show; cut by truncation.
     source_len: u64,
-    pages: BTreeMap<u64, Cached>,
+    pages: BTreeMap<u64, CachedPage>,
     /// Pages that differ from the source and are to be written there.
     dirty: BTreeSet<u64>,
     /// What pages are taken from.
@@ -63,8 +64,8 @@ struct Inner {
 }
 
 /// A page in memory.
-struct Cached {
-    frame: Arc<Frame>,
+struct CachedPage {
+    frame: Frame,
     /// The source has it, too, unless it is among [`Inner::dirty`].
     clean: bool,
     /// Used since the search for pages to give back came by.
@@ -347,11 +348,9 @@ impl Content {
         }
         if !write
             && !inner.pages.contains_key(&index)
-            && (index + 1).saturating_mul(PAGE_LEN) <= inner.source_page_end()
-            && let (Some(fs), Some(Source::Image(source))) = (filesystem(), &inner.source)
-            && let Some(phys) = fs.direct_page(source, index)?
+            && let Some(page) = inner.direct(index)?
         {
-            return Ok(Page::Static(phys));
+            return Ok(page);
         }
         let page = if write {
             inner.writable(index, Purpose::Need)
@@ -482,14 +481,14 @@ impl Inner {
             frames.push(frame);
         }
         for (at, frame) in (index..).zip(frames) {
-            self.pages.insert(at, Cached::new(frame, true));
+            self.pages.insert(at, CachedPage::new(frame, true));
         }
         self.list();
         Ok(())
     }
 
     /// The page in memory.
-    fn present(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
+    fn present(&mut self, index: u64, purpose: Purpose) -> Result<Frame, Errno> {
         if let Some(page) = self.pages.get(&index) {
             page.used.set(true);
             return Ok(page.frame.clone());
@@ -501,14 +500,14 @@ impl Inner {
             if let Some(quota) = &self.quota {
                 quota.take()?;
             }
-            self.pages.insert(index, Cached::new(frame, false));
+            self.pages.insert(index, CachedPage::new(frame, false));
         }
         let page = self.pages.get(&index).ok_or(Errno::EIO)?;
         Ok(page.frame.clone())
     }
 
     /// The page in memory, which will not be as the source has it.
-    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Arc<Frame>, Errno> {
+    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Frame, Errno> {
         let frame = self.present(index, purpose)?;
         if let Some(page) = self.pages.get_mut(&index) {
             page.clean = false;

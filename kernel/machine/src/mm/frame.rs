@@ -16,8 +16,7 @@ impl Frame {
     /// Allocates a zeroed frame; `None` when memory is exhausted.
     pub fn zeroed() -> Option<Self> {
         let frame = Self::uninit()?;
-        // SAFETY: the frame is ours and mapped in the direct map.
-        unsafe { frame.bytes().write_bytes(0, PAGE) };
+        frame.zero(0);
         Some(frame)
     }
 
@@ -86,6 +85,12 @@ impl Frame {
         core::mem::ManuallyDrop::new(self).phys
     }
 
+    /// How many have a share of it, this one included. If it is alone, nobody can make it more meanwhile.
+    pub fn references(&self) -> u32 {
+        // Acquire: what others have done with it comes before what the last one does.
+        shares(self.phys).load(Ordering::Acquire) + 1
+    }
+
     /// Gives another page-table entry a share of a frame that is an entry's already, which the caller keeps as it is.
     pub(super) fn share(phys: u64) {
         // Nothing is published by it: the caller's lock keeps the entry, and so the frame.
@@ -106,6 +111,14 @@ impl Frame {
     /// the frame by the entry's translation.
     pub(super) unsafe fn from_phys(phys: u64) -> Self {
         Self { phys }
+    }
+}
+
+impl Clone for Frame {
+    /// Another share of it.
+    fn clone(&self) -> Self {
+        Self::share(self.phys);
+        Self { phys: self.phys }
     }
 }
 

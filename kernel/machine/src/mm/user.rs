@@ -47,11 +47,16 @@ pub fn copy_in(addr: usize, to: &mut [u8]) -> Result<(), Errno> {
 
 /// Copies to the program.
 pub fn copy_out(addr: usize, from: &[u8]) -> Result<(), Errno> {
-    order::may_sleep();
-    check(addr, from.len())?;
-    let to = core::ptr::with_exposed_provenance_mut(addr);
+    let to = target(addr, from.len())?;
     // SAFETY: the target lies in the program's half, and faults there are caught; the source is a valid slice.
     Ok(unsafe { arch::copy(to, from.as_ptr(), from.len()) }?)
+}
+
+/// Where to copy `len` bytes to the program that are not a slice, for [`arch::copy`].
+pub(super) fn target(addr: usize, len: usize) -> Result<*mut u8, Errno> {
+    order::may_sleep();
+    check(addr, len)?;
+    Ok(core::ptr::with_exposed_provenance_mut(addr))
 }
 
 /// Fills with zeros.

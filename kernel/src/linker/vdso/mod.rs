@@ -33,7 +33,7 @@ const FUNCTIONS: [&str; 5] = [
 
 /// The object's page.
 struct Object {
-    frame: Arc<Frame>,
+    frame: Frame,
 }
 
 impl PageSource for Object {
@@ -58,9 +58,7 @@ pub(crate) fn map() -> Result<(), Errno> {
     let frame = Frame::zeroed().ok_or(Errno::ENOMEM)?;
     frame.write(0, image().bytes());
     let backing = Backing::File {
-        source: Arc::new(Object {
-            frame: Arc::new(frame),
-        }),
+        source: Arc::new(Object { frame }),
         offset: 0,
         shared: false,
     };

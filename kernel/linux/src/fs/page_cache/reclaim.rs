@@ -5,16 +5,12 @@
 //! mapped is not seen to be used, and stays; only when nothing else is left, [`make_room`] takes all of them out of the
 //! mappings, into which they come back with the next access. Left out: pages of files in memory, and swapping.
 use super::{
-    Cached, Content, Inner,
+    CachedPage, Content, Inner,
     frames::{self, Purpose, new_frame},
 };
 use crate::fs::write_back;
 use abi::Errno;
-use alloc::{
-    collections::VecDeque,
-    sync::{Arc, Weak},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, sync::Weak, vec::Vec};
 use core::cell::Cell;
 use machine::{
     mm::frame::{self, Frame},
@@ -31,10 +27,10 @@ const TRIES: usize = 8;
 /// Files that have pages to give back.
 static LISTED: Mutex<VecDeque<Weak<Content>>> = Mutex::new(VecDeque::new());
 
-impl Cached {
+impl CachedPage {
     pub(super) fn new(frame: Frame, clean: bool) -> Self {
         Self {
-            frame: Arc::new(frame),
+            frame,
             clean,
             used: Cell::new(false),
         }
@@ -43,7 +39,7 @@ impl Cached {
     /// Whether it is in the source, too, and nobody has it.
     fn is_idle(&self) -> bool {
         // Others get theirs under the content's lock.
-        self.clean && Arc::strong_count(&self.frame) == 1
+        self.clean && self.frame.references() == 1
     }
 }
 

@@ -1,16 +1,21 @@
 //! Reading and writing.
 use super::{
     opened,
-    vectors::{Vectors, buffer},
+    vectors::{Vectors, buffer, with_buffer},
     words,
 };
 use crate::{
-    fs::OpenFile,
+    fs::{Cached, OpenFile, Pages},
     process::{LinuxThread, signal::send_current, transfers::Counters},
 };
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
-use machine::sched;
+use machine::{mm::PAGE, sched};
+
+/// The offset after so many bytes from `at` on.
+fn after(at: u64, done: usize) -> u64 {
+    at.saturating_add(done as u64)
+}
 
 /// Sends the caller `SIGPIPE` for an `EPIPE`.
 pub(in crate::syscall) fn raise_sigpipe(error: Errno) -> Errno {
@@ -111,31 +116,45 @@ fn read_as(open: &OpenFile, to: Vectors, at: Option<u64>, way: Way) -> SysResult
 #[inline]
 fn transfer_in(open: &OpenFile, mut to: Vectors, at: Option<u64>, way: Way) -> SysResult {
     positioned(open, at, |at| {
-        let mut buf = buffer(to.left())?;
         let mut done = 0;
-        loop {
-            let want = to.left().min(buf.len());
-            // What a stream has given must not wait for more.
-            let nonblock = way.nonblock || done > 0 && !open.file.seekable();
-            let len =
-                match open
-                    .file
-                    .read(at.saturating_add(done as u64), &mut buf[..want], nonblock)
-                {
-                    Ok(len) => len,
-                    Err(_) if done > 0 => break,
-                    Err(error) => return Err(error),
-                };
-            let good = to.put(&buf[..len]);
+        while to.left() > 0 {
+            let (offset, mut pages) = (after(at, done), Pages::new());
+            let len = match open.file.cached(offset, to.left(), &mut pages) {
+                Cached::Bytes(len) => len,
+                Cached::End => return Ok(done),
+                Cached::No => break,
+            };
+            let good = to.put_pages(&pages, offset as usize % PAGE, len);
             done += good;
             if good < len && done == 0 {
                 return Err(Errno::EFAULT);
             }
-            if len < want || good < len || to.left() == 0 {
-                break;
+            if good < len || to.left() == 0 {
+                return Ok(done);
             }
         }
-        Ok(done)
+        with_buffer(to.left(), |buf| {
+            loop {
+                let want = to.left().min(buf.len());
+                // What a stream has given must not wait for more.
+                let nonblock = way.nonblock || done > 0 && !open.file.seekable();
+                let offset = after(at, done);
+                let len = match open.file.read(offset, &mut buf[..want], nonblock) {
+                    Ok(len) => len,
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(error),
+                };
+                let good = to.put(&buf[..len]);
+                done += good;
+                if good < len && done == 0 {
+                    return Err(Errno::EFAULT);
+                }
+                if len < want || good < len || to.left() == 0 {
+                    break;
+                }
+            }
+            Ok(done)
+        })
     })
 }
 
@@ -157,38 +176,39 @@ fn transfer_out(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -
     let append = way.append && open.file.seekable();
     let mut end = None;
     let result = positioned(open, at, |at| {
-        let mut buf = buffer(from.left())?;
-        let mut done = 0;
-        loop {
-            let want = from.left().min(buf.len());
-            let got = from.get(&mut buf[..want]);
-            if got == 0 && want > 0 {
-                return if done > 0 {
-                    Ok(done)
+        with_buffer(from.left(), |buf| {
+            let mut done = 0;
+            loop {
+                let want = from.left().min(buf.len());
+                let got = from.get(&mut buf[..want]);
+                if got == 0 && want > 0 {
+                    return if done > 0 {
+                        Ok(done)
+                    } else {
+                        Err(Errno::EFAULT)
+                    };
+                }
+                let offset = after(at, done);
+                let result = if append {
+                    open.file.append(&buf[..got]).map(|(len, after)| {
+                        end = Some(after);
+                        len
+                    })
                 } else {
-                    Err(Errno::EFAULT)
+                    open.file.write(offset, &buf[..got], way.nonblock)
                 };
+                let len = match result {
+                    Ok(len) => len,
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(raise_sigpipe(error)),
+                };
+                done += len;
+                if len < want || from.left() == 0 {
+                    break;
+                }
             }
-            let offset = at.saturating_add(done as u64);
-            let result = if append {
-                open.file.append(&buf[..got]).map(|(len, after)| {
-                    end = Some(after);
-                    len
-                })
-            } else {
-                open.file.write(offset, &buf[..got], way.nonblock)
-            };
-            let len = match result {
-                Ok(len) => len,
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(raise_sigpipe(error)),
-            };
-            done += len;
-            if len < want || from.left() == 0 {
-                break;
-            }
-        }
-        Ok(done)
+            Ok(done)
+        })
     });
     if let (Some(end), None) = (end, at) {
         *open.offset.lock() = end;
@@ -272,7 +292,7 @@ pub fn pwritev2(
 
 /// An offset after so many bytes.
 pub(super) fn advanced(at: Option<u64>, done: usize) -> Option<u64> {
-    at.map(|at| at.saturating_add(done as u64))
+    at.map(|at| after(at, done))
 }
 
 /// Copies from a seekable file to another, at given offsets or the positions.
@@ -306,7 +326,7 @@ fn copy(
     let mut done = 0;
     let mut step = |done: usize| -> SysResult {
         let want = (count - done).min(buf.len());
-        let at = begin.saturating_add(done as u64);
+        let at = after(begin, done);
         let got = from.file.read(at, &mut buf[..want], false)?;
         if got == 0 {
             return Ok(0);
@@ -324,7 +344,7 @@ fn copy(
         }
     }
     if from_at.is_none() {
-        *from.offset.lock() = begin.saturating_add(done as u64);
+        *from.offset.lock() = after(begin, done);
     }
     to.written(done, 0)
 }

@@ -1,8 +1,9 @@
 //! The memory of the program that a transfer goes to or comes from.
 use super::words;
 use abi::Errno;
-use alloc::vec::Vec;
-use machine::mm::{PAGE, user};
+use alloc::vec::{IntoIter, Vec};
+use core::ops::Range;
+use machine::mm::{PAGE, space::Page, user};
 
 /// Most bytes of one transfer (`MAX_RW_COUNT`).
 const MAX: usize = 0x7fff_f000;
@@ -10,6 +11,21 @@ const MAX_VECTORS: usize = 1024;
 
 /// Most bytes that pass through the kernel at a time.
 pub(in crate::syscall) const CHUNK: usize = 65536;
+
+/// What is as short passes through a buffer on the stack.
+const SHORT: usize = 128;
+
+/// Calls `f` with a buffer that a transfer of `len` bytes passes through in pieces.
+pub(in crate::syscall) fn with_buffer<R>(
+    len: usize,
+    f: impl FnOnce(&mut [u8]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    if len <= SHORT {
+        f(&mut [0; SHORT][..len])
+    } else {
+        f(&mut buffer(len)?)
+    }
+}
 
 /// A buffer that a transfer of `len` bytes passes through in pieces; shorter where memory is scarce.
 pub(in crate::syscall) fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
@@ -30,13 +46,11 @@ pub(in crate::syscall) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// Pieces of memory, and how far a transfer has come.
+/// Pieces of memory that a transfer has yet to come to.
 pub(in crate::syscall) struct Vectors {
-    /// Most have one piece only, for which no memory is allocated.
-    first: (usize, usize),
-    others: Vec<(usize, usize)>,
-    index: usize,
-    within: usize,
+    /// What is left of the piece that it has come to: address and length.
+    piece: (usize, usize),
+    others: IntoIter<(usize, usize)>,
     left: usize,
 }
 
@@ -46,7 +60,11 @@ impl Vectors {
         if len > isize::MAX as usize {
             return Err(Errno::EINVAL);
         }
-        Ok(Self::of((addr, len), Vec::new(), len))
+        Ok(Self {
+            piece: (addr, len),
+            others: Vec::new().into_iter(),
+            left: len.min(MAX),
+        })
     }
 
     /// An array of `struct iovec`.
@@ -54,8 +72,7 @@ impl Vectors {
         if count > MAX_VECTORS {
             return Err(Errno::EINVAL);
         }
-        let mut first = (0, 0);
-        let mut others = Vec::with_capacity(count.saturating_sub(1));
+        let mut pieces = Vec::with_capacity(count);
         let mut total: usize = 0;
         for index in 0..count {
             let [base, len] = words(addr.wrapping_add(index * 16))?;
@@ -64,31 +81,13 @@ impl Vectors {
             if total > isize::MAX as usize {
                 return Err(Errno::EINVAL);
             }
-            let piece = (base as usize, len);
-            match index {
-                0 => first = piece,
-                _ => others.push(piece),
-            }
+            pieces.push((base as usize, len));
         }
-        Ok(Self::of(first, others, total))
-    }
-
-    fn of(first: (usize, usize), others: Vec<(usize, usize)>, total: usize) -> Self {
-        Self {
-            first,
-            others,
-            index: 0,
-            within: 0,
+        Ok(Self {
+            piece: (0, 0),
+            others: pieces.into_iter(),
             left: total.min(MAX),
-        }
-    }
-
-    /// Address and length of the piece that a transfer is in.
-    fn piece(&self) -> Option<(usize, usize)> {
-        match self.index.checked_sub(1) {
-            None => Some(self.first),
-            Some(index) => self.others.get(index).copied(),
-        }
+        })
     }
 
     /// Bytes to go.
@@ -100,21 +99,20 @@ impl Vectors {
     fn each(
         &mut self,
         len: usize,
-        mut f: impl FnMut(usize, core::ops::Range<usize>) -> Result<(), Errno>,
+        mut f: impl FnMut(usize, Range<usize>) -> Result<(), Errno>,
     ) -> usize {
         let len = len.min(self.left);
         let mut done = 0;
         while done < len {
-            let Some((base, piece)) = self.piece() else {
-                break;
-            };
-            let part = (piece - self.within).min(len - done);
-            if part == 0 {
-                self.index += 1;
-                self.within = 0;
+            let (addr, piece) = self.piece;
+            if piece == 0 {
+                match self.others.next() {
+                    Some(next) => self.piece = next,
+                    None => break,
+                }
                 continue;
             }
-            let addr = base.wrapping_add(self.within);
+            let part = piece.min(len - done);
             let good = if f(addr, done..done + part).is_ok() {
                 part
             } else {
@@ -123,7 +121,7 @@ impl Vectors {
                 })
             };
             done += good;
-            self.within += good;
+            self.piece = (addr.wrapping_add(good), piece - good);
             if good < part {
                 break;
             }
@@ -135,6 +133,27 @@ impl Vectors {
     /// Copies to the program; how much before a fault.
     pub(in crate::syscall) fn put(&mut self, from: &[u8]) -> usize {
         self.each(from.len(), |addr, range| user::copy_out(addr, &from[range]))
+    }
+
+    /// Copies `len` bytes to the program that lie on pages one after the other, from `within` the first one on; how
+    /// much before a fault.
+    pub(in crate::syscall) fn put_pages(
+        &mut self,
+        pages: &[Page],
+        within: usize,
+        len: usize,
+    ) -> usize {
+        self.each(len, |addr, range| {
+            let (mut at, mut addr) = (within + range.start, addr);
+            while at < within + range.end {
+                let end = (at + 1).next_multiple_of(PAGE).min(within + range.end);
+                let start = at % PAGE;
+                pages[at / PAGE].copy_out(start..start + (end - at), addr)?;
+                addr += end - at;
+                at = end;
+            }
+            Ok(())
+        })
     }
 
     /// Leaves out as much; how much that is.
@@ -152,7 +171,7 @@ impl Vectors {
 fn pages(
     addr: usize,
     len: usize,
-    mut f: impl FnMut(usize, core::ops::Range<usize>) -> Result<(), Errno>,
+    mut f: impl FnMut(usize, Range<usize>) -> Result<(), Errno>,
 ) -> usize {
     let mut done = 0;
     while done < len {

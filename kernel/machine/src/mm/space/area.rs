@@ -38,7 +38,7 @@ pub enum Page {
     /// Memory that is always there (virtio-pmem): its physical address. Never written through a private mapping.
     Static(u64),
     /// A page-cache frame shared with the file.
-    Cached(Arc<Frame>),
+    Cached(Frame),
 }
 
 impl Page {
@@ -56,6 +56,11 @@ pub trait PageSource: Send + Sync {
     /// The page with this index; `write` when a shared mapping is about to write to it. `EFAULT` past the end of the
     /// file (SIGBUS), `ENOMEM` without a frame.
     fn page(&self, index: u64, write: bool) -> Result<Page, Errno>;
+    /// Gives pages from `index` on to be read, as long as they are in memory and `f` says to go on.
+    #[doc(alias = "map_pages")]
+    fn around(&self, index: u64, f: &mut dyn FnMut(Page) -> bool) {
+        let _ = (index, f);
+    }
     /// A space has been given the frame `frame` to write to in a shared mapping: other mappings, in other spaces too,
     /// may have what the page was before, and are to forget it ([`super::Space::forget_file`]). No space is locked.
     fn written(&self, index: u64, frame: u64) {

@@ -1,23 +1,24 @@
 //! The page tables of the program's half: bringing pages in, taking them out, changing their protection.
 //!
 //! An entry with [`Flags::OWNED`] owns its frame, or has a share of it, which cannot be written to; one with
-//! [`Flags::CACHED`] stands for a reference in [`References`]. A frame is freed only after every CPU has been made to
-//! forget the translation, and no CPU may see the page's next frame before: what one reads there never goes back.
+//! [`Flags::CACHED`] has a share of a file's. A share is given back only after every CPU has been made to forget the
+//! translation, and no CPU may see the page's next frame before: what one reads there never goes back.
 
 use super::area::{Area, Backing, Page, Prot, page_index};
 use crate::arch::layout::phys_to_virt;
 use crate::arch::paging::{Flags, Tables, entry_address, entry_flags};
-use crate::arch::tlb;
+use crate::arch::{tlb, user as arch_user};
 use crate::mm::fault::Fault;
 use crate::mm::frame::Frame;
-use crate::mm::{PAGE, USER_END, arena};
+use crate::mm::{PAGE, USER_END, arena, user};
 use abi::Errno;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Pages of a file in memory that are mapped at one fault, if they are there already.
+/// Pages of a file that are mapped at one fault, if they are in memory: those behind the one that is wanted, up to a
+/// multiple of so many.
 const AROUND: usize = 16;
 
 /// Frames taken out before they are freed in one go.
@@ -26,21 +27,12 @@ const BATCH: usize = 512;
 /// The tables, and what their entries refer to.
 pub(super) struct Pages {
     tables: Arc<Tables>,
-    references: References,
-}
-
-/// What the entries refer to.
-struct References {
-    cached: BTreeMap<usize, Arc<Frame>>,
     resident: usize,
 }
 
-/// Frames that no entry refers to any more but that a CPU may still reach.
+/// Frames that entries had which have been emptied, and that a CPU may still reach.
 #[derive(Default)]
-struct Gone {
-    owned: Vec<u64>,
-    cached: Vec<Arc<Frame>>,
-}
+struct Gone(Vec<u64>);
 
 fn flags(prot: Prot, writable: bool) -> Flags {
     let mut flags = Flags::PRESENT | Flags::ACCESSED | Flags::DIRTY;
@@ -65,16 +57,13 @@ impl Pages {
     pub(super) const fn new(tables: Arc<Tables>) -> Self {
         Self {
             tables,
-            references: References {
-                cached: BTreeMap::new(),
-                resident: 0,
-            },
+            resident: 0,
         }
     }
 
     /// Number of pages that are there.
     pub(super) fn resident(&self) -> usize {
-        self.references.resident
+        self.resident
     }
 
     /// Whether a page is there.
@@ -98,15 +87,15 @@ impl Pages {
         page: usize,
         write: bool,
     ) -> Result<(), Fault> {
-        let entry = self.tables.entry(page, true).ok_or(Fault::OutOfMemory)?;
-        let old = entry.load(Ordering::Relaxed);
-        if old != 0 {
+        let Self { tables, resident } = self;
+        let entry = tables.entry(page, true).ok_or(Fault::OutOfMemory)?;
+        if entry.load(Ordering::Relaxed) != 0 {
             return self.upgrade(area, start, page, write);
         }
         match &area.backing {
             Backing::Anonymous => {
                 let frame = Frame::zeroed().ok_or(Fault::OutOfMemory)?;
-                self.references.set_owned(entry, frame, area.prot);
+                set_owned(resident, entry, frame, area.prot);
             }
             Backing::File {
                 source,
@@ -119,35 +108,21 @@ impl Pages {
                     .map_err(out_of_memory)?;
                 if write && !shared {
                     let frame = copy(found.phys())?;
-                    self.references.set_owned(entry, frame, area.prot);
+                    set_owned(resident, entry, frame, area.prot);
                     return Ok(());
                 }
-                let is_static = matches!(found, Page::Static(_));
-                self.references
-                    .set_shared(page, entry, found, area.prot, *shared && write);
-                if is_static {
-                    for (ahead, page) in (page + PAGE..area.end).step_by(PAGE).enumerate() {
-                        if ahead + 1 == AROUND || page.is_multiple_of(AROUND * PAGE) {
-                            break;
-                        }
-                        let Some(entry) = self.tables.entry(page, true) else {
-                            break;
-                        };
-                        if entry.load(Ordering::Relaxed) != 0 {
-                            break;
-                        }
-                        let Ok(Page::Static(phys)) = source.page(index + 1 + ahead as u64, false)
-                        else {
-                            break;
-                        };
-                        self.references.set_shared(
-                            page,
-                            entry,
-                            Page::Static(phys),
-                            area.prot,
-                            false,
-                        );
-                    }
+                set_shared(resident, entry, found, area.prot, *shared && write);
+                let end = (page + 1).next_multiple_of(AROUND * PAGE).min(area.end);
+                if !write && let Some((_, entries)) = tables.next_entries(page, end) {
+                    let mut entries = entries[1..].iter();
+                    source.around(index + 1, &mut |found| {
+                        let entry = entries.next();
+                        let entry = entry.filter(|entry| entry.load(Ordering::Relaxed) == 0);
+                        entry.is_some_and(|entry| {
+                            set_shared(resident, entry, found, area.prot, false);
+                            true
+                        })
+                    });
                 }
             }
         }
@@ -162,7 +137,7 @@ impl Pages {
         page: usize,
         write: bool,
     ) -> Result<(), Fault> {
-        let Self { tables, references } = self;
+        let Self { tables, resident } = self;
         let entry = tables.entry(page, false).ok_or(Fault::NotMapped)?;
         let old = entry.load(Ordering::Relaxed);
         if !write || entry_flags(old).contains(Flags::WRITABLE) {
@@ -186,9 +161,10 @@ impl Pages {
             let index = page_index(*offset, page - start);
             let found = source.page(index, true).map_err(out_of_memory)?;
             let mut gone = Gone::default();
-            references.take_out(page, entry, &mut gone);
+            take_out(resident, entry, &mut gone);
             tables.flush(page, PAGE);
-            references.set_shared(page, entry, found, area.prot, true);
+            set_shared(resident, entry, found, area.prot, true);
+            gone.free();
             return Ok(());
         }
         if !is_owned && matches!(area.backing, Backing::Anonymous) {
@@ -196,9 +172,9 @@ impl Pages {
         }
         let frame = copy(entry_address(old))?;
         let mut gone = Gone::default();
-        references.take_out(page, entry, &mut gone);
+        take_out(resident, entry, &mut gone);
         tables.flush(page, PAGE);
-        references.set_owned(entry, frame, area.prot);
+        set_owned(resident, entry, frame, area.prot);
         gone.free();
         Ok(())
     }
@@ -223,7 +199,7 @@ impl Pages {
                     entry.store(new, Ordering::Release);
                 }
                 copy.store(new, Ordering::Release);
-                to.references.resident += 1;
+                to.resident += 1;
             }
             at = first + entries.len() * PAGE;
         }
@@ -237,13 +213,13 @@ impl Pages {
 
     /// Takes all pages of a range out and frees what only they used.
     pub(super) fn zap(&mut self, start: usize, end: usize) {
-        let Self { tables, references } = self;
+        let Self { tables, resident } = self;
         let mut at = start;
         while at < end {
             let mut gone = Gone::default();
             let (from, mut changed) = (at, 0);
-            at = walk_some(tables, at, end, |page, entry| {
-                references.take_out(page, entry, &mut gone);
+            at = walk_some(tables, at, end, |_, entry| {
+                take_out(resident, entry, &mut gone);
                 changed += 1;
                 changed < BATCH
             });
@@ -263,14 +239,14 @@ impl Pages {
         even_private: bool,
         keep: Option<u64>,
     ) {
-        let Self { tables, references } = self;
+        let Self { tables, resident } = self;
         let mut gone = Gone::default();
         let mut changed = false;
-        walk(tables, start, end, |page, entry| {
+        walk(tables, start, end, |_, entry| {
             let old = entry.load(Ordering::Relaxed);
             let owned = entry_flags(old).contains(Flags::OWNED);
             if (even_private || !owned) && Some(entry_address(old)) != keep {
-                references.take_out(page, entry, &mut gone);
+                take_out(resident, entry, &mut gone);
                 changed = true;
             }
         });
@@ -321,31 +297,25 @@ impl Pages {
     }
 
     /// Moves pages from one range to another, which has none and is prepared.
-    pub(super) fn relocate(&mut self, from: usize, to: usize, len: usize) {
-        let Self { tables, references } = self;
-        walk(tables, from, from + len, |page, entry| {
-            let target = to + (page - from);
-            let Some(slot) = tables.entry(target, false) else {
-                return;
-            };
-            slot.store(entry.swap(0, Ordering::AcqRel), Ordering::Release);
-            if let Some(frame) = references.cached.remove(&page) {
-                references.cached.insert(target, frame);
+    pub(super) fn relocate(&self, from: usize, to: usize, len: usize) {
+        walk(&self.tables, from, from + len, |page, entry| {
+            if let Some(slot) = self.tables.entry(to + (page - from), false) {
+                slot.store(entry.swap(0, Ordering::AcqRel), Ordering::Release);
             }
         });
-        tables.flush(from, len);
+        self.tables.flush(from, len);
     }
 }
 
 impl Drop for Pages {
     /// No thread runs in the space any more. A CPU may still have its tables loaded, but does not use them.
     fn drop(&mut self) {
-        let Self { tables, references } = self;
+        let Self { tables, resident } = self;
         let mut gone = Gone::default();
         for range in [0..arena::START, arena::END..USER_END] {
-            walk(tables, range.start, range.end, |page, entry| {
-                references.take_out(page, entry, &mut gone);
-                if gone.owned.len() == BATCH {
+            walk(tables, range.start, range.end, |_, entry| {
+                take_out(resident, entry, &mut gone);
+                if gone.0.len() == BATCH {
                     core::mem::take(&mut gone).free();
                 }
             });
@@ -354,42 +324,55 @@ impl Drop for Pages {
     }
 }
 
-impl References {
-    fn set_owned(&mut self, entry: &AtomicU64, frame: Frame, prot: Prot) {
-        let flags = flags(prot, true) | Flags::OWNED;
-        entry.store(frame.into_phys() | flags.bits(), Ordering::Release);
-        self.resident += 1;
-    }
+fn set_owned(resident: &mut usize, entry: &AtomicU64, frame: Frame, prot: Prot) {
+    let flags = flags(prot, true) | Flags::OWNED;
+    entry.store(frame.into_phys() | flags.bits(), Ordering::Release);
+    *resident += 1;
+}
 
-    fn set_shared(&mut self, at: usize, entry: &AtomicU64, page: Page, prot: Prot, write: bool) {
-        let mut flags = flags(prot, write);
-        let phys = page.phys();
-        if let Page::Cached(frame) = page {
-            flags |= Flags::CACHED;
-            self.cached.insert(at, frame);
-        }
-        entry.store(phys | flags.bits(), Ordering::Release);
-        self.resident += 1;
-    }
+fn set_shared(resident: &mut usize, entry: &AtomicU64, page: Page, prot: Prot, write: bool) {
+    let flags = flags(prot, write);
+    let (phys, flags) = match page {
+        Page::Static(phys) => (phys, flags),
+        Page::Cached(frame) => (frame.into_phys(), flags | Flags::CACHED),
+    };
+    entry.store(phys | flags.bits(), Ordering::Release);
+    *resident += 1;
+}
 
-    fn take_out(&mut self, page: usize, entry: &AtomicU64, gone: &mut Gone) {
-        let old = entry.swap(0, Ordering::AcqRel);
-        self.resident -= 1;
-        if entry_flags(old).contains(Flags::OWNED) {
-            gone.owned.push(entry_address(old));
-        } else if entry_flags(old).contains(Flags::CACHED) {
-            gone.cached.extend(self.cached.remove(&page));
-        }
+fn take_out(resident: &mut usize, entry: &AtomicU64, gone: &mut Gone) {
+    let old = entry.swap(0, Ordering::AcqRel);
+    *resident -= 1;
+    if entry_flags(old).intersects(Flags::OWNED | Flags::CACHED) {
+        gone.0.push(entry_address(old));
     }
 }
 
 impl Gone {
-    /// Frees the frames. Every CPU has been made to forget them.
+    /// Frees the frames, or gives shares of them back. Every CPU has been made to forget them.
     fn free(self) {
-        for phys in self.owned {
-            // SAFETY: an entry owned the frame, which is in no page table and in no TLB any more.
+        for phys in self.0 {
+            // SAFETY: an entry owned the frame, or a share of it, which is in no page table and in no TLB any more.
             drop(unsafe { Frame::from_phys(phys) });
         }
+    }
+}
+
+impl Page {
+    /// Copies a part of it to the program, at `addr`.
+    ///
+    /// # Panics
+    /// If the part does not lie within the page.
+    pub fn copy_out(&self, part: Range<usize>, addr: usize) -> Result<(), Errno> {
+        assert!(part.start <= part.end && part.end <= PAGE);
+        let to = user::target(addr, part.len())?;
+        // SAFETY: the part lies within the page, which is mapped in the direct map while `self` lives; faults at the
+        // target are caught.
+        let copied = unsafe {
+            let from = phys_to_virt(self.phys()).add(part.start);
+            arch_user::copy(to, from, part.len())
+        };
+        Ok(copied?)
     }
 }
 
@@ -422,9 +405,15 @@ fn walk_some(
 ) -> usize {
     let mut at = start;
     while let Some((first, entries)) = tables.next_entries(at, end) {
-        for (page, entry) in (first..).step_by(PAGE).zip(entries) {
-            if entry.load(Ordering::Relaxed) != 0 && !f(page, entry) {
-                return page + PAGE;
+        for (page, some) in (first..).step_by(8 * PAGE).zip(entries.chunks(8)) {
+            let none = some.iter().all(|entry| entry.load(Ordering::Relaxed) == 0);
+            if none {
+                continue;
+            }
+            for (page, entry) in (page..).step_by(PAGE).zip(some) {
+                if entry.load(Ordering::Relaxed) != 0 && !f(page, entry) {
+                    return page + PAGE;
+                }
             }
         }
         at = first + entries.len() * PAGE;

@@ -63,7 +63,7 @@ struct File {
     number: usize,
     writable: bool,
     fixed: Vec<Frame>,
-    own: StdMutex<BTreeMap<usize, Arc<Frame>>>,
+    own: StdMutex<BTreeMap<usize, Frame>>,
 }
 
 impl File {
@@ -94,7 +94,7 @@ impl PageSource for File {
         if write && !own.contains_key(&index) {
             let frame = Frame::zeroed().ok_or(Errno::ENOMEM)?;
             poke(frame.phys(), peek(fixed.phys()));
-            own.insert(index, Arc::new(frame));
+            own.insert(index, frame);
         }
         let page = own.get(&index).cloned().map(Page::Cached);
         Ok(page.unwrap_or(Page::Static(fixed.phys())))
@@ -506,7 +506,7 @@ impl Test {
             for (&index, frame) in &*file.own.lock().unwrap() {
                 // The file's, and one an entry.
                 let entries = references.get(&frame.phys()).unwrap_or(&0);
-                assert_eq!(Arc::strong_count(frame), 1 + entries);
+                assert_eq!(frame.references(), 1 + entries);
                 assert_eq!(peek(frame.phys()), self.contents[file.number][index]);
             }
         }
