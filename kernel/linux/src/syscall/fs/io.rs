@@ -1,7 +1,7 @@
 //! Reading and writing.
 use super::{
     opened,
-    vectors::{Vectors, buffer, with_buffer},
+    vectors::{Buffer, Memory, Vectors, buffer, with_buffer},
     words,
 };
 use crate::{
@@ -26,6 +26,7 @@ pub(in crate::syscall) fn raise_sigpipe(error: Errno) -> Errno {
 }
 
 /// Runs `f` at `at`, or at the position, which moves on.
+#[inline]
 pub(super) fn positioned(
     open: &OpenFile,
     at: Option<u64>,
@@ -99,11 +100,11 @@ pub(super) fn was_read(open: &OpenFile, len: usize) {
     }
 }
 
-fn read_vectors(open: &OpenFile, to: Vectors, at: Option<u64>) -> SysResult {
+fn read_to(open: &OpenFile, to: impl Memory, at: Option<u64>) -> SysResult {
     read_as(open, to, at, Way::of(open))
 }
 
-fn read_as(open: &OpenFile, to: Vectors, at: Option<u64>, way: Way) -> SysResult {
+fn read_as(open: &OpenFile, to: impl Memory, at: Option<u64>, way: Way) -> SysResult {
     if !open.readable() {
         return Err(Errno::EBADF);
     }
@@ -114,7 +115,7 @@ fn read_as(open: &OpenFile, to: Vectors, at: Option<u64>, way: Way) -> SysResult
 }
 
 #[inline]
-fn transfer_in(open: &OpenFile, mut to: Vectors, at: Option<u64>, way: Way) -> SysResult {
+fn transfer_in(open: &OpenFile, mut to: impl Memory, at: Option<u64>, way: Way) -> SysResult {
     positioned(open, at, |at| {
         let mut done = 0;
         while to.left() > 0 {
@@ -158,11 +159,11 @@ fn transfer_in(open: &OpenFile, mut to: Vectors, at: Option<u64>, way: Way) -> S
     })
 }
 
-fn write_vectors(open: &OpenFile, from: Vectors, at: Option<u64>) -> SysResult {
+fn write_from(open: &OpenFile, from: impl Memory, at: Option<u64>) -> SysResult {
     write_as(open, from, at, Way::of(open))
 }
 
-fn write_as(open: &OpenFile, from: Vectors, at: Option<u64>, way: Way) -> SysResult {
+fn write_as(open: &OpenFile, from: impl Memory, at: Option<u64>, way: Way) -> SysResult {
     if !open.writable() {
         return Err(Errno::EBADF);
     }
@@ -172,7 +173,7 @@ fn write_as(open: &OpenFile, from: Vectors, at: Option<u64>, way: Way) -> SysRes
 }
 
 #[inline]
-fn transfer_out(open: &OpenFile, mut from: Vectors, at: Option<u64>, way: Way) -> SysResult {
+fn transfer_out(open: &OpenFile, mut from: impl Memory, at: Option<u64>, way: Way) -> SysResult {
     let append = way.append && open.file.seekable();
     let mut end = None;
     let result = positioned(open, at, |at| {
@@ -225,35 +226,35 @@ fn offset(value: usize) -> Result<Option<u64>, Errno> {
 
 /// read(2)
 pub fn read(fd: usize, buf: usize, count: usize) -> SysResult {
-    read_vectors(&*opened(fd)?, Vectors::single(buf, count)?, None)
+    read_to(&*opened(fd)?, Buffer::new(buf, count)?, None)
 }
 /// write(2)
 pub fn write(fd: usize, buf: usize, count: usize) -> SysResult {
-    write_vectors(&*opened(fd)?, Vectors::single(buf, count)?, None)
+    write_from(&*opened(fd)?, Buffer::new(buf, count)?, None)
 }
 /// pread(2)
 pub fn pread64(fd: usize, buf: usize, count: usize, at: usize) -> SysResult {
-    read_vectors(&*opened(fd)?, Vectors::single(buf, count)?, offset(at)?)
+    read_to(&*opened(fd)?, Buffer::new(buf, count)?, offset(at)?)
 }
 /// pwrite(2)
 pub fn pwrite64(fd: usize, buf: usize, count: usize, at: usize) -> SysResult {
-    write_vectors(&*opened(fd)?, Vectors::single(buf, count)?, offset(at)?)
+    write_from(&*opened(fd)?, Buffer::new(buf, count)?, offset(at)?)
 }
 /// readv(2)
 pub fn readv(fd: usize, vectors: usize, count: usize) -> SysResult {
-    read_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, None)
+    read_to(&*opened(fd)?, Vectors::read(vectors, count)?, None)
 }
 /// writev(2)
 pub fn writev(fd: usize, vectors: usize, count: usize) -> SysResult {
-    write_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, None)
+    write_from(&*opened(fd)?, Vectors::read(vectors, count)?, None)
 }
 /// preadv(2); the offset's high half is in the low argument on 64-bit machines.
 pub fn preadv(fd: usize, vectors: usize, count: usize, at: usize) -> SysResult {
-    read_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
+    read_to(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
 }
 /// pwritev(2)
 pub fn pwritev(fd: usize, vectors: usize, count: usize, at: usize) -> SysResult {
-    write_vectors(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
+    write_from(&*opened(fd)?, Vectors::read(vectors, count)?, offset(at)?)
 }
 /// The offset of preadv2(2) and pwritev2(2); -1 is the position.
 fn offset_or_position(at: usize) -> Result<Option<u64>, Errno> {

@@ -46,103 +46,26 @@ pub(in crate::syscall) fn zeroed(len: usize) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// Pieces of memory that a transfer has yet to come to.
-pub(in crate::syscall) struct Vectors {
-    /// What is left of the piece that it has come to: address and length.
-    piece: (usize, usize),
-    others: IntoIter<(usize, usize)>,
-    left: usize,
-}
-
-impl Vectors {
-    /// One buffer.
-    pub(in crate::syscall) fn single(addr: usize, len: usize) -> Result<Self, Errno> {
-        if len > isize::MAX as usize {
-            return Err(Errno::EINVAL);
-        }
-        Ok(Self {
-            piece: (addr, len),
-            others: Vec::new().into_iter(),
-            left: len.min(MAX),
-        })
-    }
-
-    /// An array of `struct iovec`.
-    pub(in crate::syscall) fn read(addr: usize, count: usize) -> Result<Self, Errno> {
-        if count > MAX_VECTORS {
-            return Err(Errno::EINVAL);
-        }
-        let mut pieces = Vec::with_capacity(count);
-        let mut total: usize = 0;
-        for index in 0..count {
-            let [base, len] = words(addr.wrapping_add(index * 16))?;
-            let len = len as usize;
-            total = total.checked_add(len).ok_or(Errno::EINVAL)?;
-            if total > isize::MAX as usize {
-                return Err(Errno::EINVAL);
-            }
-            pieces.push((base as usize, len));
-        }
-        Ok(Self {
-            piece: (0, 0),
-            others: pieces.into_iter(),
-            left: total.min(MAX),
-        })
-    }
-
+/// Memory of the program's that a transfer has yet to come to.
+pub(in crate::syscall) trait Memory {
     /// Bytes to go.
-    pub(in crate::syscall) fn left(&self) -> usize {
-        self.left
-    }
+    fn left(&self) -> usize;
 
     /// Calls `f` with address and range of up to `len` bytes; how many went well before the first fault.
     fn each(
         &mut self,
         len: usize,
-        mut f: impl FnMut(usize, Range<usize>) -> Result<(), Errno>,
-    ) -> usize {
-        let len = len.min(self.left);
-        let mut done = 0;
-        while done < len {
-            let (addr, piece) = self.piece;
-            if piece == 0 {
-                match self.others.next() {
-                    Some(next) => self.piece = next,
-                    None => break,
-                }
-                continue;
-            }
-            let part = piece.min(len - done);
-            let good = if f(addr, done..done + part).is_ok() {
-                part
-            } else {
-                pages(addr, part, |at, range| {
-                    f(at, done + range.start..done + range.end)
-                })
-            };
-            done += good;
-            self.piece = (addr.wrapping_add(good), piece - good);
-            if good < part {
-                break;
-            }
-        }
-        self.left -= done;
-        done
-    }
+        f: impl FnMut(usize, Range<usize>) -> Result<(), Errno>,
+    ) -> usize;
 
     /// Copies to the program; how much before a fault.
-    pub(in crate::syscall) fn put(&mut self, from: &[u8]) -> usize {
+    fn put(&mut self, from: &[u8]) -> usize {
         self.each(from.len(), |addr, range| user::copy_out(addr, &from[range]))
     }
 
     /// Copies `len` bytes to the program that lie on pages one after the other, from `within` the first one on; how
     /// much before a fault.
-    pub(in crate::syscall) fn put_pages(
-        &mut self,
-        pages: &[Page],
-        within: usize,
-        len: usize,
-    ) -> usize {
+    fn put_pages(&mut self, pages: &[Page], within: usize, len: usize) -> usize {
         self.each(len, |addr, range| {
             let (mut at, mut addr) = (within + range.start, addr);
             while at < within + range.end {
@@ -157,13 +80,123 @@ impl Vectors {
     }
 
     /// Leaves out as much; how much that is.
-    pub(in crate::syscall) fn skip(&mut self, len: usize) -> usize {
+    fn skip(&mut self, len: usize) -> usize {
         self.each(len, |_, _| Ok(()))
     }
 
     /// Copies from the program; how much before a fault.
-    pub(in crate::syscall) fn get(&mut self, to: &mut [u8]) -> usize {
+    fn get(&mut self, to: &mut [u8]) -> usize {
         self.each(to.len(), |addr, range| user::copy_in(addr, &mut to[range]))
+    }
+}
+
+/// One piece of memory.
+#[derive(Clone, Copy)]
+pub(in crate::syscall) struct Buffer {
+    addr: usize,
+    left: usize,
+}
+
+impl Buffer {
+    /// What read(2) and its like are given.
+    pub(in crate::syscall) fn new(addr: usize, len: usize) -> Result<Self, Errno> {
+        if len > isize::MAX as usize {
+            return Err(Errno::EINVAL);
+        }
+        let left = len.min(MAX);
+        Ok(Self { addr, left })
+    }
+}
+
+impl Memory for Buffer {
+    fn left(&self) -> usize {
+        self.left
+    }
+
+    #[inline]
+    fn each(
+        &mut self,
+        len: usize,
+        mut f: impl FnMut(usize, Range<usize>) -> Result<(), Errno>,
+    ) -> usize {
+        let len = len.min(self.left);
+        let good = if f(self.addr, 0..len).is_ok() {
+            len
+        } else {
+            pages(self.addr, len, f)
+        };
+        self.addr = self.addr.wrapping_add(good);
+        self.left -= good;
+        good
+    }
+}
+
+/// Several pieces.
+pub(in crate::syscall) struct Vectors {
+    /// What is left of the piece that it has come to.
+    piece: Buffer,
+    others: IntoIter<Buffer>,
+    left: usize,
+}
+
+impl Vectors {
+    /// An array of `struct iovec`.
+    pub(in crate::syscall) fn read(addr: usize, count: usize) -> Result<Self, Errno> {
+        if count > MAX_VECTORS {
+            return Err(Errno::EINVAL);
+        }
+        let mut pieces = Vec::with_capacity(count);
+        let mut total: usize = 0;
+        for index in 0..count {
+            let [base, len] = words(addr.wrapping_add(index * 16))?.map(|word| word as usize);
+            total = total.checked_add(len).ok_or(Errno::EINVAL)?;
+            if total > isize::MAX as usize {
+                return Err(Errno::EINVAL);
+            }
+            pieces.push(Buffer {
+                addr: base,
+                left: len,
+            });
+        }
+        Ok(Self {
+            piece: Buffer { addr: 0, left: 0 },
+            others: pieces.into_iter(),
+            left: total.min(MAX),
+        })
+    }
+}
+
+impl Memory for Vectors {
+    fn left(&self) -> usize {
+        self.left
+    }
+
+    fn each(
+        &mut self,
+        len: usize,
+        mut f: impl FnMut(usize, Range<usize>) -> Result<(), Errno>,
+    ) -> usize {
+        let len = len.min(self.left);
+        let mut done = 0;
+        while done < len {
+            if self.piece.left == 0 {
+                match self.others.next() {
+                    Some(next) => self.piece = next,
+                    None => break,
+                }
+                continue;
+            }
+            let part = self.piece.left.min(len - done);
+            let good = self.piece.each(part, |addr, range| {
+                f(addr, done + range.start..done + range.end)
+            });
+            done += good;
+            if good < part {
+                break;
+            }
+        }
+        self.left -= done;
+        done
     }
 }
 

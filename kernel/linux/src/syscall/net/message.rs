@@ -2,7 +2,7 @@
 use super::{
     super::fs::{
         raise_sigpipe, timespec,
-        vectors::{Vectors, buffer, zeroed},
+        vectors::{Buffer, Memory, Vectors, buffer, zeroed},
         wait::after,
         words,
     },
@@ -33,7 +33,7 @@ const LARGEST: usize = 1 << 20;
 fn send_vectors(
     open: &OpenFile,
     socket: &Socket,
-    mut from: Vectors,
+    mut from: impl Memory,
     flags: u32,
     to: Option<&Address>,
     ancillary: &Ancillary,
@@ -90,7 +90,7 @@ fn send_vectors(
 fn receive_vectors(
     open: &OpenFile,
     socket: &Socket,
-    mut to: Vectors,
+    mut to: impl Memory,
     flags: u32,
 ) -> Result<(usize, Received), Errno> {
     if flags & linux::MSG_ERRQUEUE != 0 {
@@ -157,7 +157,7 @@ pub fn sendto(
             0 => None,
             addr => Some(address_from(addr, addr_len)?),
         };
-        let from = Vectors::single(buf, len)?;
+        let from = Buffer::new(buf, len)?;
         send_vectors(
             open,
             socket,
@@ -179,8 +179,7 @@ pub fn recvfrom(
     addr_len: usize,
 ) -> SysResult {
     with_socket(fd, |open, socket| {
-        let (result, received) =
-            receive_vectors(open, socket, Vectors::single(buf, len)?, int(flags))?;
+        let (result, received) = receive_vectors(open, socket, Buffer::new(buf, len)?, int(flags))?;
         if addr != 0 && addr_len != 0 {
             match &received.from {
                 Some(from) => address_to(from, addr, addr_len)?,

@@ -4,7 +4,7 @@ use crate::process::LinuxThread;
 use crate::{
     fs::descriptor::Files,
     process::{self, Process},
-    syscall::fs::vectors::{Vectors, buffer},
+    syscall::fs::vectors::{Memory, Vectors, buffer},
 };
 use abi::{Errno, SysResult};
 use alloc::sync::Arc;
