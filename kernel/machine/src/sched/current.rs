@@ -15,14 +15,7 @@ pub(super) fn address() -> *const Thread {
 
 /// The running thread.
 pub fn current() -> Arc<Thread> {
-    interrupt_flag::without(|| {
-        let thread = address();
-        // SAFETY: the scheduler holds a reference to the running thread, made by `Arc::into_raw`.
-        unsafe {
-            Arc::increment_strong_count(thread);
-            Arc::from_raw(thread)
-        }
-    })
+    with_current(Thread::handle)
 }
 
 /// The running thread without touching its reference count.

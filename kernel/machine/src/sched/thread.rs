@@ -58,6 +58,8 @@ pub struct Thread {
     /// Its id.
     pub tid: Tid,
     state: Box<dyn ThreadState>,
+    /// The type of `state`: to ask it each time would cost as much as a short system call.
+    kind: TypeId,
     /// The address space it runs in. Only the thread itself changes it, and who switches to it looks at it.
     pub(super) space: UnsafeCell<Option<Arc<Space>>>,
     pub(super) parking: Parking,
@@ -110,9 +112,12 @@ impl Thread {
         if !is_idle {
             COUNT.fetch_add(1, Ordering::Relaxed);
         }
+        let any: &dyn Any = &*state;
+        let kind = any.type_id();
         Some(Self {
             tid,
             state,
+            kind,
             space: UnsafeCell::new(space),
             parking: Parking::new(),
             place: Place::new(),
@@ -209,8 +214,8 @@ impl Thread {
     /// The state that a floor above has given it; `None` if it has given another type of state, or none.
     #[inline]
     pub fn state_as<T: ThreadState>(&self) -> Option<&T> {
-        let state: &dyn Any = &*self.state;
-        state.downcast_ref()
+        // SAFETY: that is its type, as nobody changes either.
+        (self.kind == TypeId::of::<T>()).then(|| unsafe { &*(&raw const *self.state).cast() })
     }
 
     /// A part of that state by its type ([`ThreadState::part`]).
