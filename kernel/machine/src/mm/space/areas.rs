@@ -7,6 +7,7 @@ use crate::mm::{USER_END, USER_START, arena};
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use smallvec::SmallVec;
 
 /// Areas there may be (`vm.max_map_count`).
 pub const MAX: usize = 65530;
@@ -120,10 +121,18 @@ impl Areas {
         if is_inside && self.are_too_many(1) {
             return Err(Errno::ENOMEM);
         }
-        self.cut(start);
-        self.cut(end);
         for at in self.starts(start, end) {
-            self.take(at);
+            let Some(mut area) = self.take(at) else {
+                continue;
+            };
+            if end < area.end {
+                let rest = area.split_off(end - at, end);
+                self.put(end, rest);
+            }
+            if at < start {
+                area.end = start;
+                self.put(at, area);
+            }
         }
         self.holes.release(start, end);
         Ok(())
@@ -173,7 +182,7 @@ impl Areas {
         }
     }
 
-    fn starts(&self, start: usize, end: usize) -> Vec<usize> {
+    fn starts(&self, start: usize, end: usize) -> SmallVec<[usize; 8]> {
         self.overlapping(start, end).map(|(at, _)| at).collect()
     }
 

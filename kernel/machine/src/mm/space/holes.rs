@@ -1,10 +1,15 @@
 //! The free ranges between areas, and the highest one that something fits into.
 //!
 //! A treap (R. Seidel and C. Aragon, "Randomized Search Trees", 1996): ordered by address as a search tree and by a
-//! hash of the address as a heap, which keeps it about log n deep. Every node knows the largest hole in its subtree, as
-//! in Linux's tree of areas before 6.1 (`rb_subtree_gap`).
+//! hash of the address at which a hole came into being as a heap, which keeps it about log n deep. Every node knows the
+//! largest hole in its subtree, as in Linux's tree of areas before 6.1 (`rb_subtree_gap`). Most mappings take one end
+//! of a hole, or give it back: the hole then stays where it is in the tree.
 
 use alloc::boxed::Box;
+use core::cmp::Ordering;
+
+/// From where to where a hole reaches.
+type Range = (usize, usize);
 
 /// A subtree.
 type Link = Option<Box<Node>>;
@@ -12,6 +17,8 @@ type Link = Option<Box<Node>>;
 struct Node {
     start: usize,
     end: usize,
+    /// Its place in the heap's order.
+    priority: usize,
     /// Length of the longest hole in this subtree.
     longest: usize,
     below: Link,
@@ -29,6 +36,11 @@ impl Holes {
 
     /// Makes all of `start..end` free.
     pub(super) fn release(&mut self, start: usize, end: usize) {
+        if let Some((hole, longer)) = self.touching(start, end)
+            && resize(&mut self.0, hole, longer)
+        {
+            return;
+        }
         let around = self.take(start, end);
         let hole = Node::link(start.min(around.start), end.max(around.end));
         self.0 = join(join(around.below, hole), around.above);
@@ -36,6 +48,17 @@ impl Holes {
 
     /// Makes nothing of `start..end` free.
     pub(super) fn occupy(&mut self, start: usize, end: usize) {
+        let (below, _) = self.beside(start + 1);
+        let shorter = match below {
+            Some((first, last)) if first < start && end == last => Some((first, start)),
+            Some((first, last)) if first == start && end < last => Some((end, last)),
+            _ => None,
+        };
+        if let (Some((hole, _)), Some(shorter)) = (below, shorter)
+            && resize(&mut self.0, hole, shorter)
+        {
+            return;
+        }
         let around = self.take(start, end);
         let below = join(around.below, Node::link(around.start, start));
         let above = join(Node::link(end, around.end), around.above);
@@ -46,6 +69,34 @@ impl Holes {
     /// are holes that would be large enough if they were aligned.
     pub(super) fn highest(&self, len: usize, align: usize, top: usize) -> Option<usize> {
         highest(&self.0, len, align, top)
+    }
+
+    /// The highest hole that begins below `at`, and the lowest of the others.
+    fn beside(&self, at: usize) -> (Option<Range>, Option<Range>) {
+        let (mut below, mut above) = (None, None);
+        let mut link = &self.0;
+        while let Some(node) = link {
+            let range = Some((node.start, node.end));
+            if node.start < at {
+                (below, link) = (range, &node.above);
+            } else {
+                (above, link) = (range, &node.below);
+            }
+        }
+        (below, above)
+    }
+
+    /// Where the one hole begins that `start..end` lies beside, and what it is together with that; `None` if there is
+    /// none, or a second one there.
+    fn touching(&self, start: usize, end: usize) -> Option<(usize, Range)> {
+        let (below, above) = self.beside(start);
+        let below = below.filter(|hole| hole.1 >= start);
+        let above = above.filter(|hole| hole.0 <= end);
+        match (below, above) {
+            (Some(hole), None) if hole.1 == start => Some((hole.0, (hole.0, end))),
+            (None, Some(hole)) if hole.0 == end => Some((hole.0, (start, hole.1))),
+            _ => None,
+        }
     }
 
     /// Takes all holes that overlap or touch `start..end` out.
@@ -87,6 +138,7 @@ impl Node {
             Box::new(Self {
                 start,
                 end,
+                priority: scatter(start),
                 longest: end - start,
                 below: None,
                 above: None,
@@ -100,14 +152,28 @@ impl Node {
             .max(longest(&self.below))
             .max(longest(&self.above));
     }
+}
 
-    /// The heap's order: as good as random (the finaliser of MurmurHash3).
-    fn priority(&self) -> usize {
-        let mut hash = self.start;
-        hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        hash ^ hash >> 33
-    }
+/// As good as random (the finaliser of MurmurHash3).
+fn scatter(start: usize) -> usize {
+    let hash = (start ^ start >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ hash >> 33
+}
+
+/// Gives the hole that begins at `start` another range, which does not reach its neighbours; whether there is one.
+fn resize(link: &mut Link, start: usize, to: Range) -> bool {
+    let Some(node) = link else { return false };
+    let is_done = match start.cmp(&node.start) {
+        Ordering::Less => resize(&mut node.below, start, to),
+        Ordering::Greater => resize(&mut node.above, start, to),
+        Ordering::Equal => {
+            (node.start, node.end) = to;
+            true
+        }
+    };
+    node.update();
+    is_done
 }
 
 /// Divides a tree into what starts below `at` and the rest.
@@ -133,7 +199,7 @@ fn join(below: Link, above: Link) -> Link {
     match (below, above) {
         (None, link) | (link, None) => link,
         (Some(mut below), Some(mut above)) => {
-            if below.priority() > above.priority() {
+            if below.priority > above.priority {
                 below.above = join(below.above.take(), Some(above));
                 below.update();
                 Some(below)
@@ -147,7 +213,7 @@ fn join(below: Link, above: Link) -> Link {
 }
 
 /// The highest hole.
-fn last(link: &Link) -> Option<(usize, usize)> {
+fn last(link: &Link) -> Option<Range> {
     let mut node = link.as_ref()?;
     while let Some(above) = &node.above {
         node = above;

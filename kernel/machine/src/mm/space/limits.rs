@@ -24,9 +24,10 @@ impl Mappings {
         len: usize,
         replaced: Range<usize>,
     ) -> Result<(), Errno> {
-        let gone = self.areas.overlapping(replaced.start, replaced.end);
         let (mut bytes, mut data) = (self.areas.bytes(), self.areas.data());
-        for (start, area) in gone {
+        let gone =
+            (!replaced.is_empty()).then(|| self.areas.overlapping(replaced.start, replaced.end));
+        for (start, area) in gone.into_iter().flatten() {
             let part = area.end.min(replaced.end) - start.max(replaced.start);
             bytes -= part;
             data -= if area.is_data(area.prot) { part } else { 0 };

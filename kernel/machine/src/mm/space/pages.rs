@@ -13,9 +13,9 @@ use crate::mm::frame::Frame;
 use crate::mm::{PAGE, USER_END, arena, user};
 use abi::Errno;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
+use smallvec::SmallVec;
 
 /// Pages of a file that are mapped at one fault, if they are in memory: those behind the one that is wanted, up to a
 /// multiple of so many.
@@ -32,7 +32,7 @@ pub(super) struct Pages {
 
 /// Frames that entries had which have been emptied, and that a CPU may still reach.
 #[derive(Default)]
-struct Gone(Vec<u64>);
+struct Gone(SmallVec<[u64; 16]>);
 
 fn flags(prot: Prot, writable: bool) -> Flags {
     let mut flags = Flags::PRESENT | Flags::ACCESSED | Flags::DIRTY;
