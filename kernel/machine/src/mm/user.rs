@@ -9,6 +9,7 @@ use crate::arch::{interrupt_flag, user as arch};
 use crate::sync::order;
 use abi::Errno;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::mem::{MaybeUninit, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -88,14 +89,15 @@ pub fn write<T: IntoBytes + Immutable>(addr: usize, value: &T) -> Result<(), Err
 pub fn read_cstr(addr: usize, max: usize) -> Result<Vec<u8>, Errno> {
     let mut string = Vec::new();
     let mut at = addr;
-    let mut chunk = [0; 256];
+    // Most names are short.
+    let mut chunk = [0; 64];
     while string.len() <= max {
         // Never across a page: the next one need not be there.
         let len = (super::PAGE - at % super::PAGE).min(chunk.len());
         let chunk = &mut chunk[..len];
         copy_in(at, chunk)?;
-        if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
-            string.extend_from_slice(&chunk[..end]);
+        if let Ok(end) = CStr::from_bytes_until_nul(chunk) {
+            string.extend_from_slice(end.to_bytes());
             if string.len() > max {
                 break;
             }

@@ -1,6 +1,6 @@
 // The functions the compiler calls by itself, and the copies to and from the program's memory.
 // In assembly: the compiler may turn a loop in Rust into a call of the function it is in. `rep movsq` and not `movsb`,
-// because emulators take them one step at a time.
+// because emulators take them one step at a time; so pages are cleared by vector instructions.
 
 .text
 .balign 16
@@ -47,7 +47,9 @@ memset:
     movzx eax, sil
     mov r9, 0x0101010101010101
     imul rax, r9
-    mov rcx, rdx
+    cmp rdx, 256
+    jae 2f
+1:  mov rcx, rdx
     shr rcx, 3
     rep stosq
     mov ecx, edx
@@ -55,6 +57,16 @@ memset:
     rep stosb
     mov rax, r8
     ret
+2:  movq xmm0, rax
+    punpcklqdq xmm0, xmm0
+3:  .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movups [rdi + 16 * \i], xmm0
+    .endr
+    add rdi, 256
+    sub rdx, 256
+    cmp rdx, 256
+    jae 3b
+    jmp 1b
 
 .balign 16
 .globl memcmp
