@@ -196,7 +196,7 @@ impl Kin {
             is_adopted: false,
             group: pid,
             session: pid,
-            exit_signal: 0,
+            exit_signal: SIGCHLD,
             has_executed: false,
             end: None,
             job: None,
@@ -252,6 +252,11 @@ impl Process {
     /// Whether it has ended, and its parent has not been told.
     pub fn is_zombie(&self) -> bool {
         self.kin().end.is_some()
+    }
+
+    /// The signal that its parent is sent when it ends; 0 for none.
+    pub fn exit_signal(&self) -> i32 {
+        self.kin().exit_signal
     }
 
     /// CPU time of its children that it has waited for, in nanoseconds.

@@ -37,6 +37,7 @@ use limits::Limits;
 use machine::mm::space::Space;
 use machine::sched::{self, Thread, Tid};
 use machine::sync::{SpinLock, WaitQueue};
+use machine::time::Instant;
 use restart::Restart;
 
 /// A process id, which is also the main thread's id.
@@ -48,6 +49,8 @@ pub type Pid = Tid;
 pub struct Process {
     /// Its id.
     pub pid: Pid,
+    /// When it was made.
+    pub started: Instant,
     kin: SpinLock<family::Kin>,
     /// Who waits for its children.
     children: WaitQueue,
@@ -122,6 +125,7 @@ impl Process {
     fn new(pid: Pid, kin: family::Kin, fs: FsContext) -> Self {
         Self {
             pid,
+            started: Instant::now(),
             kin: SpinLock::new(kin),
             children: WaitQueue::new(),
             ended: WaitQueue::new(),
@@ -205,6 +209,8 @@ pub const NAME_LEN: usize = 16;
 pub struct ThreadState {
     /// Whose thread it is.
     pub process: Arc<Process>,
+    /// When it was made.
+    pub started: Instant,
     /// Mask, pending signals, alternate stack.
     pub(crate) signals: signal::ThreadSignals,
     /// Address that is zeroed and woken when the thread ends; 0 for none.
@@ -260,6 +266,7 @@ impl ThreadState {
     pub fn new(process: Arc<Process>) -> Self {
         Self {
             process,
+            started: Instant::now(),
             signals: signal::ThreadSignals::new(0),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),

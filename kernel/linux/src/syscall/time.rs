@@ -238,9 +238,10 @@ pub fn time(to: usize) -> SysResult {
 pub fn times(to: usize) -> SysResult {
     const TICK: u64 = SECOND / 100;
     if to != 0 {
-        user::zero(to, 4 * size_of::<i64>())?;
-        let used = process::with_current(|process| process.cpu_time_ns());
-        user::write(to, &((used / TICK) as i64))?;
+        let (own, children) =
+            process::with_current(|process| (process.cpu_time_ns(), process.children_cpu_ns()));
+        let [user, children] = [own, children].map(|ns| (ns / TICK) as i64);
+        user::write(to, &[user, 0, children, 0])?;
     }
     Ok((Instant::now().0 / TICK) as usize)
 }

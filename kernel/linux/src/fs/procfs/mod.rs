@@ -1,8 +1,9 @@
-//! /proc, proc(5): [`process`] has the directories of processes, [`status`], [`smaps`] and [`mounts`] what files there
+//! /proc, proc(5): [`process`] has the directories of processes, [`stat`], [`status`], [`smaps`] and [`mounts`] what files there
 //! say, [`system`] what is to be read about the machine and the kernel.
 mod mounts;
 mod process;
 mod smaps;
+mod stat;
 mod status;
 pub mod system;
 

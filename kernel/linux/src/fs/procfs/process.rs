@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the directories of processes and of threads. They are made up when they are looked
 //! at, and of them only what is asked for.
-use super::{mounts, smaps, status};
+use super::{mounts, smaps, stat, status};
 use crate::process::LinuxThread;
 use crate::{
     credentials,
@@ -173,7 +173,7 @@ impl Listing for Task {
                 let get = move || [&status::comm(tid)[..], b"\n"].concat();
                 return Some(writable(owner, get, set));
             }
-            b"stat" => generated::source(move || of.text(|process| status::stat(process, tid))),
+            b"stat" => generated::source(move || of.text(|process| stat::stat(process, tid))),
             b"status" => generated::source(move || of.text(|process| status::status(process, tid))),
             _ => return None,
         };

@@ -1,24 +1,18 @@
-//! What /proc tells of a process and its threads: stat, status, maps, limits.
+//! What /proc tells of a process and its threads: status, maps, limits.
 use crate::linker;
 use crate::process::LinuxThread;
 use crate::{
     credentials::{self, Capabilities, Credentials, Ids},
-    process::{self, Process},
+    process::{self, Process, signal::SignalSets},
 };
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt::Write, sync::atomic::Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
-    mm::{
-        PAGE,
-        space::{MapsLine, Prot},
-    },
+    mm::space::{MapsLine, Prot},
     sched::{self, Tid},
 };
-
-/// Clock ticks per second that times in /proc are counted in.
-const HZ: u64 = 100;
 
 /// Bytes that are mapped, and those that are there.
 pub(super) fn usage(process: &Process) -> (usize, usize) {
@@ -30,42 +24,19 @@ pub(super) fn comm(tid: Tid) -> Vec<u8> {
     process::with_thread(tid, |thread| thread.linux().name()).unwrap_or_default()
 }
 
-/// Whether a thread runs or sleeps; the process does what its main thread does.
-fn state(tid: Tid) -> &'static str {
-    let stopped = |thread: &sched::Thread| thread.linux().process.is_stopped();
-    if process::with_thread(tid, stopped) == Some(true) {
-        return "T (stopped)";
+/// What a thread does; the process does what its main thread does.
+pub(super) fn state(process: &Process, tid: Tid) -> &'static str {
+    if process.is_zombie() {
+        return "Z (zombie)";
     }
-    match process::with_thread(tid, sched::Thread::is_waiting) {
+    let waits = process::with_thread(tid, sched::Thread::is_waiting);
+    match waits {
+        // It has ended before the others.
+        None => "Z (zombie)",
+        Some(_) if process.is_stopped() => "T (stopped)",
         Some(true) => "S (sleeping)",
-        _ => "R (running)",
+        Some(false) => "R (running)",
     }
-}
-
-/// The line of stat of a thread, or of the process when it is the main thread.
-pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
-    let ns = if tid == process.pid {
-        process.cpu_time_ns()
-    } else {
-        process::with_thread(tid, sched::Thread::cpu_time_ns).unwrap_or(0)
-    };
-    let ticks = ns / (1_000_000_000 / HZ);
-    let (mapped, resident) = usage(process);
-    let threads = process.thread_ids().len();
-    let (ppid, pgid, sid) = (process.ppid(), process.pgid(), process.sid());
-    let terminal = process.terminal();
-    let (tty, foreground) = terminal.map_or((0, -1), |tty| (tty.rdev(), tty.foreground()));
-    let name = comm(tid);
-    let mut text = format!("{tid} (").into_bytes();
-    text.extend_from_slice(&name);
-    let rest = format!(
-        ") {} {ppid} {pgid} {sid} {tty} {foreground} 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 1 {mapped} {} 18446744073709551615 \
-         0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-        &state(tid)[..1],
-        resident / PAGE
-    );
-    text.extend_from_slice(rest.as_bytes());
-    text
 }
 
 /// The lines of status with the ids.
@@ -94,6 +65,15 @@ fn capabilities(has: &Capabilities) -> String {
     )
 }
 
+/// The lines of status with the signals.
+fn signals(sets: &SignalSets) -> String {
+    let [queued, limit] = sets.queued;
+    format!(
+        "SigQ:\t{queued}/{limit}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n",
+        sets.pending, sets.shared, sets.blocked, sets.ignored, sets.caught,
+    )
+}
+
 /// The lines of status.
 pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
     let (pid, ppid) = (process.pid, process.ppid());
@@ -111,15 +91,19 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
     text.extend_from_slice(&comm(tid));
     let rest = format!(
         "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t{ppid}\nTracerPid:\t0\n\
-         {}FDSize:\t256\nGroups:\t{} \nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
+         {}FDSize:\t256\nGroups:\t{} \n\
+         NStgid:\t{pid}\nNSpid:\t{tid}\nNSpgid:\t{}\nNSsid:\t{}\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
          VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
-         Threads:\t{}\n{}NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\n\
+         Threads:\t{}\n{}{}NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\n\
          Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         process.fs.umask(),
-        state(tid),
+        state(process, tid),
         ids(&who),
         groups.join(" "),
+        process.pgid(),
+        process.sid(),
         process.thread_ids().len(),
+        signals(&SignalSets::of(process, tid)),
         capabilities(&who.capabilities),
         u8::from(no_new_privileges == Some(true)),
         cpus - 1,

@@ -26,6 +26,11 @@ impl Account {
     pub(super) fn uncharge(&self, count: usize) {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Signals 1 to 31 are standard ones: pending once, whatever the number sent.

@@ -1,0 +1,93 @@
+//! /proc/PID/stat: a thread in one line of numbers, for ps, top and their like. What would say where something is in the
+//! program's memory is 0, as Linux has it for those who may not know; so are page faults, which are not counted.
+use super::status::{comm, state, usage};
+use crate::process::{self, LinuxThread, Process, signal::SignalSets};
+use alloc::{format, vec::Vec};
+use linux_raw_sys::general as linux;
+use machine::{
+    mm::PAGE,
+    sched::{Policy, Thread, Tid},
+};
+
+/// Clock ticks per second that times in /proc are counted in.
+const HZ: u64 = 100;
+
+fn ticks(ns: u64) -> u64 {
+    ns / (1_000_000_000 / HZ)
+}
+
+/// How a thread is scheduled.
+struct Scheduled {
+    policy: Policy,
+    nice: i32,
+    cpu: usize,
+}
+
+impl Scheduled {
+    fn of(thread: &Thread) -> Self {
+        Self {
+            policy: thread.policy(),
+            nice: thread.nice(),
+            cpu: thread.cpu(),
+        }
+    }
+
+    /// Smaller is more important: negative for real-time threads, 0 to 39 for others.
+    #[doc(alias = "task_prio")]
+    fn priority(&self) -> i32 {
+        match self.policy.priority {
+            0 => 20 + self.nice,
+            level => -1 - level.cast_signed(),
+        }
+    }
+}
+
+/// The line of a thread, or of the process when it is the main thread.
+pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
+    let is_main = tid == process.pid;
+    let (ns, children_ns, started) = if is_main {
+        (
+            process.cpu_time_ns(),
+            process.children_cpu_ns(),
+            process.started,
+        )
+    } else {
+        process::with_thread(tid, |thread| {
+            (thread.cpu_time_ns(), 0, thread.linux().started)
+        })
+        .unwrap_or((0, 0, process.started))
+    };
+    let scheduled = process::with_thread(tid, Scheduled::of).unwrap_or(Scheduled {
+        policy: Policy::OTHER,
+        nice: 0,
+        cpu: 0,
+    });
+    let sets = SignalSets::of(process, tid);
+    // Of the first 31 only: what is here is an unsigned long with the sign bit of an int left out.
+    let low = |set: u64| set & 0x7fff_ffff;
+    let (mapped, resident) = usage(process);
+    let terminal = process.terminal();
+    let (tty, foreground) = terminal.map_or((0, -1), |tty| (tty.rdev(), tty.foreground()));
+    let exit_signal = if is_main { process.exit_signal() } else { -1 };
+    let mut text = format!("{tid} (").into_bytes();
+    text.extend_from_slice(&comm(tid));
+    let fields = [
+        format!(") {}", &state(process, tid)[..1]),
+        format!("{} {} {}", process.ppid(), process.pgid(), process.sid()),
+        format!("{tty} {foreground} 4194304 0 0 0 0"),
+        format!("{} 0 {} 0", ticks(ns), ticks(children_ns)),
+        format!("{} {}", scheduled.priority(), scheduled.nice),
+        format!("{} 0 {}", process.thread_ids().len(), ticks(started.0)),
+        format!("{mapped} {}", resident / PAGE),
+        format!("{} 0 0 0 0 0", process.limits.soft(linux::RLIMIT_RSS)),
+        format!("{} {}", low(sets.pending), low(sets.blocked)),
+        format!("{} {} 0 0 0", low(sets.ignored), low(sets.caught)),
+        format!(
+            "{exit_signal} {} {} {}",
+            scheduled.cpu, scheduled.policy.priority, scheduled.policy.policy
+        ),
+        "0 0 0 0 0 0 0 0 0 0 0\n".into(),
+    ];
+    text.extend_from_slice(fields.join(" ").as_bytes());
+    text
+}
