@@ -57,6 +57,14 @@ static void opened(void)
     CHECK(send_to(fd, 0, NULL, 0) == 0);
     CHECK(fails(send_to(fd, 65, NULL, 0)) == EINVAL && fails(send_to(fd, 0, NULL, 1 << 20)) == EINVAL);
     CHECK(fails(send_to(0, SIGTERM, NULL, 0)) == EBADF && fails(send_to(-1, SIGTERM, NULL, 0)) == EBADF);
+    // Signals are sent to a directory in /proc, too, but not to one of a thread, nor when it was opened as a path.
+    char name[64];
+    sprintf(name, "/proc/%d", pid);
+    int directory = open(name, O_RDONLY | O_DIRECTORY), path = open(name, O_PATH);
+    sprintf(name, "/proc/%d/task/%d", pid, pid);
+    int task = open(name, O_RDONLY | O_DIRECTORY), other = open("/proc", O_RDONLY | O_DIRECTORY);
+    CHECK(send_to(directory, 0, NULL, 0) == 0 && fails(send_to(path, 0, NULL, 0)) == EBADF);
+    CHECK(fails(send_to(task, 0, NULL, 0)) == EBADF && fails(send_to(other, 0, NULL, 0)) == EBADF);
     siginfo_t info = {.si_signo = SIGUSR1, .si_code = SI_QUEUE};
     CHECK(fails(send_to(fd, SIGTERM, &info, 0)) == EINVAL);
     info.si_code = SI_USER;

@@ -95,16 +95,26 @@ impl File for OpenFile {
     }
 }
 
+/// The program's own file, if it is the one at `path`: who may execute it need not be able to read it, and it need not
+/// have a name any more.
+fn program(path: &[u8]) -> Option<Arc<dyn fs::File>> {
+    let program = process::with_current(|process| process.program());
+    let is_program = program.exe == path;
+    program.file.as_ref().filter(|_| is_program).cloned()
+}
+
 // SAFETY: the address space gives out a range once; the gates are the kernel's own; FS is the program's.
 unsafe impl Host for Kernel {
     fn open(&self, path: &[u8]) -> Result<Box<dyn File>, Errno> {
         outside(|| -> Result<Box<dyn File>, Errno> {
-            let file = open(path).map_err(|error| {
-                if error == abi::Errno::ENOENT {
-                    with_current(|linker| linker.has_tried(path));
-                }
-                errno(error)
-            })?;
+            let file = program(path)
+                .map_or_else(|| open(path), Ok)
+                .map_err(|error| {
+                    if error == abi::Errno::ENOENT {
+                        with_current(|linker| linker.has_tried(path));
+                    }
+                    errno(error)
+                })?;
             let metadata = file.metadata().map_err(errno)?;
             if metadata.mode & S_IFMT != S_IFREG {
                 return Err(Errno::EISDIR);

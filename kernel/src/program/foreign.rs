@@ -48,8 +48,12 @@ fn cut_short(errno: Errno) -> Errno {
     }
 }
 
+/// The interpreter at `path`.
 fn open(path: &[u8]) -> Result<Image, Errno> {
-    let file = crate::open::open_exec(path)?;
+    read(crate::open::open_exec(path)?)
+}
+
+fn read(file: Arc<dyn File>) -> Result<Image, Errno> {
     let mut bytes = [0; size_of::<Header>()];
     fs::read_exact(&*file, 0, &mut bytes).map_err(cut_short)?;
     let header = Header::parse(&bytes).map_err(|_| Errno::ENOEXEC)?;
@@ -205,12 +209,12 @@ impl Image {
 }
 
 /// Whether this is a program, and its interpreter is there, as execve(2) finds out before anything happens.
-pub(super) fn check(path: &[u8]) -> Result<(), Errno> {
+pub(super) fn check(program: &Arc<dyn File>) -> Result<(), Errno> {
     let too_short = |errno| match errno {
         Errno::EINVAL => Errno::ENOEXEC,
         other => other,
     };
-    let Some(interpreter) = open(path).map_err(too_short)?.interpreter()? else {
+    let Some(interpreter) = read(program.clone()).map_err(too_short)?.interpreter()? else {
         return Ok(());
     };
     // The kernel is this one.
@@ -225,12 +229,13 @@ pub(super) fn check(path: &[u8]) -> Result<(), Errno> {
 
 /// Maps a program (and its interpreter) and fills in the auxiliary vector; where to enter. An error is a line for the
 /// user.
-pub(super) fn load(path: &[u8], stack: &Stack) -> Result<usize, String> {
+pub(super) fn load(program: &super::Image, stack: &Stack) -> Result<usize, String> {
+    let path = &program.path;
     let about = |path: &[u8]| {
         let path = show(path);
         move |errno: Errno| format!("cannot run {path}: {}", errno.text())
     };
-    let image = open(path).map_err(about(path))?;
+    let image = read(program.file.clone()).map_err(about(path))?;
     let program = image.map().map_err(about(path))?;
     super::place_break(program.end);
     let stack_flags = image

@@ -99,7 +99,7 @@ pub(crate) fn launch(process: &Arc<Process>, command: Command) -> Result<Launch,
     let Command { path, args, env } = command;
     let state = named(process::inherited_state(process.clone()), &path);
     let image = path::interpret(path, args).map_err(|problem| problem.errno)?;
-    foreign::check(&image.path)?;
+    foreign::check(&image.file)?;
     prepare(process, image, env, state)
 }
 
@@ -120,6 +120,7 @@ fn prepare(
     let space = Arc::new(Space::new().ok_or(Errno::ENOMEM)?);
     let program = Program {
         exe: image.path.clone(),
+        file: Some(image.file.clone()),
         cmdline: stack::joined(&image.args),
         environ: stack::joined(&env),
         auxv: Vec::new(),
@@ -155,6 +156,7 @@ fn load(image: &Image, env: &[Vec<u8>], slot: &Slot) -> Result<(), Failure> {
     process::with_current(|process| {
         process.set_program(Program {
             exe: image.path.clone(),
+            file: Some(image.file.clone()),
             cmdline: stack::joined(&image.args),
             environ: stack::joined(env),
             auxv: stack.auxv.clone(),
@@ -195,7 +197,7 @@ fn load(image: &Image, env: &[Vec<u8>], slot: &Slot) -> Result<(), Failure> {
                     String::from_utf8_lossy(version)
                 );
             }
-            let address = foreign::load(&image.path, &stack).map_err(|line| Failure {
+            let address = foreign::load(image, &stack).map_err(|line| Failure {
                 line: format!("elfin: {line}"),
                 status: NOT_EXECUTABLE,
             })?;

@@ -5,9 +5,11 @@ use crate::open::{open_exec, resolve};
 use abi::Errno;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use linux::config::Config;
+use linux::fs::File;
 
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How many scripts may be interpreted by scripts (Linux: `BINPRM_MAX_RECURSION`).
@@ -19,6 +21,8 @@ const S_IFREG: u32 = 0o100_000;
 pub(super) struct Image {
     /// Absolute path without symbolic links.
     pub(super) path: Vec<u8>,
+    /// What is there.
+    pub(super) file: Arc<dyn File>,
     /// Arguments, program first.
     pub(super) args: Vec<Vec<u8>>,
 }
@@ -137,8 +141,9 @@ pub(super) fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Prob
     for _ in 0..=MOST_INTERPRETERS {
         let about = |errno| Problem::new(&path, errno);
         let Some(line) = first_line(&path).map_err(about)? else {
+            let file = open_exec(&path).map_err(about)?;
             let path = resolve(&path).map_err(about)?;
-            return Ok(Image { path, args });
+            return Ok(Image { path, file, args });
         };
         let Some((interpreter, argument)) = split(&line) else {
             return Err(about(Errno::ENOEXEC));

@@ -123,6 +123,8 @@ pub struct Target {
     pub must_be_directory: bool,
     /// What rmdir(2) says when `name` is empty.
     pub nameless: Errno,
+    /// What the link says, of /proc, that led there past all names.
+    pub jumped: Option<Vec<u8>>,
 }
 
 impl Target {
@@ -142,12 +144,22 @@ impl Target {
 
     /// The path as it is for who has this root.
     pub fn path_below(&self, root: &Path) -> Vec<u8> {
+        if let Some(text) = &self.jumped {
+            return text.clone();
+        }
         if self.name.is_empty() {
             let text = |at: &Path| at.text_below(root).0;
             return self.node.as_ref().map_or_else(Vec::new, text);
         }
         joined(self.parent.text_below(root).0, &self.name)
     }
+}
+
+/// What a link of /proc to `node` says, without what it adds to the name of a file that has none any more.
+fn name_of(text: &[u8], node: &Path) -> Vec<u8> {
+    let gone = node.node.attributes.lock().nlink == 0;
+    let name = text.strip_suffix(b" (deleted)").filter(|_| gone);
+    name.unwrap_or(text).to_vec()
 }
 
 /// The first component of a path without leading slashes, and the rest after it.
@@ -198,6 +210,7 @@ pub fn walk(start: &Start, path: &[u8], last: Last) -> Result<Target, Errno> {
                 node: Some(at),
                 must_be_directory: true,
                 nameless,
+                jumped: None,
             });
         }
         let next = rest.len() - after.len();
@@ -232,6 +245,7 @@ pub fn walk(start: &Start, path: &[u8], last: Last) -> Result<Target, Errno> {
                 node: None,
                 must_be_directory,
                 nameless,
+                jumped: None,
             });
         };
         let node = start.crossed(&at, node)?;
@@ -255,6 +269,7 @@ pub fn walk(start: &Start, path: &[u8], last: Last) -> Result<Target, Errno> {
                     node: Some(node),
                     must_be_directory,
                     nameless,
+                    jumped: None,
                 });
             }
             at = node;
@@ -281,9 +296,10 @@ pub fn walk(start: &Start, path: &[u8], last: Last) -> Result<Target, Errno> {
                 return Ok(Target {
                     parent: at,
                     name: name.to_vec(),
-                    node: Some(jump),
                     must_be_directory,
                     nameless,
+                    jumped: Some(name_of(&text, &jump)),
+                    node: Some(jump),
                 });
             }
             at = jump;

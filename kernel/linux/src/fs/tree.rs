@@ -23,6 +23,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
+use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
@@ -112,6 +113,10 @@ pub trait Listing: Send + Sync {
     fn list(&self) -> Vec<(Vec<u8>, u8)>;
     /// The node of a name in `directory`, which has this listing.
     fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>>;
+    /// The process whose directory in /proc it is: to pidfd_send_signal(2), a descriptor of it is one of that.
+    fn process(&self) -> Option<Weak<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 /// A directory's parent and its name there.

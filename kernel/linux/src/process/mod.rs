@@ -28,7 +28,7 @@ pub use table::{
 };
 
 use crate::credentials;
-use crate::fs::{context::FsContext, descriptor::Files};
+use crate::fs::{File, context::FsContext, descriptor::Files};
 use crate::tty::Tty;
 use alloc::{sync::Arc, vec::Vec};
 use core::any::{Any, TypeId};
@@ -93,6 +93,8 @@ pub struct Process {
 pub struct Program {
     /// Absolute path of the executable.
     pub exe: Vec<u8>,
+    /// The executable: there may be another at its path by now, or none, or it has never had one.
+    pub file: Option<Arc<dyn File>>,
     /// The arguments, each with a NUL.
     pub cmdline: Vec<u8>,
     /// The environment, each setting with a NUL.

@@ -3,7 +3,7 @@ mod timer;
 
 pub use timer::*;
 
-use super::process::of_descriptor;
+use super::process::to_be_signalled;
 use super::time::{Timespec, deadline_after};
 use crate::process::LinuxThread;
 use crate::process::signal::frame::Stack;
@@ -202,7 +202,7 @@ pub fn pidfd_send_signal(fd: usize, signal: usize, info: usize, flags: usize) ->
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let (process, _) = of_descriptor(fd)?;
+    let process = to_be_signalled(fd)?;
     let signal = number(signal)?;
     let info = match info {
         0 => signal.map(|signal| from_caller(signal, SI_USER)),

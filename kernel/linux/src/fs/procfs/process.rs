@@ -18,6 +18,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
+use core::any::Any;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::{mm::PAGE, sched::Tid};
@@ -219,6 +220,10 @@ impl Listing for Directory {
             .collect()
     }
 
+    fn process(&self) -> Option<Weak<dyn Any + Send + Sync>> {
+        Some(self.0.0.clone())
+    }
+
     fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
         let owner = self.0.clone();
         match name {
@@ -266,9 +271,13 @@ impl Listing for Directory {
 /// The links of a process' directory.
 fn link(owner: &Owner, name: &[u8]) -> Arc<Node> {
     let what: fn(&Process) -> Jump = match name {
-        b"exe" => |process| Jump {
-            text: process.program().exe.clone(),
-            node: None,
+        b"exe" => |process| {
+            let program = process.program();
+            let file = program.file.as_ref();
+            Jump {
+                text: file.map_or_else(|| program.exe.clone(), |file| file.link_text()),
+                node: file.and_then(|file| file.path().cloned()),
+            }
         },
         b"cwd" => |process| {
             let path = process.fs.cwd();
@@ -319,6 +328,10 @@ impl<L: Listing> Listing for Within<L> {
 
     fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
         self.listing.child(directory, name)
+    }
+
+    fn process(&self) -> Option<Weak<dyn Any + Send + Sync>> {
+        self.listing.process()
     }
 }
 

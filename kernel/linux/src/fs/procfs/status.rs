@@ -69,7 +69,8 @@ fn capabilities(has: &Capabilities) -> String {
 fn signals(sets: &SignalSets) -> String {
     let [queued, limit] = sets.queued;
     format!(
-        "SigQ:\t{queued}/{limit}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n",
+        "SigQ:\t{queued}/{limit}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\n\
+         SigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n",
         sets.pending, sets.shared, sets.blocked, sets.ignored, sets.caught,
     )
 }

@@ -46,7 +46,7 @@ impl SignalSets {
             caught,
             queued: [
                 process.signals.account.count(),
-                process.limits.soft(RLIMIT_SIGPENDING) as usize,
+                usize::try_from(process.limits.soft(RLIMIT_SIGPENDING)).unwrap_or(usize::MAX),
             ],
         }
     }

@@ -87,7 +87,7 @@ fn install_anonymous(file: Arc<dyn File>, cloexec: bool, nonblock: bool) -> SysR
 }
 
 /// A descriptor that was not opened with `O_PATH`.
-pub(super) fn opened(fd: usize) -> Result<Arc<OpenFile>, Errno> {
+pub(in crate::syscall) fn opened(fd: usize) -> Result<Arc<OpenFile>, Errno> {
     let open = descriptor(fd)?;
     if open.flags() & linux::O_PATH != 0 {
         return Err(Errno::EBADF);

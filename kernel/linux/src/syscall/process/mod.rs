@@ -18,7 +18,7 @@ pub use credentials::*;
 pub use futexes::*;
 pub use identity::*;
 pub use limits::*;
-pub(super) use pidfds::of_descriptor;
+pub(super) use pidfds::to_be_signalled;
 pub use pidfds::{pidfd_getfd, pidfd_open};
 pub use prctl::*;
 pub use relations::*;

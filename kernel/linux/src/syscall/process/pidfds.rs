@@ -1,8 +1,8 @@
 //! System calls on descriptors of processes ([`crate::fs::pidfd`]).
 use crate::{
-    fs::{OpenFile, downcast, pidfd::PidFd},
+    fs::{OpenFile, downcast, pidfd::PidFd, tree::Kind},
     process::{self, Pid, Process},
-    syscall::fs::{descriptor, install},
+    syscall::fs::{descriptor, install, opened},
 };
 use abi::{Errno, SysResult};
 use alloc::sync::Arc;
@@ -32,6 +32,20 @@ pub(crate) fn of_descriptor(fd: usize) -> Result<(Arc<Process>, bool), Errno> {
     let open = descriptor(fd)?;
     let file = downcast::<PidFd>(&*open.file).ok_or(Errno::EBADF)?;
     Ok((file.process.clone(), open.nonblocking()))
+}
+
+/// The same of a descriptor that signals are sent to: it may also be one of the process' directory in /proc. `ESRCH` if
+/// that has ended.
+pub(crate) fn to_be_signalled(fd: usize) -> Result<Arc<Process>, Errno> {
+    let open = opened(fd)?;
+    match open.file.node().map(|node| &node.kind) {
+        Some(Kind::Listing(listing, _)) => {
+            let process = listing.process().ok_or(Errno::EBADF)?;
+            let process = process.upgrade().ok_or(Errno::ESRCH)?;
+            process.downcast().map_err(|_| Errno::EBADF)
+        }
+        _ => of_descriptor(fd).map(|(process, _)| process),
+    }
 }
 
 /// pidfd_getfd(2)
