@@ -115,6 +115,14 @@ pub const REUSEPORT: (u32, u32) = (SOCKET, linux::SO_REUSEPORT);
 pub const KEEPALIVE: (u32, u32) = (SOCKET, linux::SO_KEEPALIVE);
 /// `TCP_KEEPIDLE`
 pub const KEEPIDLE: (u32, u32) = (TCP, linux::TCP_KEEPIDLE);
+/// `TCP_KEEPINTVL`
+pub const KEEPINTVL: (u32, u32) = (TCP, linux::TCP_KEEPINTVL);
+/// `TCP_KEEPCNT`
+pub const KEEPCNT: (u32, u32) = (TCP, linux::TCP_KEEPCNT);
+/// `TCP_SYNCNT`
+pub const SYNCNT: (u32, u32) = (TCP, linux::TCP_SYNCNT);
+/// `TCP_CORK`
+pub const CORK: (u32, u32) = (TCP, linux::TCP_CORK);
 /// `TCP_NODELAY`
 pub const NODELAY: (u32, u32) = (TCP, linux::TCP_NODELAY);
 /// `TCP_USER_TIMEOUT`

@@ -46,6 +46,37 @@ impl From<State> for u8 {
     }
 }
 
+/// What is told of a connection with another machine by `TCP_INFO`. Times in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Info {
+    /// Time-outs in a row, and probes of an end that is silent.
+    pub timeouts: [u8; 2],
+    /// The scales of windows: the other end's, this one's; `None` if there are none.
+    pub scales: Option<[u8; 2]>,
+    /// Selective acknowledgements are in use.
+    pub sack: bool,
+    /// The retransmission time-out, the round trip and its variation, and the least that was seen.
+    pub rto: u64,
+    /// See there.
+    pub rtt: [u64; 3],
+    /// What a segment carries: that is sent, that is received at most.
+    pub mss: [u32; 2],
+    /// Segments that are not acknowledged; of these have arrived, are lost, were sent again.
+    pub flight: [u32; 4],
+    /// The congestion window in bytes, and where slow start ends.
+    pub congestion: [u32; 2],
+    /// Bytes that may wait to be read.
+    pub space: u32,
+    /// Bytes that were not sent yet.
+    pub unsent: u32,
+    /// Segments sent, received, and sent again.
+    pub segments: [u32; 3],
+    /// Bytes that were acknowledged, and that have come.
+    pub bytes: [u64; 2],
+    /// How long ago data were sent, data have come, and an acknowledgement.
+    pub ago: [u64; 3],
+}
+
 /// A connection, or one that is being made. Nothing here blocks: `EAGAIN`, and the socket is woken.
 pub trait Connection: Send + Sync {
     /// Where this end is.
@@ -66,6 +97,10 @@ pub trait Connection: Send + Sync {
     fn poll(&self) -> Poll;
     /// Bytes that were not read, and bytes that the other end has not got.
     fn queued(&self) -> [usize; 2];
+    /// What `TCP_INFO` tells of it; `None` if nothing but the state.
+    fn info(&self) -> Option<Info> {
+        None
+    }
     /// Options have changed.
     fn configured(&self) {}
 }

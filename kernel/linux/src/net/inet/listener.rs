@@ -70,6 +70,12 @@ impl Listener {
         Ok(())
     }
 
+    /// Whether there is room for no more connections.
+    pub fn is_full(&self) -> bool {
+        let state = self.state.lock();
+        state.ready.len() > state.most
+    }
+
     /// A connection is there.
     pub fn push(&self, socket: Arc<Socket>) -> Result<(), Arc<Socket>> {
         let mut state = self.state.lock();

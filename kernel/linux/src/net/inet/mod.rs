@@ -7,6 +7,7 @@ pub mod listener;
 pub mod loopback;
 pub mod ports;
 pub mod tcp;
+mod tcp_info;
 pub mod udp;
 
 use super::{

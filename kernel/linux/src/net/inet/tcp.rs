@@ -5,7 +5,7 @@ use super::{
     listener::{Listener, Refusal},
     loopback, may_bind,
     ports::{Binding, Owner, Ports, unspecified},
-    sharing, source, told,
+    sharing, source, tcp_info, told,
 };
 use crate::{
     fs::Poll,
@@ -189,6 +189,14 @@ impl Tcp {
 struct Accepting(Arc<Listener>, Arc<Binding<Tcb>>);
 
 impl stack::Accepting for Accepting {
+    fn has_room(&self) -> bool {
+        !self.0.is_full()
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.0.sock.options.lock().asked_buffers()[0]
+    }
+
     fn child(&self) -> Option<Arc<Sock>> {
         let child = self.0.sock.child();
         self.0.room(&child).is_ok().then_some(child)
@@ -472,28 +480,9 @@ fn reset(socket: &Socket) {
 }
 
 impl Tcp {
-    /// `struct tcp_info`: the state and what is the same for all; the rest is 0.
     fn info(&self) -> Vec<u8> {
-        const SIZE: usize = 232;
-        let mut info = alloc::vec![0; SIZE];
-        info[0] = self.state_number();
-        // Retransmission time-out, both segment sizes; path MTU; round trip and its variation; window in segments.
-        for (at, value) in [
-            (8, 200_000_u32),
-            (16, 1448),
-            (20, 536),
-            (60, 1500),
-            (68, 100),
-            (72, 50),
-            (80, 10),
-        ] {
-            info[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        }
-        info
-    }
-
-    fn state_number(&self) -> u8 {
-        u8::from(self.tcb.state())
+        let told = self.tcb.connection().and_then(|one| one.info());
+        tcp_info::encode(self.tcb.state(), told)
     }
 }
 

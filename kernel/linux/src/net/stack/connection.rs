@@ -1,62 +1,59 @@
-//! A TCP connection with another machine: a socket of smoltcp's in a set of its own.
+//! A TCP connection with another machine, as the stack and its socket have it.
 //!
-//! What others ask about (events, state, bytes) is noted at each change, so that asking needs no lock of the stack's.
+//! What others ask about (events, state, bytes) is noted at each change, so that asking takes no lock. Who holds the
+//! stack's lock may take a connection's, not the other way round.
 use super::{
-    STACK, Stack,
-    isn::{Generator, Shift},
-    now,
+    Key, STACK, link, now,
+    tcp::{
+        Settings, Tcb,
+        segment::{Head, Segment},
+        seq::Seq,
+    },
 };
 use crate::{
     fs::Poll,
     net::{
-        inet::connection::{Connection, State},
+        inet::connection::{Connection, Info, State},
         message::How,
-        options::{KEEPALIVE, KEEPIDLE, NODELAY, USER_TIMEOUT},
+        options::{CORK, KEEPALIVE, KEEPCNT, KEEPIDLE, KEEPINTVL, NODELAY, SYNCNT, USER_TIMEOUT},
         sock::Sock,
     },
 };
 use abi::Errno;
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::sync::Arc;
 use core::net::SocketAddr;
-use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
-use machine::sync::{Mutex, SpinLock};
-use smoltcp::{
-    iface::{SocketHandle, SocketSet},
-    socket::tcp::{self, CongestionControl, SocketBuffer},
-    time::Duration,
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use machine::{
+    drivers::net as driver,
+    mm::frame,
+    sync::{Mutex, MutexGuard},
 };
 
-/// Bytes that may wait to be read and to be sent, of a connection that another machine has made.
-const ACCEPTED: [usize; 2] = [16 << 10, 32 << 10];
-/// The same of one that was made from here: there are fewer, and what they fetch is larger.
-const CONNECTED: [usize; 2] = [256 << 10, 64 << 10];
-/// How long a connection is tried to be made (Linux: `tcp_syn_retries` of 6).
-const CONNECT: Duration = Duration::from_secs(127);
-/// How long one that was closed here waits for the other end (`tcp_fin_timeout`).
-const FIN: u64 = 60_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1000 * MILLISECOND;
+/// How long one that was closed here waits for the other end to close (`tcp_fin_timeout`).
+const FIN: u64 = 60 * SECOND;
+/// How long what nobody here waits for is sent again (`tcp_orphan_retries`).
+const ORPHAN: u64 = 100 * SECOND;
 
 /// See the module.
 pub struct Remote {
     pub(super) sock: Arc<Sock>,
-    local: SocketAddr,
-    peer: SocketAddr,
-    /// By which its sequence numbers differ on the wire.
-    pub(super) shift: Shift,
-    pub(super) set: Mutex<SocketSet<'static>>,
-    handle: SocketHandle,
+    key: Key,
+    control: Mutex<Control>,
     seen: Seen,
-    /// Whom it is for, while a connection that another machine makes is not there yet.
-    pub(super) waits: SpinLock<Option<Arc<dyn super::Accepting>>>,
     /// No socket has it any more, since then; 0: one has.
     orphaned: AtomicU64,
     /// shutdown(2) of receiving.
     deaf: AtomicBool,
-    /// Why it was given up while it was made; 0: it was not.
-    given_up: AtomicI32,
-    /// When the stack is to look at it again, in nanoseconds; 0: at no time.
-    pub(super) timer: AtomicU64,
+    /// When the stack is to look at it again, at the latest, in nanoseconds; 0: at no time. Changed by the stack alone.
+    pub(super) armed: AtomicU64,
+}
+
+struct Control {
+    tcb: Tcb,
+    /// Where the other end is on the wire: where its last segment came from.
+    mac: Option<[u8; 6]>,
 }
 
 /// What was so at the last change.
@@ -68,135 +65,177 @@ struct Seen {
     unsent: AtomicUsize,
 }
 
-fn buffers(sock: &Sock, [receive, send]: [usize; 2]) -> Result<tcp::Socket<'static>, Errno> {
-    let [asked, asked_send] = sock.options.lock().asked_buffers();
-    let make = |len: usize| -> Result<SocketBuffer<'static>, Errno> {
-        let mut memory = Vec::new();
-        memory.try_reserve_exact(len).map_err(|_| Errno::ENOBUFS)?;
-        memory.resize(len, 0);
-        Ok(SocketBuffer::new(memory))
+/// What the stack has to do for a connection that has gone on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Step {
+    /// When to look at it again.
+    pub(super) next: Option<u64>,
+    /// It is over, and what remains of it.
+    pub(super) over: bool,
+    pub(super) remains: Option<(Seq, Seq)>,
+    /// It is not known where the other end is on the wire.
+    pub(super) lost_way: bool,
+}
+
+fn settings(sock: &Sock) -> Settings {
+    let options = sock.options.lock();
+    let number = |(level, name): (u32, u32)| {
+        let value = options.get(level, name).unwrap_or(0);
+        u32::try_from(value).unwrap_or(0)
     };
-    let (receive, send) = (asked.unwrap_or(receive), asked_send.unwrap_or(send));
-    let mut socket = tcp::Socket::new(make(receive)?, make(send)?);
-    socket.set_congestion_control(CongestionControl::Reno);
-    Ok(socket)
+    let seconds = |name| u64::from(number(name)) * SECOND;
+    let limit = u64::from(number(USER_TIMEOUT)) * MILLISECOND;
+    Settings {
+        buffers: options.asked_buffers(),
+        nodelay: options.is_set(NODELAY),
+        cork: options.is_set(CORK),
+        keepalive: options
+            .is_set(KEEPALIVE)
+            .then(|| (seconds(KEEPIDLE), seconds(KEEPINTVL), number(KEEPCNT))),
+        user_timeout: (limit > 0).then_some(limit),
+        syn_retries: number(SYNCNT),
+    }
 }
 
 impl Remote {
-    fn new(
-        isn: &Generator,
-        sock: Arc<Sock>,
-        local: SocketAddr,
-        peer: SocketAddr,
-        socket: tcp::Socket<'static>,
-        waits: Option<Arc<dyn super::Accepting>>,
-    ) -> Arc<Self> {
-        let mut set = SocketSet::new(vec![]);
-        let handle = set.add(socket);
+    fn new(sock: Arc<Sock>, key: Key, tcb: Tcb) -> Arc<Self> {
+        let seen = Seen::default();
+        seen.state.store(tcb.state().into(), Ordering::Relaxed);
         Arc::new(Self {
             sock,
-            local,
-            peer,
-            shift: isn.shift(local, peer),
-            set: Mutex::new(set),
-            handle,
-            seen: Seen::default(),
-            waits: SpinLock::new(waits),
+            key,
+            control: Mutex::new(Control { tcb, mac: None }),
+            seen,
             orphaned: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
-            given_up: AtomicI32::new(0),
-            timer: AtomicU64::new(0),
+            armed: AtomicU64::new(0),
         })
     }
 
-    /// One that another machine asks for.
+    /// One that another machine has asked for by `syn`, which was answered with the number `own`.
     pub(super) fn passive(
-        isn: &Generator,
         sock: Arc<Sock>,
-        local: SocketAddr,
-        peer: SocketAddr,
-        accepting: Arc<dyn super::Accepting>,
-    ) -> Result<Arc<Self>, Errno> {
-        let mut socket = buffers(&sock, ACCEPTED)?;
-        socket.listen(local).map_err(|_| Errno::EADDRNOTAVAIL)?;
-        socket.set_timeout(Some(CONNECT));
-        Ok(Self::new(isn, sock, local, peer, socket, Some(accepting)))
+        key: Key,
+        own: Seq,
+        syn: &Head,
+        rtt: Option<u64>,
+    ) -> Arc<Self> {
+        let tcb = Tcb::accept(own, syn, link::mss(key.1.ip()), settings(&sock), rtt, now());
+        Self::new(sock, key, tcb)
     }
 
     /// One that is asked for here.
-    pub(super) fn active(
-        stack: &mut Stack,
-        sock: Arc<Sock>,
-        local: SocketAddr,
-        peer: SocketAddr,
-    ) -> Result<Arc<Self>, Errno> {
-        let mut socket = buffers(&sock, CONNECTED)?;
-        socket.set_timeout(Some(CONNECT));
-        let made = socket.connect(stack.interface.context(), peer, local);
-        made.map_err(|_| Errno::ENETUNREACH)?;
-        let remote = Self::new(&stack.isn, sock, local, peer, socket, None);
-        remote
-            .seen
-            .state
-            .store(tcp_state(tcp::State::SynSent).into(), Ordering::Relaxed);
-        Ok(remote)
+    pub(super) fn active(sock: Arc<Sock>, key: Key, own: Seq) -> Arc<Self> {
+        let tcb = Tcb::connect(own, link::mss(key.1.ip()), settings(&sock), now());
+        Self::new(sock, key, tcb)
     }
 
     /// The ends of the connection, this one first.
-    pub(super) fn key(&self) -> (SocketAddr, SocketAddr) {
-        (self.local, self.peer)
+    pub(super) fn key(&self) -> Key {
+        self.key
     }
 
-    /// Options that are TCP's to know.
-    fn apply_options(&self, socket: &mut tcp::Socket<'_>) {
-        let options = self.sock.options.lock();
-        socket.set_nagle_enabled(!options.is_set(NODELAY));
-        let seconds = |name: (u32, u32)| {
-            options
-                .get(name.0, name.1)
-                .ok()
-                .and_then(|n| u64::try_from(n).ok())
+    /// A segment has come from `mac`; whether it was acceptable.
+    pub(super) fn segment(&self, segment: &Segment<'_>, mac: [u8; 6], now: u64) -> (bool, Step) {
+        let mut control = self.control.lock();
+        let accepted = control.tcb.segment(segment, now);
+        if accepted {
+            control.mac = Some(mac);
+        }
+        (accepted, self.go_on(control, now))
+    }
+
+    /// It was found out where the other end is on the wire.
+    pub(super) fn found(&self, mac: [u8; 6], now: u64) -> Step {
+        let mut control = self.control.lock();
+        control.mac = Some(mac);
+        self.go_on(control, now)
+    }
+
+    /// Does what its time has come for, and sends what is to be sent.
+    pub(super) fn advance(&self, now: u64) -> Step {
+        let mut control = self.control.lock();
+        control.tcb.tick(now);
+        if control.tcb.timeouts() > 1 {
+            // It may be elsewhere.
+            control.mac = None;
+        }
+        self.go_on(control, now)
+    }
+
+    fn go_on(&self, mut control: MutexGuard<'_, Control>, now: u64) -> Step {
+        self.see_to_orphan(&mut control.tcb, now);
+        let blocked = self.pump(&mut control, now);
+        let tcb = &control.tcb;
+        let state = tcb.state();
+        let over = matches!(state, State::Close | State::TimeWait);
+        let next = match blocked {
+            // The device has no room.
+            true if control.mac.is_some() => Some(now + MILLISECOND),
+            _ => tcb.deadline().map(|next| next.max(now + MILLISECOND)),
         };
-        let idle = seconds(KEEPIDLE).filter(|_| options.is_set(KEEPALIVE));
-        socket.set_keep_alive(idle.map(Duration::from_secs));
-        let limit = seconds(USER_TIMEOUT).filter(|&limit| limit > 0);
-        if socket.state() != tcp::State::SynSent {
-            // Linux gives up after about as long (`tcp_retries2`).
-            socket.set_timeout(Some(
-                limit.map_or(Duration::from_secs(924), Duration::from_millis),
-            ));
+        let since = self.orphaned.load(Ordering::Relaxed);
+        let step = Step {
+            next: super::earlier(next, (since > 0).then(|| (since + FIN).max(now + SECOND))),
+            over,
+            remains: (state == State::TimeWait).then(|| tcb.remains()),
+            lost_way: blocked && control.mac.is_none() && !over,
+        };
+        self.note(control);
+        step
+    }
+
+    /// Nobody has it any more: data that come are for nobody, and the other end should close, too.
+    fn see_to_orphan(&self, tcb: &mut Tcb, now: u64) {
+        let since = self.orphaned.load(Ordering::Relaxed);
+        let late = tcb.state() == State::FinWait2 && now.saturating_sub(since) > FIN;
+        if since != 0 && (tcb.unread() > 0 || late) {
+            tcb.abort();
         }
     }
 
-    /// Runs `f` on the socket, lets the stack send what follows, and notes what has changed.
-    fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut tcp::Socket<'static>) -> R) -> R {
-        let mut stack = STACK.state.lock();
-        let result = f(self.set.lock().get_mut(self.handle));
-        if let Some(stack) = &mut *stack {
-            stack.look_after(self, None);
+    /// Sends what is to be sent; whether something may be left.
+    fn pump(&self, control: &mut Control, now: u64) -> bool {
+        let Control { tcb, mac } = control;
+        let Some(mac) = *mac else { return true };
+        let (local, peer) = self.key;
+        while driver::can_send() {
+            let Some(outgoing) = tcb.transmit(now) else {
+                return false;
+            };
+            let data = outgoing.data;
+            link::send_segment(mac, [local, peer], &outgoing.head, data.len(), |to| {
+                tcb.copy(data, to);
+            });
         }
-        result
+        true
     }
 
-    /// Notes what there is now. `came`: a segment has, which may have ended it.
-    pub(super) fn note(self: &Arc<Self>, came: bool) {
-        let mut set = self.set.lock();
-        let socket = set.get_mut::<tcp::Socket<'static>>(self.handle);
+    /// Notes what there is now, and tells those who wait for it.
+    fn note(&self, mut control: MutexGuard<'_, Control>) {
+        let tcb = &mut control.tcb;
         let seen = &self.seen;
         let before = State::from_number(seen.state.load(Ordering::Relaxed));
-        let state = tcp_state(socket.state());
+        // One that waits for old segments is over for its socket.
+        let state = match tcb.state() {
+            State::TimeWait => State::Close,
+            state => state,
+        };
         seen.state.store(state.into(), Ordering::Relaxed);
-        let (unread, unsent) = (socket.recv_queue(), socket.send_queue());
-        let more = unread > seen.unread.swap(unread, Ordering::Relaxed);
-        let less = unsent < seen.unsent.swap(unsent, Ordering::Relaxed);
-        let orphaned = self.orphaned.load(Ordering::Relaxed);
-        if orphaned != 0 && (unread > 0 || now().saturating_sub(orphaned) > FIN) {
-            // Nobody reads it; or the other end does not close.
-            socket.abort();
+        let (unread, unsent) = (tcb.unread(), tcb.unsent());
+        let had = seen.unread.swap(unread, Ordering::Relaxed);
+        let (more, less) = (
+            unread > had,
+            unsent < seen.unsent.swap(unsent, Ordering::Relaxed),
+        );
+        if unread > had {
+            STACK.unread.fetch_add(unread - had, Ordering::Relaxed);
+        } else {
+            STACK.unread.fetch_sub(had - unread, Ordering::Relaxed);
         }
         let connecting = matches!(state, State::SynSent | State::SynReceived);
-        let ended = !socket.may_recv() && !connecting || self.deaf.load(Ordering::Relaxed);
-        let shut = !socket.may_send() && !connecting;
+        let ended = !connecting && !tcb.may_receive() || self.deaf.load(Ordering::Relaxed);
+        let shut = !connecting && !tcb.may_send();
         let mut events = Poll::empty();
         if unread > 0 {
             events |= Poll::IN;
@@ -207,26 +246,14 @@ impl Remote {
         if ended && shut {
             events |= Poll::HUP;
         }
-        if shut || !connecting && unsent * 3 <= socket.send_capacity() * 2 {
+        if shut || !connecting && unsent * 3 <= tcb.send_limit() * 2 {
             events |= Poll::OUT;
         }
-        drop(set);
+        let error = tcb.take_error();
         let old = seen.events.swap(events.bits(), Ordering::Relaxed);
-        if state == State::Close && before != State::Close {
-            let given_up = self.given_up.load(Ordering::Relaxed);
-            let error = match before {
-                State::SynSent if given_up != 0 => Some(Errno(given_up)),
-                State::SynSent if came => Some(Errno::ECONNREFUSED),
-                State::SynSent | State::SynReceived => Some(Errno::ETIMEDOUT),
-                State::LastAck | State::Closing | State::TimeWait => None,
-                State::CloseWait if came => Some(Errno::EPIPE),
-                _ if orphaned != 0 => None,
-                _ if came => Some(Errno::ECONNRESET),
-                _ => Some(Errno::ETIMEDOUT),
-            };
-            if let Some(error) = error {
-                self.sock.fail(error);
-            }
+        drop(control);
+        if let Some(error) = error.filter(|_| self.orphaned.load(Ordering::Relaxed) == 0) {
+            self.sock.fail(error);
         }
         if old != events.bits() || state != before {
             self.sock.changed();
@@ -243,8 +270,7 @@ impl Remote {
     /// Nobody wants it.
     pub(super) fn abort(&self) {
         self.orphaned.store(now().max(1), Ordering::Relaxed);
-        let mut set = self.set.lock();
-        set.get_mut::<tcp::Socket<'static>>(self.handle).abort();
+        self.control.lock().tcb.abort();
     }
 
     /// Whether the other end was asked for a connection and has not answered.
@@ -252,106 +278,90 @@ impl Remote {
         self.seen.state.load(Ordering::Relaxed) == State::SynSent.into()
     }
 
-    /// Ends a connection that is being made from here; whether it was one.
-    pub(super) fn give_up(&self, error: Errno) -> bool {
-        if !self.is_asked_for() {
-            return false;
-        }
-        self.given_up.store(error.0, Ordering::Relaxed);
-        let mut set = self.set.lock();
-        set.get_mut::<tcp::Socket<'static>>(self.handle).abort();
-        true
-    }
-
-    /// Whether the stack can forget it.
-    pub(super) fn is_over(&self) -> bool {
-        let state = State::from_number(self.seen.state.load(Ordering::Relaxed));
-        state == State::Close
-    }
-
-    /// Whether it was made.
-    pub(super) fn is_established(&self) -> bool {
-        let state = State::from_number(self.seen.state.load(Ordering::Relaxed));
-        !matches!(state, State::Listen | State::SynReceived | State::SynSent)
-    }
-
-    /// When an orphan is given up.
-    pub(super) fn deadline(&self) -> Option<u64> {
-        match self.orphaned.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(since + FIN + 1),
-        }
+    /// Ends a connection that is being made from here.
+    pub(super) fn give_up(&self, error: Errno) {
+        self.control.lock().tcb.fail(error);
     }
 }
 
-fn tcp_state(state: tcp::State) -> State {
-    match state {
-        tcp::State::Closed => State::Close,
-        tcp::State::Listen => State::Listen,
-        tcp::State::SynSent => State::SynSent,
-        tcp::State::SynReceived => State::SynReceived,
-        tcp::State::Established => State::Established,
-        tcp::State::FinWait1 => State::FinWait1,
-        tcp::State::FinWait2 => State::FinWait2,
-        tcp::State::CloseWait => State::CloseWait,
-        tcp::State::Closing => State::Closing,
-        tcp::State::LastAck => State::LastAck,
-        tcp::State::TimeWait => State::TimeWait,
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let unread = self.seen.unread.load(Ordering::Relaxed);
+        STACK.unread.fetch_sub(unread, Ordering::Relaxed);
     }
 }
 
 /// What a socket has of a connection: it ends with the socket, the connection itself not at once.
 pub struct Handle(pub(super) Arc<Remote>);
 
+impl Handle {
+    /// Runs `f`, sends what follows, and has the stack know if it must.
+    fn with<R>(&self, f: impl FnOnce(&mut Tcb, u64) -> R) -> R {
+        let remote = &self.0;
+        let now = now();
+        let mut control = remote.control.lock();
+        let result = f(&mut control.tcb, now);
+        let step = remote.go_on(control, now);
+        let armed = remote.armed.load(Ordering::Relaxed);
+        let sooner = step.next.is_some_and(|next| armed == 0 || next < armed);
+        if step.over || step.lost_way || sooner {
+            super::with(|stack| stack.settle(remote, step, now));
+        }
+        result
+    }
+
+    fn unread(&self) -> usize {
+        self.0.seen.unread.load(Ordering::Relaxed)
+    }
+}
+
 impl Connection for Handle {
     fn local(&self) -> SocketAddr {
-        self.0.local
+        self.0.key.0
     }
     fn peer(&self) -> SocketAddr {
-        self.0.peer
+        self.0.key.1
     }
     fn state(&self) -> State {
         State::from_number(self.0.seen.state.load(Ordering::Relaxed))
     }
 
     fn send(&self, data: &[u8]) -> Result<usize, Errno> {
-        let remote = &self.0;
-        remote.sock.check_error()?;
-        if self.state() == State::SynSent {
+        self.0.sock.check_error()?;
+        if matches!(self.state(), State::SynSent | State::SynReceived) {
             return Err(Errno::EAGAIN);
         }
-        let sent = remote.with(|socket| {
-            remote.apply_options(socket);
-            socket.send_slice(data)
-        });
-        match sent {
-            Ok(0) if !data.is_empty() => Err(Errno::EAGAIN),
-            Ok(len) => Ok(len),
-            Err(_) => Err(Errno::EPIPE),
-        }
+        self.with(|tcb, now| {
+            if !tcb.may_send() {
+                return Err(Errno::EPIPE);
+            }
+            match tcb.send(data, now)? {
+                0 if !data.is_empty() => Err(Errno::EAGAIN),
+                len => Ok(len),
+            }
+        })
     }
 
     fn receive(&self, buf: &mut [u8], how: How) -> Result<usize, Errno> {
         let remote = &self.0;
-        if self.state() == State::SynSent {
+        if matches!(self.state(), State::SynSent | State::SynReceived) {
             return Err(Errno::EAGAIN);
         }
-        let received = if how.peek {
-            let mut set = remote.set.lock();
-            set.get_mut::<tcp::Socket<'static>>(remote.handle)
-                .peek_slice(buf)
-        } else if remote.seen.unread.load(Ordering::Relaxed) == 0
-            && self.poll() & Poll::RDHUP == Poll::empty()
-        {
-            Ok(0)
+        let ended = self.poll().contains(Poll::RDHUP);
+        let received = if self.unread() == 0 {
+            0
+        } else if how.peek {
+            remote.control.lock().tcb.peek(buf)
         } else {
-            remote.with(|socket| socket.recv_slice(buf))
+            // All that waits to be read may take a part of what is free.
+            let grow = STACK.unread.load(Ordering::Relaxed) >> 12 < frame::available() / 8;
+            self.with(|tcb, now| tcb.receive(buf, grow, now))
         };
         match received {
-            Ok(0) if buf.is_empty() || remote.deaf.load(Ordering::Relaxed) => Ok(0),
-            Ok(0) => Err(Errno::EAGAIN),
-            Ok(len) => Ok(len),
-            Err(_) => remote.sock.take_error().map_or(Ok(0), Err),
+            0 if buf.is_empty() || remote.deaf.load(Ordering::Relaxed) => Ok(0),
+            0 if ended => remote.sock.take_error().map_or(Ok(0), Err),
+            0 => Err(Errno::EAGAIN),
+            len => Ok(len),
         }
     }
 
@@ -359,9 +369,9 @@ impl Connection for Handle {
         if receiving {
             self.0.deaf.store(true, Ordering::Relaxed);
         }
-        self.0.with(|socket| {
+        self.with(|tcb, _| {
             if sending {
-                socket.close();
+                tcb.close();
             }
         });
         self.0.sock.changed();
@@ -369,13 +379,17 @@ impl Connection for Handle {
 
     fn close(&self, reset: bool) {
         let remote = &self.0;
-        remote.orphaned.store(now().max(1), Ordering::Relaxed);
-        remote.with(|socket| {
-            if reset || socket.recv_queue() > 0 {
-                socket.abort();
+        let mut settings = settings(&remote.sock);
+        settings.user_timeout.get_or_insert(ORPHAN);
+        self.with(|tcb, now| {
+            remote.orphaned.store(now.max(1), Ordering::Relaxed);
+            tcb.configure(settings);
+            if reset || tcb.unread() > 0 {
+                tcb.abort();
             } else {
-                socket.close();
+                tcb.close();
             }
+            tcb.stop_reading();
         });
     }
 
@@ -384,14 +398,15 @@ impl Connection for Handle {
     }
 
     fn queued(&self) -> [usize; 2] {
-        let seen = &self.0.seen;
-        [
-            seen.unread.load(Ordering::Relaxed),
-            seen.unsent.load(Ordering::Relaxed),
-        ]
+        [self.unread(), self.0.seen.unsent.load(Ordering::Relaxed)]
+    }
+
+    fn info(&self) -> Option<Info> {
+        Some(self.0.control.lock().tcb.info(now()))
     }
 
     fn configured(&self) {
-        self.0.with(|socket| self.0.apply_options(socket));
+        let settings = settings(&self.0.sock);
+        self.with(|tcb, _| tcb.configure(settings));
     }
 }

@@ -1,5 +1,5 @@
-//! The network device as smoltcp sees it: at most one frame to be received, and room to send.
-use super::isn::Shift;
+//! The network device as smoltcp sees it, which answers ARP and ICMP: at most one frame to be received, and room to
+//! send.
 use crate::net::interface;
 use machine::drivers::net;
 use smoltcp::{
@@ -7,37 +7,14 @@ use smoltcp::{
     time::Instant,
 };
 
-/// The device as one connection sees it, or none.
-pub(super) struct Device<'a> {
-    /// The frame that is to be processed, if there is one.
-    pub(super) frame: Option<&'a [u8]>,
-    /// By which the connection's sequence numbers differ on the wire.
-    pub(super) shift: Option<&'a Shift>,
-}
-
-impl<'a> Device<'a> {
-    /// For no connection, with nothing to be processed.
-    pub(super) const fn idle() -> Self {
-        Self {
-            frame: None,
-            shift: None,
-        }
-    }
-
-    /// For a connection, to send.
-    pub(super) const fn of(shift: &'a Shift) -> Self {
-        Self {
-            frame: None,
-            shift: Some(shift),
-        }
-    }
-}
+/// The device, with a frame that is to be processed, if there is one.
+pub(super) struct Device<'a>(pub(super) Option<&'a [u8]>);
 
 /// A frame that has come.
 pub(super) struct Received<'a>(&'a [u8]);
 
 /// Room for a frame.
-pub(super) struct Room<'a>(Option<&'a Shift>);
+pub(super) struct Room;
 
 impl smoltcp::phy::Device for Device<'_> {
     type RxToken<'a>
@@ -45,17 +22,17 @@ impl smoltcp::phy::Device for Device<'_> {
     where
         Self: 'a;
     type TxToken<'a>
-        = Room<'a>
+        = Room
     where
         Self: 'a;
 
-    fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Room<'_>)> {
-        // What is sent in answer may be lost; what is sent otherwise waits.
-        Some((Received(self.frame.take()?), Room(self.shift)))
+    fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Room)> {
+        // What is sent in answer may be lost.
+        Some((Received(self.0.take()?), Room))
     }
 
-    fn transmit(&mut self, _now: Instant) -> Option<Room<'_>> {
-        net::can_send().then_some(Room(self.shift))
+    fn transmit(&mut self, _now: Instant) -> Option<Room> {
+        net::can_send().then_some(Room)
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -72,15 +49,9 @@ impl RxToken for Received<'_> {
     }
 }
 
-impl TxToken for Room<'_> {
+impl TxToken for Room {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         interface::ethernet().sent(len);
-        net::send(len, |frame| {
-            let result = f(frame);
-            if let Some(shift) = self.0 {
-                shift.leaving(frame);
-            }
-            result
-        })
+        net::send(len, f)
     }
 }

@@ -1,5 +1,5 @@
-//! What a frame is for: read off its headers before the stack looks at it, so that it is shown one connection's socket
-//! and not all.
+//! What a frame is for, read off its headers.
+use super::tcp::segment::Segment;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use smoltcp::wire::{
     ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, IpAddress, IpProtocol,
@@ -7,14 +7,13 @@ use smoltcp::wire::{
 };
 
 /// See the module.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Frame<'a> {
     /// A segment of TCP.
     Segment {
         from: SocketAddr,
         to: SocketAddr,
-        /// It asks for a new connection.
-        opens: bool,
+        segment: Segment<'a>,
     },
     /// A datagram of UDP, with what it carries.
     Datagram {
@@ -23,7 +22,7 @@ pub(super) enum Frame<'a> {
         data: &'a [u8],
     },
     /// Of ARP, from whom it says it is: who is where may be known now.
-    Neighbour(Ipv4Addr),
+    Neighbour(Ipv4Addr, [u8; 6]),
     /// What this machine has sent has not arrived (RFC 792).
     Unreachable {
         protocol: IpProtocol,
@@ -45,8 +44,13 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
     };
     match frame.ethertype() {
         EthernetProtocol::Arp => match ArpPacket::new_checked(frame.payload()) {
-            Ok(arp) => <[u8; 4]>::try_from(arp.source_protocol_addr())
-                .map_or(Frame::Other, |from| Frame::Neighbour(from.into())),
+            Ok(arp) => match (
+                <[u8; 4]>::try_from(arp.source_protocol_addr()),
+                <[u8; 6]>::try_from(arp.source_hardware_addr()),
+            ) {
+                (Ok(from), Ok(mac)) => Frame::Neighbour(from.into(), mac),
+                _ => Frame::Other,
+            },
             Err(_) => Frame::Other,
         },
         EthernetProtocol::Ipv4 => {
@@ -95,11 +99,16 @@ fn transport(protocol: IpProtocol, from: IpAddr, to: IpAddr, payload: &[u8]) -> 
     let ends: (IpAddress, IpAddress) = (from.into(), to.into());
     match protocol {
         IpProtocol::Tcp => match TcpPacket::new_checked(payload) {
-            Ok(segment) if segment.verify_checksum(&ends.0, &ends.1) => Frame::Segment {
-                from: SocketAddr::new(from, segment.src_port()),
-                to: SocketAddr::new(to, segment.dst_port()),
-                opens: segment.syn() && !segment.ack() && !segment.rst(),
-            },
+            Ok(packet) if packet.verify_checksum(&ends.0, &ends.1) => {
+                match Segment::parse(payload, from, to) {
+                    Some(segment) => Frame::Segment {
+                        from: SocketAddr::new(from, packet.src_port()),
+                        to: SocketAddr::new(to, packet.dst_port()),
+                        segment,
+                    },
+                    None => Frame::Other,
+                }
+            }
             _ => Frame::Other,
         },
         IpProtocol::Udp => match UdpPacket::new_checked(payload) {

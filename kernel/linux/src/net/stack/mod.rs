@@ -1,18 +1,22 @@
-//! TCP and UDP with other machines: smoltcp over the network device.
+//! TCP and UDP with other machines, over the network device.
 //!
-//! smoltcp walks through all sockets of a set for each packet. So each connection is alone in a set, a table says which
-//! one a segment is for, and the stack is shown that set only; listening and accepting are not left to it at all. One
-//! lock guards its interface. A thread of the kernel's takes frames and serves timers; who sends or receives has the
-//! stack send at once.
+//! A connection is a state machine of [`tcp`]'s, and a table says which one a segment is for. One that is asked for by
+//! another machine is a few bytes until it is made ([`requests`]), and again when it is over ([`time_wait`]). A thread
+//! of the kernel's takes frames and serves timers; who sends has its segments sent at once. smoltcp answers ARP and
+//! ICMP.
 //!
 //! Left out: fragments, offloads, addresses by DHCP.
 pub mod connection;
 mod device;
 mod frame;
 mod isn;
+mod link;
 mod neighbour;
+mod requests;
+mod tcp;
 #[cfg(test)]
 mod tests;
+mod time_wait;
 
 use super::{
     inet::connection::Connection,
@@ -28,9 +32,9 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use connection::{Handle, Remote};
+use connection::{Handle, Remote, Step};
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use device::Device;
 use frame::Frame;
 use machine::{
@@ -40,22 +44,25 @@ use machine::{
     time,
 };
 use neighbour::Neighbours;
+use requests::Requests;
 use smoltcp::{
     iface::{Config, Interface, SocketSet},
-    socket::udp,
     time::Instant,
-    wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpProtocol},
+    wire::{EthernetAddress, HardwareAddress, IpCidr, IpProtocol},
 };
+use tcp::segment::{self, Segment};
+use time_wait::{Answer, TimeWait};
 
 /// Frames that are taken before timers are looked at.
 const BUDGET: usize = 64;
-/// Connections being made by others that are kept at once (`tcp_max_syn_backlog`).
-const HALF_OPEN: usize = 1024;
 /// Datagrams that wait for the hardware address of where they go.
 const PARKED: usize = 64;
 /// Answers a second to what is for nobody: resets, and ICMP's unreachable and echo.
 const ANSWERS: u32 = 1000;
 const SECOND: u64 = 1_000_000_000;
+
+/// The ends of a connection, this one first.
+pub(super) type Key = (SocketAddr, SocketAddr);
 
 /// What the stack asks of those above it.
 pub trait Upper: Send + Sync {
@@ -69,6 +76,10 @@ pub trait Upper: Send + Sync {
 
 /// Who listens.
 pub trait Accepting: Send + Sync {
+    /// Whether there is room for one more connection.
+    fn has_room(&self) -> bool;
+    /// How much it may be sent at first, if it was said (`SO_RCVBUF`).
+    fn window(&self) -> Option<usize>;
     /// The socket of a new connection; `None` if there is no room.
     fn child(&self) -> Option<Arc<Sock>>;
     /// The connection is there; whether anybody still listens. Called with the stack's lock held.
@@ -80,20 +91,26 @@ struct Shared {
     state: Mutex<Option<Stack>>,
     /// A timer was set that comes before the one that the thread sleeps until.
     earlier: AtomicBool,
+    /// Bytes that have come and were not read, of all connections.
+    unread: AtomicUsize,
 }
 
 static STACK: Shared = Shared {
     state: Mutex::new(None),
     earlier: AtomicBool::new(false),
+    unread: AtomicUsize::new(0),
 };
 
 struct Stack {
     interface: Interface,
-    connections: BTreeMap<(SocketAddr, SocketAddr), Arc<Remote>>,
+    connections: BTreeMap<Key, Arc<Remote>>,
+    requests: Requests,
+    time_wait: TimeWait,
     /// By time and ends.
-    timers: BTreeMap<(u64, SocketAddr, SocketAddr), Arc<Remote>>,
-    half_open: usize,
-    parked: VecDeque<SocketSet<'static>>,
+    timers: BTreeMap<(u64, Key), Arc<Remote>>,
+    /// Connections, and datagrams, that wait for the hardware address of where they go.
+    waiting: Vec<Arc<Remote>>,
+    parked: VecDeque<(IpAddr, Vec<u8>)>,
     neighbours: Neighbours,
     isn: isn::Generator,
     upper: &'static dyn Upper,
@@ -124,7 +141,7 @@ pub fn start(upper: &'static dyn Upper) {
     });
     let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
     settings.random_seed = random::number();
-    let mut interface = Interface::new(settings, &mut Device::idle(), instant(now()));
+    let mut interface = Interface::new(settings, &mut Device(None), instant(now()));
     interface.update_ip_addrs(|list| {
         for own in &ethernet.addresses {
             // More than there is room for are left out, as the log says.
@@ -142,17 +159,7 @@ pub fn start(upper: &'static dyn Upper) {
             log::warn!("no room for the gateway {gateway}");
         }
     }
-    *STACK.state.lock() = Some(Stack {
-        interface,
-        connections: BTreeMap::new(),
-        timers: BTreeMap::new(),
-        half_open: 0,
-        parked: VecDeque::new(),
-        neighbours: Neighbours::default(),
-        isn: isn::Generator::new(),
-        upper,
-        answers: (0, 0),
-    });
+    *STACK.state.lock() = Some(Stack::new(interface, isn::Generator::new(), upper));
     sched::spawn_kernel("net", Box::new(NoState), Box::new(run));
 }
 
@@ -167,7 +174,7 @@ fn run() {
             && let Some(len) = driver::receive(&mut buf)
         {
             interface::ethernet().received(len);
-            with(|stack| stack.take(&mut buf[..len]));
+            with(|stack| stack.take(&buf[..len]));
             taken += 1;
         }
         let next = with(Stack::serve_timers).flatten();
@@ -191,12 +198,15 @@ fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> Option<R> {
 /// Begins a connection; `ENETUNREACH` if there is no device.
 pub fn connect(sock: &Arc<Sock>, from: SocketAddr, to: SocketAddr) -> Result<Handle, Errno> {
     with(|stack| {
-        if stack.connections.contains_key(&(from, to)) {
+        let key = (from, to);
+        if stack.connections.contains_key(&key) {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        let remote = Remote::active(stack, sock.clone(), from, to)?;
-        stack.connections.insert(remote.key(), remote.clone());
-        stack.look_after(&remote, None);
+        stack.requests.remove(&key);
+        stack.time_wait.forget(&key);
+        let remote = Remote::active(sock.clone(), key, stack.isn.first(key));
+        stack.connections.insert(key, remote.clone());
+        stack.look_after(&remote);
         Ok(Handle(remote))
     })
     .unwrap_or(Err(Errno::ENETUNREACH))
@@ -204,29 +214,11 @@ pub fn connect(sock: &Arc<Sock>, from: SocketAddr, to: SocketAddr) -> Result<Han
 
 /// Sends a datagram; `ENETUNREACH` if there is no device, `EMSGSIZE` if it would need fragments.
 pub fn send_datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Result<(), Errno> {
-    // The headers of IP and UDP.
-    let headers = if to.is_ipv4() { 28 } else { 48 };
-    if data.len() + headers > driver::FRAME - 14 {
+    if data.len() > link::most(to.ip()) {
         return Err(Errno::EMSGSIZE);
     }
-    let buffer = |len: usize| {
-        let metadata = vec![udp::PacketMetadata::EMPTY; len.min(1)];
-        udp::PacketBuffer::new(metadata, vec![0; len])
-    };
-    let mut socket = udp::Socket::new(buffer(0), buffer(data.len().max(1)));
-    let mut metadata = udp::UdpMetadata::from(to);
-    metadata.local_address = Some(IpAddress::from(from.ip()));
-    socket.bind(from).map_err(|_| Errno::EINVAL)?;
-    socket
-        .send_slice(data, metadata)
-        .map_err(|_| Errno::ENOBUFS)?;
-    let mut set = SocketSet::new(vec![]);
-    set.add(socket);
-    with(|stack| {
-        stack.neighbours.seek(to.ip(), now());
-        stack.send_parked(set);
-    })
-    .ok_or(Errno::ENETUNREACH)
+    let frame = link::datagram(data, from, to);
+    with(|stack| stack.send_datagram(to.ip(), frame)).ok_or(Errno::ENETUNREACH)
 }
 
 /// What a code of "destination unreachable" means, and whether it will stay so (Linux: `icmp_err_convert`).
@@ -238,32 +230,40 @@ fn unreachable(code: u8) -> Option<(Errno, bool)> {
         7 | 8 | 10 | 13..=15 => (Errno::EHOSTUNREACH, true),
         2 => (Errno::ENOPROTOOPT, true),
         3 => (Errno::ECONNREFUSED, true),
-        // Of packets that are too large: smoltcp sends none but those that fit into a frame.
+        // Of packets that are too large: none are sent but those that fit into a frame.
         _ => return None,
     })
 }
 
+/// The earlier of two times, if there are any.
+fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    [one, other].into_iter().flatten().min()
+}
+
 impl Stack {
+    fn new(interface: Interface, isn: isn::Generator, upper: &'static dyn Upper) -> Self {
+        Self {
+            interface,
+            connections: BTreeMap::new(),
+            requests: Requests::default(),
+            time_wait: TimeWait::default(),
+            timers: BTreeMap::new(),
+            waiting: Vec::new(),
+            parked: VecDeque::new(),
+            neighbours: Neighbours::default(),
+            isn,
+            upper,
+            answers: (0, 0),
+        }
+    }
+
     /// A frame has come.
-    fn take(&mut self, frame: &mut [u8]) {
+    fn take(&mut self, frame: &[u8]) {
         match frame::parse(frame) {
-            Frame::Segment { from, to, opens } => {
-                if let Some(remote) = self.connections.get(&(to, from)).cloned() {
-                    // Frames that may be for a new one have no acknowledgement that this changes.
-                    remote.shift.coming(frame);
-                    self.look_after(&remote, Some(frame));
-                    // An old connection of the same ends is over: a new one may begin.
-                    if self.connections.contains_key(&(to, from)) || !opens {
-                        return;
-                    }
-                }
-                if opens
-                    && interface::is_local(to.ip())
-                    && let Some(accepting) = self.upper.accepting(to, from)
-                {
-                    return self.open(accepting, to, from, frame);
-                }
-                self.answer(frame);
+            Frame::Segment { from, to, segment } => {
+                let mut mac = [0; 6];
+                mac.copy_from_slice(&frame[6..12]);
+                self.segment((to, from), &segment, mac);
             }
             Frame::Datagram { from, to, data } => {
                 let own = interface::is_local(to.ip());
@@ -271,8 +271,8 @@ impl Stack {
                     self.answer(frame);
                 }
             }
-            Frame::Neighbour(from) => {
-                self.neighbours.heard(from, now());
+            Frame::Neighbour(from, mac) => {
+                self.neighbours.heard(from, mac, now());
                 self.answer(frame);
                 self.send_waiting();
             }
@@ -286,12 +286,118 @@ impl Stack {
                     self.tell(protocol, from, to, error, hard);
                 }
             }
-            Frame::Control => {
-                self.answer(frame);
-                self.send_waiting();
-            }
+            Frame::Control => self.answer(frame),
             Frame::Other => (),
         }
+    }
+
+    /// A segment has come for the first of two ends.
+    fn segment(&mut self, key: Key, segment: &Segment<'_>, mac: [u8; 6]) {
+        let now = now();
+        let head = &segment.head;
+        if let Some(remote) = self.connections.get(&key).cloned() {
+            let (accepted, step) = remote.segment(segment, mac, now);
+            self.settle(&remote, step, now);
+            // An answer to a SYN that was not sent, from an old connection of the same ends.
+            if !accepted && remote.is_asked_for() {
+                self.refuse(key, segment, mac);
+            }
+            return;
+        }
+        match self.time_wait.segment(&key, segment) {
+            Answer::Unknown | Answer::Opens => (),
+            Answer::Nothing => return,
+            Answer::Send(head) => {
+                if self.may_answer() {
+                    link::send_segment(mac, [key.0, key.1], &head, 0, |_| ());
+                }
+                return;
+            }
+        }
+        if !interface::is_local(key.0.ip()) {
+            return;
+        }
+        if head.syn && head.ack.is_none() {
+            let accepting = self.upper.accepting(key.0, key.1);
+            match accepting {
+                Some(accepting) => self.asked(key, segment, mac, &*accepting, now),
+                None => self.refuse(key, segment, mac),
+            }
+        } else if head.rst {
+            if self
+                .requests
+                .get(&key)
+                .is_some_and(|request| request.syn.seq.plus(1) == head.seq)
+            {
+                self.requests.remove(&key);
+            }
+        } else if !self.open(key, segment, mac, now) {
+            self.refuse(key, segment, mac);
+        }
+    }
+
+    /// A connection is asked for.
+    fn asked(
+        &mut self,
+        key: Key,
+        segment: &Segment<'_>,
+        mac: [u8; 6],
+        accepting: &dyn Accepting,
+        now: u64,
+    ) {
+        // Silence has the other end try again, when there may be room.
+        if !accepting.has_room() {
+            return;
+        }
+        let window = accepting
+            .window()
+            .map_or(u16::MAX, |window| u16::try_from(window).unwrap_or(u16::MAX));
+        let syn = &segment.head;
+        if self.requests.is_full() && self.requests.get(&key).is_none() {
+            let cookie = self.isn.cookie(key, syn);
+            self.requests
+                .give_cookie(key, syn, mac, cookie, window, now);
+        } else {
+            let own = self.isn.first(key);
+            self.requests.ask(key, syn, mac, own, window, now);
+            self.hurry(now + SECOND);
+        }
+    }
+
+    /// The answer to a SYN may have been acknowledged: then the connection is there. Whether it was.
+    fn open(&mut self, key: Key, segment: &Segment<'_>, mac: [u8; 6], now: u64) -> bool {
+        let head = &segment.head;
+        let (own, syn, rtt) = match self.requests.get(&key) {
+            Some(request) if head.ack == Some(request.own.plus(1)) => {
+                (request.own, request.syn, request.round_trip(now))
+            }
+            Some(_) => return false,
+            None if self.requests.believes(now) => match (self.isn.redeem(key, head), head.ack) {
+                (Some(syn), Some(ack)) => (ack.plus(u32::MAX), syn, None),
+                _ => return false,
+            },
+            None => return false,
+        };
+        let Some(accepting) = self.upper.accepting(key.0, key.1) else {
+            self.requests.remove(&key);
+            return false;
+        };
+        // When there is no room, the answer to the SYN is sent again, until there is.
+        let Some(sock) = accepting.child() else {
+            return true;
+        };
+        self.requests.remove(&key);
+        let remote = Remote::passive(sock.clone(), key, own, &syn, rtt);
+        self.connections.insert(key, remote.clone());
+        let (_, step) = remote.segment(segment, mac, now);
+        let connection = Arc::new(Handle(remote.clone()));
+        if accepting.established(sock, connection) {
+            self.settle(&remote, step, now);
+        } else {
+            remote.abort();
+            self.look_after(&remote);
+        }
+        true
     }
 
     /// What was sent from here has not arrived.
@@ -308,183 +414,145 @@ impl Stack {
             // One that is there already goes on trying (RFC 5461).
             IpProtocol::Tcp => {
                 if let Some(remote) = self.connections.get(&(from, to)).cloned()
-                    && remote.give_up(error)
+                    && remote.is_asked_for()
                 {
-                    self.look_after(&remote, None);
+                    remote.give_up(error);
+                    self.look_after(&remote);
                 }
             }
             _ => (),
         }
     }
 
-    /// Has the stack see a frame that is for no socket, unless there were many of them.
-    fn answer(&mut self, frame: &[u8]) {
+    /// Whether there were not many answers in this second.
+    fn may_answer(&mut self) -> bool {
         let second = now() / SECOND;
         if self.answers.0 != second {
             self.answers = (second, 0);
         }
         self.answers.1 += 1;
-        if self.answers.1 > ANSWERS {
-            return;
-        }
-        let mut none = SocketSet::new(vec![]);
-        let now = instant(now());
-        self.interface.poll_ingress_single(
-            now,
-            &mut Device {
-                frame: Some(frame),
-                shift: None,
-            },
-            &mut none,
-        );
+        self.answers.1 <= ANSWERS
     }
 
-    /// A connection is asked for.
-    fn open(
-        &mut self,
-        accepting: Arc<dyn Accepting>,
-        to: SocketAddr,
-        from: SocketAddr,
-        frame: &[u8],
-    ) {
-        // Silence has the other end try again, when there may be room.
-        if self.half_open >= HALF_OPEN {
-            return;
+    /// A segment is for no connection.
+    fn refuse(&mut self, (local, peer): Key, segment: &Segment<'_>, mac: [u8; 6]) {
+        if let Some(head) = segment::refusal(segment)
+            && self.may_answer()
+        {
+            link::send_segment(mac, [local, peer], &head, 0, |_| ());
         }
-        let Some(sock) = accepting.child() else {
-            return;
-        };
-        let Ok(remote) = Remote::passive(&self.isn, sock, to, from, accepting) else {
-            return;
-        };
-        self.half_open += 1;
-        self.connections.insert(remote.key(), remote.clone());
-        self.look_after(&remote, Some(frame));
     }
 
-    /// Shows a connection a frame, has it send what it wants to, and sees what has become of it.
-    fn look_after(&mut self, remote: &Arc<Remote>, frame: Option<&[u8]>) {
-        let ns = now();
-        let at = instant(ns);
-        let (_, peer) = remote.key();
-        if frame.is_none() && remote.is_asked_for() {
-            if self.neighbours.is_silent(peer.ip(), ns) {
-                remote.give_up(Errno::EHOSTUNREACH);
-            }
-            self.neighbours.seek(peer.ip(), ns);
+    /// Has smoltcp answer a frame.
+    fn answer(&mut self, frame: &[u8]) {
+        if self.may_answer() {
+            let mut none = SocketSet::new(vec![]);
+            let mut device = Device(Some(frame));
+            self.interface
+                .poll_ingress_single(instant(now()), &mut device, &mut none);
         }
-        let next = {
-            let mut set = remote.set.lock();
-            if frame.is_some() {
-                let mut device = Device {
-                    frame,
-                    shift: Some(&remote.shift),
-                };
-                self.interface
-                    .poll_ingress_single(at, &mut device, &mut set);
-            }
-            let mut device = Device::of(&remote.shift);
-            for _ in 0..BUDGET {
-                let result = self.interface.poll_egress(at, &mut device, &mut set);
-                if result == smoltcp::iface::PollResult::None {
-                    break;
+    }
+
+    /// Has a connection do what there is to do.
+    fn look_after(&mut self, remote: &Arc<Remote>) {
+        let now = now();
+        let step = remote.advance(now);
+        self.settle(remote, step, now);
+    }
+
+    /// Sees what has become of a connection.
+    fn settle(&mut self, remote: &Arc<Remote>, step: Step, now: u64) {
+        let key = remote.key();
+        let mut step = step;
+        if step.lost_way {
+            if let Some(mac) = self.neighbours.find(key.1.ip(), now) {
+                step = remote.found(mac, now);
+            } else {
+                if remote.is_asked_for() && self.neighbours.is_silent(key.1.ip(), now) {
+                    remote.give_up(Errno::EHOSTUNREACH);
+                    step = remote.advance(now);
                 }
-            }
-            self.interface.poll_at(at, &set)
-        };
-        remote.note(frame.is_some());
-        if remote.is_established() && remote.waits.lock().is_some() {
-            self.half_open = self.half_open.saturating_sub(1);
-            let accepting = remote.waits.lock().take();
-            if let Some(accepting) = accepting.filter(|_| !remote.is_over()) {
-                let connection = Arc::new(Handle(remote.clone()));
-                if !accepting.established(remote.sock.clone(), connection) {
-                    remote.abort();
-                    let mut set = remote.set.lock();
-                    let mut device = Device::of(&remote.shift);
-                    self.interface.poll_egress(at, &mut device, &mut set);
-                    drop(set);
-                    remote.note(false);
+                if !self.waiting.iter().any(|one| Arc::ptr_eq(one, remote)) {
+                    self.waiting.push(remote.clone());
                 }
+                step.next = earlier(step.next, Some(now + SECOND));
             }
         }
-        let next = next.map(|next| u64::try_from(next.total_micros()).unwrap_or(0) * 1000);
-        let next = match (next, remote.deadline()) {
-            (Some(next), Some(deadline)) => Some(next.min(deadline)),
-            (next, deadline) => next.or(deadline),
-        };
-        self.set_timer(remote, next.map(|next| next.max(ns + 1_000_000)));
-    }
-
-    /// Says when to look at a connection again, or that it is over.
-    fn set_timer(&mut self, remote: &Arc<Remote>, next: Option<u64>) {
-        let (local, peer) = remote.key();
-        let old = remote.timer.swap(0, Ordering::Relaxed);
-        if old != 0 {
-            self.timers.remove(&(old, local, peer));
-        }
-        if remote.is_over() {
-            let known = self.connections.get(&(local, peer));
+        if step.over {
+            let known = self.connections.get(&key);
             if known.is_some_and(|known| Arc::ptr_eq(known, remote)) {
-                self.connections.remove(&(local, peer));
+                self.connections.remove(&key);
+                if let Some(remains) = step.remains {
+                    self.time_wait.add(key, remains, now);
+                    self.hurry(now + 60 * SECOND);
+                }
             }
-            if remote.waits.lock().take().is_some() {
-                self.half_open = self.half_open.saturating_sub(1);
-            }
+            let old = remote.armed.swap(0, Ordering::Relaxed);
+            self.timers.remove(&(old, key));
             return;
         }
-        let Some(next) = next else { return };
-        let first = self
-            .timers
-            .first_key_value()
-            .is_none_or(|(&(first, ..), _)| next < first);
-        remote.timer.store(next, Ordering::Relaxed);
-        self.timers.insert((next, local, peer), remote.clone());
-        if first && let Some(queue) = driver::queue() {
+        // One that comes too early does no harm: it is set anew then.
+        let old = remote.armed.load(Ordering::Relaxed);
+        let Some(next) = step.next.filter(|&next| old == 0 || next < old) else {
+            return;
+        };
+        self.timers.remove(&(old, key));
+        remote.armed.store(next, Ordering::Relaxed);
+        self.hurry(next);
+        self.timers.insert((next, key), remote.clone());
+    }
+
+    /// Has the thread look at timers at a time, if it would later.
+    fn hurry(&self, next: u64) {
+        let first = self.timers.first_key_value();
+        if first.is_none_or(|(&(first, _), _)| next < first)
+            && let Some(queue) = driver::queue()
+        {
             STACK.earlier.store(true, Ordering::Relaxed);
             queue.wake_all();
         }
     }
 
-    /// Looks at the connections whose time has come; when the next one's comes.
+    /// Looks at what has its time come; when the next comes.
     fn serve_timers(&mut self) -> Option<u64> {
+        let others = earlier(self.requests.serve(now()), self.time_wait.serve(now()));
         for _ in 0..BUDGET {
-            let (&key, _) = self.timers.first_key_value()?;
+            let Some((&key, _)) = self.timers.first_key_value() else {
+                return others;
+            };
             if key.0 > now() {
-                return Some(key.0);
+                return earlier(Some(key.0), others);
             }
-            let remote = self.timers.remove(&key)?;
-            remote.timer.store(0, Ordering::Relaxed);
-            self.look_after(&remote, None);
+            let Some(remote) = self.timers.remove(&key) else {
+                break;
+            };
+            remote.armed.store(0, Ordering::Relaxed);
+            self.look_after(&remote);
         }
         Some(now())
     }
 
     /// Sends a datagram, or keeps it until it is known where to.
-    fn send_parked(&mut self, mut set: SocketSet<'static>) {
-        self.interface
-            .poll_egress(instant(now()), &mut Device::idle(), &mut set);
-        let sent = set.iter().all(|(_, socket)| match socket {
-            smoltcp::socket::Socket::Udp(socket) => socket.send_queue() == 0,
-            _ => true,
-        });
-        if !sent {
-            // The oldest are lost first.
-            if self.parked.len() >= PARKED {
-                self.parked.pop_front();
+    fn send_datagram(&mut self, to: IpAddr, frame: Vec<u8>) {
+        match self.neighbours.find(to, now()) {
+            Some(mac) => link::send_frame(mac, &frame),
+            None => {
+                // The oldest are lost first.
+                if self.parked.len() >= PARKED {
+                    self.parked.pop_front();
+                }
+                self.parked.push_back((to, frame));
             }
-            self.parked.push_back(set);
         }
     }
 
     /// It may be known now where something goes that has waited.
     fn send_waiting(&mut self) {
-        for set in core::mem::take(&mut self.parked) {
-            self.send_parked(set);
+        for (to, frame) in core::mem::take(&mut self.parked) {
+            self.send_datagram(to, frame);
         }
-        let waiting: Vec<_> = self.timers.values().take(BUDGET * 4).cloned().collect();
-        for remote in waiting {
-            self.look_after(&remote, None);
+        for remote in core::mem::take(&mut self.waiting) {
+            self.look_after(&remote);
         }
     }
 }

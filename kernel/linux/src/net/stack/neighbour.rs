@@ -1,8 +1,4 @@
-//! Who is asked for on the wire by ARP (RFC 826), so that a first packet goes out at once and one that nobody answers
-//! for fails.
-//!
-//! smoltcp finds out by itself, but asks once a second in all: whoever begins to talk to two machines waits that long
-//! for the second. So those that something is to go to are asked for here, too; what is answered, smoltcp learns.
+//! Who is where on the wire, found out by ARP (RFC 826), and who does not answer: what goes there fails.
 use crate::net::interface::{self, Ethernet};
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, Ipv4Addr};
@@ -25,6 +21,8 @@ const MOST: usize = 256;
 /// What is known of one neighbour.
 #[derive(Clone, Copy)]
 struct Entry {
+    /// Its hardware address, as it has said last.
+    mac: Option<[u8; 6]>,
     /// Since when it has not answered.
     silent: Option<u64>,
     /// When it was asked for last, or has answered.
@@ -36,17 +34,19 @@ struct Entry {
 pub(super) struct Neighbours(BTreeMap<Ipv4Addr, Entry>);
 
 impl Neighbours {
-    /// Asks for whom a packet to `to` is handed to, unless that was done a moment ago. `now` in nanoseconds, as all
-    /// times.
-    pub(super) fn seek(&mut self, to: IpAddr, now: u64) {
-        let Some(next) = interface::next_hop(to) else {
-            return;
+    /// The hardware address that a packet to `to` is handed to. Whoever it is is asked for if it is not known, or was
+    /// a while ago, unless that was done a moment ago. `now` in nanoseconds, as all times.
+    pub(super) fn find(&mut self, to: IpAddr, now: u64) -> Option<[u8; 6]> {
+        let next = match interface::next_hop(to) {
+            Some(next) => next,
+            None => return group(to),
         };
         if self.is_due(next, now)
             && let Some(ethernet) = interface::ethernet_device()
         {
             ask(ethernet, next);
         }
+        self.0.get(&next).and_then(|entry| entry.mac)
     }
 
     /// Whether `next` is to be asked for now, which is noted as done.
@@ -56,6 +56,7 @@ impl Neighbours {
             self.0.pop_first();
         }
         let entry = self.0.entry(next).or_insert(Entry {
+            mac: None,
             silent: None,
             last: 0,
         });
@@ -69,9 +70,10 @@ impl Neighbours {
     }
 
     /// Somebody says where it is.
-    pub(super) fn heard(&mut self, from: Ipv4Addr, now: u64) {
+    pub(super) fn heard(&mut self, from: Ipv4Addr, mac: [u8; 6], now: u64) {
         if let Some(entry) = self.0.get_mut(&from) {
             *entry = Entry {
+                mac: Some(mac),
                 silent: None,
                 last: now.max(1),
             };
@@ -83,6 +85,18 @@ impl Neighbours {
         let entry = interface::next_hop(to).and_then(|next| self.0.get(&next));
         let silent = entry.and_then(|entry| entry.silent);
         silent.is_some_and(|since| now >= since + PATIENCE)
+    }
+}
+
+/// The hardware address of several (RFC 1112), or of all; `None` for the way to IPv6's neighbours, which is not known.
+fn group(to: IpAddr) -> Option<[u8; 6]> {
+    match to {
+        IpAddr::V4(ip) if ip.is_multicast() => {
+            let [_, b, c, d] = ip.octets();
+            Some([0x01, 0, 0x5e, b & 0x7f, c, d])
+        }
+        IpAddr::V4(_) => Some([0xff; 6]),
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -124,8 +138,9 @@ mod tests {
         assert!(neighbours.is_due(machine, 5));
         assert!(!neighbours.is_due(machine, 6) && neighbours.is_due(machine, 5 + AGAIN));
         assert_eq!(silent(&neighbours), Some(5), "since the first question");
-        neighbours.heard(machine, 7 + AGAIN);
+        neighbours.heard(machine, [1; 6], 7 + AGAIN);
         assert_eq!(silent(&neighbours), None);
+        assert_eq!(neighbours.0[&machine].mac, Some([1; 6]));
         assert!(!neighbours.is_due(machine, 8 + 2 * AGAIN));
         assert!(neighbours.is_due(machine, 7 + AGAIN + FRESH));
         for last in 0..=255 {

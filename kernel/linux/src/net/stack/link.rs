@@ -1,0 +1,112 @@
+//! Frames that are sent: Ethernet's and IP's headers around a segment or datagram.
+use super::tcp::segment::Head;
+use crate::net::interface;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use machine::drivers::net as driver;
+use smoltcp::{
+    phy::ChecksumCapabilities,
+    wire::{
+        EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol,
+        IpRepr, UdpPacket, UdpRepr,
+    },
+};
+
+/// Bytes of a header of Ethernet.
+const ETHERNET: usize = 14;
+/// `net.ipv4.ip_default_ttl`
+const HOPS: u8 = 64;
+/// Bytes of TCP's header without options, and of UDP's.
+const TCP: usize = 20;
+const UDP: usize = 8;
+
+/// Bytes of a header of IP.
+fn ip_header(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 20 } else { 40 }
+}
+
+/// What a segment to `ip` may carry.
+pub(super) fn mss(ip: IpAddr) -> u16 {
+    let most = driver::FRAME - ETHERNET - ip_header(ip) - TCP;
+    u16::try_from(most).unwrap_or(u16::MAX)
+}
+
+/// The most bytes of a datagram to `ip`, which is not cut into fragments.
+pub(super) fn most(ip: IpAddr) -> usize {
+    driver::FRAME - ETHERNET - ip_header(ip) - UDP
+}
+
+/// Writes the headers of a packet of `len` bytes into a frame; the packet's place.
+fn wrap(
+    frame: &mut [u8],
+    mac: [u8; 6],
+    [from, to]: [IpAddr; 2],
+    protocol: IpProtocol,
+    len: usize,
+) -> &mut [u8] {
+    let ethernet = EthernetRepr {
+        src_addr: EthernetAddress(interface::ethernet_device().map_or([0; 6], |own| own.mac)),
+        dst_addr: EthernetAddress(mac),
+        ethertype: if from.is_ipv4() {
+            EthernetProtocol::Ipv4
+        } else {
+            EthernetProtocol::Ipv6
+        },
+    };
+    ethernet.emit(&mut EthernetFrame::new_unchecked(&mut *frame));
+    let rest = &mut frame[ETHERNET..];
+    let (source, target) = (IpAddress::from(from), IpAddress::from(to));
+    let ip = IpRepr::new(source, target, protocol, len, HOPS);
+    ip.emit(&mut *rest, &ChecksumCapabilities::default());
+    &mut rest[ip_header(from)..]
+}
+
+/// Sends a segment with `len` bytes of data, which `fill` writes. It is lost if the device has no room.
+pub(super) fn send_segment(
+    mac: [u8; 6],
+    [from, to]: [SocketAddr; 2],
+    head: &Head,
+    len: usize,
+    fill: impl FnOnce(&mut [u8]),
+) {
+    let header = head.len();
+    let ends = [from.ip(), to.ip()];
+    let total = ETHERNET + ip_header(from.ip()) + header + len;
+    interface::ethernet().sent(total);
+    driver::send(total, |frame| {
+        let segment = wrap(frame, mac, ends, IpProtocol::Tcp, header + len);
+        fill(&mut segment[header..]);
+        head.emit(segment, [from, to].map(|end| (end.ip(), end.port())));
+    });
+}
+
+/// A frame with a datagram, but for whom it is handed to.
+pub(super) fn datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let len = UDP + data.len();
+    let mut frame = alloc::vec![0; ETHERNET + ip_header(from.ip()) + len];
+    let ends = [from.ip(), to.ip()];
+    let packet = wrap(&mut frame, [0; 6], ends, IpProtocol::Udp, len);
+    let repr = UdpRepr {
+        src_port: from.port(),
+        dst_port: to.port(),
+    };
+    let [source, target] = ends.map(IpAddress::from);
+    repr.emit(
+        &mut UdpPacket::new_unchecked(packet),
+        &source,
+        &target,
+        data.len(),
+        |room| room.copy_from_slice(data),
+        &ChecksumCapabilities::default(),
+    );
+    frame
+}
+
+/// Sends such a frame. It is lost if the device has no room.
+pub(super) fn send_frame(mac: [u8; 6], frame: &[u8]) {
+    interface::ethernet().sent(frame.len());
+    driver::send(frame.len(), |room| {
+        room.copy_from_slice(frame);
+        room[..6].copy_from_slice(&mac);
+    });
+}
