@@ -13,7 +13,7 @@ INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs none /dev
 for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module; done
 /bin/busybox mount -t erofs -o ro /dev/vda /root
-for part in proc sysfs devtmpfs; do /bin/busybox mount -t $part none /root/${part%%fs}; done
+for part in proc sysfs:sys devtmpfs:dev; do /bin/busybox mount -t ${part%%:*} none /root/${part#*:}; done
 /bin/busybox chroot /root %s -c "$(/bin/busybox cat /%s)"
 /bin/busybox reboot -f
 """
@@ -65,13 +65,13 @@ def download():
         return None
     return next(tree.glob("boot/vmlinuz-*"))
 
-def initramfs(kernel, files=()):
-    """Makes target/bench/initramfs, with further programs and libraries of this machine: {path: file}."""
+def initramfs(kernel, files=(), modules=()):
+    """Makes target/bench/initramfs, with further programs and libraries of this machine, {path: file}, and modules."""
     tree = kernel.parent.parent
     directory, program = 0o40755, 0o100755
     entries = dict.fromkeys(["bin", "dev", "root", "modules"], (directory, b""))
     entries["bin/busybox"] = (program, (tree / "bin/busybox").read_bytes())
-    order = module_order(tree / "lib/modules", ["virtio_pci", "virtio_blk", "crc32c_generic", "erofs"])
+    order = module_order(tree / "lib/modules", ["virtio_pci", "virtio_blk", "crc32c_generic", "erofs", *modules])
     for path in order:
         entries[f"modules/{path.name}"] = (program, path.read_bytes())
     entries["modules/order"] = (program, "\n".join(path.name for path in order).encode())
@@ -91,5 +91,5 @@ def command(kernel, accel, cpus, init, image=None):
     return ["qemu-system-x86_64", "-M", "q35,usb=off,sata=off,smbus=off,vmport=off", *accel, "-nodefaults",
             "-no-user-config", "-no-reboot", "-display", "none", "-smp", str(cpus), "-m", "512M", "-serial", "stdio",
             "-kernel", kernel, "-initrd", WORK / "initramfs", *(drive if image else []),
-            "-append", f"console=ttyS0 quiet panic=-1 rdinit=/init-{init}"]
+            "-append", f"console=ttyS0 quiet panic=-1 no_timer_check rdinit=/init-{init}"]
 

@@ -1,0 +1,175 @@
+"""Usage: servers.py ELFIN [SECONDS [ROUNDS]]
+
+Servers as Debian has them (nginx, redis, aiohttp on uvloop), asked by load generators of this host (Debian's wrk and
+redis-tools) over published ports with 64 and 1,000 connections: in Elfin and under Debian's cloud kernel, in the same
+QEMU, with the same image, in turns. Of each: requests a second, the 99th percentile of their time in milliseconds, and
+errors. The table is printed, and written to target/bench/servers.json. Without a generator its rows are left out.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import linux_guest
+from linux_guest import WORK
+
+PACKAGES = "redis-server,nginx-light,python3-aiohttp,python3-uvloop"
+NGINX = (
+    "daemon off; master_process off; user root; pid /tmp/pid; error_log /dev/null;"
+    "worker_rlimit_nofile 4096; events { use epoll; worker_connections 2000; }"
+    "http { access_log off; keepalive_requests 1000000000;"
+    "server { listen 80; location / { return 200 hello; } } }"
+)
+AIOHTTP = """
+import aiohttp.web, uvloop
+uvloop.install()
+async def hello(request):
+    return aiohttp.web.Response(text='hello')
+app = aiohttp.web.Application()
+app.add_routes([aiohttp.web.get('/', hello)])
+aiohttp.web.run_app(app, port=80, backlog=1000, access_log=None, print=None)
+"""
+SERVERS = {
+    "nginx": ("wrk", f"echo '{NGINX}' > /tmp/nginx.conf; exec nginx -c /tmp/nginx.conf -e /dev/null"),
+    "redis": ("redis-benchmark", "exec redis-server --port 80 --save '' --protected-mode no --maxclients 4000"),
+    "aiohttp": ("wrk", f'exec python3 -c "{AIOHTTP}"'),
+}
+CONNECTIONS = [64, 1000]
+MACHINE = ["--cpus", "2", "--memory", "1024M"]
+
+INIT = """#!/bin/busybox sh
+/bin/busybox mount -t devtmpfs none /dev
+for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module; done
+/bin/busybox mount -t erofs -o ro /dev/vda /root
+for part in proc sysfs:sys devtmpfs:dev; do /bin/busybox mount -t ${part%:*} none /root/${part#*:}; done
+for part in tmp run var/lib var/log; do /bin/busybox mount -t tmpfs none /root/$part; done
+/bin/busybox mkdir -p /root/var/lib/nginx /root/var/log/nginx
+/bin/busybox ip link set lo up
+/bin/busybox ip link set eth0 up
+/bin/busybox ip addr add 10.0.2.15/24 dev eth0
+/bin/busybox ip route add default via 10.0.2.2
+ulimit -n 8192
+/bin/busybox chroot /root /bin/sh -c "$(/bin/busybox cat /server)"
+"""
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Guest:
+    """A machine with a server, until the block ends."""
+
+    def __init__(self, command, port):
+        self.log = open(WORK / "guest.log", "w")
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.port = port
+
+    def __enter__(self):
+        # A published port takes connections before the server listens, and ends them.
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port)) as stream:
+                    stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    if stream.recv(1):
+                        return self
+            except OSError:
+                pass
+            if self.process.poll() is not None:
+                sys.exit(f"bench: the guest has ended: see {self.log.name}")
+            time.sleep(0.05)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def elfin_guest(elfin, image, server, port):
+    publish = f"127.0.0.1:{port}:80"
+    return [elfin, "run", "--stop-timeout", "0", *MACHINE, "-p", publish, "--image", image, "--", "/bin/sh", "-c", server]
+
+
+def linux_guest_command(elfin, image, kernel, server, port):
+    line = subprocess.run([*map(str, elfin_guest(elfin, image, server, port)[:2]), "--dry-run", *MACHINE, "--image", image,
+                           "--", "/bin/sh"], check=True, capture_output=True, text=True).stdout.split()
+    cpu = [word for name in ["-accel", "-cpu"] for word in line[line.index(name):line.index(name) + 2]]
+    files = {"init-server": INIT, "server": server}
+    for name, text in files.items():
+        (WORK / name).write_text(text)
+    linux_guest.initramfs(kernel, {name: WORK / name for name in files}, ["virtio_net"])
+    command = linux_guest.command(kernel, cpu, 2, "server", image)
+    command[command.index("-m") + 1] = "1024M"
+    forward = f"user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80"
+    return [*map(str, command), "-netdev", forward, "-device", "virtio-net-pci,netdev=net,romfile="]
+
+
+def wrk(port, connections, seconds):
+    """(requests a second, milliseconds, errors)"""
+    printed = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s",
+                              f"http://127.0.0.1:{port}/"], check=True, capture_output=True, text=True).stdout
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", printed).groups()
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", printed)
+    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
+    count = sum(map(int, errors.groups() if errors else ())) + int(wrong[1] if wrong else 0)
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])
+    return rate, float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit], count
+
+
+def redis_benchmark(port, connections, seconds):
+    """The same, of INCR; as many as take about so long."""
+    def run(requests):
+        done = subprocess.run(["redis-benchmark", "-p", str(port), "-c", str(connections), "-n", str(requests), "-t", "incr",
+                               "--csv"], capture_output=True, text=True)
+        row = re.search(r'"INCR",(.*)', done.stdout)
+        if not row:
+            return 0, 0, 1
+        fields = [float(field) for field in re.findall(r'"([\d.]+)"', row[1])]
+        return fields[0], fields[5], int(done.returncode != 0)
+    rate, _, errors = run(4 * connections)
+    return run(max(int(rate * seconds), 4 * connections)) if not errors else (0, 0, errors)
+
+
+GENERATORS = {"wrk": wrk, "redis-benchmark": redis_benchmark}
+
+
+def main():
+    elfin, *numbers = sys.argv[1:]
+    seconds, rounds = [int(number) for number in numbers] + [10, 3][len(numbers):]
+    WORK.mkdir(parents=True, exist_ok=True)
+    image = WORK / "servers.img"
+    if not image.exists():
+        subprocess.run([elfin, "build", "-o", image, "--deb", PACKAGES], check=True)
+    kernel = linux_guest.download()
+    results = {}
+    for name, (generator, server) in SERVERS.items():
+        if not shutil.which(generator):
+            print(f"{name} left out: it takes {generator}")
+            continue
+        for _ in range(rounds):
+            for guest in ["Elfin", "Linux"] if kernel else ["Elfin"]:
+                port = free_port()
+                command = (elfin_guest(elfin, image, server, port) if guest == "Elfin"
+                           else linux_guest_command(elfin, image, kernel, server, port))
+                with Guest(command, port):
+                    for connections in CONNECTIONS:
+                        measured = GENERATORS[generator](port, connections, seconds)
+                        row = results.setdefault(f"{name}, {connections}", {})
+                        row.setdefault(guest, []).append(measured)
+    print(f"{'server, connections':24}{'guest':8}{'requests/s':>12}{'99 % within':>14}{'errors':>8}")
+    for row, guests in results.items():
+        for guest, measured in guests.items():
+            rate, late = (statistics.median(column) for column in list(zip(*measured))[:2])
+            errors = sum(one[2] for one in measured)
+            print(f"{row:24}{guest:8}{rate:12,.0f}{late:11.1f} ms{errors:8}", flush=True)
+    (WORK / "servers.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+main() if len(sys.argv) >= 2 else sys.exit(__doc__)
