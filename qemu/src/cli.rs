@@ -42,6 +42,41 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NetCommand,
     },
+    /// List machines
+    Ps {
+        /// Detached ones that have ended, too
+        #[arg(short, long)]
+        all: bool,
+        /// Their ids only
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Have programs end (SIGTERM), and their machines if they do not
+    Stop {
+        /// How long they may go on (default: what `elfin run --stop-timeout` said)
+        #[arg(short = 't', long = "time", value_name = "SECONDS")]
+        time: Option<u32>,
+        /// Machines, by name or id
+        #[arg(required = true, value_name = "MACHINE")]
+        machines: Vec<String>,
+    },
+    /// Send programs a signal
+    Kill {
+        /// Which, by name or number
+        #[arg(short, long, default_value = "KILL", value_parser = crate::signal::parse)]
+        signal: u32,
+        /// Machines, by name or id
+        #[arg(required = true, value_name = "MACHINE")]
+        machines: Vec<String>,
+    },
+    /// Print what a detached machine has put out
+    Logs {
+        /// Go on until it ends
+        #[arg(short, long)]
+        follow: bool,
+        /// The machine, by name or id
+        machine: String,
+    },
     /// Write the header and the library for programs that use Elfin's own functions
     Sdk {
         /// The directory: files go to DIR/include and DIR/lib
@@ -128,6 +163,18 @@ pub(crate) enum Layer {
 /// Options of `elfin run`.
 #[derive(Args)]
 pub(crate) struct RunOptions {
+    /// What the machine is called (default: it has an id only)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print the machine's id when the program runs, and leave it running
+    #[arg(short, long, conflicts_with = "gdb")]
+    pub(crate) detach: bool,
+    /// Remember nothing of a detached machine that has ended
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// This is the elfin that runs a detached machine.
+    #[arg(long = crate::run::SUPERVISE, hide = true, requires = "detach")]
+    pub(crate) supervise: bool,
     /// Number of virtual CPUs (default: the host's, at most 4)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) cpus: Option<u32>,
@@ -299,6 +346,13 @@ where
 {
     let matches = Cli::command().try_get_matches_from(arguments)?;
     let mut command = Cli::from_arg_matches(&matches)?.command;
+    if let Command::Run(options) = &mut command
+        && options.hostname.is_none()
+    {
+        // A name that others look for it by is the one they find it by.
+        let name = options.name.as_deref();
+        options.hostname = name.and_then(|name| net::parse_name(name).ok());
+    }
     if let (Command::Build(options), Some(("build", matches))) =
         (&mut command, matches.subcommand())
     {

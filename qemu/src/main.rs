@@ -7,9 +7,13 @@ mod cli;
 mod data;
 mod dev;
 mod image;
+mod machines;
+mod message;
 mod network;
 mod progress;
 mod run;
+mod shell;
+mod signal;
 mod tool;
 mod tree;
 mod volume;
@@ -25,6 +29,10 @@ fn main() -> ExitCode {
         cli::Command::Run(options) => run::run(&options),
         cli::Command::Volume { command } => volume::run(&command),
         cli::Command::Net { command } => network::run(&command),
+        cli::Command::Ps { all, quiet } => machines::list(all, quiet),
+        cli::Command::Stop { time, machines } => machines::stop(&machines, time),
+        cli::Command::Kill { signal, machines } => machines::kill(&machines, signal),
+        cli::Command::Logs { follow, machine } => machines::logs(&machine, follow),
         cli::Command::Sdk { dir } => {
             dev::install(&tree::Tree::new(dir), std::path::Path::new("/")).map(|()| 0)
         }

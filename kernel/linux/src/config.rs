@@ -23,6 +23,8 @@ pub struct Config {
     pub trace: bool,
     /// Record what happens when.
     pub record: bool,
+    /// Say on the control port when the program runs.
+    pub report: bool,
     /// Nanoseconds between two samples of a profile.
     pub sample: Option<u64>,
     /// Which of descriptors 0, 1, 2 are terminals.
@@ -108,6 +110,7 @@ fn parse(records: &[u8]) -> Config {
             b"cwd" => config.cwd = value.to_vec(),
             b"log" => config.log = text.parse().ok(),
             b"trace" => config.trace = text == "1",
+            b"report" => config.report = text == "1",
             b"record" => config.record = text == "1",
             b"sample" => config.sample = text.parse().ok(),
             b"tty" => {

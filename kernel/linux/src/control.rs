@@ -1,9 +1,10 @@
-//! What elfin tells the kernel while the program runs, over the console's control port: signals for the first process,
-//! and the size of the terminal.
+//! What elfin and the kernel tell each other while the program runs, over the console's control port: signals for the
+//! first process, and the size of the terminal; that the program runs.
 //!
 //! Messages have a header of eight bytes, little-endian: what it is (16 bits), a session (16), and the length of what
-//! follows (32). `qemu/src/run/control.rs` writes them.
+//! follows (32). `qemu/src/message.rs` has the other side.
 use crate::{
+    config,
     process::{
         self,
         signal::{self, Recipient, SigInfo},
@@ -13,12 +14,15 @@ use crate::{
 use alloc::vec;
 use linux_raw_sys::general as linux;
 use machine::{
-    drivers::console::{self as driver, Input},
+    drivers::console::{self as driver, Input, Output},
     sync::Signals,
 };
 
 /// The longest message.
 const LONGEST: usize = 64 << 10;
+
+/// The program has been entered.
+const STARTED: u16 = 0x81;
 
 /// A message of elfin's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +89,15 @@ fn next() -> Option<Message> {
         if message.is_some() {
             return message;
         }
+    }
+}
+
+/// A program is entered: elfin is told if that is the first process', and it wants to know.
+pub fn tell_started() {
+    if config::get().report && process::with_current(|process| process.is_first()) {
+        let [a, b] = STARTED.to_le_bytes();
+        let message = [a, b, 0, 0, 0, 0, 0, 0];
+        driver::write(Output::Control, &message, Signals::Ignore);
     }
 }
 

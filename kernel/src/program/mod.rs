@@ -227,6 +227,7 @@ fn run(slot: &Slot) {
     match rest() {
         Ok(entry) => {
             record::phase("program");
+            control::tell_started();
             // SAFETY: the program is ready, and nothing is left on this stack when the caller returns.
             unsafe { sched::enter_program(entry.address, entry.stack, entry.rdx) }
         }

@@ -18,13 +18,13 @@ pub(super) type Environment = Vec<(OsString, OsString)>;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The default environment, but for HOME, which the kernel sets, with the settings `wishes` (`K=V`, or `K` for the
-/// host's value) on top.
-pub(super) fn environment(wishes: &[OsString]) -> Result<Environment> {
+/// host's value) on top. `tty`: the program has a terminal, whatever our output is.
+pub(super) fn environment(wishes: &[OsString], tty: bool) -> Result<Environment> {
     let mut environment: Environment = vec![
         ("PATH".into(), PATH.into()),
         ("LANG".into(), "C.UTF-8".into()),
     ];
-    if isatty(rustix::stdio::stdout())
+    if (tty || isatty(rustix::stdio::stdout()))
         && let Some(term) = std::env::var_os("TERM")
     {
         environment.push(("TERM".into(), term));
@@ -109,13 +109,21 @@ pub(super) fn encode(
         rustix::stdio::stdout(),
         rustix::stdio::stderr(),
     ];
+    let is_terminal = |stream: usize| match options.detach {
+        // There is nobody, whatever our streams are.
+        true => options.tty,
+        false => isatty(streams[stream]),
+    };
     let terminals: Vec<String> = (0..3)
-        .filter(|&stream| isatty(streams[stream]))
+        .filter(|&stream| is_terminal(stream))
         .map(|stream| stream.to_string())
         .collect();
     record("tty", terminals.join(",").as_bytes());
     if options.tty {
         record("terminal", b"1");
+    }
+    if options.detach {
+        record("report", b"1");
     }
     if let Some(size) = streams.iter().find_map(|stream| tcgetwinsize(stream).ok()) {
         let size = format!("{}x{}", size.ws_row, size.ws_col);
@@ -137,12 +145,12 @@ mod tests {
     #[test]
     fn settings_replace_defaults() {
         let wishes = ["HOME=/x", "A=b=c", "EMPTY=", "ELFIN_UNSET_EVERYWHERE"];
-        let environment = environment(&wishes.map(OsString::from)).unwrap();
+        let environment = environment(&wishes.map(OsString::from), false).unwrap();
         assert_eq!(value(&environment, "HOME"), Some(OsStr::new("/x")));
         assert_eq!(value(&environment, "A"), Some(OsStr::new("b=c")));
         assert_eq!(value(&environment, "EMPTY"), Some(OsStr::new("")));
         assert_eq!(value(&environment, "PATH"), Some(OsStr::new(PATH)));
         assert_eq!(value(&environment, "ELFIN_UNSET_EVERYWHERE"), None);
-        assert!(super::environment(&["=x".into()]).is_err());
+        assert!(super::environment(&["=x".into()], false).is_err());
     }
 }

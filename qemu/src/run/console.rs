@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,9 @@ use rustix::io::FdFlags;
 use super::chart::{self, Received};
 use super::control::Control;
 use super::qemu::Prepared;
-use super::{signals, terminal};
+use super::{detach, serve, signals, terminal};
+use crate::machines::{Entry, Stream};
+use crate::message::{self, Message};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 64 << 10;
@@ -35,6 +39,22 @@ pub(super) struct Plugs {
     pub(super) record: Option<OwnedFd>,
 }
 
+/// What a machine is to the one who runs it.
+pub(super) struct Front<'a> {
+    /// Whether the kernel's log appears on stderr as it comes.
+    pub(super) show_log: bool,
+    /// How long a program may go on that is asked to stop.
+    pub(super) grace: Duration,
+    /// Our terminal, if it is the program's meanwhile.
+    pub(super) terminal: Option<terminal::Settings>,
+    /// What others know it by.
+    pub(super) entry: Option<&'a mut Entry>,
+    /// Where its output goes if it is detached.
+    pub(super) log: Option<[Stream; 2]>,
+    /// Whether a detached one's input stays open.
+    pub(super) interactive: bool,
+}
+
 /// How a machine ended.
 pub(super) struct Ended {
     /// QEMU's own exit status.
@@ -49,17 +69,12 @@ pub(super) struct Ended {
     pub(super) complaints: String,
     /// Whether we have ended it.
     pub(super) killed: bool,
+    /// Whether the kernel has said that the program runs; it is asked to if the machine is detached.
+    pub(super) started: bool,
 }
 
-/// Runs QEMU to its end; with `show_log` the kernel's log appears on stderr as it comes. A program that is asked to
-/// stop has `grace` for it. With `terminal` that is the program's meanwhile.
-pub(super) fn run(
-    prepared: Prepared,
-    config: File,
-    show_log: bool,
-    grace: Duration,
-    terminal: Option<terminal::Settings>,
-) -> Result<Ended> {
+/// Runs QEMU to its end.
+pub(super) fn run(prepared: Prepared, config: File, front: Front) -> Result<Ended> {
     let (stdin, stdin_plug) = socket()?;
     let (stdout, stdout_plug) = socket()?;
     let (stderr, stderr_plug) = socket()?;
@@ -77,6 +92,14 @@ pub(super) fn run(
         log: log_plug,
         record: record_plug,
     };
+    let Front {
+        show_log,
+        grace,
+        terminal,
+        entry,
+        log: kept,
+        interactive,
+    } = front;
     let signals = signals::Signals::catch(terminal.is_some())?;
     // Restored whatever happens from here on.
     let _restore = terminal
@@ -87,20 +110,40 @@ pub(super) fn run(
     let mut child = spawn(&prepared, &plugs, &config)?;
     // Only QEMU may hold these now, so that its end is the end of the streams.
     drop((plugs, config));
-    let watch = signals.pass_on(&child, Control::new(control), grace, terminal)?;
+    let reports = control.try_clone().context("cannot hear the kernel")?;
+    let control = Control::new(control, &child, grace)?;
+    signals.pass_on(control.clone(), terminal);
+    let has_started = Arc::new(AtomicBool::new(false));
+    if let Some(entry) = entry {
+        let waits = kept.is_some().then(|| entry.id.clone());
+        let flag = Arc::clone(&has_started);
+        thread::spawn(move || hear(reports, &flag, waits.as_deref()));
+        if let Some(listener) = entry.listener() {
+            serve::listen(listener, control.clone());
+        }
+    }
 
     // Never joined: it may wait for input that nobody will give.
-    thread::spawn(move || feed(stdin));
+    let silent = kept.is_some() && interactive;
+    thread::spawn(move || match silent {
+        true => hold(stdin),
+        false => feed(stdin),
+    });
+    let [out, err] = match kept {
+        Some([out, err]) => [Sink::Kept(out), Sink::Both(err)],
+        None => [Sink::Out, Sink::Err],
+    };
+    let shown = show_log.then(|| err.clone());
     let outputs = [
-        thread::spawn(move || drain(stdout, std::io::stdout())),
-        thread::spawn(move || drain(stderr, std::io::stderr())),
+        thread::spawn(move || drain(stdout, out)),
+        thread::spawn(move || drain(stderr, err)),
     ];
-    let log = thread::spawn(move || collect(log, LOG_KEPT, show_log));
+    let log = thread::spawn(move || collect(log, LOG_KEPT, shown));
     let record = record.map(|socket| thread::spawn(move || chart::receive(socket)));
     let complaints = child
         .stderr
         .take()
-        .map(|pipe| thread::spawn(move || collect(pipe, LOG_KEPT, false)));
+        .map(|pipe| thread::spawn(move || collect(pipe, LOG_KEPT, None)));
 
     let status = child.wait().context("cannot wait for QEMU")?;
     for output in outputs {
@@ -112,8 +155,51 @@ pub(super) fn run(
         record: record.map(join),
         log: join(log),
         complaints: complaints.map(join).unwrap_or_default(),
-        killed: watch.has_killed(),
+        killed: control.has_killed(),
+        started: has_started.load(Ordering::Relaxed),
     })
+}
+
+/// Hears what the kernel says. When the program runs, the elfin that waits for this one is told `name`.
+fn hear(mut port: UnixStream, has_started: &AtomicBool, name: Option<&str>) {
+    while let Some(message) = Message::read(&mut port) {
+        if message.kind == message::STARTED && !has_started.swap(true, Ordering::Relaxed) {
+            // Where it goes wrong, there is nobody to tell.
+            let _ = name.map_or(Ok(()), detach::started);
+        }
+    }
+}
+
+/// Where a stream of the program's goes.
+#[derive(Clone)]
+enum Sink {
+    Out,
+    Err,
+    /// The log of a detached machine.
+    Kept(Stream),
+    /// The log, and our standard error, which somebody reads until the program runs.
+    Both(Stream),
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Out => std::io::stdout().write(bytes),
+            Self::Err => std::io::stderr().write(bytes),
+            Self::Kept(log) => log.write(bytes),
+            Self::Both(log) => {
+                let _ = std::io::stderr().write_all(bytes);
+                log.write(bytes)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Out => std::io::stdout().flush(),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn join<T: Default>(thread: JoinHandle<T>) -> T {
@@ -167,7 +253,11 @@ fn feed(mut socket: UnixStream) {
     // A full close would make QEMU drop what the program has not read yet.
     let _ = copy(&mut stdin, &mut socket);
     let _ = socket.shutdown(Shutdown::Write);
-    // Keep the other direction open until QEMU is gone.
+    hold(socket);
+}
+
+/// Keeps a connection open until QEMU is gone.
+fn hold(mut socket: UnixStream) {
     let _ = std::io::copy(&mut socket, &mut std::io::sink());
 }
 
@@ -193,16 +283,16 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
     }
 }
 
-/// Collects the last `most` bytes of a stream, showing them on stderr if asked to.
-fn collect(mut from: impl Read, most: usize, show: bool) -> String {
+/// Collects the last `most` bytes of a stream, showing them as they come if asked to.
+fn collect(mut from: impl Read, most: usize, mut shown: Option<Sink>) -> String {
     let mut kept = Vec::new();
     let mut buffer = vec![0; CHUNK];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 {
             break;
         }
-        if show {
-            let _ = std::io::stderr().write_all(&buffer[..count]);
+        if let Some(sink) = &mut shown {
+            let _ = sink.write_all(&buffer[..count]);
         }
         kept.extend_from_slice(&buffer[..count]);
         if kept.len() > 2 * most {
@@ -219,7 +309,7 @@ mod tests {
     #[test]
     fn only_the_tail_is_kept() {
         let text = "x".repeat(CHUNK * 3) + "end";
-        let kept = collect(text.as_bytes(), 100, false);
+        let kept = collect(text.as_bytes(), 100, None);
         assert!(kept.ends_with("xend") && kept.len() < CHUNK * 2);
     }
 

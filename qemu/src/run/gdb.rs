@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::qemu::{escape, quote};
+use super::qemu::escape;
 use crate::cache::Cache;
+use crate::shell::quote;
 
 /// What gdb does with the names that [`script`] puts before it.
 const SCRIPT: &str = include_str!("gdb.py");

@@ -6,6 +6,7 @@ mod chart;
 mod config;
 mod console;
 mod control;
+mod detach;
 pub(crate) mod gdb;
 pub(crate) mod mounts;
 pub(crate) mod net;
@@ -14,6 +15,7 @@ mod processor;
 mod profile;
 mod qemu;
 mod root;
+mod serve;
 mod signals;
 mod terminal;
 mod tsc;
@@ -26,23 +28,31 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::detach::OPTION as SUPERVISE;
 use self::mounts::Mount;
 use crate::cache::Cache;
 use crate::cli::RunOptions;
-use crate::{image, tool};
+use crate::machines::{self, About, Entry, Remembered};
+use crate::{image, shell, tool};
 
 /// The kernel this elfin was built with.
 static KERNEL: &[u8] = include_bytes!(env!("ELFIN_KERNEL_IMAGE"));
 
 /// Runs a program; returns the exit status for elfin.
 pub(crate) fn run(options: &RunOptions) -> Result<u8> {
+    if options.detach && !options.supervise && !options.dry_run {
+        return detach::start();
+    }
+    if options.supervise {
+        detach::leave_session()?;
+    }
     let start = Instant::now();
-    let terminal = options.tty.then(terminal::Settings::of_terminal);
+    let terminal = (options.tty && !options.detach).then(terminal::Settings::of_terminal);
     let terminal = terminal.transpose()?;
     let counter = tsc::Reading::take();
     let qemu = tool::find("qemu-system-x86_64", "qemu-system-x86");
     let cache = Cache::open()?;
-    let environment = config::environment(&options.env)?;
+    let environment = config::environment(&options.env, options.tty)?;
     // For gdb: an image's files cannot be read from here, but this machine may have the same.
     let mut sysroot = PathBuf::from("/");
     let mut program = options
@@ -107,7 +117,22 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
     let config = in_memory(&config)?;
     let command = machine.command(&qemu, &config);
     let grace = Duration::from_secs(options.stop_timeout.into());
-    let ended = console::run(command, config, options.log.is_some(), grace, terminal)?;
+    let mut entry = enter(options)?;
+    let log = match &entry {
+        Some(entry) if options.detach => {
+            Some(machines::create_log(entry.dir()).context("cannot write a log")?)
+        }
+        _ => None,
+    };
+    let front = console::Front {
+        show_log: options.log.is_some(),
+        grace,
+        terminal,
+        entry: entry.as_mut(),
+        log: log.clone(),
+        interactive: options.interactive,
+    };
+    let ended = console::run(command, config, front)?;
     let end = Instant::now();
     if let (Some(file), Some(received)) = (&options.boot_chart, &ended.record) {
         let qemu = ended.start;
@@ -118,7 +143,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
             sent,
             end,
         };
-        let title = title(&options.command);
+        let title = shell::line(&options.command);
         if let Err(error) = chart::write(file, &title, times, received) {
             eprintln!("elfin: {error:#}");
         }
@@ -137,13 +162,40 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         path: &machine.image,
         size: machine.image_size,
     };
-    outcome::report(&ended, &image, options.log.is_some())
+    let outcome = outcome::report(&ended, &image, options.log.is_some());
+    if let (Err(error), Some([_, log])) = (&outcome, log) {
+        // Nobody hears us, but who reads the log.
+        let _ = writeln!({ log }, "elfin: {error:#}");
+    }
+    if let Some(entry) = &mut entry {
+        entry.ended(*outcome.as_ref().unwrap_or(&crate::FAILED));
+        if options.detach && !ended.started {
+            entry.forget();
+        }
+    }
+    outcome
 }
 
-/// The program and its arguments, as a shell takes them.
-fn title(command: &[OsString]) -> String {
-    let words: Vec<_> = command.iter().map(|word| qemu::quote(word)).collect();
-    words.join(" ")
+/// Makes the machine known to others. Without a directory for that there are none, so it matters only to who asks for
+/// something that needs it.
+fn enter(options: &RunOptions) -> Result<Option<Entry>> {
+    let image = options.image.as_ref().or(options.root.as_ref());
+    let about = About {
+        name: options.name.clone(),
+        detached: options.detach,
+        image: image.map_or_else(OsString::new, |path| path.clone().into()),
+        ports: options.publish.iter().map(ToString::to_string).collect(),
+        command: options.command.clone(),
+        ..About::default()
+    };
+    let remembered = match options.detach && !options.rm {
+        true => Remembered::Yes,
+        false => Remembered::No,
+    };
+    match machines::enter(about, remembered) {
+        Err(_) if !options.detach && options.name.is_none() => Ok(None),
+        entered => entered.map(Some),
+    }
 }
 
 /// Refuses a machine without room for the kernel and its configuration: nothing in it could say so.

@@ -6,7 +6,7 @@
 //! whoever carries frames between them (`network`). Addresses are known beforehand, so nothing in the machine waits for
 //! DHCP.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -46,6 +46,19 @@ pub(crate) struct Published {
     host: u16,
     guest: u16,
     udp: bool,
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            host,
+            guest,
+            udp,
+        } = self;
+        let kind = if *udp { "udp" } else { "tcp" };
+        write!(f, "{address}:{host}->{guest}/{kind}")
+    }
 }
 
 impl Published {

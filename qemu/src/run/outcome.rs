@@ -132,6 +132,7 @@ mod tests {
             log: log.to_owned(),
             complaints: String::new(),
             killed: false,
+            started: true,
         }
     }
 
