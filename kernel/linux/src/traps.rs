@@ -4,6 +4,7 @@ use crate::fs::page_cache;
 use crate::process::{self, signal};
 use crate::{linker, syscall};
 use machine::arch::TrapFrame;
+use machine::mm::space::Space;
 use machine::upcall::{Exception, Traps};
 
 /// Linux, for [`machine::upcall::register`].
@@ -25,6 +26,12 @@ impl Traps for Linux {
 
     fn make_room(&self) -> bool {
         page_cache::make_room()
+    }
+
+    fn each_space(&self, f: &mut dyn FnMut(&Space)) {
+        for space in process::processes().filter_map(|process| process.space()) {
+            f(&space);
+        }
     }
 
     fn sample(&self, frame: &TrapFrame) {

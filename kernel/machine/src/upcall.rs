@@ -5,7 +5,7 @@
 //! thread is [`crate::sched::ThreadState`].
 
 use crate::arch::TrapFrame;
-use crate::mm::fault::Fault;
+use crate::mm::{fault::Fault, space::Space};
 use spin::Once;
 
 /// An exception in the program.
@@ -40,6 +40,8 @@ pub trait Traps: Sync {
     /// No frame is left for the program: whether some could be had after all. Whoever runs has no locks but sleeping
     /// ones, and none that memory is given back under.
     fn make_room(&self) -> bool;
+    /// Calls `f` with the address space of each process.
+    fn each_space(&self, f: &mut dyn FnMut(&Space));
     /// The program is to be asked where it is, for a profile.
     fn sample(&self, frame: &TrapFrame);
     /// Whether an address of a stack of the current thread is on its alternate signal stack.
@@ -64,6 +66,13 @@ static GATES: Once<&'static dyn Gates> = Once::new();
 pub fn register(traps: &'static dyn Traps, gates: &'static dyn Gates) {
     TRAPS.call_once(|| traps);
     GATES.call_once(|| gates);
+}
+
+/// Calls `f` with every address space that a program may have something mapped in.
+pub fn each_space(mut f: impl FnMut(&Space)) {
+    if let Some(traps) = TRAPS.get() {
+        traps.each_space(&mut f);
+    }
 }
 
 /// What traps are given to.

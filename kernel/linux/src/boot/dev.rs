@@ -3,7 +3,7 @@ use crate::{
     fs::{
         device::Memory,
         directory,
-        tree::{Device, Kind, Node, dev},
+        tree::{Kind, Node, SpecialFile, dev},
     },
     tty::device as tty,
 };
@@ -13,7 +13,7 @@ use linux_raw_sys::general as linux;
 
 /// Fills /dev.
 pub(super) fn populate(directory: &Arc<Node>) -> Result<(), Errno> {
-    let devices: [(&str, u32, Box<dyn Device>); 8] = [
+    let devices: [(&str, u32, Box<dyn SpecialFile>); 8] = [
         ("null", 0o666, Box::new(Memory::Null)),
         ("zero", 0o666, Box::new(Memory::Zero)),
         ("full", 0o666, Box::new(Memory::Full)),

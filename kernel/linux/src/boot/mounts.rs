@@ -7,7 +7,7 @@ use crate::{
         ext4::Ext4,
         file_system::{Additions, FileSystem, Pseudo},
         inode::Changes,
-        mount,
+        mount::{self, namespace},
         ninep::{self, NineP},
         path::{self, Last, Target},
         procfs, sysfs,
@@ -40,7 +40,7 @@ pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     (additions.sys)(&sys.root())?;
     let relatime = linux::MS_RELATIME;
     let mount = |fs: Arc<dyn FileSystem>, source: &[u8], at: &[u8], flags| {
-        mount::mount(fs, source, flags | relatime, &place(at, 0o755)?)
+        namespace::mount(fs, source, flags | relatime, &place(at, 0o755)?)
     };
     mount(Arc::new(dev), b"udev", b"/dev", linux::MS_NOSUID)?;
     mount(Arc::new(proc), b"proc", b"/proc", NOT_TO_EXECUTE)?;
@@ -167,7 +167,7 @@ fn mount_one(wish: &MountWish, user: &User) -> Result<(), Errno> {
             let options = tmpfs::Options::parse(&wish.options)?;
             let flags = linux::MS_NOSUID | linux::MS_NODEV | linux::MS_RELATIME;
             let fs = Arc::new(Tmpfs::with_options(&options));
-            mount::mount(fs, b"tmpfs", flags, &place(&wish.path, 0o755)?)
+            namespace::mount(fs, b"tmpfs", flags, &place(&wish.path, 0o755)?)
         }
         "ext4" => {
             let read_only = wish.options.split(',').any(|option| option == "ro");
@@ -186,7 +186,7 @@ fn mount_one(wish: &MountWish, user: &User) -> Result<(), Errno> {
                 fs.sync()?;
             }
             write_back::start();
-            mount::mount(fs, wish.source.as_bytes(), flags, &target)
+            namespace::mount(fs, wish.source.as_bytes(), flags, &target)
         }
         "9p" => {
             let options = ninep::Options {
@@ -200,7 +200,7 @@ fn mount_one(wish: &MountWish, user: &User) -> Result<(), Errno> {
             } else {
                 place_for_file(&wish.path)?
             };
-            mount::mount(fs, wish.source.as_bytes(), flags, &target)
+            namespace::mount(fs, wish.source.as_bytes(), flags, &target)
         }
         _ => Err(Errno::ENODEV),
     }

@@ -1,7 +1,7 @@
 //! Devices without hardware (mem(4), null(4), random(4)). Terminals are in `tty/`.
 use super::{
     File, Metadata, Poll,
-    tree::{Device, Node},
+    tree::{Node, SpecialFile},
 };
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
@@ -18,7 +18,7 @@ pub enum Memory {
     Urandom,
 }
 
-impl Device for Memory {
+impl SpecialFile for Memory {
     fn rdev(&self) -> u64 {
         match self {
             Self::Null => 0x103,

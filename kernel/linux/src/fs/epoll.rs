@@ -5,7 +5,7 @@
 //! level-triggered, goes to the end again, so that all have their turn. An edge is a change of the file's
 //! [`File::edges`] or an event that was not there at the last look. Entries hold the open file description weakly and
 //! vanish with it.
-use super::{File, Metadata, OpenFile, Poll, downcast, signalfd::SignalFd, tree::next_ino};
+use super::{File, Metadata, OpenFile, Poll, downcast, numbers::next_ino, signalfd::SignalFd};
 use abi::Errno;
 use alloc::{
     collections::{BTreeMap, VecDeque},

@@ -15,6 +15,18 @@ const KNOWN_FEATURES: u32 = 0x1 | 0x4 | 0x40;
 const HOLE: u32 = u32::MAX;
 const PAGE: u64 = machine::mm::PAGE as u64;
 
+static MOUNTED: spin::Once<Erofs<'static>> = spin::Once::new();
+
+/// The image that is mounted as the root.
+pub fn mounted() -> Option<&'static Erofs<'static>> {
+    MOUNTED.get()
+}
+
+/// Makes `image` that, once.
+pub(super) fn set_mounted(image: Erofs<'static>) -> &'static Erofs<'static> {
+    MOUNTED.call_once(|| image)
+}
+
 /// A mounted image.
 pub struct Erofs<'a> {
     device: &'a dyn RootDevice,

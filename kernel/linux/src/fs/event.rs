@@ -1,5 +1,5 @@
 //! eventfd and timerfd.
-use super::{Edges, File, Metadata, Poll, tree::next_ino};
+use super::{Edges, File, Metadata, Poll, numbers::next_ino};
 use crate::process::clock::{WATCHERS, Watcher};
 use abi::Errno;
 use alloc::{

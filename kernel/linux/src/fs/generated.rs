@@ -1,7 +1,7 @@
 //! Files whose text is made when they are opened (/proc, /sys).
 use super::{
     File, Metadata, directory,
-    tree::{Kind, Node},
+    tree::{Generated, Kind, Node},
 };
 use abi::Errno;
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -11,15 +11,18 @@ type Read = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 type Write = Box<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
 
 /// How the text is made, and what a write does.
-pub struct Source {
+struct Source {
     read: Read,
     write: Option<Write>,
 }
 
-impl Source {
-    /// The text now.
-    pub fn text(&self) -> Vec<u8> {
+impl Generated for Source {
+    fn text(&self) -> Vec<u8> {
         (self.read)()
+    }
+
+    fn write(&self, text: &[u8]) -> Result<(), Errno> {
+        self.write.as_ref().ok_or(Errno::EINVAL)?(text)
     }
 }
 
@@ -47,9 +50,7 @@ impl File for Text {
     }
     fn write(&self, _offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
         match &self.node.kind {
-            Kind::Generated(Source {
-                write: Some(write), ..
-            }) => write(buf)?,
+            Kind::Generated(source) => source.write(buf)?,
             _ => return Err(Errno::EINVAL),
         }
         Ok(buf.len())
@@ -73,10 +74,10 @@ impl File for Text {
 
 /// A read-only generated file that is in no directory.
 pub fn source(read: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Kind {
-    Kind::Generated(Source {
+    Kind::Generated(Box::new(Source {
         read: Box::new(read),
         write: None,
-    })
+    }))
 }
 
 /// A generated file that may be written and is in no directory.
@@ -84,10 +85,10 @@ pub fn writable_source(
     read: impl Fn() -> Vec<u8> + Send + Sync + 'static,
     write: impl Fn(&[u8]) -> Result<(), Errno> + Send + Sync + 'static,
 ) -> Kind {
-    Kind::Generated(Source {
+    Kind::Generated(Box::new(Source {
         read: Box::new(read),
         write: Some(Box::new(write)),
-    })
+    }))
 }
 
 /// Puts a read-only generated file into a directory.
@@ -130,7 +131,7 @@ fn add(directory: &Arc<Node>, name: &str, mode: u32, source: Source) -> Result<(
     let node = Node::new(
         directory.dev,
         linux::S_IFREG | mode,
-        Kind::Generated(source),
+        Kind::Generated(Box::new(source)),
     );
     directory::add(directory, name.as_bytes(), node)?;
     Ok(())

@@ -1,5 +1,5 @@
 //! POSIX message queues, mq_overview(7). Their names are not in the file tree.
-use super::{Edges, File, Metadata, Poll, tree::next_ino};
+use super::{Edges, File, Metadata, Poll, numbers::next_ino};
 use crate::{
     credentials,
     process::{

@@ -9,7 +9,6 @@ use super::{
     page_cache::Content,
     path::{self, Last, Start, Target},
     permission::{self, Access},
-    pipe,
     tree::{Kind, Node},
     write_back,
 };
@@ -455,8 +454,7 @@ fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Er
         Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(at.clone(), target.path()),
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
-        Kind::Device(device) => device.open(node, target.path(), flags)?,
-        Kind::Fifo(fifo) => pipe::open_fifo(fifo, node, target.path(), flags)?,
+        Kind::Device(special) | Kind::Fifo(special) => special.open(node, target.path(), flags)?,
         Kind::Anonymous(file) => file.reopen(flags)?,
         Kind::Special(_) => return Err(Errno::ENXIO),
     })

@@ -9,8 +9,11 @@ mod reclaim;
 mod resident;
 mod seals;
 
-use super::{erofs::Inode, image::filesystem, inode::InodeOperations, tmpfs::Quota};
-use crate::process;
+use super::{
+    erofs::{Inode, mounted},
+    inode::InodeOperations,
+    quota::Quota,
+};
 use abi::Errno;
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +29,7 @@ pub use frames::available;
 use machine::{
     mm::{PAGE, frame::Frame, space::Page},
     sync::{Mutex, SpinLock},
+    upcall::each_space,
 };
 pub use reclaim::make_room;
 pub use seals::Seals;
@@ -134,11 +138,7 @@ impl Content {
     }
 
     fn forget_pages(&self, from: u64, to: u64, even_private: bool, keep: Option<u64>) {
-        for process in process::processes() {
-            if let Some(space) = process.space() {
-                space.forget_file(self.key(), from, to, even_private, keep);
-            }
-        }
+        each_space(|space| space.forget_file(self.key(), from, to, even_private, keep));
     }
 
     /// For [`PageSource::written`](machine::mm::space::PageSource::written).
@@ -386,7 +386,7 @@ impl Inner {
         if matches!(self.source, Some(Source::Stored(_))) {
             return false;
         }
-        filesystem().is_some_and(|fs| fs.is_direct())
+        mounted().is_some_and(|fs| fs.is_direct())
     }
 
     /// How many of `len` bytes at `offset` are read from the source past any page in memory; 0 if the page is to be
@@ -419,7 +419,7 @@ impl Inner {
         let mut done = 0;
         match &self.source {
             Some(Source::Image(source)) => {
-                let fs = filesystem().ok_or(Errno::EIO)?;
+                let fs = mounted().ok_or(Errno::EIO)?;
                 done = fs.read(source, offset, &mut buf[..len])?;
             }
             Some(Source::Stored(operations)) => done = operations.read(offset, &mut buf[..len])?,

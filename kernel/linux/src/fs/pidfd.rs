@@ -1,7 +1,7 @@
 //! Descriptors of processes, pidfd_open(2): they can be read when the process has ended, and stay those of that process
 //! when its id is another's. Left out: those of single threads.
 
-use super::{File, Metadata, Poll, tree::next_ino};
+use super::{File, Metadata, Poll, numbers::next_ino};
 use crate::process::Process;
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};

@@ -1,11 +1,12 @@
 //! Pipes, with and without a name.
 use super::{
     Edges, File, Metadata, Poll,
-    tree::{Node, next_ino},
+    numbers::next_ino,
+    tree::{Kind, Node, SpecialFile},
 };
 use crate::credentials;
 use abi::Errno;
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};
 use machine::{
     mm::{PAGE, user},
@@ -384,37 +385,43 @@ pub fn pair() -> Result<(Arc<End>, Arc<End>), Errno> {
     ))
 }
 
-/// Opens a named pipe: waits for the other side unless `O_NONBLOCK` or `O_RDWR`.
-pub fn open_fifo(
-    pipe: &Arc<Pipe>,
-    node: &Arc<Node>,
-    path: Vec<u8>,
-    flags: u32,
-) -> Result<Arc<dyn File>, Errno> {
-    let access = flags & linux::O_ACCMODE;
-    let nonblock = flags & linux::O_NONBLOCK != 0;
-    if access == linux::O_WRONLY && nonblock && pipe.state.lock().readers == 0 {
-        return Err(Errno::ENXIO);
+/// A named pipe.
+struct Fifo(Arc<Pipe>);
+
+/// A named pipe that nobody has open.
+pub fn fifo() -> Kind {
+    Kind::Fifo(Box::new(Fifo(Pipe::new())))
+}
+
+impl SpecialFile for Fifo {
+    /// Waits for the other side unless `O_NONBLOCK` or `O_RDWR`.
+    fn open(&self, node: &Arc<Node>, path: Vec<u8>, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        let Self(pipe) = self;
+        let access = flags & linux::O_ACCMODE;
+        let nonblock = flags & linux::O_NONBLOCK != 0;
+        if access == linux::O_WRONLY && nonblock && pipe.state.lock().readers == 0 {
+            return Err(Errno::ENXIO);
+        }
+        let end = End::new(pipe, flags, Some((node.clone(), path)))?;
+        if nonblock || access == linux::O_RDWR {
+            return Ok(end);
+        }
+        let before = pipe.state.lock().openings;
+        let met = pipe.queue.wait_until(None, Signals::Interrupt, || {
+            let state = pipe.state.lock();
+            let other = if end.reads {
+                state.writers
+            } else {
+                state.readers
+            };
+            (other > 0 || state.openings > before).then_some(())
+        });
+        if met.is_err() {
+            end.release();
+            return Err(Errno::ERESTARTSYS);
+        }
+        Ok(end)
     }
-    let end = End::new(pipe, flags, Some((node.clone(), path)))?;
-    if nonblock || access == linux::O_RDWR {
-        return Ok(end);
-    }
-    let before = pipe.state.lock().openings;
-    let met = pipe.queue.wait_until(None, Signals::Interrupt, || {
-        let state = pipe.state.lock();
-        let other = if end.reads {
-            state.writers
-        } else {
-            state.readers
-        };
-        (other > 0 || state.openings > before).then_some(())
-    });
-    if met.is_err() {
-        end.release();
-        return Err(Errno::ERESTARTSYS);
-    }
-    Ok(end)
 }
 
 impl File for End {

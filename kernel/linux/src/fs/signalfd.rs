@@ -1,6 +1,6 @@
 //! signalfd(2): signals read as records. Which signals are there depends on the thread that reads, as in Linux.
 
-use super::{File, Metadata, Poll, tree::next_ino};
+use super::{File, Metadata, Poll, numbers::next_ino};
 use crate::process::signal::{self, ARRIVALS, SigInfo};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};

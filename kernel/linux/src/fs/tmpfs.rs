@@ -1,52 +1,14 @@
 //! tmpfs(5): files in memory alone, with a limit to what their data may take.
 use super::{
-    device_numbers as dev,
     file_system::{FileSystem, Statistics},
-    mount, page_cache,
+    numbers, page_cache,
+    quota::Quota,
     tree::{Directory, Kind, Node},
 };
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
-use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::mm::{PAGE, frame};
-
-/// How many pages the files of a file system may take.
-#[derive(Debug)]
-pub struct Quota {
-    limit: AtomicU64,
-    used: AtomicU64,
-}
-
-impl Quota {
-    fn new(limit: u64) -> Self {
-        Self {
-            limit: AtomicU64::new(limit),
-            used: AtomicU64::new(0),
-        }
-    }
-
-    /// Pages that may still be taken.
-    pub fn left(&self) -> u64 {
-        let limit = self.limit.load(Ordering::Relaxed);
-        limit.saturating_sub(self.used.load(Ordering::Relaxed))
-    }
-
-    /// Takes a page; `ENOSPC`.
-    pub fn take(&self) -> Result<(), Errno> {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let more = |used: u64| (used < limit).then_some(used + 1);
-        self.used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map(|_| ())
-            .map_err(|_| Errno::ENOSPC)
-    }
-
-    /// Gives pages back.
-    pub fn give_back(&self, pages: u64) {
-        self.used.fetch_sub(pages, Ordering::Relaxed);
-    }
-}
 
 /// What `mount -o` says of a tmpfs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -130,7 +92,7 @@ pub struct Tmpfs {
 impl Tmpfs {
     /// An empty one that may take so many pages, or half of memory.
     pub fn new(pages: Option<u64>) -> Self {
-        Self::with_number(mount::next_dev(), pages)
+        Self::with_number(numbers::next_dev(), pages)
     }
 
     /// As `mount -o` wants it.
@@ -145,11 +107,6 @@ impl Tmpfs {
         (attributes.uid, attributes.gid) = (options.uid, options.gid);
         drop(attributes);
         fs
-    }
-
-    /// What files that no path leads to are in.
-    pub(super) fn anonymous() -> Self {
-        Self::with_number(dev::ANONYMOUS, Some(u64::MAX))
     }
 
     /// One with a device number of its own, and a limit in pages: half of memory if there is none.
@@ -169,11 +126,7 @@ impl Tmpfs {
         let Some(pages) = options.pages() else {
             return Ok(());
         };
-        if pages < self.quota.used.load(Ordering::Relaxed) {
-            return Err(Errno::EINVAL);
-        }
-        self.quota.limit.store(pages, Ordering::Relaxed);
-        Ok(())
+        self.quota.set_limit(pages)
     }
 }
 
@@ -189,14 +142,14 @@ impl FileSystem for Tmpfs {
     }
     fn statistics(&self) -> Result<Statistics, Errno> {
         let free = (page_cache::available() as u64).min(self.quota.left());
-        let limit = self.quota.limit.load(Ordering::Relaxed);
+        let limit = self.quota.limit();
         let mut statistics = Statistics::of_memory(linux::TMPFS_MAGIC, (0, 0));
         statistics.blocks = if limit == u64::MAX { 0 } else { limit };
         (statistics.blocks_free, statistics.blocks_available) = (free, free);
         Ok(statistics)
     }
     fn options(&self) -> String {
-        let mut text = match self.quota.limit.load(Ordering::Relaxed) {
+        let mut text = match self.quota.limit() {
             u64::MAX => String::new(),
             limit => format!(",size={}k", limit.saturating_mul(BLOCK / 1024)),
         };
@@ -223,15 +176,5 @@ mod tests {
         assert_eq!(Options::parse("size=1q"), Err(Errno::EINVAL));
         assert_eq!(Options::parse("data=journal"), Err(Errno::EINVAL));
         assert_eq!(Options::parse(""), Ok(Options::default()));
-    }
-
-    #[test]
-    fn a_quota_is_kept() {
-        let quota = Quota::new(2);
-        quota.take().unwrap();
-        quota.take().unwrap();
-        assert_eq!(quota.take(), Err(Errno::ENOSPC));
-        quota.give_back(1);
-        assert_eq!(quota.take(), Ok(()));
     }
 }

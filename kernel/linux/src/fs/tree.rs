@@ -5,15 +5,11 @@
 //! in `directory.rs`, walking it in `path.rs`.
 use super::{
     DirEntry, File, Metadata,
-    erofs::{Erofs, Inode},
-    generated::Source,
-    image::filesystem,
     inode::{Changes, InodeOperations},
-    inotify,
     mount::Path,
+    numbers::next_ino,
     page_cache::Content,
-    pipe::Pipe,
-    tmpfs::Quota,
+    quota::Quota,
 };
 use crate::credentials;
 use abi::Errno;
@@ -24,14 +20,14 @@ use alloc::{
     vec::Vec,
 };
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     sync::{Mutex, SpinLock},
     time::{self, Instant},
 };
 
-pub use super::device_numbers as dev;
+pub use super::numbers as dev;
 
 /// A file, directory, link or device.
 pub struct Node {
@@ -80,11 +76,11 @@ pub enum Kind {
     /// A symbolic link whose target is made up when asked for (/proc/self/exe).
     Magic(Box<dyn Fn() -> Result<Jump, Errno> + Send + Sync>),
     /// A file whose text is made when it is opened.
-    Generated(Source),
+    Generated(Box<dyn Generated>),
     /// A character device.
-    Device(Box<dyn Device>),
+    Device(Box<dyn SpecialFile>),
     /// A named pipe.
-    Fifo(Arc<Pipe>),
+    Fifo(Box<dyn SpecialFile>),
     /// An open file without a name, reached through /proc/self/fd.
     Anonymous(Arc<dyn File>),
     /// A device or socket that cannot be opened.
@@ -99,12 +95,22 @@ pub struct Jump {
     pub node: Option<Path>,
 }
 
-/// What a node of a device stands for.
-pub trait Device: Send + Sync {
-    /// Its number, as stat(2) tells it.
-    fn rdev(&self) -> u64;
+/// What a node stands for that has no data of its own: a device, a named pipe.
+pub trait SpecialFile: Send + Sync {
+    /// A device's number, as stat(2) tells it.
+    fn rdev(&self) -> u64 {
+        0
+    }
     /// Opens it by a node, with open(2)'s flags.
     fn open(&self, node: &Arc<Node>, path: Vec<u8>, flags: u32) -> Result<Arc<dyn File>, Errno>;
+}
+
+/// A file whose text is made up of what there is now.
+pub trait Generated: Send + Sync {
+    /// The text.
+    fn text(&self) -> Vec<u8>;
+    /// What a write does; `EINVAL` if it can only be read.
+    fn write(&self, text: &[u8]) -> Result<(), Errno>;
 }
 
 /// A directory made up of what there is now.
@@ -117,6 +123,14 @@ pub trait Listing: Send + Sync {
     fn process(&self) -> Option<Weak<dyn Any + Send + Sync>> {
         None
     }
+}
+
+/// What a directory has below what is written over it.
+pub trait Lower: Send + Sync {
+    /// Names, types and inode numbers.
+    fn entries(&self) -> Result<Vec<DirEntry>, Errno>;
+    /// The node of an inode, as the name at `place` leads to it.
+    fn node(&self, ino: u64, place: Place) -> Result<Arc<Node>, Errno>;
 }
 
 /// A directory's parent and its name there.
@@ -145,6 +159,19 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// One over what is there already.
+    pub(super) fn over(lower: Arc<dyn Lower>, place: Option<Place>) -> Self {
+        Self {
+            entries: Mutex::new(Entries {
+                lower: Some(lower),
+                unread: true,
+                ..Entries::default()
+            }),
+            place: SpinLock::new(place),
+            quota: None,
+        }
+    }
+
     /// An empty one.
     pub(super) fn new(quota: Option<Arc<Quota>>) -> Self {
         Self {
@@ -158,37 +185,21 @@ impl Directory {
 #[derive(Default)]
 pub(super) struct Entries {
     pub(super) names: BTreeMap<Box<[u8]>, Entry>,
-    /// Of the image and not read yet.
-    source: Option<Inode>,
+    /// What is below those written here.
+    lower: Option<Arc<dyn Lower>>,
+    /// Its names are not among these yet.
+    unread: bool,
     /// Removed: nothing can be made in it.
     pub(super) removed: bool,
 }
 
 pub(super) enum Entry {
-    /// Of the image, not looked up yet.
+    /// Of what is below, not looked up yet: its inode number and type.
     Lazy { nid: u64, kind: u8 },
     /// A node.
     Node(Arc<Node>),
     /// What a file elsewhere was, and until when that is trusted.
     Known(Option<Arc<Node>>, Instant),
-}
-
-/// What nodes are told apart by.
-struct Numbers {
-    /// Nodes of the image with several names.
-    linked: Mutex<BTreeMap<u64, Weak<Node>>>,
-    /// For a node that is not the image's.
-    next: AtomicU64,
-}
-
-static NUMBERS: Numbers = Numbers {
-    linked: Mutex::new(BTreeMap::new()),
-    next: AtomicU64::new(1 << 40),
-};
-
-/// A fresh inode number.
-pub fn next_ino() -> u64 {
-    NUMBERS.next.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Kind {
@@ -266,13 +277,13 @@ impl Node {
         node
     }
 
-    /// A node for a file that is elsewhere.
+    /// A node for a file that there was before it; if it is elsewhere, with what that can do.
     pub(super) fn stored(
         dev: u64,
         ino: u64,
         attributes: Attributes,
         kind: Kind,
-        operations: Arc<dyn InodeOperations>,
+        operations: Option<Arc<dyn InodeOperations>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             ino,
@@ -281,7 +292,7 @@ impl Node {
             kind,
             mounts: AtomicU32::new(0),
             xattrs: SpinLock::new(None),
-            operations: Some(operations),
+            operations,
         })
     }
 
@@ -300,57 +311,6 @@ impl Node {
         entries
             .names
             .insert(Box::from(name), Entry::Known(node, until));
-    }
-
-    pub(super) fn of_image(
-        image: &Erofs<'_>,
-        nid: u64,
-        place: Option<Place>,
-    ) -> Result<Arc<Self>, Errno> {
-        let inode = image.inode(nid)?;
-        let several = inode.nlink > 1 && inode.mode & linux::S_IFMT != linux::S_IFDIR;
-        let mut linked = NUMBERS.linked.lock();
-        if several && let Some(node) = linked.get(&nid).and_then(Weak::upgrade) {
-            return Ok(node);
-        }
-        let attributes = Attributes {
-            mode: inode.mode,
-            uid: inode.uid,
-            gid: inode.gid,
-            nlink: inode.nlink,
-            mtime_ns: inode.mtime_ns,
-            ctime_ns: inode.mtime_ns,
-            atime_ns: inode.mtime_ns,
-        };
-        let kind = match inode.mode & linux::S_IFMT {
-            linux::S_IFDIR => Kind::Directory(Directory {
-                entries: Mutex::new(Entries {
-                    source: Some(inode),
-                    ..Entries::default()
-                }),
-                place: SpinLock::new(place),
-                quota: None,
-            }),
-            linux::S_IFREG => Kind::Regular(Content::on(inode)),
-            linux::S_IFLNK => Kind::Symlink(image.link(&inode)?.into_boxed_slice()),
-            linux::S_IFIFO => Kind::Fifo(Pipe::new()),
-            linux::S_IFCHR | linux::S_IFBLK => Kind::Special(u64::from(inode.rdev)),
-            linux::S_IFSOCK => Kind::Special(0),
-            _ => return Err(Errno::EUCLEAN),
-        };
-        let node = Arc::new(Self {
-            ino: nid,
-            dev: dev::ROOT,
-            attributes: SpinLock::new(attributes),
-            kind,
-            mounts: AtomicU32::new(0),
-            xattrs: SpinLock::new(None),
-            operations: None,
-        });
-        if several {
-            linked.insert(nid, Arc::downgrade(&node));
-        }
-        Ok(node)
     }
 
     /// Whether it is a directory.
@@ -387,7 +347,7 @@ impl Node {
             return Ok(node);
         }
         entries.load()?;
-        let Some(entry) = entries.names.get_mut(name) else {
+        let Some(entry) = entries.names.get(name) else {
             return Ok(None);
         };
         let nid = match entry {
@@ -395,10 +355,12 @@ impl Node {
             Entry::Known(node, _) => return Ok(node.clone()),
             Entry::Lazy { nid, .. } => *nid,
         };
-        let image = filesystem().ok_or(Errno::EIO)?;
+        let lower = entries.lower.clone().ok_or(Errno::EIO)?;
         let place = (Arc::downgrade(self), Arc::from(name));
-        let node = Self::of_image(image, nid, Some(place))?;
-        *entry = Entry::Node(node.clone());
+        let node = lower.node(nid, place)?;
+        entries
+            .names
+            .insert(Box::from(name), Entry::Node(node.clone()));
         Ok(Some(node))
     }
 
@@ -537,7 +499,6 @@ impl Node {
     pub fn change(&self, changes: &Changes) -> Result<(), Errno> {
         if let Some(operations) = &self.operations {
             operations.change(self, changes)?;
-            inotify::notify(self, changes.event());
             return Ok(());
         }
         let mut attributes = self.attributes.lock();
@@ -549,7 +510,6 @@ impl Node {
         attributes.mtime_ns = changes.mtime_ns.unwrap_or(attributes.mtime_ns);
         attributes.ctime_ns = time::realtime_ns();
         drop(attributes);
-        inotify::notify(self, changes.event());
         Ok(())
     }
 
@@ -568,18 +528,22 @@ impl Node {
 }
 
 impl Entries {
-    /// Reads the names from the image if that has not been done.
+    /// Reads the names that are below if that has not been done.
     pub(super) fn load(&mut self) -> Result<(), Errno> {
-        let Some(inode) = &self.source else {
+        if !self.unread {
             return Ok(());
-        };
-        let image = filesystem().ok_or(Errno::EIO)?;
-        let mut names = BTreeMap::new();
-        image.entries(inode, |name, nid, kind| {
-            names.insert(Box::from(name), Entry::Lazy { nid, kind });
-        })?;
-        self.names = names;
-        self.source = None;
+        }
+        if let Some(lower) = &self.lower {
+            self.names = lower
+                .entries()?
+                .into_iter()
+                .map(|one| {
+                    let (nid, kind) = (one.ino, one.kind);
+                    (one.name, Entry::Lazy { nid, kind })
+                })
+                .collect();
+        }
+        self.unread = false;
         Ok(())
     }
 }

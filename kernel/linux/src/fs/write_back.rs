@@ -57,7 +57,7 @@ fn run() {
         // It always ends by the deadline.
         let _ = sleep.wait_until(Some(deadline), Signals::Ignore, || None::<()>);
         // Each file remembers what went wrong, for who asks with fsync(2).
-        let _ = mount::sync();
+        let _ = sync();
     }
 }
 
@@ -69,6 +69,24 @@ pub fn all() -> Result<(), Errno> {
         if let Kind::Regular(content) = &node.kind {
             result = result.and(content.write_back());
         }
+    }
+    result
+}
+
+/// Has every file system write what it keeps back; the first error.
+pub fn sync() -> Result<(), Errno> {
+    let mut result = all();
+    for mount in mount::all() {
+        result = result.and(mount.fs.sync());
+    }
+    result
+}
+
+/// The same when the machine ends.
+pub fn finish() -> Result<(), Errno> {
+    let mut result = all();
+    for mount in mount::all() {
+        result = result.and(mount.fs.finish());
     }
     result
 }

@@ -1,7 +1,7 @@
 //! What every socket has, whatever its family: whom to wake when something changes, its options, its pending error.
 //!
 //! Others that send to a socket hold this part of it and not the socket itself, which ends when it is closed.
-use crate::fs::{Edges, tree::next_ino};
+use crate::fs::{Edges, numbers::next_ino};
 use crate::{
     credentials,
     process::{self, Pid},

@@ -9,7 +9,7 @@ use super::{
     out_of_memory, table,
 };
 use crate::credentials;
-use crate::{config, fs::mount, ipc, linker, syscall, tty};
+use crate::{config, fs::write_back, ipc, linker, syscall, tty};
 use abi::Errno;
 use alloc::{format, sync::Arc};
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -141,7 +141,7 @@ fn end_process(status: Status) -> ! {
 /// Ends the machine as the first process ends: output flushed, last words logged, off.
 fn end_machine(status: Status) -> ! {
     record::phase("exit");
-    if let Err(error) = mount::finish() {
+    if let Err(error) = write_back::finish() {
         let line = format!("elfin: not all files were written: {}\n", error.text());
         tty::stream::write_stderr(line.as_bytes());
     }

@@ -3,7 +3,7 @@
 use super::{console, pty, stream};
 use crate::fs::{
     File,
-    tree::{Device, Node},
+    tree::{Node, SpecialFile},
 };
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
@@ -12,7 +12,7 @@ use alloc::{sync::Arc, vec::Vec};
 #[derive(Debug)]
 pub struct Own;
 
-impl Device for Own {
+impl SpecialFile for Own {
     fn rdev(&self) -> u64 {
         0x500
     }
@@ -26,7 +26,7 @@ impl Device for Own {
 #[derive(Debug)]
 pub struct Console;
 
-impl Device for Console {
+impl SpecialFile for Console {
     fn rdev(&self) -> u64 {
         console::RDEV
     }
@@ -40,7 +40,7 @@ impl Device for Console {
 #[derive(Debug)]
 pub struct Ptmx;
 
-impl Device for Ptmx {
+impl SpecialFile for Ptmx {
     fn rdev(&self) -> u64 {
         0x502
     }

@@ -1,7 +1,7 @@
 //! Pseudo-terminals: /dev/ptmx makes them, /dev/pts has their terminals (pty(7)).
 use super::{OUTPUT_LIMIT, TERMINALS, Terminal, Tty};
 use crate::credentials;
-use crate::fs::tree::{Device, Kind, Listing, Node, dev};
+use crate::fs::tree::{Kind, Listing, Node, SpecialFile, dev};
 use crate::fs::{File, Metadata, OpenFile, Poll};
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
@@ -53,7 +53,7 @@ fn find(index: u32) -> Option<super::Pseudo> {
 /// The terminal of a pseudo-terminal, by its number.
 struct Slave(u32);
 
-impl Device for Slave {
+impl SpecialFile for Slave {
     fn rdev(&self) -> u64 {
         rdev(self.0)
     }
@@ -100,7 +100,7 @@ impl Listing for Entries {
 }
 
 /// The root of devpts, where `ptmx` makes terminals, too.
-pub fn root(ptmx: Box<dyn Device>) -> Arc<Node> {
+pub fn root(ptmx: Box<dyn SpecialFile>) -> Arc<Node> {
     let ptmx = Node::new(dev::PTS, linux::S_IFCHR | 0o666, Kind::Device(ptmx));
     let listing = Kind::Listing(Box::new(Entries { ptmx }), SpinLock::new(None));
     Node::new(dev::PTS, linux::S_IFDIR | 0o755, listing)

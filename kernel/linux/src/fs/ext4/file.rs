@@ -6,7 +6,7 @@ use super::{
 use crate::fs::{
     Content, DirEntry,
     inode::{self, Changes, Handle, InodeOperations},
-    pipe::Pipe,
+    pipe,
     tree::{Attributes, Kind, Node},
 };
 use abi::Errno;
@@ -117,7 +117,7 @@ impl File {
                 shared.with(|fs| fs.read_inode(info.number, 0, &mut target))?;
                 Kind::Symlink(target.into_boxed_slice())
             }
-            DirectoryEntryType::Fifo => Kind::Fifo(Pipe::new()),
+            DirectoryEntryType::Fifo => pipe::fifo(),
             _ => Kind::Special(0),
         };
         let unknown = Attributes {
@@ -135,7 +135,7 @@ impl File {
             info.number.as_u64(),
             attributes,
             kind,
-            file,
+            Some(file),
         ))
     }
 

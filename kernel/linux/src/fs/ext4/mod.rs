@@ -8,7 +8,7 @@ mod file;
 
 use super::{
     file_system::{FileSystem, Statistics},
-    mount,
+    numbers,
     tree::Node,
 };
 use abi::Errno;
@@ -86,7 +86,7 @@ impl Ext4 {
         let read_only = fs.options().readonly;
         let root = fs.root_inode();
         let shared = Arc::new(Shared {
-            dev: mount::next_dev(),
+            dev: numbers::next_dev(),
             fs: Mutex::new(fs),
             nodes: Mutex::new(BTreeMap::new()),
             orphans: SpinLock::new(Orphans::default()),

@@ -10,7 +10,8 @@ pub use queue::MAX_QUEUED_EVENTS;
 
 use super::{
     File, Metadata, Poll,
-    tree::{Entry, Node, next_ino},
+    numbers::next_ino,
+    tree::{Entry, Node},
 };
 use abi::Errno;
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};

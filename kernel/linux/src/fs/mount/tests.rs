@@ -1,8 +1,9 @@
 //! Walks across mounts, bind mounts, what is in use, what may not be changed.
-use super::*;
+use super::{namespace::*, *};
 use crate::fs::{
     directory,
-    path::{Last, Start, walk},
+    path::{Last, Start, Target, walk},
+    tmpfs::Tmpfs,
 };
 
 extern crate std;

@@ -7,7 +7,7 @@ use super::{
 use crate::fs::{
     Content, DirEntry,
     inode::{self, Changes, Handle, InodeOperations},
-    pipe::Pipe,
+    pipe,
     tree::{Attributes, Kind, Node},
 };
 use abi::Errno;
@@ -88,12 +88,12 @@ impl File {
             linux::S_IFDIR => Kind::directory(),
             linux::S_IFREG => Kind::Regular(Content::stored(file.clone(), remote.size)),
             linux::S_IFLNK => Kind::Symlink(fid.read_link()?.into_boxed_slice()),
-            linux::S_IFIFO => Kind::Fifo(Pipe::new()),
+            linux::S_IFIFO => pipe::fifo(),
             _ => Kind::Special(remote.rdev),
         };
         let attributes = file.attributes(&remote);
         let ino = remote.qid.path;
-        Ok(Node::stored(shared.dev, ino, attributes, kind, file))
+        Ok(Node::stored(shared.dev, ino, attributes, kind, Some(file)))
     }
 
     fn fid(&self) -> Arc<Fid> {

@@ -10,7 +10,7 @@ mod message;
 
 use super::{
     file_system::{FileSystem, Statistics},
-    mount,
+    numbers,
     tree::Node,
 };
 use abi::Errno;
@@ -107,7 +107,7 @@ impl NineP {
         let server = ninep::find(tag.as_bytes()).ok_or(Errno::ENODEV)?;
         let (client, top) = Client::attach(server)?;
         let shared = Arc::new(Shared {
-            dev: mount::next_dev(),
+            dev: numbers::next_dev(),
             options,
             client,
             top,

@@ -1,7 +1,7 @@
 //! Pages that are in memory already, in frames of the cache or in an image that is memory: handed out in runs, to be
 //! read or mapped where they lie. Left out: bringing in what is not there, which is the page cache's (`page_cache.rs`).
 use super::{Content, Inner, PAGE_LEN, Source};
-use crate::fs::{Cached, Pages, image::filesystem};
+use crate::fs::{Cached, Pages, erofs::mounted};
 use abi::Errno;
 use machine::mm::{PAGE, space::Page};
 
@@ -54,7 +54,7 @@ impl Inner {
     /// A page of the image, if it can be mapped where it lies.
     pub(super) fn direct(&self, index: u64) -> Result<Option<Page>, Errno> {
         if (index + 1).saturating_mul(PAGE_LEN) <= self.source_page_end()
-            && let (Some(fs), Some(Source::Image(source))) = (filesystem(), &self.source)
+            && let (Some(fs), Some(Source::Image(source))) = (mounted(), &self.source)
         {
             return Ok(fs.direct_page(source, index)?.map(Page::Static));
         }

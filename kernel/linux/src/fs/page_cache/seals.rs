@@ -1,8 +1,8 @@
 //! Seals of files in memory, fcntl(2) `F_ADD_SEALS`: what nobody may do to a file any more, whoever has it open.
 use super::{Content, PAGE_LEN};
-use crate::process;
 use abi::Errno;
 use alloc::sync::Arc;
+use machine::upcall::each_space;
 
 bitflags::bitflags! {
     /// `F_SEAL_*`
@@ -56,11 +56,11 @@ impl Content {
         }
         // Before mappings are looked for: there are no new ones.
         self.inner.lock().seals = Some(after);
-        let maps = |space: &machine::mm::space::Space| space.maps_to_write(self.key());
-        if new.contains(Seals::WRITE)
-            && !before.contains(Seals::WRITE)
-            && process::processes().any(|process| process.space().is_some_and(|space| maps(&space)))
-        {
+        let mut is_mapped = false;
+        if new.contains(Seals::WRITE) && !before.contains(Seals::WRITE) {
+            each_space(|space| is_mapped |= space.maps_to_write(self.key()));
+        }
+        if is_mapped {
             self.inner.lock().seals = Some(before);
             return Err(Errno::EBUSY);
         }

@@ -1,5 +1,5 @@
 //! What the program wants done with signals, and where.
-use super::{bit, stop::STOP};
+use super::bit;
 use linux_raw_sys::general as linux;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -8,6 +8,13 @@ const IGNORED_BY_DEFAULT: u64 = bit(linux::SIGCHLD as i32)
     | bit(linux::SIGURG as i32)
     | bit(linux::SIGWINCH as i32)
     | bit(linux::SIGCONT as i32);
+
+/// Signals that terminals send to have a process stop.
+pub(super) const JOB_CONTROL: u64 =
+    bit(linux::SIGTSTP as i32) | bit(linux::SIGTTIN as i32) | bit(linux::SIGTTOU as i32);
+
+/// Signals that stop a process that has no handler for them.
+pub(super) const STOP: u64 = bit(linux::SIGSTOP as i32) | JOB_CONTROL;
 
 /// What is done with a signal: `struct sigaction` as the system call has it.
 #[repr(C)]

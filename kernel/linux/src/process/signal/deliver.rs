@@ -1,7 +1,8 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and
 //! interrupted system calls are restarted.
 use super::{
-    Action, Locked, NO_RESTART, SigInfo, Trap, bit, fpstate, frame, pending_set, stop, with_state,
+    Action, Locked, NO_RESTART, SigInfo, Trap, action, bit, fpstate, frame, pending_set, stop,
+    with_state,
 };
 use crate::{
     linker,
@@ -155,19 +156,19 @@ pub fn deliver(frame: &mut TrapFrame) {
 fn next() -> Option<(SigInfo, Action)> {
     process::with_current(|process| {
         // That takes a lock which comes before that of dispositions.
-        let asked = pending_set() & stop::JOB_CONTROL;
+        let asked = pending_set() & action::JOB_CONTROL;
         let spares = asked != 0 && process.is_orphaned();
         let mut actions = process.sighand.0.lock();
         let info = with_state(|locked| {
             // Those that have come meanwhile have their turn on the next look.
-            let wanted = !locked.state.mask & !(stop::JOB_CONTROL & !asked);
+            let wanted = !locked.state.mask & !(action::JOB_CONTROL & !asked);
             let synchronous = locked.state.queue.pop(wanted & SYNCHRONOUS, locked.account);
             synchronous.or_else(|| locked.pop(wanted))
         })?;
         let action = actions.of(info.signal);
         let mut taken = *action;
         if taken.stops(info.signal) {
-            if spares && stop::JOB_CONTROL & bit(info.signal) != 0 {
+            if spares && action::JOB_CONTROL & bit(info.signal) != 0 {
                 taken.handler = Action::IGNORE;
             } else {
                 // At once: SIGCONT, when it is sent, finds the signal pending or the process stopped.

@@ -31,6 +31,7 @@ pub use x86_64::frame::{frame_size, sigreturn};
 
 use super::{LinuxThread, Process, ThreadState};
 use abi::{Errno, SysResult};
+use action::STOP;
 use alloc::{collections::BTreeMap, sync::Arc};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
@@ -40,7 +41,6 @@ use machine::{
     time::Instant,
 };
 use queue::{Account, Queue};
-use stop::STOP;
 
 /// Highest signal number.
 pub const LAST: i32 = 64;

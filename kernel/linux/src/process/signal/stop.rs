@@ -11,13 +11,6 @@ use machine::{
     sync::{Signals, SpinLock, WaitQueue},
 };
 
-/// Those that terminals send.
-pub(super) const JOB_CONTROL: u64 =
-    bit(linux::SIGTSTP as i32) | bit(linux::SIGTTIN as i32) | bit(linux::SIGTTOU as i32);
-
-/// Signals that stop a process that has no handler for them.
-pub(super) const STOP: u64 = bit(linux::SIGSTOP as i32) | JOB_CONTROL;
-
 /// Whether a process is stopped.
 #[derive(Default)]
 pub(crate) struct Stop {

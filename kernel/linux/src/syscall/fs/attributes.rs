@@ -4,6 +4,7 @@ use crate::{
     credentials,
     fs::{
         inode::Changes,
+        inotify,
         page_cache::Seals,
         permission::{self, Access},
         tree::{Kind, Node},
@@ -24,6 +25,13 @@ fn node_flags(flags: usize) -> Result<u32, Errno> {
     Ok(flags)
 }
 
+/// Changes attributes, and tells who watches the node.
+fn change(node: &Node, changes: &Changes) -> Result<(), Errno> {
+    node.change(changes)?;
+    inotify::notify(node, changes.event());
+    Ok(())
+}
+
 fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
     permission::check_owner(node)?;
     let caller = credentials::current();
@@ -40,10 +48,13 @@ fn set_mode(node: &Node, mode: usize) -> Result<(), Errno> {
     if !caller.is_in_group(attributes.gid) && !caller.capable(linux::CAP_FSETID) {
         mode &= !linux::S_ISGID;
     }
-    node.change(&Changes {
-        mode: Some(mode),
-        ..Changes::default()
-    })
+    change(
+        node,
+        &Changes {
+            mode: Some(mode),
+            ..Changes::default()
+        },
+    )
 }
 
 /// chmod(2)
@@ -85,12 +96,15 @@ fn set_owner(node: &Node, uid: usize, gid: usize) -> Result<(), Errno> {
             mode &= !linux::S_ISGID;
         }
     }
-    node.change(&Changes {
-        mode: (mode != attributes.mode).then_some(mode & 0o7777),
-        uid,
-        gid,
-        ..Changes::default()
-    })
+    change(
+        node,
+        &Changes {
+            mode: (mode != attributes.mode).then_some(mode & 0o7777),
+            uid,
+            gid,
+            ..Changes::default()
+        },
+    )
 }
 
 /// chown(2)
@@ -141,11 +155,14 @@ fn set_times(node: &Node, times: Times) -> Result<(), Errno> {
             [Some(time::realtime_ns()); 2]
         }
     };
-    node.change(&Changes {
-        atime_ns,
-        mtime_ns,
-        ..Changes::default()
-    })
+    change(
+        node,
+        &Changes {
+            atime_ns,
+            mtime_ns,
+            ..Changes::default()
+        },
+    )
 }
 
 /// Seconds since 1970, those before cut off, with a fraction.

@@ -1,7 +1,7 @@
 //! fcntl, ioctl, synchronisation, advice.
 use super::{descriptor, install_from, locks, opened, with_files};
 use crate::{
-    fs::{OpenFile, downcast, mount, page_cache::Seals, pipe, tree::Kind, write_back},
+    fs::{OpenFile, downcast, page_cache::Seals, pipe, tree::Kind, write_back},
     process,
 };
 use abi::{Errno, SysResult};
@@ -124,7 +124,7 @@ pub fn fdatasync(fd: usize) -> SysResult {
 /// sync(2)
 pub fn sync() -> SysResult {
     // It has no way to say that something failed; fsync(2) has.
-    let _ = mount::sync();
+    let _ = write_back::sync();
     Ok(0)
 }
 /// syncfs(2)

@@ -4,7 +4,7 @@ use crate::{
     credentials,
     fs::{
         file_system::{FileSystem, Statistics},
-        mount::{self, Mount},
+        mount::{self, Mount, namespace},
         path::Last,
         tmpfs::{self, Tmpfs},
         tree::dev,
@@ -84,7 +84,7 @@ pub fn mount(source: usize, path: usize, kind: usize, flags: usize, data: usize)
     }
     if flags & linux::MS_BIND != 0 {
         let from = target(AT_FDCWD, source, Last::Follow)?;
-        mount::bind(&from, &at, flags & linux::MS_REC != 0)?;
+        namespace::bind(&from, &at, flags & linux::MS_REC != 0)?;
         return Ok(0);
     }
     if flags & PROPAGATION != 0 {
@@ -106,7 +106,7 @@ pub fn mount(source: usize, path: usize, kind: usize, flags: usize, data: usize)
     } else {
         path_from(source)?
     };
-    mount::mount(file_system(&kind, &text_at(data)?)?, &source, flags, &at)?;
+    namespace::mount(file_system(&kind, &text_at(data)?)?, &source, flags, &at)?;
     Ok(0)
 }
 
@@ -126,7 +126,7 @@ pub fn umount2(path: usize, flags: usize) -> SysResult {
     let at = target(AT_FDCWD, path, last)?;
     let on = at.found()?.clone();
     drop(at);
-    mount::unmount(on, flags & linux::MNT_DETACH != 0)?;
+    namespace::unmount(on, flags & linux::MNT_DETACH != 0)?;
     Ok(0)
 }
 

@@ -5,7 +5,7 @@ use crate::fs::{
     context::FsContext,
     directory,
     path::{Last, MAX_PATH},
-    pipe::Pipe,
+    pipe,
     tree::Kind,
 };
 use abi::{Errno, SysResult};
@@ -36,7 +36,7 @@ pub fn mknodat(dirfd: usize, path: usize, mode: usize, _dev: usize) -> SysResult
     let permissions = mode & 0o7777 & !with_context(FsContext::umask);
     let (kind, node) = match mode & linux::S_IFMT {
         0 | linux::S_IFREG => (linux::S_IFREG, Kind::Regular(Content::empty())),
-        linux::S_IFIFO => (linux::S_IFIFO, Kind::Fifo(Pipe::new())),
+        linux::S_IFIFO => (linux::S_IFIFO, pipe::fifo()),
         linux::S_IFCHR | linux::S_IFBLK | linux::S_IFSOCK => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };

@@ -1,0 +1,39 @@
+//! Device and inode numbers: those of the kernel's own file systems, and fresh ones.
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// The root: image and what was written over it.
+pub const ROOT: u64 = 0x801;
+/// /dev
+pub const DEV: u64 = 5;
+/// /proc
+pub const PROC: u64 = 0x15;
+/// /sys
+pub const SYS: u64 = 0x16;
+/// /dev/shm
+pub const SHM: u64 = 0x17;
+/// /dev/pts
+pub const PTS: u64 = 0x18;
+/// Pipes, sockets, eventfd and the like, memfd.
+pub const ANONYMOUS: u64 = 0xe;
+
+struct Next {
+    ino: AtomicU64,
+    /// Minor device number.
+    minor: AtomicU32,
+}
+
+static NEXT: Next = Next {
+    ino: AtomicU64::new(1 << 40),
+    minor: AtomicU32::new(0x20),
+};
+
+/// A fresh inode number, which no file of an image or a disk has.
+pub fn next_ino() -> u64 {
+    NEXT.ino.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A fresh number for a file system without a device (major 0).
+pub fn next_dev() -> u64 {
+    let minor = NEXT.minor.fetch_add(1, Ordering::Relaxed);
+    u64::from(minor & 0xff | (minor & !0xff) << 12)
+}
