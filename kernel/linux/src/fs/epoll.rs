@@ -299,16 +299,14 @@ impl Epoll {
     fn take(&self, max: usize, taken: &mut Taken) -> bool {
         // One at a time; the lock keeps an entry from being reported twice.
         let mut interest = self.interest.lock();
-        let count = self.ready.list.lock().len();
         let mut again = SmallVec::<[_; 8]>::new();
         let mut gone = Vec::new();
-        for _ in 0..count {
-            if taken.len() == max {
-                break;
-            }
-            let Some(entry) = self.ready.list.lock().pop_front() else {
-                break;
-            };
+        let (count, mut next) = {
+            let mut list = self.ready.list.lock();
+            (list.len(), list.pop_front())
+        };
+        let mut looked = 1;
+        while let Some(entry) = next.take() {
             // From now on it is listed anew when it is woken.
             entry.listed.store(false, Ordering::SeqCst);
             if entry.is_gone() {
@@ -317,17 +315,25 @@ impl Epoll {
                     interest.remove(&entry.key);
                 }
                 gone.push(entry);
-                continue;
+            } else {
+                let news = entry.look();
+                if let Some(news) = news {
+                    taken.push(news);
+                }
+                if entry.stays(news.is_some()) {
+                    again.push(entry);
+                }
             }
-            let news = entry.look();
-            taken.extend(news);
-            if entry.stays(news.is_some()) {
-                again.push(entry);
+            if looked < count && taken.len() < max {
+                looked += 1;
+                next = self.ready.list.lock().pop_front();
             }
         }
+        let mut is_left = false;
         for entry in again.drain(..) {
             if !entry.listed.swap(true, Ordering::SeqCst) {
                 self.ready.list.lock().push_back(entry);
+                is_left = true;
             }
         }
         drop(interest);
@@ -335,7 +341,7 @@ impl Epoll {
             self.forget(&entry);
         }
         // Others that wait have a share in what is left.
-        if !taken.is_empty() && !self.ready.list.lock().is_empty() {
+        if !taken.is_empty() && (is_left || !self.ready.list.lock().is_empty()) {
             self.ready.queue.wake_one();
         }
         !taken.is_empty()

@@ -14,7 +14,7 @@ pub use op::wake_op;
 pub use vector::{Watched, wait_any};
 
 use abi::Errno;
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use key::{Key, KeyCell};
 use machine::{
@@ -22,6 +22,7 @@ use machine::{
     sync::{Signals, SpinLock, WaitError, Waiter},
     time::Instant,
 };
+use smallvec::SmallVec;
 
 /// A thread in a bucket.
 struct Sleeper {
@@ -37,6 +38,9 @@ struct Sleeper {
 }
 
 type Bucket = SpinLock<VecDeque<Arc<Sleeper>>>;
+
+/// Sleepers taken out of their bucket, mostly one.
+type Taken = SmallVec<[Arc<Sleeper>; 4]>;
 
 /// Number of buckets, a power of two.
 const BUCKETS: usize = 256;
@@ -146,13 +150,8 @@ fn insert(bucket: &mut VecDeque<Arc<Sleeper>>, sleeper: Arc<Sleeper>) {
 
 /// Takes up to `count` sleepers on `key` that `bitset` meets out of the bucket; not those that wait for a futex to be
 /// handed over.
-fn take(
-    bucket: &mut VecDeque<Arc<Sleeper>>,
-    key: Key,
-    count: usize,
-    bitset: u32,
-) -> Vec<Arc<Sleeper>> {
-    let mut taken = Vec::new();
+fn take(bucket: &mut VecDeque<Arc<Sleeper>>, key: Key, count: usize, bitset: u32) -> Taken {
+    let mut taken = Taken::new();
     let mut place = 0;
     while taken.len() < count && place < bucket.len() {
         let sleeper = &bucket[place];
@@ -166,12 +165,7 @@ fn take(
 }
 
 /// As [`take`], for sleepers that are to be woken.
-fn take_woken(
-    bucket: &mut VecDeque<Arc<Sleeper>>,
-    key: Key,
-    count: usize,
-    bitset: u32,
-) -> Vec<Arc<Sleeper>> {
+fn take_woken(bucket: &mut VecDeque<Arc<Sleeper>>, key: Key, count: usize, bitset: u32) -> Taken {
     let taken = take(bucket, key, count, bitset);
     for sleeper in &taken {
         sleeper.woken.store(true, Ordering::Release);
@@ -181,7 +175,7 @@ fn take_woken(
 
 /// Wakes sleepers that have left their bucket; how many. Called without locks: this may drop the last reference to a
 /// thread that has ended already.
-fn release(sleepers: Vec<Arc<Sleeper>>) -> usize {
+fn release(sleepers: Taken) -> usize {
     for sleeper in &sleepers {
         sleeper.waiter.wake();
     }

@@ -2,7 +2,7 @@
 //! unlocks it or ends, to the thread of the highest priority, of those to the one that has waited longest. Meanwhile
 //! the owner runs at that priority, and so does who it waits for in turn. Left out: one that only a thread of another
 //! process waits for, and that is in no robust list, stays when its owner ends.
-use super::{Sleeper, TABLE, Word, bucket_index, insert, release};
+use super::{Sleeper, TABLE, Taken, Word, bucket_index, insert, release};
 use crate::process::{self, table};
 use abi::Errno;
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
@@ -360,7 +360,7 @@ pub fn requeue(from: Word, to: Word, move_count: usize, expected: u32) -> Result
             }
             !goes
         });
-        let mut woken = Vec::new();
+        let mut woken = Taken::new();
         if owner == 0 {
             woken.push(moved.remove(0));
             woken[0].woken.store(true, Ordering::Release);
