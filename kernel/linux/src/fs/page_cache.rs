@@ -469,6 +469,7 @@ impl Inner {
         // None is there before all are: making room for one could take another away.
         let mut frames = Vec::new();
         for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
+            // All of it is written.
             let frame = match self.frame(if at == index {
                 purpose
             } else {
@@ -497,6 +498,7 @@ impl Inner {
             self.load(index, purpose)?;
         } else {
             let frame = self.frame(purpose)?;
+            frame.zero(0);
             if let Some(quota) = &self.quota {
                 quota.take()?;
             }

@@ -141,12 +141,15 @@ pub(super) fn absolute(names: &[Arc<[u8]>]) -> Vec<u8> {
     if names.is_empty() {
         return b"/".to_vec();
     }
-    names
-        .iter()
-        .rev()
-        .flat_map(|name| b"/".iter().chain(name.iter()))
-        .copied()
-        .collect()
+    // Whoever asks for a file's path adds its name.
+    const NAME: usize = 64;
+    let len = names.iter().map(|name| 1 + name.len()).sum::<usize>();
+    let mut path = Vec::with_capacity(len + NAME);
+    for name in names.iter().rev() {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    path
 }
 
 /// A directory with its entries.

@@ -27,7 +27,7 @@ pub(super) fn may_cache() -> bool {
     frame::available() > frame::counts().0 / 8
 }
 
-/// A zeroed frame for file data; `ENOSPC`.
+/// A frame with unspecified contents for file data; `ENOSPC`.
 pub(super) fn new_frame(purpose: Purpose) -> Result<Frame, Errno> {
     let refused = match purpose {
         Purpose::Reading => !may_cache(),
@@ -37,5 +37,5 @@ pub(super) fn new_frame(purpose: Purpose) -> Result<Frame, Errno> {
     if refused {
         return Err(Errno::ENOSPC);
     }
-    Frame::zeroed().ok_or(Errno::ENOSPC)
+    Frame::uninit().ok_or(Errno::ENOSPC)
 }

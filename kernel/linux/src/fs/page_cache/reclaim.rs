@@ -52,7 +52,7 @@ impl Inner {
         }
     }
 
-    /// A zeroed frame; `ENOSPC`.
+    /// A frame with unspecified contents; `ENOSPC`.
     pub(super) fn frame(&mut self, purpose: Purpose) -> Result<Frame, Errno> {
         for _ in 0..TRIES {
             if let Ok(frame) = new_frame(purpose) {

@@ -405,9 +405,9 @@ fn walk_some(
 ) -> usize {
     let mut at = start;
     while let Some((first, entries)) = tables.next_entries(at, end) {
-        for (page, some) in (first..).step_by(8 * PAGE).zip(entries.chunks(8)) {
-            let none = some.iter().all(|entry| entry.load(Ordering::Relaxed) == 0);
-            if none {
+        for (page, some) in (first..).step_by(16 * PAGE).zip(entries.chunks(16)) {
+            let any = |bits, entry: &AtomicU64| bits | entry.load(Ordering::Relaxed);
+            if some.iter().fold(0, any) == 0 {
                 continue;
             }
             for (page, entry) in (page..).step_by(PAGE).zip(some) {
