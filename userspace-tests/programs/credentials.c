@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
 
@@ -309,6 +310,43 @@ static void everywhere(void)
     CHECK(seteuid(0) == 0 && setgroups(0, 0) == 0 && has_ids(0, 0, 0));
 }
 
+// A message queue has an owner and a mode, and who has asked for its notification alone can do without.
+static void queues(void)
+{
+    const char *name = "/elfin-credentials-queue";
+    struct stat st;
+    struct sigevent event = {.sigev_notify = SIGEV_NONE};
+    mqd_t queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0640, 0);
+    CHECK(queue != -1 && fstat(queue, &st) == 0 && st.st_uid == 0 && st.st_gid == 0 && st.st_mode == (S_IFREG | 0640));
+    CHECK(mq_notify(queue, &event) == 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(mq_notify(queue, 0) == 0);
+        FAILS(mq_notify(queue, &event), EBUSY);
+        CHECK(mq_close(queue) == 0 && setregid(GROUP, GROUP) == 0 && setreuid(USER, USER) == 0);
+        FAILS(mq_open(name, O_RDONLY), EACCES);
+        FAILS(mq_open(name, O_RDWR | O_CREAT, 0600, 0), EACCES);
+        FAILS(mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, 0), EEXIST);
+        // The call says EPERM; glibc makes of it what POSIX says.
+        FAILS(mq_unlink(name), EACCES);
+        CHECK(syscall(SYS_mq_unlink, name + 1) == -1 && errno == EPERM);
+        CHECK((queue = mq_open("/elfin-credentials-own", O_RDWR | O_CREAT | O_EXCL, 0400, 0)) != -1);
+        CHECK(fstat(queue, &st) == 0 && st.st_uid == USER && st.st_gid == GROUP);
+        CHECK(mq_open("/elfin-credentials-own", O_RDONLY) != -1);
+        FAILS(mq_open("/elfin-credentials-own", O_WRONLY), EACCES);
+        CHECK(mq_unlink("/elfin-credentials-own") == 0);
+        exit(check_failures);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    // The child's closing was not about this process' notification; its own is.
+    FAILS(mq_notify(queue, &event), EBUSY);
+    int other = dup(queue);
+    CHECK(close(other) == 0 && mq_notify(queue, &event) == 0);
+    CHECK(mq_close(queue) == 0 && mq_unlink(name) == 0);
+}
+
 int main(void)
 {
     sigset_t set;
@@ -326,6 +364,7 @@ int main(void)
     in_thread(senders);
     in_thread(inherits);
     everywhere();
+    queues();
     in_thread(root_only);
     CHECK(chdir(directory) == 0);
     for (int i = 0; i < 5; i++)

@@ -180,6 +180,7 @@ impl Files {
     /// the lock.
     fn closed(&self, old: Option<Slot>) -> bool {
         old.is_some_and(|slot| {
+            slot.file.file.flush();
             locks::end(self.lock_owner(), &*slot.file.file, &[Class::Record]);
             true
         })

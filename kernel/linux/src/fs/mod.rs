@@ -123,6 +123,8 @@ pub trait File: Any + Send + Sync {
         let _ = (request, arg);
         Err(Errno::ENOTTY)
     }
+    /// A process has closed a descriptor of it.
+    fn flush(&self) {}
     /// The open file description is gone (others may still wait on the file's queue).
     fn release(&self) {}
     /// Has what was written where it is to stay.

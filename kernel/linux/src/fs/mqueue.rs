@@ -1,5 +1,10 @@
 //! POSIX message queues, mq_overview(7). Their names are not in the file tree.
-use super::{Edges, File, Metadata, Poll, numbers::next_ino};
+use super::{
+    Edges, File, Metadata, Poll,
+    numbers::next_ino,
+    permission::{self, Access},
+    tree::Attributes,
+};
 use crate::{
     credentials,
     process::{
@@ -21,7 +26,7 @@ use core::{
 use linux_raw_sys::general as linux;
 use machine::{
     sync::{Mutex, Signals, SpinLock, WaitError, WaitQueue},
-    time::Instant,
+    time::{Instant, realtime_ns},
 };
 
 /// Priorities are below this (`MQ_PRIO_MAX`).
@@ -102,7 +107,7 @@ struct State {
 /// A message queue.
 pub struct MessageQueue {
     size: Size,
-    mode: u32,
+    attributes: Attributes,
     ino: u64,
     state: SpinLock<State>,
     queue: WaitQueue,
@@ -114,16 +119,21 @@ static NAMES: Mutex<BTreeMap<Vec<u8>, Arc<MessageQueue>>> = Mutex::new(BTreeMap:
 /// Memory that all queues may take.
 static MEMORY: AtomicUsize = AtomicUsize::new(0);
 
-/// Opens the queue of that name, or makes it: `create` says with what permissions and size, and whether it must be new.
+/// Opens the queue of that name for what is `wanted`, or makes it: `create` says with what permissions and size, and
+/// whether it must be new.
 pub fn open(
     name: &[u8],
+    wanted: Access,
     create: Option<(u32, Size, bool)>,
     limit: usize,
 ) -> Result<Arc<MessageQueue>, Errno> {
     let mut names = NAMES.lock();
     match (names.get(name), create) {
         (Some(_), Some((_, _, true))) => Err(Errno::EEXIST),
-        (Some(queue), _) => Ok(queue.clone()),
+        (Some(queue), _) => {
+            permission::check_attributes(&queue.attributes, wanted)?;
+            Ok(queue.clone())
+        }
         (None, None) => Err(Errno::ENOENT),
         (None, Some((mode, size, _))) => {
             let queue = MessageQueue::new(mode, size, limit)?;
@@ -133,10 +143,20 @@ pub fn open(
     }
 }
 
-/// Takes a name away; the queue is there until it is closed.
+/// Takes a name away, which its owner may do; the queue is there until it is closed.
 pub fn unlink(name: &[u8]) -> Result<(), Errno> {
-    let gone = NAMES.lock().remove(name);
-    gone.map(drop).ok_or(Errno::ENOENT)
+    let gone = {
+        let mut names = NAMES.lock();
+        let queue = names.get(name).ok_or(Errno::ENOENT)?;
+        let user = credentials::current().user.filesystem;
+        // As if in a directory of root's that everybody may write to, and that is sticky.
+        if user != queue.attributes.uid && user != 0 {
+            credentials::require(linux::CAP_FOWNER)?;
+        }
+        names.remove(name)
+    };
+    drop(gone);
+    Ok(())
 }
 
 impl MessageQueue {
@@ -159,9 +179,20 @@ impl MessageQueue {
             MEMORY.fetch_sub(memory, Ordering::Relaxed);
             return Err(Errno::EMFILE);
         }
+        let maker = credentials::current();
+        let now = realtime_ns();
+        let attributes = Attributes {
+            mode: linux::S_IFREG | mode,
+            uid: maker.user.filesystem,
+            gid: maker.group.filesystem,
+            nlink: 1,
+            mtime_ns: now,
+            ctime_ns: now,
+            atime_ns: now,
+        };
         Ok(Arc::new(Self {
             size,
-            mode,
+            attributes,
             ino: next_ino(),
             state: SpinLock::new(State {
                 messages: messages.into(),
@@ -261,15 +292,16 @@ impl MessageQueue {
         Ok(value)
     }
 
-    /// mq_notify(3): asks for a notification of the calling process, or no longer; `EBUSY` if that was done.
+    /// mq_notify(3): asks for a notification of the calling process, or no longer if it has; `EBUSY` if one was asked
+    /// for.
     pub fn notify(&self, notification: Option<Notification>) -> Result<(), Errno> {
         let pid = process::with_current(|process| process.pid);
-        let notification = notification.map(|how| (pid, how));
         let mut state = self.state.lock();
-        if notification.is_some() && state.notification.is_some() {
-            return Err(Errno::EBUSY);
+        match notification {
+            Some(_) if state.notification.is_some() => return Err(Errno::EBUSY),
+            Some(how) => state.notification = Some((pid, how)),
+            None => drop(state.notification.take_if(|(of, _)| *of == pid)),
         }
-        state.notification = notification;
         Ok(())
     }
 }
@@ -319,14 +351,28 @@ impl File for MessageQueue {
         self.edges.counts()
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
-        let mode = linux::S_IFREG | self.mode;
+        let Attributes {
+            mode,
+            uid,
+            gid,
+            mtime_ns,
+            ctime_ns,
+            atime_ns,
+            ..
+        } = self.attributes;
         Ok(Metadata {
+            uid,
+            gid,
             size: 80,
+            mtime_ns,
+            ctime_ns,
+            atime_ns,
             ..Metadata::anonymous(self.ino, mode)
         })
     }
-    fn release(&self) {
-        self.state.lock().notification = None;
+    fn flush(&self) {
+        // None was asked for, or it was another process': nothing to be done.
+        let _ = self.notify(None);
     }
     fn link_text(&self) -> Vec<u8> {
         b"/mqueue".to_vec()

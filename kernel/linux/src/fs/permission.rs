@@ -86,6 +86,12 @@ pub fn check(node: &Node, wanted: Access) -> Result<(), Errno> {
     allowed.then_some(()).ok_or(Errno::EACCES)
 }
 
+/// The same of what is no node.
+pub fn check_attributes(of: &Attributes, wanted: Access) -> Result<(), Errno> {
+    let allowed = credentials::of_caller().is_none_or(|caller| allows(&caller, of, wanted));
+    allowed.then_some(()).ok_or(Errno::EACCES)
+}
+
 /// Who walks along a path.
 pub(super) struct Searcher {
     /// It may search every directory.

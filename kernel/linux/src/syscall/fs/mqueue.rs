@@ -6,6 +6,7 @@ use crate::{
         context::FsContext,
         downcast,
         mqueue::{self, MessageQueue, Notification, PRIORITIES, Size},
+        permission::Access,
     },
     process::{self, signal::LAST},
     syscall::{
@@ -52,7 +53,8 @@ pub fn mq_open(from: usize, flags: usize, mode: usize, attributes: usize) -> Sys
     let mode = mode as u32 & 0o777 & !with_context(FsContext::umask);
     let create = (flags & linux::O_CREAT != 0).then_some((mode, size, flags & linux::O_EXCL != 0));
     let limit = process::with_current(|process| process.limits.soft(linux::RLIMIT_MSGQUEUE));
-    let queue = mqueue::open(&name, create, limit as usize)?;
+    let wanted = Access::of_flags(flags & linux::O_ACCMODE);
+    let queue = mqueue::open(&name, wanted, create, limit as usize)?;
     let flags = flags & (linux::O_ACCMODE | linux::O_NONBLOCK);
     install(OpenFile::new(queue, flags), true)
 }
