@@ -128,6 +128,9 @@ static void transfers(void)
     CHECK(number("/proc/self/io", "syscw", 0) == calls + 1);
     CHECK(number("/proc/self/io", "rchar", 0) >= read_before + 5000 && number("/proc/self/io", "read_bytes", 0) >= 0);
     CHECK(number("/proc/self/io", "cancelled_write_bytes", 0) == 0 && access("/proc/diskstats", R_OK) == 0);
+    CHECK(access("/proc/vmstat", R_OK) == 0);
+    // lscpu takes it for granted that who lists a node's CPUs has them as a mask, too.
+    CHECK(access("/sys/devices/system/node/node0/cpulist", R_OK) == access("/sys/devices/system/node/node0/cpumap", R_OK));
     // Those of children count once they are waited for.
     pid_t child = vfork();
     if (child == 0)

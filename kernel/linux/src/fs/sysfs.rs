@@ -1,4 +1,4 @@
-//! /sys: CPUs, the one memory node, huge pages.
+//! /sys: CPUs, the one memory node, no disks, huge pages.
 use super::{generated, procfs::system::memory_kib, tree::Node};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
@@ -15,6 +15,11 @@ fn mask(bits: u64) -> String {
     format!("{bits:x}\n")
 }
 
+/// All CPUs.
+fn cpu_mask() -> String {
+    mask(u64::MAX >> (64 - cpu::count().clamp(1, 64)))
+}
+
 /// Fills /sys.
 pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
     let cpus = generated::directory(sys, "devices/system/cpu")?;
@@ -29,8 +34,7 @@ pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
         let own = move || mask(1 << (index % 64));
         generated::file(&topology, "thread_siblings", own)?;
         generated::file(&topology, "core_cpus", own)?;
-        let all = || mask(u64::MAX >> (64 - cpu::count().clamp(1, 64)));
-        generated::file(&topology, "core_siblings", all)?;
+        generated::file(&topology, "core_siblings", cpu_mask)?;
         let list = move || format!("{index}\n");
         generated::file(&topology, "thread_siblings_list", list)?;
         generated::file(&topology, "core_cpus_list", list)?;
@@ -42,6 +46,7 @@ pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
     }
     let node = generated::directory(&nodes, "node0")?;
     generated::file(&node, "cpulist", cpu_list)?;
+    generated::file(&node, "cpumap", cpu_mask)?;
     generated::file(&node, "distance", || "10\n".into())?;
     generated::file(&node, "meminfo", || {
         let (total, free) = memory_kib();
@@ -50,6 +55,10 @@ pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
             "Node 0 MemTotal: {total:>8} kB\nNode 0 MemFree: {free:>8} kB\nNode 0 MemUsed: {used:>8} kB\n"
         )
     })?;
+    // No disk shows itself.
+    for name in ["block", "class/block", "dev/block", "dev/char"] {
+        generated::directory(sys, name)?;
+    }
     let pages = generated::directory(sys, "kernel/mm/transparent_hugepage")?;
     for name in ["enabled", "defrag"] {
         generated::file(&pages, name, || "always madvise [never]\n".into())?;

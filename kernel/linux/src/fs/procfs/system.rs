@@ -59,6 +59,12 @@ fn meminfo() -> String {
     text
 }
 
+/// Pages that are free; what Linux counts besides is not counted here, or, as nothing is ever paged out, never happens.
+fn vmstat() -> String {
+    let (_, free) = frame::counts();
+    format!("nr_free_pages {free}\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\noom_kill 0\n")
+}
+
 fn stat() -> String {
     let used: u64 = process::processes().map(|one| one.cpu_time_ns()).sum();
     let processes = process::processes().count();
@@ -108,6 +114,7 @@ static BOOT_ID: Mutex<Option<String>> = Mutex::new(None);
 pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(proc, "cpuinfo", arch::cpuinfo::text)?;
     generated::file(proc, "meminfo", meminfo)?;
+    generated::file(proc, "vmstat", vmstat)?;
     generated::file(proc, "stat", stat)?;
     generated::file(proc, "uptime", uptime)?;
     generated::file(proc, "locks", locks::listed)?;
