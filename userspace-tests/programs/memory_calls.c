@@ -2,10 +2,13 @@
 // what there can be no memory for is refused.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 #include "check.h"
@@ -196,6 +199,43 @@ static void presence(int fd)
     munmap(own, 4 * PAGE), munmap(shared, 2 * PAGE);
 }
 
+// get_mempolicy(2): the mode and the first nodes.
+static long policy(int flags)
+{
+    int mode = -1;
+    unsigned long nodes[16] = {0};
+    long result = syscall(SYS_get_mempolicy, &mode, flags & MPOL_F_NODE ? 0 : nodes, 8 * sizeof nodes, 0, flags);
+    return result ? -errno : mode << 8 | (int)nodes[0];
+}
+
+static void *policy_of_thread(void *to)
+{
+    *(long *)to = policy(0);
+    syscall(SYS_set_mempolicy, MPOL_DEFAULT, 0, 0);
+    return 0;
+}
+
+static void policies(void)
+{
+    unsigned long first = 1;
+    long of_thread;
+    pthread_t thread;
+    printf("%lx %ld\n", policy(0), policy(MPOL_F_NODE));
+    CHECK(syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, &first, 8) == 0);
+    printf("%lx %lx\n", policy(0), policy(MPOL_F_NODE));
+    CHECK(pthread_create(&thread, 0, policy_of_thread, &of_thread) == 0 && pthread_join(thread, 0) == 0);
+    printf("%lx %lx\n", of_thread, policy(0));
+    CHECK(syscall(SYS_set_mempolicy, MPOL_BIND | MPOL_F_STATIC_NODES, &first, 8) == 0);
+    printf("%lx %ld\n", policy(0), policy(MPOL_F_NODE));
+    CHECK(syscall(SYS_set_mempolicy, MPOL_PREFERRED, 0, 0) == 0);
+    printf("%lx\n", policy(0));
+    first = 2;
+    CHECK(syscall(SYS_set_mempolicy, MPOL_BIND, &first, 8) == -1 && errno == EINVAL);
+    printf("%lx\n", policy(0));
+    CHECK(syscall(SYS_set_mempolicy, MPOL_DEFAULT, 0, 0) == 0);
+    printf("%lx\n", policy(0));
+}
+
 int main(void)
 {
     char name[64];
@@ -210,5 +250,6 @@ int main(void)
     remap(fd);
     advice(fd);
     presence(fd);
+    policies();
     return FINISH();
 }

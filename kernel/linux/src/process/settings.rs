@@ -1,4 +1,4 @@
-//! What prctl(2) sets and nothing else changes: of a process, and of one of its threads.
+//! What prctl(2) and set_mempolicy(2) set and nothing else changes: of a process, and of one of its threads.
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// A process' part.
@@ -51,6 +51,8 @@ pub struct ThreadSettings {
     pub timer_slack: AtomicUsize,
     /// What 0 sets it to.
     default_timer_slack: usize,
+    /// `set_mempolicy`'s mode with its flags: it is remembered and changes nothing, as there is one node.
+    pub memory_policy: AtomicUsize,
 }
 
 impl Default for ThreadSettings {
@@ -60,6 +62,7 @@ impl Default for ThreadSettings {
             no_new_privileges: AtomicBool::new(false),
             timer_slack: AtomicUsize::new(TIMER_SLACK),
             default_timer_slack: TIMER_SLACK,
+            memory_policy: AtomicUsize::new(0),
         }
     }
 }
@@ -73,6 +76,7 @@ impl ThreadSettings {
             no_new_privileges: AtomicBool::new(no_new_privileges),
             timer_slack: AtomicUsize::new(slack),
             default_timer_slack: slack,
+            memory_policy: AtomicUsize::new(self.memory_policy.load(Ordering::Relaxed)),
             ..Self::default()
         }
     }

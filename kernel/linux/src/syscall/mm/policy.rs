@@ -1,9 +1,13 @@
 //! Policies of memory: mbind(2), set_mempolicy(2), get_mempolicy(2). There is one node, so they are checked and change
-//! nothing.
+//! nothing. Threads' are remembered, those of areas are not.
 use super::pages_end;
-use crate::process::with_space;
+use crate::process::{LinuxThread, with_space};
 use abi::{Errno, SysResult};
-use machine::mm::{PAGE, user};
+use core::sync::atomic::Ordering;
+use machine::{
+    mm::{PAGE, user},
+    sched,
+};
 
 /// From Linux' mempolicy.h.
 mod mode {
@@ -28,8 +32,8 @@ const BIND_FLAGS: usize = 7;
 /// The only memory node, as a mask of nodes.
 const NODES: u64 = 1;
 
-/// A policy of memory: a mode that there is, with nodes that there are. `EINVAL`.
-fn check(policy: usize, mask: usize, max: usize) -> Result<(), Errno> {
+/// The mode, with its flags, of a policy of memory: one that there is, with nodes that there are. `EINVAL`.
+fn check(policy: usize, mask: usize, max: usize) -> Result<usize, Errno> {
     // An int.
     let policy = policy & 0xffff_ffff;
     let how = mode::F_STATIC_NODES | mode::F_RELATIVE_NODES;
@@ -64,7 +68,17 @@ fn check(policy: usize, mask: usize, max: usize) -> Result<(), Errno> {
     if is_wrong {
         return Err(Errno::EINVAL);
     }
-    Ok(())
+    // None is preferred: the one where the thread runs.
+    let is_local = policy == mode::PREFERRED && !wants_nodes;
+    Ok(if is_local { mode::LOCAL } else { policy })
+}
+
+/// The nodes of a policy that was set.
+fn nodes(policy: usize) -> u64 {
+    match policy & !(mode::F_STATIC_NODES | mode::F_RELATIVE_NODES) {
+        mode::DEFAULT | mode::LOCAL => 0,
+        _ => NODES,
+    }
 }
 
 /// mbind(2): there is one memory node.
@@ -87,19 +101,30 @@ pub fn mbind(
     Ok(0)
 }
 
-/// set_mempolicy(2): as above.
+/// set_mempolicy(2)
 pub fn set_mempolicy(mode: usize, mask: usize, max: usize) -> SysResult {
-    check(mode, mask, max)?;
+    let policy = check(mode, mask, max)?;
+    sched::with_current(|thread| {
+        let set = &thread.linux().settings.memory_policy;
+        set.store(policy, Ordering::Relaxed);
+    });
     Ok(0)
 }
 
-/// get_mempolicy(2): the default policy, node 0.
+/// get_mempolicy(2): the thread's policy, or the default one of areas, or node 0.
 pub fn get_mempolicy(mode: usize, mask: usize, max: usize, addr: usize, flags: usize) -> SysResult {
     let has = |flag| flags & flag != 0;
     let known = NODE | ADDR | MEMS_ALLOWED;
     let alone = has(MEMS_ALLOWED) && flags != MEMS_ALLOWED;
+    let policy = match has(ADDR) || has(MEMS_ALLOWED) {
+        true => mode::DEFAULT,
+        false => sched::with_current(|thread| {
+            let set = &thread.linux().settings.memory_policy;
+            set.load(Ordering::Relaxed)
+        }),
+    };
     // A node without an address is the next of an interleaved policy.
-    let node = has(NODE) && !has(ADDR);
+    let node = has(NODE) && !has(ADDR) && policy != mode::INTERLEAVE;
     if flags & !known != 0 || alone || node || addr != 0 && !has(ADDR) || mask != 0 && max == 0 {
         return Err(Errno::EINVAL);
     }
@@ -108,12 +133,19 @@ pub fn get_mempolicy(mode: usize, mask: usize, max: usize, addr: usize, flags: u
             .map_err(|_| Errno::EFAULT)?;
     }
     if mode != 0 {
-        user::write(mode, &0i32)?;
+        let word = if has(NODE) { 0 } else { policy };
+        // An int.
+        user::copy_out(mode, &word.to_le_bytes()[..4])?;
     }
     if mask != 0 {
         user::zero(mask, max.div_ceil(64) * 8)?;
-        if has(MEMS_ALLOWED) {
-            user::write(mask, &NODES)?;
+        let set = if has(MEMS_ALLOWED) {
+            NODES
+        } else {
+            nodes(policy)
+        };
+        if set != 0 {
+            user::write(mask, &set)?;
         }
     }
     Ok(0)

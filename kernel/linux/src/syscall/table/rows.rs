@@ -30,7 +30,7 @@ calls! {
     18 fs::pwrite64 [Fd Bytes Size Long] Full;
     19 fs::readv [Fd Pointer Size] Full;
     20 fs::writev [Fd Pointer Size] Full;
-    21 fs::access [String Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
+    21 fs::access [String Hex] Full;
     22 fs::pipe [Pointer] Full;
     23 fs::select [Int Pointer Pointer Pointer Pointer] Full;
     24 process::sched_yield [] Full;
@@ -216,8 +216,8 @@ calls! {
     234 signal::tgkill [Int Int Int] Full;
     235 fs::utimes [String Pointer] Full;
     237 mm::mbind [Pointer Size Int Pointer Size Hex] NoOp("there is one memory node");
-    238 mm::set_mempolicy [Hex Pointer Size] NoOp("there is one memory node");
-    239 mm::get_mempolicy [Pointer Pointer Size Pointer LongHex] Partial("the default policy, whatever is asked");
+    238 mm::set_mempolicy [Hex Pointer Size] NoOp("kept and given back: there is one memory node");
+    239 mm::get_mempolicy [Pointer Pointer Size Pointer LongHex] Partial("of what `mbind` was told nothing");
     240 fs::mq_open [String Hex Mode Pointer] Full;
     241 fs::mq_unlink [String] Full;
     242 fs::mq_timedsend [Fd Bytes Size Unsigned Pointer] Full;
@@ -243,7 +243,7 @@ calls! {
     266 fs::symlinkat [String Fd String] Full;
     267 fs::readlinkat [Fd String Pointer Size] Full;
     268 fs::fchmodat [Fd String Mode] Full;
-    269 fs::faccessat [Fd String Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
+    269 fs::faccessat [Fd String Hex] Full;
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
     272 process::unshare [LongHex]
@@ -304,7 +304,7 @@ calls! {
     436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare");
     437 fs::openat2 [Fd String Pointer Size] Full;
     438 process::pidfd_getfd [Fd Fd Hex] Full;
-    439 fs::faccessat2 [Fd String Hex Hex] Partial("only `X_OK`, and `W_OK` where nothing can be changed, can fail");
+    439 fs::faccessat2 [Fd String Hex Hex] Full;
     441 fs::epoll_pwait2 [Fd Pointer Int Pointer Pointer Size] Full;
     449 process::futex_waitv [Pointer Unsigned Hex Pointer Int] Full;
 
