@@ -86,6 +86,8 @@ pub enum Error {
     AlreadyLoaded(Vec<u8>),
     /// The program is not for this loader: the host should start it as Linux does.
     Foreign(Foreign),
+    /// More auditors are asked for than there can be.
+    TooManyAuditors(usize),
     /// LD_DEBUG asks for the list of categories instead of the program.
     DebugHelp,
     /// INIT or FINI functions cannot be run: the calling thread is in a signal handler.
@@ -188,6 +190,13 @@ impl fmt::Display for Error {
                     "{object}: cannot run {kind} functions: the signal handler has interrupted {function}"
                 )
             }
+            Self::TooManyAuditors(number) => {
+                let most = crate::auditors::MOST;
+                write!(
+                    f,
+                    "Failed loading {number} audit modules, {most} are supported."
+                )
+            }
             Self::DebugHelp => fmt::Display::fmt(&crate::observer::HelpText, f),
             Self::Invalid(text) => f.write_str(text),
         }
@@ -212,6 +221,7 @@ impl Error {
             Self::VersionNotFound { .. } => "version not found",
             Self::AlreadyLoaded(_) => ALREADY_LOADED,
             Self::Interrupted { .. } => "cannot run INIT or FINI functions in a signal handler",
+            Self::TooManyAuditors(_) => "too many audit modules",
             Self::Foreign(_) | Self::DebugHelp => "not for this loader",
             Self::Invalid(text) => text,
         }
@@ -242,8 +252,8 @@ impl Error {
                 (format!("{program}: {text}"), 1)
             }
             Self::DebugHelp => (text, 0),
-            // This one names the object only.
-            Self::IsaLevel { .. } => (text, 127),
+            // These name the object only, or nothing.
+            Self::IsaLevel { .. } | Self::TooManyAuditors(_) => (text, 127),
             Self::UndefinedSymbol { .. } => {
                 (format!("{program}: symbol lookup error: {text}"), 127)
             }

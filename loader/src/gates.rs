@@ -34,7 +34,7 @@ impl Substitute {
 }
 
 /// Of libc and `ld.so`.
-const GLIBC: [(&[u8], Substitute); 10] = [
+const GLIBC: [(&[u8], Substitute); 11] = [
     (b"__tls_get_addr", Substitute::Gate(Gate::TlsGetAddr)),
     (b"_dl_allocate_tls", Substitute::Gate(Gate::AllocateTls)),
     (
@@ -52,6 +52,7 @@ const GLIBC: [(&[u8], Substitute); 10] = [
         b"__cxa_thread_atexit_impl",
         Substitute::Gate(Gate::ThreadAtexit),
     ),
+    (b"_dl_audit_preinit", Substitute::Gate(Gate::AuditPreinit)),
     (b"gettimeofday", Substitute::TimeOfDay),
     (b"time", Substitute::Time),
 ];

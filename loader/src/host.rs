@@ -142,7 +142,7 @@ macro_rules! for_each_gate {
             ThreadAtexit ThreadAtexitRun Dlopen Dlclose Dlsym Dlvsym Dlerror Dladdr Dladdr1 Dlinfo Dlmopen LibcDlopen
             LibcDlsym LibcDlvsym LibcDlclose ReadonlyArea Worker CodeRegister CodeUnregister CodeFind CodeCount
             CodeThreadEnd SessionOpen SessionLoad SessionSymbol SessionDuplicates SessionBind SessionClose Symbols
-            IterateNamespace Fini
+            IterateNamespace AuditPreinit Fini
         }
     };
 }
@@ -240,6 +240,8 @@ pub enum Gate {
     Symbols,
     /// `dl_iterate_ns_phdr(namespace, callback, data)`.
     IterateNamespace,
+    /// `_dl_audit_preinit(link_map)`.
+    AuditPreinit,
     /// The function a program receives in `%rdx` and runs at exit: FINI functions of everything loaded.
     Fini,
 }

@@ -1,10 +1,12 @@
 //! The search for one name in lists of directories: which files are tried, and what ends the search.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::audit::{Ear, Source};
 use crate::elf::header::{OtherMachine, other_machine};
 use crate::error::Error;
 use crate::host::{Errno, File, Host};
@@ -37,6 +39,8 @@ pub(crate) struct Hunt<'a> {
     /// What is tried in each directory.
     subdirectories: &'a [Vec<u8>],
     known: &'a mut Known,
+    /// Who is told what is tried.
+    ear: Option<Ear<'a>>,
     /// Why the last file could not be opened.
     errno: Errno,
     /// A 32-bit object of that name was met.
@@ -50,12 +54,14 @@ impl<'a> Hunt<'a> {
         name: &'a [u8],
         subdirectories: &'a [Vec<u8>],
         known: &'a mut Known,
+        ear: Option<Ear<'a>>,
     ) -> Self {
         Self {
             host,
             name,
             subdirectories,
             known,
+            ear,
             errno: Errno::ENOENT,
             other_class: false,
         }
@@ -67,6 +73,7 @@ impl<'a> Hunt<'a> {
         &mut self,
         dirs: &[impl AsRef<[u8]>],
         origin: fmt::Arguments<'_>,
+        source: Source,
     ) -> Result<Option<Found>, Error> {
         if !dirs.is_empty() {
             let searched = Searched {
@@ -85,7 +92,7 @@ impl<'a> Hunt<'a> {
                 }
                 let dir = join(dir.as_ref(), subdirectory);
                 let path = join(&dir, self.name);
-                if let Some(file) = self.open(&path)? {
+                if let Some(file) = self.open(&path, source)? {
                     return Ok(Some(Found { path, file }));
                 }
                 // Where a relative path leads may change.
@@ -113,12 +120,18 @@ impl<'a> Hunt<'a> {
         if list.dirs.iter().all(gone) {
             return Ok(None);
         }
-        self.in_list(&list.dirs, format_args!("{tag} from file {from}"))
+        let origin = format_args!("{tag} from file {from}");
+        self.in_list(&list.dirs, origin, Source::RunPath)
     }
 
     /// Opens a file, if it is there and for us.
-    fn open(&mut self, path: &[u8]) -> Result<Option<Box<dyn File>>, Error> {
+    fn open(&mut self, path: &[u8], source: Source) -> Result<Option<Box<dyn File>>, Error> {
         tell(self.host, &Step::Trying(path));
+        let Some(path) = renamed(self.ear, path, source) else {
+            self.errno = Errno::ENOENT;
+            return Ok(None);
+        };
+        let path = &*path;
         self.errno = match self.host.open(path) {
             Ok(file) => match other_machine(&*file) {
                 None => return Ok(Some(file)),
@@ -140,6 +153,18 @@ impl<'a> Hunt<'a> {
             return Error::Malformed { object, what };
         }
         cannot_open(self.name, self.errno)
+    }
+}
+
+/// Returns the path to open instead of one that is tried: an auditor may say another, or none.
+pub(crate) fn renamed<'p>(
+    ear: Option<Ear<'_>>,
+    path: &'p [u8],
+    source: Source,
+) -> Option<Cow<'p, [u8]>> {
+    match ear {
+        Some(ear) => ear.hear(path, source).map(Cow::Owned),
+        None => Some(Cow::Borrowed(path)),
     }
 }
 

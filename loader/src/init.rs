@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::audit::Activity;
 use crate::error::Error;
 use crate::glibc;
 use crate::host::{Errno, Event, Gate};
@@ -135,6 +136,7 @@ impl Loader {
     fn run_init_functions(&self, object: &Object) {
         let InitArguments { argc, argv, envp } = self.loaded().init_arguments();
         if object.role() == Role::Libc && object.namespace() != BASE {
+            self.fill_for_auditor(object);
             // SAFETY: libc is relocated. `false`: there is another, which owns the break.
             unsafe { glibc::call(self.host(), object, b"__libc_early_init", [0; 4]) };
             self.initialise_allocator(object);
@@ -173,16 +175,47 @@ impl Loader {
             }
             state.fini_order(&objects)
         };
-        for object in &order {
-            {
-                let mut state = self.state().lock(self.host());
-                match state.node_mut(Key::of(object)) {
-                    Some(node) if node.initialised && !node.finished => node.finished = true,
-                    _ => continue,
-                }
-            }
-            self.run_fini_functions(object);
+        // Auditors come last, whatever their namespaces' numbers.
+        let (audited, auditors): (Vec<_>, Vec<_>) = {
+            let state = self.state().lock(self.host());
+            let is_audited =
+                |object: &Arc<Object>| !state.audited_among(&[object.namespace()]).is_empty();
+            order.into_iter().partition(is_audited)
+        };
+        let same_namespace = |a: &Arc<Object>, b: &Arc<Object>| a.namespace() == b.namespace();
+        for objects in audited.chunk_by(same_namespace) {
+            self.tell_end(objects, Activity::Delete);
+            objects.iter().for_each(|object| self.finish(object));
+            self.tell_end(objects, Activity::Consistent);
         }
+        auditors.iter().for_each(|object| self.finish(object));
         tell(self.host(), &Step::End);
+    }
+
+    /// Tells auditors what state the list of a namespace is in, by one of its objects.
+    fn tell_end(&self, objects: &[Arc<Object>], activity: Activity) {
+        let head = {
+            let state = self.state().lock(self.host());
+            let namespace = objects.first().map(|object| object.namespace());
+            namespace
+                .and_then(|namespace| state.head(namespace))
+                .cloned()
+        };
+        if let Some(head) = head {
+            self.loaded().notices().activity(&head, activity);
+        }
+    }
+
+    /// Runs the FINI functions of an object, if its INIT functions have been run, once.
+    fn finish(&self, object: &Object) {
+        {
+            let mut state = self.state().lock(self.host());
+            match state.node_mut(Key::of(object)) {
+                Some(node) if node.initialised && !node.finished => node.finished = true,
+                _ => return,
+            }
+        }
+        self.run_fini_functions(object);
+        self.tell_closed(object);
     }
 }

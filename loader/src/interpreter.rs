@@ -14,7 +14,8 @@ use crate::host::{FileId, Host};
 use crate::hwcaps::Hwcaps;
 use crate::linker::Linker;
 use crate::load::Load;
-use crate::namespace::{BASE, NamespaceId};
+use crate::lookup::Value;
+use crate::namespace::{BASE, Key, NamespaceId};
 use crate::object::{Object, Role};
 use crate::relocate::{Deferred, apply_relr, r_type};
 use crate::stack::InitialStack;
@@ -65,18 +66,41 @@ impl Linker<'_> {
         })
     }
 
+    /// Moves an interpreter that was added early to the end of the program's objects, if this is it; returns what the
+    /// node is then.
+    pub(crate) fn place_interpreter(&self, state: &mut State, load: &mut Load, key: Key) -> Key {
+        let found = state.node(key).filter(|_| key.namespace == BASE);
+        let found = found.map(|node| &node.object);
+        let rtld = found.filter(|it| load.has_early_interpreter && it.role() == Role::Rtld);
+        let Some(rtld) = rtld.cloned() else {
+            return key;
+        };
+        load.has_early_interpreter = false;
+        let (host, span) = (self.host(), rtld.span());
+        self.registry().remove_object(host, key.id, span.start);
+        rtld.set_id(state.new_id());
+        state.base().move_to_end(key.id);
+        self.registry()
+            .add_object(host, rtld.id(), span, rtld.clone());
+        let moved = Key::of(&rtld);
+        for added in load.added.iter_mut().filter(|added| **added == key) {
+            *added = moved;
+        }
+        moved
+    }
+
     /// Calls the IFUNC resolvers of `ld.so`: it looks at the CPU before it does anything that needs another object.
     fn resolve(&self, rtld: &Object) {
         for (place, resolver) in words(rtld, Kind::IRelative) {
             if rtld.is_executable(resolver) {
-                let addend = 0;
-                let word = Deferred::Resolve {
+                let word = Deferred::Word {
                     place,
-                    resolver,
-                    addend,
+                    value: Value::Resolver(resolver),
+                    addend: 0,
+                    told: None,
                 };
                 // SAFETY: what refers to the object itself is relocated, and the resolver uses nothing else.
-                unsafe { word.finish(self.host()) };
+                unsafe { word.finish(self.loaded()) };
             }
         }
     }

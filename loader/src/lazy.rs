@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf64::reloc::r_sym;
 
+use crate::audit::Way;
 use crate::elf::address;
 use crate::elf::hash::Name;
 use crate::host::Event;
@@ -64,12 +65,17 @@ impl Loaded {
             object.bind_to(found.object);
         }
         let value = found.value(self.host());
+        let told = self.late_binding(&world, object, &found, Way::Lazy);
         // A resolver need not come back. What it belongs to stays, now that the object is bound to it.
         drop(world);
         let target = match value {
             Value::Address(target) => target,
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
             Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },
+        };
+        let target = match told {
+            Some(told) => told.tell(self.notices(), target, Way::Lazy),
+            None => target,
         };
         self.host().trace(&Event::Bound {
             object: object.path(),

@@ -44,6 +44,8 @@ mod abandoned;
 )]
 mod address;
 mod arch;
+mod audit;
+mod auditors;
 pub mod bindings;
 #[expect(unsafe_code, reason = "strings of C")]
 mod c;
@@ -150,11 +152,11 @@ pub use host::{
     Vdso,
 };
 pub use init::InitOn;
-pub use loader::{LoadedObject, Loader, Program};
+pub use loader::{LoadedObject, Loader};
 pub use mode::Mode;
 pub use observer::write_debug;
 pub use registry::Symbolised;
 pub use session::{Duplicate, Session};
-pub use start::is_interpreter;
+pub use start::{Program, is_interpreter};
 pub use thread::{Ancestor, Family, ThreadId};
 pub use visibility::Visibility;

@@ -49,7 +49,7 @@ impl Loader {
         };
         for word in loading.keep(deferred) {
             // SAFETY: all objects are relocated but for the words on this list.
-            unsafe { word.finish(self.host()) };
+            unsafe { word.finish(self.loaded()) };
         }
         self.linker().check_functions(objects)?;
         for object in objects {
@@ -119,6 +119,7 @@ impl Linker<'_> {
             };
             let mut relocation = Relocation {
                 host: self.host(),
+                loaded: self.loaded(),
                 world: &world,
                 bindings,
                 thread,

@@ -1,16 +1,23 @@
 //! What programs are told of the host's own code, which has unwind tables but no file: its vDSO, and other code, of
 //! which an object without symbols is made.
 
+use alloc::boxed::Box;
+
 use goblin::elf::program_header as pt;
 
+use crate::auditors::{Mark, Marks};
 use crate::elf::ProgramHeader;
 use crate::host::HostCode;
+use crate::link_map::{Fields, LinkMap, SHORT};
+use crate::namespace::BASE;
 
 /// What `dl_iterate_phdr` says of the host's own code. It is allocated, like all that programs are given pointers to.
 pub(crate) struct LinkerObject {
     code: HostCode,
     made: [ProgramHeader; 2],
     name: [u8; 16],
+    link_map: LinkMap<SHORT>,
+    marks: spin::Once<Marks>,
 }
 
 impl LinkerObject {
@@ -31,8 +38,29 @@ impl LinkerObject {
                 header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
             ],
             name: *b"linux-vdso.so.1\0",
+            link_map: LinkMap::new(),
+            marks: spin::Once::new(),
             code,
         }
+    }
+
+    /// Fills in the link map, when the object is where it stays; returns its address.
+    pub(crate) fn link_map(&self) -> usize {
+        let at = self.link_map.address();
+        let fields = Fields {
+            bias: self.headers().0,
+            name: self.name_address(),
+            dynamic: 0,
+            namespace: BASE,
+        };
+        self.link_map.fill(&fields, at);
+        at
+    }
+
+    /// Returns what an auditor has to do with it.
+    pub(crate) fn mark(&self, auditor: usize) -> &Mark {
+        let make = || Box::new(core::array::from_fn(|_| Mark::new(self.link_map.address())));
+        &self.marks.call_once(make)[auditor]
     }
 
     /// Returns the address of the name, a C string.

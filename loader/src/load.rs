@@ -1,17 +1,20 @@
 //! A load: from a name to mapped and relocated objects, or to nothing at all.
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::arch;
+use crate::audit::{Activity, Source};
 use crate::elf::header::{Headers, Problem};
 use crate::error::Error;
 use crate::host::{Errno, Event, File};
+use crate::hunt;
 use crate::image::Image;
 use crate::link_map::Type;
 use crate::linker::Linker;
 use crate::mode::Mode;
-use crate::namespace::{Arrival, BASE, Key, NamespaceId, Node};
+use crate::namespace::{Arrival, Audited, BASE, Key, NamespaceId, Node};
 use crate::object::{Object, Place, Role};
 use crate::observer::{Step, tell};
 use crate::search::{Found, directory_of};
@@ -27,8 +30,12 @@ pub(crate) struct Load {
     pub(crate) mode: Mode,
     /// Whether the objects are part of the program as started.
     pub(crate) initial: bool,
+    /// Whether auditors have been told that objects are being added.
+    pub(crate) is_told: bool,
     /// The program's interpreter, until something needs it.
     pub(crate) interpreter: Option<Arc<Object>>,
+    /// Whether that has been added before anything needs it: it gets its place in the order when something does.
+    pub(crate) has_early_interpreter: bool,
     /// Nodes it has added, in the order they came.
     pub(crate) added: Vec<Key>,
     /// Those whose closures form the local scopes: what was asked for, and objects loaded for the sake of a proxy.
@@ -42,7 +49,9 @@ impl Load {
             thread,
             mode,
             initial,
+            is_told: false,
             interpreter: None,
+            has_early_interpreter: false,
             added: Vec::new(),
             roots: Vec::new(),
         }
@@ -157,7 +166,7 @@ impl Linker<'_> {
     }
 
     /// Adds an object that has been mapped.
-    fn add_mapped(
+    pub(crate) fn add_mapped(
         &self,
         state: &mut State,
         load: &mut Load,
@@ -171,11 +180,27 @@ impl Linker<'_> {
         load.added.push(added);
         self.registry()
             .add_object(self.host(), object.id(), object.span(), object.clone());
+        self.tell_of_object(state, load, object);
         if object.namespace() == namespace {
             return Ok(added);
         }
         load.roots.push(added);
         self.add_proxy(state, load, namespace, object, arrival.name)
+    }
+
+    /// Tells auditors of an object that has just been added, and of the first one that objects are being added.
+    fn tell_of_object(&self, state: &State, load: &mut Load, object: &Object) {
+        let audited = state.space(object.namespace()).map(|space| space.audited);
+        let audited = audited.unwrap_or(Audited::Not);
+        if !self.loaded().auditors().are_there() || audited == Audited::Not {
+            return;
+        }
+        let notices = self.loaded().locked_notices();
+        let is_first = !core::mem::replace(&mut load.is_told, true);
+        if is_first && audited == Audited::Wholly {
+            state.tell_activity(notices, object.namespace(), Activity::Add);
+        }
+        notices.objopen(object);
     }
 
     /// Gives a namespace the proxy of an object of the base namespace.
@@ -224,12 +249,14 @@ impl Linker<'_> {
                 namespace != BASE && (shared || by_itself || node.object.role() == Role::Rtld);
             proxied.then(|| node.object.clone())
         };
+        let asked_for = name;
         let space = state.space_mut(namespace).ok_or(GONE)?;
         // In a session a path means the file that is there now, whatever was there before.
         let by_path_only = space.is_session() && name.contains(&b'/');
         if !by_path_only {
             if let Some(node) = space.by_name(name) {
-                return own(node);
+                let found = own(node)?;
+                return Ok(self.place_interpreter(state, load, found));
             }
             let known = state.base().by_name(name);
             if let Some(object) = known.and_then(|node| proxied(node, load.mode)) {
@@ -257,9 +284,11 @@ impl Linker<'_> {
             };
             tell(self.host(), &step);
         }
+        let renamed = self.renamed(state, name, wanted_by)?;
+        let name = &*renamed;
         let Found { path, file } = self.search(state, (name, namespace), wanted_by)?;
         let space = state.space_mut(namespace).ok_or(GONE)?;
-        if let Some(node) = space.by_file(file.id(), name) {
+        if let Some(node) = space.by_file(file.id(), asked_for) {
             return own(node);
         }
         let known = state.base().by_file(file.id(), name);
@@ -278,6 +307,19 @@ impl Linker<'_> {
         self.add_proxy(state, load, namespace, &object.ok_or(GONE)?, name)
     }
 
+    /// Returns what to look for instead of a name that an object has asked for: an auditor may say another, or none.
+    fn renamed<'n>(
+        &self,
+        state: &State,
+        name: &'n [u8],
+        wanted_by: Option<Key>,
+    ) -> Result<Cow<'n, [u8]>, Error> {
+        let by = wanted_by.and_then(|key| state.audited(key));
+        let ear = by.and_then(|by| self.loaded().locked_notices().ear(by));
+        hunt::renamed(ear, name, Source::Original)
+            .ok_or_else(|| hunt::cannot_open(name, Errno::ENOENT))
+    }
+
     /// Looks for a file.
     pub(crate) fn search(
         &self,
@@ -286,8 +328,13 @@ impl Linker<'_> {
         wanted_by: Option<Key>,
     ) -> Result<Found, Error> {
         let wanted = state.wanted(wanted_by);
+        let main = state.with_role(Role::Main).map(|main| Key::of(main));
+        let by = wanted_by.or(main).and_then(|key| state.audited(key));
+        let by = by.filter(|_| self.loaded().auditors().are_there()).cloned();
+        let ear = by.as_deref();
+        let ear = ear.and_then(|by| self.loaded().locked_notices().ear(by));
         let search = state.search.get_or_insert_default();
-        search.find(self.host(), name, &wanted)
+        search.find(self.host(), name, &wanted, ear)
     }
 
     /// Finds what a name stands for, if it is loaded.
@@ -301,6 +348,7 @@ impl Linker<'_> {
         let id = match state.space(namespace)?.by_name(name) {
             Some(node) => node.id(),
             None => {
+                let name = &*self.renamed(state, name, wanted_by).ok()?;
                 let found = self.search(state, (name, namespace), wanted_by).ok()?;
                 let space = state.space_mut(namespace)?;
                 space.by_file(found.file.id(), name)?.id()

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::auditors::Auditors;
 use crate::host::Host;
 use crate::linker_object::LinkerObject;
 use crate::object::Object;
@@ -23,6 +24,7 @@ pub(crate) struct Loaded {
     host: &'static dyn Host,
     world: Published<World>,
     registry: Registry<Arc<Object>>,
+    auditors: Auditors,
     argc: AtomicUsize,
     argv: AtomicUsize,
     envp: AtomicUsize,
@@ -52,6 +54,7 @@ impl Loaded {
             host,
             world: Published::empty(&READERS),
             registry: Registry::new(),
+            auditors: Auditors::new(),
             argc: AtomicUsize::new(0),
             argv: AtomicUsize::new(0),
             envp: AtomicUsize::new(0),
@@ -84,6 +87,10 @@ impl Loaded {
 
     pub(crate) fn registry(&self) -> &Registry<Arc<Object>> {
         &self.registry
+    }
+
+    pub(crate) fn auditors(&self) -> &Auditors {
+        &self.auditors
     }
 
     pub(crate) fn linker_objects(&self) -> &spin::Once<Box<[LinkerObject]>> {

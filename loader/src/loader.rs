@@ -40,23 +40,6 @@ pub struct Loader {
     has_allocated: AtomicBool,
 }
 
-/// A program that has been mapped and relocated, and is ready to be initialised and entered.
-///
-/// Its objects are visible to the loading thread only until [`Loader::run_init`] has begun.
-#[derive(Debug)]
-pub struct Program {
-    /// The address at which the program is entered.
-    pub entry: usize,
-    /// The stack pointer to enter it with: the address of `argc`.
-    pub stack: usize,
-    /// What `%rdx` holds at entry: the function to be run at exit.
-    pub fini: usize,
-    /// The main thread's thread pointer.
-    pub thread_pointer: usize,
-    pub(crate) rseq_offset: usize,
-    pub(crate) fields: crate::glibc::Fields,
-}
-
 impl Loader {
     /// Makes a loader that works on `host`. Nothing is allocated yet, so it can be a `static`.
     pub const fn new(host: &'static dyn Host) -> Self {

@@ -9,6 +9,7 @@ use goblin::elf::program_header as pt;
 use goblin::elf::sym;
 
 use crate::arch::{self, Kind};
+use crate::audit::{LateBinding, Way};
 use crate::bindings::{Scope, Table};
 use crate::elf::Rela;
 use crate::elf::address;
@@ -16,6 +17,7 @@ use crate::elf::hash::Name;
 use crate::error::Error;
 use crate::host::{Access, Host};
 use crate::image::{access, page_ceil, page_floor};
+use crate::loaded::Loaded;
 use crate::lookup::{self, Definition, UniqueTables, Value, find};
 use crate::namespace::Key;
 use crate::object::{Object, ObjectId, Role};
@@ -38,14 +40,16 @@ pub(crate) enum Bind {
 
 /// What is left to do when resolvers may run, in the order of the relocations.
 pub(crate) enum Deferred {
-    /// A word that a resolver gives.
-    Resolve {
+    /// A word of which a resolver, or auditors, have the last say.
+    Word {
         /// Where it goes.
         place: usize,
-        /// The function that returns it.
-        resolver: usize,
+        /// What it is, or the function that returns it.
+        value: Value,
         /// What is added to it.
         addend: usize,
+        /// What auditors are told: to what a PLT slot is bound.
+        told: Option<LateBinding>,
     },
     /// A COPY relocation: the original may hold words that resolvers give.
     Copy {
@@ -64,18 +68,29 @@ impl Deferred {
     /// # Safety
     ///
     /// Everything the resolver may use must be relocated, and what was deferred before this must be done.
-    pub(crate) unsafe fn finish(&self, host: &dyn Host) {
+    pub(crate) unsafe fn finish(&self, loaded: &Loaded) {
+        let host = loaded.host();
         match *self {
-            Self::Resolve {
+            Self::Word {
                 place,
-                resolver,
+                ref value,
                 addend,
+                ref told,
             } => {
-                // SAFETY: the address comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
-                //
-                // A handler that ran meanwhile would find a load half done, and no way to wait for its end.
-                let value = unsafe { signals::call_undisturbed(host, resolver, [0; 4]) };
-                // SAFETY: `Relocation::place` checked that the word lies in a writable segment; RELRO is not applied yet.
+                let value = match *value {
+                    Value::Address(value) => value,
+                    // SAFETY: it comes from an IRELATIVE relocation or an STT_GNU_IFUNC symbol of a loaded object.
+                    //
+                    // A handler that ran meanwhile would find a load half done, and no way to wait for its end.
+                    Value::Resolver(resolver) => unsafe {
+                        signals::call_undisturbed(host, resolver, [0; 4])
+                    },
+                };
+                let value = match told {
+                    Some(told) => told.tell(loaded.locked_notices(), value, Way::Now),
+                    None => value,
+                };
+                // SAFETY: `Relocation::place` checked that the word lies in a writable segment, and RELRO comes later.
                 unsafe { (place as *mut usize).write_unaligned(value.wrapping_add(addend)) };
             }
             Self::Copy { from, to, size } => {
@@ -90,6 +105,7 @@ impl Deferred {
 /// What relocating an object takes and gives.
 pub(crate) struct Relocation<'a> {
     pub(crate) host: &'a dyn Host,
+    pub(crate) loaded: &'a Loaded,
     pub(crate) world: &'a World,
     /// Who answers references, if the image says so.
     pub(crate) bindings: Option<Table<'static>>,
@@ -244,18 +260,24 @@ impl<'a> Relocation<'a> {
             }
             Kind::IRelative => {
                 let resolver = object.real(addend);
-                return self.defer(run, rela, object, resolver, 0);
+                return self.defer(run, rela, object, Value::Resolver(resolver), 0, None);
             }
             Kind::Absolute | Kind::GlobDat | Kind::JumpSlot => {
                 let addend = if kind == Kind::Absolute { addend } else { 0 };
                 match self.symbol(run, rela, kind == Kind::JumpSlot)? {
                     None => addend,
-                    Some(found) => match found.value(self.host) {
-                        Value::Address(address) => address.wrapping_add(addend),
-                        Value::Resolver(resolver) => {
-                            return self.defer(run, rela, found.object, resolver, addend);
+                    Some(found) => {
+                        let told = match kind {
+                            Kind::JumpSlot => self.told(run, &found),
+                            _ => None,
+                        };
+                        match (found.value(self.host), told) {
+                            (Value::Address(address), None) => address.wrapping_add(addend),
+                            (value, told) => {
+                                return self.defer(run, rela, found.object, value, addend, told);
+                            }
                         }
-                    },
+                    }
                 }
             }
             Kind::Absolute32 | Kind::PcRelative32 => return self.narrow(run, rela, kind),
@@ -302,14 +324,15 @@ impl<'a> Relocation<'a> {
         run.write(rela, value)
     }
 
-    /// Notes a word that a resolver of `definer` gives.
+    /// Notes a word that a resolver of `definer` gives, or of which auditors are to be told.
     fn defer(
         &mut self,
         run: &mut Run<'a>,
         rela: &Rela,
         definer: &Object,
-        resolver: usize,
+        value: Value,
         addend: usize,
+        told: Option<LateBinding>,
     ) -> Result<(), Error> {
         let place = run.place(rela, 8)?;
         let object = run.object();
@@ -319,18 +342,27 @@ impl<'a> Relocation<'a> {
                 what: "IFUNC relocation in a segment that is not writable",
             });
         }
-        if !definer.is_executable(resolver) {
+        if let Value::Resolver(resolver) = value
+            && !definer.is_executable(resolver)
+        {
             return Err(malformed(
                 definer,
                 "IFUNC resolver outside the executable segments",
             ));
         }
-        self.deferred.push(Deferred::Resolve {
+        self.deferred.push(Deferred::Word {
             place,
-            resolver,
+            value,
             addend,
+            told,
         });
         Ok(())
+    }
+
+    /// Returns what auditors are to be told when a PLT slot has been bound.
+    fn told(&self, run: &Run<'a>, found: &Definition<'_>) -> Option<LateBinding> {
+        self.loaded
+            .late_binding(self.world, run.object(), found, Way::Now)
     }
 
     /// Returns an address for relocations that cannot wait for a resolver.

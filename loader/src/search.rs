@@ -9,11 +9,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::audit::{Ear, Source};
 use crate::elf::cache::Cache;
 use crate::error::Error;
 use crate::host::Host;
 pub(crate) use crate::hunt::{Directories, Found};
-use crate::hunt::{Hunt, Known, cannot_open};
+use crate::hunt::{Hunt, Known, cannot_open, renamed};
 use crate::hwcaps::Hwcaps;
 use crate::namespace::NamespaceId;
 use crate::observer::{Step, tell};
@@ -91,6 +92,7 @@ impl Search {
         host: &dyn Host,
         (name, namespace): (&[u8], NamespaceId),
         wanted: &Wanted,
+        ear: Option<Ear<'_>>,
     ) -> Result<Found, Error> {
         if name.contains(&b'/') {
             let path = expand(name, &wanted.origin, self.platform());
@@ -98,20 +100,28 @@ impl Search {
             return Ok(Found { path, file });
         }
         tell(host, &Step::Searching(In(name, namespace)));
-        let found = self.hunt(host, name, wanted);
+        let found = self.hunt(host, name, wanted, ear);
         tell(host, &Step::Searched);
         found
     }
 
     /// Looks for a name without a slash.
-    fn hunt(&mut self, host: &dyn Host, name: &[u8], wanted: &Wanted) -> Result<Found, Error> {
-        let mut hunt = Hunt::new(host, name, self.hwcaps.subdirectories(), &mut self.known);
+    fn hunt(
+        &mut self,
+        host: &dyn Host,
+        name: &[u8],
+        wanted: &Wanted,
+        ear: Option<Ear<'_>>,
+    ) -> Result<Found, Error> {
+        let subdirectories = self.hwcaps.subdirectories();
+        let mut hunt = Hunt::new(host, name, subdirectories, &mut self.known, ear);
         for list in &wanted.rpath {
             if let Some(found) = hunt.in_directories(list)? {
                 return Ok(found);
             }
         }
-        if let Some(found) = hunt.in_list(&self.library_path, format_args!("LD_LIBRARY_PATH"))? {
+        let origin = format_args!("LD_LIBRARY_PATH");
+        if let Some(found) = hunt.in_list(&self.library_path, origin, Source::LibraryPath)? {
             return Ok(found);
         }
         if let Some(list) = &wanted.runpath
@@ -120,13 +130,14 @@ impl Search {
             return Ok(found);
         }
         let cache = &mut self.cache;
-        if let Some(found) = in_cache(cache, host, name, &self.hwcaps)
+        if let Some(found) = in_cache(cache, host, name, &self.hwcaps, ear)
             && !(wanted.nodeflib && DEFAULT.iter().any(|dir| is_below(&found.path, dir)))
         {
             return Ok(found);
         }
+        let origin = format_args!("system search path");
         if !wanted.nodeflib
-            && let Some(found) = hunt.in_list(&DEFAULT, format_args!("system search path"))?
+            && let Some(found) = hunt.in_list(&DEFAULT, origin, Source::Default)?
         {
             return Ok(found);
         }
@@ -140,6 +151,7 @@ fn in_cache(
     host: &dyn Host,
     name: &[u8],
     hwcaps: &Hwcaps,
+    ear: Option<Ear<'_>>,
 ) -> Option<Found> {
     tell(host, &Step::SearchingCache(CACHE));
     let read = || read_file(host, CACHE.as_bytes()).unwrap_or_default();
@@ -149,7 +161,7 @@ fn in_cache(
     );
     let path = Cache::new(cache.get_or_insert_with(read))?.find(name, rank, admits)?;
     tell(host, &Step::Trying(path));
-    let file = host.open(path).ok()?;
+    let file = host.open(&renamed(ear, path, Source::Cache)?).ok()?;
     Some(Found {
         path: path.to_vec(),
         file,

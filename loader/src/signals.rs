@@ -30,7 +30,7 @@ pub(crate) fn undisturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
 }
 
 /// Does something that needs no lock which the thread holds, with signals as the program wants them.
-fn disturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
+pub(crate) fn disturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
     let record = tls::current(host.thread_pointer());
     let blocked = record.and_then(|record| record.blocked.take());
     if let Some(before) = blocked {
@@ -45,7 +45,7 @@ fn disturbed<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
 }
 
 /// Runs code of the program, which may come into the loader again and leave it in the middle.
-fn in_the_same_gate<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
+pub(crate) fn in_the_same_gate<R>(host: &dyn Host, work: impl FnOnce() -> R) -> R {
     let gate = tls::current(host.thread_pointer()).map(|record| (record, record.gate.get()));
     let result = work();
     if let Some((record, mark)) = gate {

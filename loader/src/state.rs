@@ -5,11 +5,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::audit::{Activity, Notices};
 use crate::bindings::Bindings;
 use crate::debug::RState;
 use crate::elf::version::Needed;
+use crate::glibc::main_thread::MainThread;
 use crate::hwcaps::PLATFORM;
-use crate::namespace::{BASE, Key, Namespace, NamespaceId, Node, Order};
+use crate::namespace::{Audited, BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
 use crate::search::{self, Directories, Search, Wanted};
@@ -48,6 +50,8 @@ pub(crate) struct State {
     pub(crate) bind_now: bool,
     /// How long `l_info` is: see [`further_tags`](crate::link_map::further_tags). Known once libc is mapped.
     pub(crate) further_tags: usize,
+    /// The main thread, if it has been made for auditors before everything is mapped.
+    pub(crate) main_thread: Option<MainThread>,
     /// The program's stacks, if there is one.
     pub(crate) stacks: Option<Stacks>,
 }
@@ -68,6 +72,7 @@ impl State {
             closing: None,
             bind_now: false,
             further_tags: 0,
+            main_thread: None,
             stacks: None,
         }
     }
@@ -108,6 +113,42 @@ impl State {
     pub(crate) fn base(&mut self) -> &mut Namespace {
         self.base
             .get_or_insert_with(|| Namespace::new(BASE, Order::OldestFirst))
+    }
+
+    /// Returns the object of a node, if auditors are told what is searched for on its behalf.
+    pub(crate) fn audited(&self, key: Key) -> Option<&Arc<Object>> {
+        let space = self.space(key.namespace)?;
+        let node = space.node(key.id)?;
+        (space.audited != Audited::Not).then_some(&node.object)
+    }
+
+    /// Says whether what an object asks for is an auditor, or needed by one: `ld.so` asks for nothing else.
+    fn seeks_for_auditors(&self, object: &Object) -> bool {
+        let space = self.space(object.namespace());
+        object.role() == Role::Rtld || space.is_some_and(|space| space.audited != Audited::Wholly)
+    }
+
+    /// Returns those of some namespaces of which auditors are told.
+    pub(crate) fn audited_among(&self, namespaces: &[NamespaceId]) -> Vec<NamespaceId> {
+        let is_audited = |&&id: &&NamespaceId| {
+            let space = self.space(id);
+            space.is_some_and(|space| space.audited != Audited::Not)
+        };
+        namespaces.iter().filter(is_audited).copied().collect()
+    }
+
+    /// Returns the object that stands for a namespace where auditors are told of it: the first.
+    pub(crate) fn head(&self, id: NamespaceId) -> Option<&Arc<Object>> {
+        let mut nodes = self.space(id)?.nodes().iter();
+        let first = nodes.find(|node| node.proxy.is_none())?;
+        Some(&first.object)
+    }
+
+    /// Tells auditors what state the list of a namespace is in.
+    pub(crate) fn tell_activity(&self, notices: Notices<'_>, id: NamespaceId, activity: Activity) {
+        if let Some(head) = self.head(id) {
+            notices.activity(head, activity);
+        }
     }
 
     /// Says whether a namespace is a session's.
@@ -200,8 +241,13 @@ impl State {
             next = node.loaded_by.and_then(|key| self.node(key));
         }
         // The program's own DT_RPATH serves everybody, also what `dlopen` brought in, in every namespace.
-        if let Some(main) = main.filter(|main| main.dynamic().runpath.is_none()) {
+        let Some(main) = main else { return wanted };
+        if main.dynamic().runpath.is_none() {
             wanted.rpath.extend(rpath(main));
+        } else if self.seeks_for_auditors(&node.object) {
+            // Its DT_RUNPATH serves auditors, and what they need.
+            let runpath = list(main, "RUNPATH", main.dynamic().runpath);
+            wanted.rpath.extend(runpath);
         }
         wanted
     }

@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::namespace::{BASE, NamespaceId};
+use crate::namespace::{Audited, BASE, NamespaceId};
 use crate::object::{Object, ObjectId};
 use crate::proxy::Proxy;
 use crate::publish::Readers;
@@ -65,6 +65,7 @@ pub(crate) struct Space {
     /// The global scope.
     pub(crate) global: Group,
     pub(crate) unique: Arc<UniqueTable>,
+    pub(crate) audited: Audited,
 }
 
 impl Space {
@@ -74,6 +75,7 @@ impl Space {
         entries: Vec<Arc<Entry>>,
         global: Group,
         unique: Arc<UniqueTable>,
+        audited: Audited,
     ) -> Self {
         let handles = entries.iter().enumerate();
         let mut by_handle: Vec<_> = handles
@@ -86,6 +88,7 @@ impl Space {
             by_handle,
             global,
             unique,
+            audited,
         }
     }
 

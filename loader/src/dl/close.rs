@@ -3,12 +3,13 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use crate::audit::Activity;
 use crate::debug::RState;
 use crate::error::Error;
 use crate::loader::Loader;
 use crate::loading::Loading;
 use crate::namespace::{Key, NamespaceId};
-use crate::object::{ObjectId, Role};
+use crate::object::{Object, ObjectId, Role};
 use crate::observer::{Step, tell};
 use crate::state::{Closing, State};
 use crate::thread::ThreadProxy;
@@ -149,6 +150,7 @@ impl Loader {
                 node.finished = true;
             }
             loading.lend(|| self.run_fini_functions(object));
+            self.tell_closed(object);
         }
         self.forget_garbage();
     }
@@ -169,13 +171,35 @@ impl Loader {
         for node in nodes.filter(|node| node.proxy.is_none()) {
             tell(self.host(), &Step::Unmapping(node.object.label()));
         }
+        let told = state.audited_among(&namespaces);
+        let notices = self.loaded().locked_notices();
+        for &namespace in &told {
+            state.tell_activity(notices, namespace, Activity::Delete);
+        }
         state.mark(&namespaces, RState::Delete);
         self.linker().forget(&mut state, &garbage);
         state.publish(self.world());
         state.reclaim();
         state.mark(&namespaces, RState::Consistent);
+        for &namespace in &told {
+            state.tell_activity(notices, namespace, Activity::Consistent);
+        }
         drop(state);
         self.stop_debuggers();
+    }
+
+    /// Tells auditors that an object goes, whose FINI functions have run.
+    pub(crate) fn tell_closed(&self, object: &Object) {
+        if !self.loaded().auditors().are_there() {
+            return;
+        }
+        let is_told = {
+            let state = self.state().lock(self.host());
+            !state.audited_among(&[object.namespace()]).is_empty()
+        };
+        if is_told {
+            self.loaded().notices().objclose(object);
+        }
     }
 
     /// Unloads the garbage of a close that has been left, if all its FINI functions have been called and nobody is

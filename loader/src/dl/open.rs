@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::symbol::ENDED;
+use crate::audit::Activity;
 use crate::debug::RState;
 use crate::error::Error;
 use crate::host::Errno;
@@ -11,7 +12,7 @@ use crate::init::InitOn;
 use crate::load::{GONE, Load};
 use crate::loader::Loader;
 use crate::mode::Mode;
-use crate::namespace::{BASE, Key, NamespaceId, Order};
+use crate::namespace::{Audited, BASE, Key, NamespaceId, Order};
 use crate::object::{Object, Role};
 use crate::observer::{Step, tell};
 use crate::state::State;
@@ -41,6 +42,8 @@ pub(crate) struct Opening<'a> {
     /// An address in the code that asks.
     pub(crate) caller: usize,
     pub(crate) init: InitOn,
+    /// Whether it may turn out an auditor.
+    pub(crate) audits: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -52,6 +55,18 @@ impl<'a> Opening<'a> {
             target: Target::Caller,
             caller,
             init: InitOn::Caller,
+            audits: false,
+        }
+    }
+
+    /// Opens what may turn out an auditor, by this name, as if code of `ld.so`'s at this address asked for it: in a new
+    /// namespace, with a C library of its own.
+    pub(crate) fn auditor(name: &'a [u8], rtld: usize) -> Self {
+        let mode = Mode::LAZY | Mode::ISOLATE;
+        Self {
+            target: Target::New,
+            audits: true,
+            ..Self::new(name, mode.bits(), rtld)
         }
     }
 
@@ -93,6 +108,7 @@ impl Loader {
         let load = loading.keep(load);
         let found = found.and_then(|(namespace, root)| {
             if let Some(root) = root {
+                self.tell_whole(load, namespace, root);
                 loading.set_added(Some((load.added.clone(), namespace)));
                 self.link(&loading, load)
                     .and_then(|()| self.may_initialise(root))
@@ -105,11 +121,7 @@ impl Loader {
             Ok((namespace, Some(root))) => (namespace, root),
             Ok((_, None)) => return Ok(0),
             Err((namespace, error)) => {
-                self.linker().roll_back(
-                    &mut self.state().lock(self.host()),
-                    &load.added,
-                    namespace,
-                );
+                self.undo(load, namespace);
                 return Err(error);
             }
         };
@@ -123,11 +135,7 @@ impl Loader {
         let opened = opened.map(|(object, opens)| (loading.keep(object), opens));
         if opening.init == InitOn::Worker && !order.is_empty() {
             if let Err(error) = self.initialise_on_worker(&loading, objects, order) {
-                self.linker().roll_back(
-                    &mut self.state().lock(self.host()),
-                    &load.added,
-                    namespace,
-                );
+                self.undo(load, namespace);
                 return Err(error);
             }
         } else {
@@ -137,6 +145,45 @@ impl Loader {
             tell(self.host(), &Step::Opened(object.list_label(), opens));
         }
         Ok(handle)
+    }
+
+    /// Tells auditors that everything has been mapped, unless there was nothing to do.
+    fn tell_whole(&self, load: &Load, namespace: NamespaceId, root: Key) {
+        if !self.loaded().auditors().are_there() {
+            return;
+        }
+        let head = {
+            let state = self.state().lock(self.host());
+            let is_audited = state
+                .space(namespace)
+                .is_some_and(|space| space.audited != Audited::Not);
+            let is_new = !load.added.is_empty() || !state.is_open(root);
+            state
+                .head(namespace)
+                .filter(|_| is_audited && is_new)
+                .cloned()
+        };
+        if let Some(head) = head {
+            let notices = self.loaded().notices();
+            notices.activity(&head, Activity::Consistent);
+        }
+    }
+
+    /// Takes back a load that has failed.
+    fn undo(&self, load: &Load, namespace: NamespaceId) {
+        let mut state = self.state().lock(self.host());
+        if load.is_told {
+            let notices = self.loaded().locked_notices();
+            for object in load.objects(&state).iter().rev() {
+                notices.objclose(object);
+            }
+            state.tell_activity(notices, namespace, Activity::Delete);
+        }
+        self.linker().roll_back(&mut state, &load.added, namespace);
+        if load.is_told {
+            let notices = self.loaded().locked_notices();
+            state.tell_activity(notices, namespace, Activity::Consistent);
+        }
     }
 
     /// Finds or maps what is asked for, and what it needs. An error tells in which namespace, too.
@@ -153,7 +200,11 @@ impl Loader {
             Target::New => state.new_namespace(Order::OldestFirst),
         };
         match state.space_mut(namespace) {
-            Some(space) if !space.ended => {}
+            Some(space) if !space.ended => {
+                if opening.audits {
+                    space.set_audited(Audited::Objects);
+                }
+            }
             _ if opening.target == Target::Caller => return Err((namespace, ENDED)),
             _ => return Err((namespace, GONE)),
         }
@@ -165,6 +216,9 @@ impl Loader {
             };
         }
         let name = opening.name;
+        // A path says where it is, but for its tokens.
+        let is_path = name.contains(&b'/') && !name.contains(&b'$');
+        let caller = caller.filter(|_| opening.target == Target::Caller || !is_path);
         let wanted_by = caller.map(|caller| Key::of(&caller.object));
         if load.mode.contains(Mode::NOLOAD) {
             let known = self.linker().known(&mut state, namespace, name, wanted_by);
@@ -222,7 +276,7 @@ impl Loader {
             if space.is_session() {
                 space.add_to_session(&closure);
             } else if is_first || load.mode.contains(Mode::GLOBAL) {
-                // Before INIT functions run, unlike glibc: who may see the objects meanwhile is what their visibility says.
+                // Before INIT functions run, unlike glibc: their visibility says who may see the objects meanwhile.
                 self.add_global(&mut state, namespace, &closure);
             }
         }

@@ -1,5 +1,6 @@
 //! `dlsym` and `dlvsym`.
 
+use crate::audit::{LateBinding, Way};
 use crate::elf::hash::Name;
 use crate::elf::version::Version;
 use crate::error::Error;
@@ -25,6 +26,21 @@ impl Loader {
         version: Option<&[u8]>,
         caller: usize,
     ) -> Result<usize, Error> {
+        let (address, told) = self.look_up(handle, name, version, caller)?;
+        Ok(match told {
+            Some(told) => told.tell(self.loaded().notices(), address, Way::Dlsym),
+            None => address,
+        })
+    }
+
+    /// Finds a symbol, and what auditors are to be told of that.
+    pub(crate) fn look_up(
+        &self,
+        handle: usize,
+        name: &[u8],
+        version: Option<&[u8]>,
+        caller: usize,
+    ) -> Result<(usize, Option<LateBinding>), Error> {
         let nothing = Error::Invalid("nothing is loaded");
         let world = self.world().read().ok_or(nothing)?;
         let record = tls::current(self.host().thread_pointer());
@@ -63,9 +79,14 @@ impl Loader {
             calling.object.bind_to(found.object);
         }
         let value = self.value_of(&found)?;
+        // If nobody knows whose code calls, it is the program's.
+        let calling = calling.or(world.program().first().map(|entry| &**entry));
+        let from = calling.map(|calling| &*calling.object);
+        let told =
+            from.and_then(|from| self.loaded().late_binding(&world, from, &found, Way::Dlsym));
         // A resolver need not come back.
         drop(world);
-        Ok(self.address_of(value))
+        Ok((self.address_of(value), told))
     }
 
     /// Returns the value of a definition, in the calling thread if it is thread-local.

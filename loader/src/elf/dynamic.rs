@@ -13,6 +13,8 @@ const DT_RELRENT: u64 = 37;
 /// Of Solaris, for which `goblin` has no names either.
 const DT_AUXILIARY: u64 = 0x7fff_fffd;
 const DT_FILTER: u64 = 0x7fff_ffff;
+const DT_DEPAUDIT: u64 = 0x6fff_fefb;
+const DT_AUDIT: u64 = 0x6fff_fefc;
 /// GNU's own flags, of which there is one.
 const DT_GNU_FLAGS_1: u64 = 0x6fff_fdf4;
 const DF_GNU_1_UNIQUE: u64 = 1;
@@ -54,6 +56,10 @@ pub(crate) struct Dynamic {
     pub(crate) soname: Option<usize>,
     pub(crate) rpath: Option<usize>,
     pub(crate) runpath: Option<usize>,
+    /// DT_AUDIT: where the names of auditors are in the string table.
+    pub(crate) audit: Option<usize>,
+    /// DT_DEPAUDIT: where the names of further auditors are.
+    pub(crate) depaudit: Option<usize>,
     pub(crate) strings: Table,
     pub(crate) symbols: Option<usize>,
     pub(crate) hash: Option<usize>,
@@ -111,6 +117,8 @@ impl Dynamic {
                 dt::DT_SONAME => dynamic.soname = Some(value),
                 dt::DT_RPATH => dynamic.rpath = Some(value),
                 dt::DT_RUNPATH => dynamic.runpath = Some(value),
+                DT_AUDIT => dynamic.audit = Some(value),
+                DT_DEPAUDIT => dynamic.depaudit = Some(value),
                 dt::DT_STRTAB => dynamic.strings.vaddr = value,
                 dt::DT_STRSZ => dynamic.strings.size = value,
                 dt::DT_SYMTAB => dynamic.symbols = Some(value),

@@ -9,12 +9,14 @@ mod threads;
 
 use self::arguments::Arguments;
 use crate::dl::Opening;
+use crate::error::Error;
 use crate::host::{Errno, Gate};
 use crate::loader::Loader;
 use crate::namespace::BASE;
 use crate::registry::CodeId;
 use crate::signals;
 use crate::thread::ThreadId;
+use crate::tls;
 use crate::world::READERS;
 
 const FAILURE: usize = usize::MAX;
@@ -96,6 +98,9 @@ impl Loader {
 
     /// Each arm takes the arguments as [`Gate`] says that they are.
     fn serve(&self, gate: Gate, arguments: Arguments) -> usize {
+        if let Some(refusal) = self.refused(gate) {
+            return refusal;
+        }
         if matches!(
             gate,
             Gate::Dlopen
@@ -210,11 +215,38 @@ impl Loader {
             Gate::IterateNamespace => {
                 self.iterate_namespace(arguments.namespace(0), arguments.callback(1))
             }
+            Gate::AuditPreinit => {
+                self.audit_preinit();
+                0
+            }
             Gate::Fini => {
                 self.fini();
                 0
             }
         }
+    }
+
+    /// Returns what a gate gives, which would lock what loads know, to an auditor that is told while it is locked.
+    fn refused(&self, gate: Gate) -> Option<usize> {
+        let refusal = match gate {
+            Gate::Dlopen
+            | Gate::Dlmopen
+            | Gate::LibcDlopen
+            | Gate::SessionLoad
+            | Gate::SessionSymbol => 0,
+            Gate::Dlclose | Gate::LibcDlclose | Gate::Dlinfo => FAILURE,
+            Gate::SessionOpen
+            | Gate::SessionDuplicates
+            | Gate::SessionBind
+            | Gate::SessionClose => Errno::EINVAL.0 as usize,
+            _ => return None,
+        };
+        let record = tls::current(self.host().thread_pointer())?;
+        record.is_audited.get().then(|| {
+            let text = "an auditor that is told of a load cannot change what is loaded";
+            self.threads().set_error(Error::Invalid(text));
+            refusal
+        })
     }
 }
 

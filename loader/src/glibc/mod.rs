@@ -159,19 +159,42 @@ pub(crate) struct BaseNamespace<'a> {
     pub(crate) search_list: usize,
 }
 
-/// Fills in `_rtld_global_ro` and `_rtld_global`.
+/// Tells libc how large static thread-local storage is.
+pub(crate) fn tell_of_static_tls(
+    fields: &Fields,
+    offsets: &probe::Offsets,
+    area: Area,
+    surplus: usize,
+) {
+    let words = [
+        (offsets.tls_static_size, area.size),
+        (offsets.tls_static_align, area.align),
+        (offsets.tls_static_align + 8, surplus),
+    ];
+    for (offset, value) in words {
+        // SAFETY: `probe` found the offset inside `_rtld_global_ro`, which is writable until RELRO is applied.
+        unsafe { *((fields.rtld_global_ro.start + offset) as *mut usize) = value };
+    }
+}
+
+/// Tells libc of the base namespace: its list, its length, and its main search list.
+pub(crate) fn tell_of_base(fields: &Fields, space: &BaseNamespace<'_>) {
+    let words = [space.main.handle(), space.count, space.search_list];
+    // SAFETY: `_rtld_global`, writable memory as `Fields::find` has checked, starts with the base namespace, whose
+    // first fields these are. The second is an int, with padding behind it.
+    unsafe { *(fields.rtld_global.start as *mut [usize; 3]) = words };
+}
+
+/// Fills in `_rtld_global_ro` and `_rtld_global`, but for what depends on the objects there are.
 ///
 /// # Safety
 ///
-/// Everything must be relocated, and the thread pointer be that of the main thread.
+/// libc must be relocated, ld.so as far as it refers to itself, and the thread pointer be that of the main thread.
 pub(crate) unsafe fn fill(
     host: &dyn Host,
     fields: &Fields,
     offsets: &probe::Offsets,
     stack: &InitialStack,
-    space: &BaseNamespace<'_>,
-    area: Area,
-    surplus: usize,
 ) {
     use crate::stack as at;
     let ro = |offset: usize| (fields.rtld_global_ro.start + offset) as *mut usize;
@@ -199,9 +222,6 @@ pub(crate) unsafe fn fill(
         (offsets.pagesize, auxiliary(at::AT_PAGESZ)),
         (offsets.minsigstacksize, auxiliary(at::AT_MINSIGSTKSZ)),
         (offsets.auxv, Some(stack.auxv())),
-        (offsets.tls_static_size, Some(area.size)),
-        (offsets.tls_static_align, Some(area.align)),
-        (offsets.tls_static_align + 8, Some(surplus)),
         (offsets.hwcap2, auxiliary(at::AT_HWCAP2)),
         (offsets.clock_gettime, Some(vdso.clock_gettime)),
         (offsets.clock_gettime + 8, Some(vdso.gettimeofday)),
@@ -233,17 +253,6 @@ pub(crate) unsafe fn fill(
     let freeres = offsets.dlfcn_hook - if fields.minor >= 42 { 24 } else { 16 };
     // SAFETY: a field of ld.so's data, by an offset that was found.
     unsafe { *ro(freeres) = arch::debug_state() };
-    let rw = |offset: usize| (fields.rtld_global.start + offset) as *mut usize;
-    // The base namespace: its list, its length, and its main search list.
-    // SAFETY: `Fields::find` checked that `_rtld_global` is writable memory of this size.
-    unsafe { *rw(0) = space.main.handle() };
-    #[expect(clippy::cast_possible_truncation, reason = "an unsigned int")]
-    // SAFETY: `_rtld_global` starts with the base namespace, whose first fields these are.
-    unsafe {
-        *rw(8).cast::<u32>() = space.count as u32;
-    }
-    // SAFETY: the third word of `_rtld_global`, a field of the base namespace.
-    unsafe { *rw(16) = space.search_list };
     for list in [fields.stack_used, fields.stack_user, fields.stack_user + 16] {
         // An empty list points at itself, twice.
         // SAFETY: `Fields::find` checked that they lie inside `_rtld_global`.

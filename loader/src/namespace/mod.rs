@@ -3,6 +3,7 @@
 //! The base namespace holds the program. Others come from `dlmopen` and from sessions ([`crate::session`]); each has
 //! objects, names, scopes and unique symbols of its own. What concerns several at once is in [`crate::state`].
 
+mod audited;
 mod id;
 
 use alloc::collections::BTreeSet;
@@ -10,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+pub(crate) use self::audited::Audited;
 pub(crate) use self::id::{BASE, NamespaceId};
 use crate::debug::RDebug;
 use crate::host::FileId;
@@ -190,6 +192,7 @@ pub(crate) struct Namespace {
     unique: Arc<UniqueTable>,
     /// A session that has been closed: it goes when nothing keeps its objects any more.
     pub(crate) ended: bool,
+    pub(crate) audited: Audited,
     /// What debuggers see.
     pub(crate) debug: RDebug,
     /// The snapshot, as long as nothing has changed since it was made.
@@ -206,9 +209,16 @@ impl Namespace {
             global: Vec::new(),
             unique: Arc::default(),
             ended: false,
+            audited: Audited::Wholly,
             debug: RDebug::default(),
             view: None,
         }
+    }
+
+    /// Sets what auditors are told of it.
+    pub(crate) fn set_audited(&mut self, audited: Audited) {
+        self.view = None;
+        self.audited = audited;
     }
 
     /// Says whether it is a session's.
@@ -242,6 +252,17 @@ impl Namespace {
         Key {
             namespace: self.id,
             id,
+        }
+    }
+
+    /// Makes a node the last in load order, with a new id, which its object has already. None of the namespace's other
+    /// nodes knows it yet.
+    pub(crate) fn move_to_end(&mut self, id: ObjectId) {
+        self.view = None;
+        if let Some(index) = self.nodes.iter().position(|node| node.id == id) {
+            let mut node = self.nodes.remove(index);
+            node.id = node.object.id();
+            self.nodes.push(node);
         }
     }
 
@@ -408,6 +429,7 @@ impl Namespace {
                 .collect(),
             self.global.as_slice().into(),
             self.unique.clone(),
+            self.audited,
         ));
         self.view = Some(view.clone());
         view

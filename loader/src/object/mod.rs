@@ -22,6 +22,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use goblin::elf::dynamic::DT_GNU_HASH;
 
 pub(crate) use self::role::Role;
+use crate::auditors::{Mark, Marks};
 use crate::bindings::Identity;
 use crate::elf::address;
 use crate::elf::dynamic::Dynamic;
@@ -102,6 +103,8 @@ pub(crate) struct Object {
     /// Arguments of the object's TLS descriptors.
     #[expect(clippy::vec_box, reason = "descriptors hold their addresses")]
     tls_indices: spin::Mutex<Vec<Box<TlsIndex>>>,
+    /// What auditors have to do with it, made when they are told of it.
+    marks: spin::Once<Marks>,
     /// Symbols whose definition is replaced by a gate: index and gate.
     overrides: Vec<(usize, Substitute)>,
     // Last, so that it goes last: the tables point into it.
@@ -192,6 +195,7 @@ impl Object {
             kept: AtomicBool::new(false),
             pending_destructors: AtomicUsize::new(0),
             tls_indices: spin::Mutex::new(Vec::new()),
+            marks: spin::Once::new(),
             overrides: Vec::new(),
             region,
         };
@@ -493,6 +497,12 @@ impl Object {
         let at = core::ptr::from_ref(&*index).addr();
         self.tls_indices.lock().push(index);
         at
+    }
+
+    /// Returns what an auditor has to do with the object.
+    pub(crate) fn mark(&self, auditor: usize) -> &Mark {
+        let make = || Box::new(core::array::from_fn(|_| Mark::new(self.handle())));
+        &self.marks.call_once(make)[auditor]
     }
 
     pub(crate) fn visibility(&self) -> Visibility {

@@ -47,6 +47,9 @@ pub(super) fn show(host: &dyn Host, step: &Step<'_>) {
             "\nclosing file={}; direct_opencount={opens}",
             Text(file)
         )),
+        Step::NoAuditor(file) => say(format_args!(
+            "file={file}; audit interface function la_version returned zero; ignored."
+        )),
         Step::Unmapping(file) => say(format_args!("\nfile={file};  destroying link map")),
         Step::CheckingVersion { version, file, by } => say(format_args!(
             "checking for version `{}' in file {file} required by file {by}",

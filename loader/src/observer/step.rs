@@ -39,6 +39,8 @@ pub(crate) enum Step<'a> {
     Opened(In<'a>, usize),
     /// An object is closed, and is still open so many times.
     Closing(&'a [u8], usize),
+    /// An object does not want to be an auditor.
+    NoAuditor(In<'a>),
     /// An object goes.
     Unmapping(In<'a>),
     /// One object needs a version of another.
@@ -104,6 +106,7 @@ impl Step<'_> {
             | Self::Mapped { .. }
             | Self::Opened(..)
             | Self::Closing(..)
+            | Self::NoAuditor(_)
             | Self::Unmapping(_) => Category::Files,
             Self::CheckingVersion { .. } => Category::Versions,
             Self::Relocating { .. } => Category::Reloc,

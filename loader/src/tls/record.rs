@@ -44,6 +44,8 @@ pub(crate) struct Record {
     pub(crate) interrupted: Cell<Option<&'static str>>,
     /// The mark of the gate through which it has come into the loader, see `Loader::enter_from`.
     pub(crate) gate: Cell<usize>,
+    /// Whether it is in an auditor's function that was called while what loads know is locked.
+    pub(crate) is_audited: Cell<bool>,
     /// What is held for calls of the program's code.
     pub(crate) holds: Holds,
 }
@@ -87,6 +89,7 @@ impl Record {
             blocked: Blocked::default(),
             interrupted: Cell::new(None),
             gate: Cell::new(0),
+            is_audited: Cell::new(false),
             holds: Holds::new(),
         });
         record.table.set_record((&raw const *record).cast());

@@ -310,6 +310,38 @@ global_asm!(
         .cfi_restore rbx
     .endm
 
+    // Copies the symbol, the flags and the frame's size from the call at %rdi to the stack, and back; loads the first
+    // four arguments of an auditor's function.
+    .macro ELFIN_AUDIT_BEGIN
+        push rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        mov rbx, rdi
+        sub rsp, 48
+        .cfi_adjust_cfa_offset 48
+        .irp i, 0,1,2,3,4
+        mov rax, [rbx + 8 + 8 * \i]
+        mov [rsp + 8 * \i], rax
+        .endr
+        mov rdi, rsp
+        mov esi, [rbx + 48]
+        mov rdx, [rbx + 56]
+        mov rcx, [rbx + 64]
+    .endm
+
+    .macro ELFIN_AUDIT_END
+        .irp i, 3,4
+        mov rdx, [rsp + 8 * \i]
+        mov [rbx + 8 + 8 * \i], rdx
+        .endr
+        add rsp, 48
+        .cfi_adjust_cfa_offset -48
+        pop rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+        ret
+    .endm
+
     // PLT0 jumps here with the object (GOT[1]) and the relocation index pushed. Resolves, then jumps to the target
     // with every register as the caller of the PLT entry left it; %r11 is the PLT's own (psABI).
     .globl elfin_loader_plt_entry
@@ -449,6 +481,21 @@ global_asm!(
         .cfi_endproc
     .size elfin_loader_iterate_phdr, . - elfin_loader_iterate_phdr
 
+    // uintptr_t (SymbolCall *): calls an auditor's la_symbind64. The symbol and the words behind it lie on the stack
+    // meanwhile, as they would if ld.so had called.
+    .globl elfin_loader_audit_symbind
+    .hidden elfin_loader_audit_symbind
+    .type elfin_loader_audit_symbind, @function
+    elfin_loader_audit_symbind:
+        .cfi_startproc
+        ELFIN_AUDIT_BEGIN
+        lea r8, [rsp + 24]
+        mov r9, [rbx + 72]
+        call [rbx]
+        ELFIN_AUDIT_END
+        .cfi_endproc
+    .size elfin_loader_audit_symbind, . - elfin_loader_audit_symbind
+
     // Two functions to recognise a function pointer of libc's by: a dlerror, and a clock_gettime.
     .globl elfin_loader_probe_dlerror
     .hidden elfin_loader_probe_dlerror
@@ -481,6 +528,7 @@ unsafe extern "C" {
     fn elfin_loader_tlsdesc_static();
     fn elfin_loader_tlsdesc_undefined();
     fn elfin_loader_tlsdesc_dynamic();
+    fn elfin_loader_audit_symbind();
     fn elfin_loader_probe_dlerror();
     fn elfin_loader_probe_clock();
 }
@@ -488,6 +536,11 @@ unsafe extern "C" {
 /// Returns the address lazy PLT entries go to.
 pub(crate) fn plt_entry() -> usize {
     (elfin_loader_plt_entry as *const ()).addr()
+}
+
+/// Returns the address of what calls an auditor's `la_symbind64`.
+pub(crate) fn audit_symbind() -> usize {
+    (elfin_loader_audit_symbind as *const ()).addr()
 }
 
 /// Returns the address of `__tls_get_addr`.
