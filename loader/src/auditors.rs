@@ -2,7 +2,9 @@
 //! ([`crate::audit`] has the rest).
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use crate::namespace::NamespaceId;
 
 /// How many auditors there may be: as many as glibc has namespaces for.
 pub(crate) const MOST: usize = 12;
@@ -15,6 +17,8 @@ pub(crate) struct Auditor {
     pub(crate) objopen: usize,
     pub(crate) preinit: usize,
     pub(crate) symbind: usize,
+    pub(crate) pltenter: usize,
+    pub(crate) pltexit: usize,
     pub(crate) objclose: usize,
 }
 
@@ -57,6 +61,21 @@ impl Mark {
     }
 }
 
+/// A PLT slot through which calls go that auditors are told of: what it has been bound to.
+pub(crate) struct Slot {
+    pub(crate) value: usize,
+    /// As `la_symbind64` has left them.
+    pub(crate) flags: u64,
+    /// Which auditors need not be told of what.
+    pub(crate) quiet: AtomicU64,
+    /// The definition: its object, and its number in the symbol table.
+    pub(crate) to: (NamespaceId, u64),
+    pub(crate) index: usize,
+}
+
+/// The slots of an object, in the order of its PLT's relocations; those that have been called through have a value.
+pub(crate) type Slots = Box<[spin::Once<Slot>]>;
+
 /// What all auditors have to do with an object.
 pub(crate) type Marks = Box<[Mark; MOST]>;
 
@@ -78,7 +97,13 @@ impl Auditors {
     /// Says whether any wants to know what references are bound to.
     pub(crate) fn hear_bindings(&self) -> bool {
         let mut all = self.all();
-        all.any(|(_, auditor)| auditor.symbind != 0)
+        all.any(|(_, auditor)| auditor.symbind != 0) || self.hear_calls()
+    }
+
+    /// Says whether any wants to know of calls through PLT slots.
+    pub(crate) fn hear_calls(&self) -> bool {
+        let mut all = self.all();
+        all.any(|(_, auditor)| auditor.pltenter != 0 || auditor.pltexit != 0)
     }
 
     /// Returns them, with their numbers.

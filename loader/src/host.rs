@@ -142,7 +142,8 @@ macro_rules! for_each_gate {
             ThreadAtexit ThreadAtexitRun Dlopen Dlclose Dlsym Dlvsym Dlerror Dladdr Dladdr1 Dlinfo Dlmopen LibcDlopen
             LibcDlsym LibcDlvsym LibcDlclose ReadonlyArea Worker CodeRegister CodeUnregister CodeFind CodeCount
             CodeThreadEnd SessionOpen SessionLoad SessionSymbol SessionDuplicates SessionBind SessionClose Symbols
-            IterateNamespace AuditPreinit Fini
+            IterateNamespace AuditPreinit BindAudited
+            PltExit Fini
         }
     };
 }
@@ -242,6 +243,10 @@ pub enum Gate {
     IterateNamespace,
     /// `_dl_audit_preinit(link_map)`.
     AuditPreinit,
+    /// `(object, relocation index, call*) -> address`: as `Bind`, where auditors are told of the call.
+    BindAudited,
+    /// `(object, relocation index, call*, results*)`: such a call has returned.
+    PltExit,
     /// The function a program receives in `%rdx` and runs at exit: FINI functions of everything loaded.
     Fini,
 }

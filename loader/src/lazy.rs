@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use goblin::elf64::reloc::r_sym;
 
-use crate::audit::Way;
+use crate::audit::{LateBinding, Way};
 use crate::elf::address;
 use crate::elf::hash::Name;
 use crate::host::Event;
@@ -23,6 +23,24 @@ impl Loaded {
     /// Binds the slot of a relocation of `object`'s PLT and returns the address to go to.
     /// The object is the one whose address `Relocation::prepare_plt` put into its GOT; `index` is what its PLT pushed.
     pub(crate) fn bind(&self, object: &Object, index: usize) -> usize {
+        let (target, told) = self.resolve(object, index);
+        let target = match told {
+            Some(told) => told.tell(self.notices(), target, Way::Lazy).value,
+            None => target,
+        };
+        if let Some(rela) = object.plt_rela().get(index) {
+            let slot = object.real(address(rela.r_offset));
+            if object.is_writable(slot, 8) && slot.is_multiple_of(8) {
+                // SAFETY: a word of the object's GOT, written and read whole.
+                let slot = unsafe { &*(slot as *const AtomicUsize) };
+                slot.store(target, Ordering::Release);
+            }
+        }
+        target
+    }
+
+    /// Finds what the slot of a relocation of `object`'s PLT is to be bound to, and what auditors are to be told.
+    pub(crate) fn resolve(&self, object: &Object, index: usize) -> (usize, Option<LateBinding>) {
         let missing = || -> ! {
             self.host()
                 .fatal("elfin: a PLT entry without a relocation was called")
@@ -73,21 +91,11 @@ impl Loaded {
             // SAFETY: the definition's object is relocated, or the asking thread could not see it.
             Value::Resolver(resolver) => unsafe { signals::call(self.host(), resolver, [0; 4]) },
         };
-        let target = match told {
-            Some(told) => told.tell(self.notices(), target, Way::Lazy),
-            None => target,
-        };
         self.host().trace(&Event::Bound {
             object: object.path(),
             symbol: name.bytes,
             address: target,
         });
-        let slot = object.real(address(rela.r_offset));
-        if object.is_writable(slot, 8) && slot.is_multiple_of(8) {
-            // SAFETY: a word of the object's GOT, written and read whole.
-            let slot = unsafe { &*(slot as *const AtomicUsize) };
-            slot.store(target, Ordering::Release);
-        }
-        target
+        (target, told)
     }
 }

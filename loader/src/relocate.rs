@@ -19,7 +19,7 @@ use crate::host::{Access, Host};
 use crate::image::{access, page_ceil, page_floor};
 use crate::loaded::Loaded;
 use crate::lookup::{self, Definition, UniqueTables, Value, find};
-use crate::namespace::Key;
+use crate::namespace::{Audited, Key};
 use crate::object::{Object, ObjectId, Role};
 use crate::observer::{self, Category, Step, tell};
 use crate::signals;
@@ -87,7 +87,7 @@ impl Deferred {
                     },
                 };
                 let value = match told {
-                    Some(told) => told.tell(loaded.locked_notices(), value, Way::Now),
+                    Some(told) => told.tell(loaded.locked_notices(), value, Way::Now).value,
                     None => value,
                 };
                 // SAFETY: `Relocation::place` checked that the word lies in a writable segment, and RELRO comes later.
@@ -228,9 +228,16 @@ impl<'a> Relocation<'a> {
     fn lazy(&self, object: &Object) -> bool {
         // libc and ld.so are bound at once: their slots are used with locks held that a load may wait for.
         self.bind == Bind::Lazy
-            && !object.dynamic().bind_now
+            && (!object.dynamic().bind_now || self.hears_calls(object))
             && object.dynamic().plt_got.is_some()
             && !matches!(object.role(), Role::Libc | Role::Rtld)
+    }
+
+    /// Says whether auditors are told of calls through an object's PLT.
+    fn hears_calls(&self, object: &Object) -> bool {
+        let space = || self.world.space(object.namespace());
+        self.loaded.auditors().hear_calls()
+            && space().is_some_and(|space| space.audited == Audited::Wholly)
     }
 
     /// Fills the words of the GOT that PLT0 uses.
@@ -243,8 +250,14 @@ impl<'a> Relocation<'a> {
         }
         // SAFETY: the GOT's second word is inside a writable segment, and aligned: just checked.
         unsafe { *((got + 8) as *mut usize) = object.handle() };
+        let entry = if self.hears_calls(object) {
+            object.audit_calls();
+            arch::plt_audited()
+        } else {
+            arch::plt_entry()
+        };
         // SAFETY: so is its third.
-        unsafe { *((got + 16) as *mut usize) = arch::plt_entry() };
+        unsafe { *((got + 16) as *mut usize) = entry };
         Ok(())
     }
 

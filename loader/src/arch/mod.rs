@@ -9,9 +9,9 @@
 mod x86_64;
 
 pub(crate) use x86_64::{
-    Features, Kind, audit_symbind, cycles, debug_state, hwcaps, install, isa_levels, iterate_phdr,
-    kind, level, level_of, plt_entry, probe, tls_get_addr, tlsdesc_dynamic, tlsdesc_static,
-    tlsdesc_undefined,
+    Features, Kind, PltCall, Results, audit_pltenter, audit_pltexit, audit_symbind, cycles,
+    debug_state, hwcaps, install, isa_levels, iterate_phdr, kind, level, level_of, plt_audited,
+    plt_entry, probe, tls_get_addr, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined,
 };
 
 /// Returns the addresses of the functions whose addresses programs may ask for.

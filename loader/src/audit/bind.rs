@@ -1,5 +1,5 @@
 //! What auditors are told of bindings (`la_symbind64`): what a reference was bound to, and what it is to be bound to
-//! instead.
+//! instead; and how their functions are called that take a symbol.
 
 use alloc::sync::Arc;
 
@@ -18,11 +18,11 @@ const LA_FLG_BINDTO: u32 = 1;
 const LA_FLG_BINDFROM: u32 = 2;
 
 /// Flags of `la_symbind64`. An auditor says with the first two that it need not be told of calls.
-const LA_SYMB_NOPLTENTER: u64 = 0x01;
-const LA_SYMB_NOPLTEXIT: u64 = 0x02;
+pub(super) const LA_SYMB_NOPLTENTER: u64 = 0x01;
+pub(super) const LA_SYMB_NOPLTEXIT: u64 = 0x02;
 const LA_SYMB_DLSYM: u64 = 0x08;
-const LA_SYMB_ALTVALUE: u64 = 0x10;
-const QUIET: u64 = LA_SYMB_NOPLTENTER | LA_SYMB_NOPLTEXIT;
+pub(super) const LA_SYMB_ALTVALUE: u64 = 0x10;
+pub(super) const QUIET: u64 = LA_SYMB_NOPLTENTER | LA_SYMB_NOPLTEXIT;
 
 /// How a reference comes to be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,68 +37,93 @@ pub(crate) enum Way {
 
 /// A call of an auditor with a symbol, as the loader's assembly makes it on the program's stack.
 #[repr(C)]
-struct SymbolCall {
-    function: usize,
+pub(super) struct SymbolCall {
+    pub(super) function: usize,
     /// What follows, up to the frame's size, is copied there and back.
     symbol: Sym,
-    flags: u64,
-    frame_size: i64,
+    pub(super) flags: u64,
+    pub(super) frame_size: i64,
     index: usize,
     from: usize,
     to: usize,
     name: usize,
+    pub(super) registers: usize,
+    pub(super) results: usize,
 }
 
-/// A reference and its definition.
-pub(crate) struct Binding<'a> {
-    pub(crate) from: &'a Object,
-    pub(crate) to: &'a Object,
-    /// The definition's number in the object's symbol table.
-    pub(crate) index: usize,
+/// What has come of telling auditors of a binding.
+pub(crate) struct Outcome {
+    /// What the reference is to be bound to.
+    pub(crate) value: usize,
+    pub(super) flags: u64,
+    /// By auditor, from bit 2 on, the flags with which it has said of what it need not be told; in bits 0 and 1 what
+    /// none of them wants to hear.
+    pub(super) quiet: u64,
 }
 
-impl Notices<'_> {
-    /// Tells what a reference is bound to; returns what it is to be bound to.
-    pub(crate) fn symbind(&self, binding: &Binding<'_>, value: usize, way: Way) -> usize {
-        let Some(symbol) = binding.to.symbol(binding.index) else {
-            return value;
-        };
-        let name = binding.to.symbol_name(symbol);
-        let name = name.map_or(0, |name| name.as_ptr().addr());
-        let mut value = value;
-        let mut flags = 0;
-        for (number, auditor) in self.auditors.all().filter(|(_, it)| it.symbind != 0) {
-            let (from, to) = (binding.from.mark(number), binding.to.mark(number));
-            if !is_of_interest(from, to, way) {
+/// A binding that auditors are to be told of.
+pub(crate) struct LateBinding {
+    pub(super) from: Arc<Object>,
+    pub(super) to: Arc<Object>,
+    /// The definition's number in its object's symbol table.
+    pub(super) index: usize,
+}
+
+impl LateBinding {
+    /// Makes the call of an auditor about the binding; `None` if the definition is none.
+    pub(super) fn call(&self, auditor: usize, value: usize, flags: u64) -> Option<SymbolCall> {
+        let symbol = self.to.symbol(self.index)?;
+        let name = self.to.symbol_name(symbol);
+        Some(SymbolCall {
+            function: 0,
+            symbol: Sym {
+                st_value: value as u64,
+                ..*symbol
+            },
+            flags,
+            frame_size: -1,
+            index: self.index,
+            from: self.from.mark(auditor).cookie(),
+            to: self.to.mark(auditor).cookie(),
+            name: name.map_or(0, |name| name.as_ptr().addr()),
+            registers: 0,
+            results: 0,
+        })
+    }
+
+    /// Tells of it; returns what the reference is to be bound to instead of a value.
+    pub(crate) fn tell(&self, notices: Notices<'_>, value: usize, way: Way) -> Outcome {
+        let (mut value, mut flags, mut quiet) = (value, 0, QUIET);
+        for (number, auditor) in notices.auditors.all() {
+            let shift = 2 * (number + 1);
+            let (from, to) = (self.from.mark(number), self.to.mark(number));
+            let call = self.call(number, value, flags);
+            let Some(mut call) = call.filter(|_| is_of_interest(from, to, way)) else {
+                quiet |= QUIET << shift;
                 continue;
-            }
-            flags = match way {
-                Way::Lazy => flags,
-                Way::Now => flags | QUIET,
-                Way::Dlsym => flags & LA_SYMB_ALTVALUE | LA_SYMB_DLSYM,
             };
-            let mut call = SymbolCall {
-                function: auditor.symbind,
-                symbol: Sym {
-                    st_value: value as u64,
-                    ..*symbol
-                },
-                flags,
-                frame_size: -1,
-                index: binding.index,
-                from: from.cookie(),
-                to: to.cookie(),
-                name,
-            };
-            let at = core::ptr::from_mut(&mut call).expose_provenance();
-            let other = self.call(arch::audit_symbind(), [at, 0, 0, 0]);
-            flags = call.flags;
-            if other != value {
-                value = other;
-                flags |= LA_SYMB_ALTVALUE;
+            if auditor.symbind != 0 {
+                call.function = auditor.symbind;
+                call.flags = match way {
+                    Way::Lazy => flags,
+                    Way::Now => flags | QUIET,
+                    Way::Dlsym => flags & LA_SYMB_ALTVALUE | LA_SYMB_DLSYM,
+                };
+                let at = core::ptr::from_mut(&mut call).expose_provenance();
+                let other = notices.call(arch::audit_symbind(), [at, 0, 0, 0]);
+                flags = call.flags;
+                if other != value {
+                    value = other;
+                    flags |= LA_SYMB_ALTVALUE;
+                }
             }
+            quiet = quiet & (flags | !QUIET) | (flags & QUIET) << shift;
         }
-        value
+        Outcome {
+            value,
+            flags,
+            quiet,
+        }
     }
 }
 
@@ -109,25 +134,6 @@ fn is_of_interest(from: &Mark, to: &Mark, way: Way) -> bool {
         from || to
     } else {
         from && to
-    }
-}
-
-/// A binding that auditors are to be told of.
-pub(crate) struct LateBinding {
-    from: Arc<Object>,
-    to: Arc<Object>,
-    index: usize,
-}
-
-impl LateBinding {
-    /// Tells of it; returns what the reference is to be bound to instead of a value.
-    pub(crate) fn tell(&self, notices: Notices<'_>, value: usize, way: Way) -> usize {
-        let binding = Binding {
-            from: &self.from,
-            to: &self.to,
-            index: self.index,
-        };
-        notices.symbind(&binding, value, way)
     }
 }
 

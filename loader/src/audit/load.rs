@@ -140,6 +140,8 @@ impl Loader {
             objopen: function(b"la_objopen"),
             preinit: function(b"la_preinit"),
             symbind: function(b"la_symbind64"),
+            pltenter: function(b"la_x86_64_gnu_pltenter"),
+            pltexit: function(b"la_x86_64_gnu_pltexit"),
             objclose: function(b"la_objclose"),
         });
         let mut state = self.state().lock(self.host());

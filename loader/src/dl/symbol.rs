@@ -28,7 +28,10 @@ impl Loader {
     ) -> Result<usize, Error> {
         let (address, told) = self.look_up(handle, name, version, caller)?;
         Ok(match told {
-            Some(told) => told.tell(self.loaded().notices(), address, Way::Dlsym),
+            Some(told) => {
+                told.tell(self.loaded().notices(), address, Way::Dlsym)
+                    .value
+            }
             None => address,
         })
     }

@@ -42,6 +42,9 @@ impl Care {
     fn of(gate: Gate, arguments: &Arguments) -> Self {
         match gate {
             Gate::Bind
+            | Gate::BindAudited
+            | Gate::PltExit
+            | Gate::AuditPreinit
             | Gate::TlsGetAddr
             | Gate::FindDsoForObject
             | Gate::IteratePhdr
@@ -214,6 +217,17 @@ impl Loader {
             Gate::Symbols => self.c_symbols(arguments.namespace(0), word(1), arguments.callback(2)),
             Gate::IterateNamespace => {
                 self.iterate_namespace(arguments.namespace(0), arguments.callback(1))
+            }
+            Gate::BindAudited => {
+                let object = arguments.value(0);
+                self.loaded()
+                    .bind_audited(object, word(1), arguments.value(2))
+            }
+            Gate::PltExit => {
+                let (call, results) = (arguments.value(2), arguments.value(3));
+                self.loaded()
+                    .plt_exit(arguments.value(0), word(1), call, results);
+                0
             }
             Gate::AuditPreinit => {
                 self.audit_preinit();

@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use goblin::elf::dynamic::DT_GNU_HASH;
 
 pub(crate) use self::role::Role;
-use crate::auditors::{Mark, Marks};
+use crate::auditors::{Mark, Marks, Slot, Slots};
 use crate::bindings::Identity;
 use crate::elf::address;
 use crate::elf::dynamic::Dynamic;
@@ -105,6 +105,8 @@ pub(crate) struct Object {
     tls_indices: spin::Mutex<Vec<Box<TlsIndex>>>,
     /// What auditors have to do with it, made when they are told of it.
     marks: spin::Once<Marks>,
+    /// The slots of its PLT, if auditors are told of calls through them.
+    slots: spin::Once<Slots>,
     /// Symbols whose definition is replaced by a gate: index and gate.
     overrides: Vec<(usize, Substitute)>,
     // Last, so that it goes last: the tables point into it.
@@ -196,6 +198,7 @@ impl Object {
             pending_destructors: AtomicUsize::new(0),
             tls_indices: spin::Mutex::new(Vec::new()),
             marks: spin::Once::new(),
+            slots: spin::Once::new(),
             overrides: Vec::new(),
             region,
         };
@@ -503,6 +506,17 @@ impl Object {
     pub(crate) fn mark(&self, auditor: usize) -> &Mark {
         let make = || Box::new(core::array::from_fn(|_| Mark::new(self.handle())));
         &self.marks.call_once(make)[auditor]
+    }
+
+    /// Has auditors be told of calls through the object's PLT.
+    pub(crate) fn audit_calls(&self) {
+        let slots = || self.plt_rela().iter().map(|_| spin::Once::new()).collect();
+        self.slots.call_once(slots);
+    }
+
+    /// Returns what is known of a slot of the PLT, if auditors are told of calls through it.
+    pub(crate) fn slot(&self, index: usize) -> Option<&spin::Once<Slot>> {
+        self.slots.get()?.get(index)
     }
 
     pub(crate) fn visibility(&self) -> Visibility {

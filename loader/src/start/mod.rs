@@ -62,7 +62,7 @@ impl fmt::Debug for Stage {
 impl Loader {
     /// Maps and relocates a program and everything it needs. Runs on the *loader thread* L, to which alone the objects
     /// are visible meanwhile. IFUNC resolvers run here, with the thread pointer set to the main thread's; it is put
-    /// back before the function returns. If the program has auditors, most of this is left to [`run_init`](Self::run_init).
+    /// back before the function returns. With auditors most of this is left to [`run_init`](Self::run_init).
     ///
     /// `path` is the program's file, already looked up in `PATH`, absolute and free of symbolic links, as
     /// `/proc/self/exe` has it (it gives `$ORIGIN`). `stack` is the address

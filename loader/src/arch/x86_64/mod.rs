@@ -1,11 +1,16 @@
 //! x86-64: psABI, "Relocation" and "Procedure Linkage Table"; Drepper, *ELF Handling For Thread-Local Storage*.
 
+mod plt;
+
 use core::arch::global_asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use core::mem::offset_of;
+
 use goblin::elf::reloc as r;
 
+pub(crate) use self::plt::{PltCall, Results};
 use crate::host::{Gate, Host};
 use crate::tls::{DTV_LEN, DTV_SLOTS};
 
@@ -78,9 +83,14 @@ pub(crate) fn kind(r_type: u32) -> Kind {
 static BIND: AtomicUsize = AtomicUsize::new(0);
 static TLS_GET_ADDR: AtomicUsize = AtomicUsize::new(0);
 static ITERATE_PHDR: AtomicUsize = AtomicUsize::new(0);
+static BIND_AUDITED: AtomicUsize = AtomicUsize::new(0);
+static PLT_EXIT: AtomicUsize = AtomicUsize::new(0);
 /// The state components to save around those calls, and the room they take (a multiple of 64).
 static SAVE_MASK: AtomicU32 = AtomicU32::new(0);
-static SAVE_SIZE: AtomicUsize = AtomicUsize::new(512);
+static SAVE_SIZE: AtomicUsize = AtomicUsize::new(576);
+/// Where the upper halves of the first vector registers are among them, from 128 bits on and from 256 on; 0: nowhere.
+static YMM_OFFSET: AtomicUsize = AtomicUsize::new(0);
+static ZMM_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 /// x87, SSE, AVX, the three of AVX-512 and APX's registers: whatever can hold an argument, and what C code may not lose.
 const SAVED_COMPONENTS: u32 = 0b1110_0111 | 1 << 19;
@@ -93,6 +103,8 @@ pub(crate) fn install(host: &dyn Host) {
     install_state_components();
     TLS_GET_ADDR.store(host.gate(Gate::TlsGetAddr), Ordering::Relaxed);
     ITERATE_PHDR.store(host.gate(Gate::IteratePhdr), Ordering::Relaxed);
+    BIND_AUDITED.store(host.gate(Gate::BindAudited), Ordering::Relaxed);
+    PLT_EXIT.store(host.gate(Gate::PltExit), Ordering::Relaxed);
     BIND.store(host.gate(Gate::Bind), Ordering::Release);
 }
 
@@ -111,6 +123,11 @@ fn install_state_components() {
         if mask & (1 << component) != 0 {
             let leaf = __cpuid_count(0xd, component);
             size = size.max(leaf.ebx as usize + leaf.eax as usize);
+            match component {
+                2 => YMM_OFFSET.store(leaf.ebx as usize, Ordering::Relaxed),
+                6 => ZMM_OFFSET.store(leaf.ebx as usize, Ordering::Relaxed),
+                _ => {}
+            }
         }
     }
     SAVE_SIZE.store(size.next_multiple_of(64), Ordering::Relaxed);
@@ -223,298 +240,20 @@ pub(crate) fn level_of(features: &Features) -> usize {
     [v1, v2, v3, v4].iter().take_while(|&&has| has).count()
 }
 
-// The code PLT slots and TLS descriptors point at. It exists once, is never written, and belongs to no thread.
-//
-// SAVE_ALL/RESTORE_ALL: every register an argument or a live value can be in, on the application's own stack.
-// Between them %rbx points at the saved registers: 0 r11, 8 r10, 16 r9, 24 r8, 32 rdi, 40 rsi, 48 rdx, 56 rcx,
-// 64 rax, 72 rbx, 80 whatever was on the stack before.
 global_asm!(
-    r#"
-    .pushsection .text.elfin_loader_arch, "ax", @progbits
-
-    .macro ELFIN_SAVE_ALL
-        push rbx
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rbx, 0
-        push rax
-        .cfi_adjust_cfa_offset 8
-        push rcx
-        .cfi_adjust_cfa_offset 8
-        push rdx
-        .cfi_adjust_cfa_offset 8
-        push rsi
-        .cfi_adjust_cfa_offset 8
-        push rdi
-        .cfi_adjust_cfa_offset 8
-        push r8
-        .cfi_adjust_cfa_offset 8
-        push r9
-        .cfi_adjust_cfa_offset 8
-        push r10
-        .cfi_adjust_cfa_offset 8
-        push r11
-        .cfi_adjust_cfa_offset 8
-        mov rbx, rsp
-        .cfi_def_cfa_register rbx
-        and rsp, -64
-        sub rsp, [rip + {save_size}]
-        mov eax, [rip + {save_mask}]
-        test eax, eax
-        jz 2f
-        // The header must be zero but for what XSAVE writes: XRSTOR checks it.
-        xor edx, edx
-        mov [rsp + 512], rdx
-        mov [rsp + 520], rdx
-        mov [rsp + 528], rdx
-        mov [rsp + 536], rdx
-        mov [rsp + 544], rdx
-        mov [rsp + 552], rdx
-        mov [rsp + 560], rdx
-        mov [rsp + 568], rdx
-        xsave64 [rsp]
-        jmp 3f
-    2:  fxsave64 [rsp]
-    3:
-    .endm
-
-    .macro ELFIN_RESTORE_ALL
-        mov eax, [rip + {save_mask}]
-        test eax, eax
-        jz 2f
-        xor edx, edx
-        xrstor64 [rsp]
-        jmp 3f
-    2:  fxrstor64 [rsp]
-    3:  mov rsp, rbx
-        .cfi_def_cfa_register rsp
-        pop r11
-        .cfi_adjust_cfa_offset -8
-        pop r10
-        .cfi_adjust_cfa_offset -8
-        pop r9
-        .cfi_adjust_cfa_offset -8
-        pop r8
-        .cfi_adjust_cfa_offset -8
-        pop rdi
-        .cfi_adjust_cfa_offset -8
-        pop rsi
-        .cfi_adjust_cfa_offset -8
-        pop rdx
-        .cfi_adjust_cfa_offset -8
-        pop rcx
-        .cfi_adjust_cfa_offset -8
-        pop rax
-        .cfi_adjust_cfa_offset -8
-        pop rbx
-        .cfi_adjust_cfa_offset -8
-        .cfi_restore rbx
-    .endm
-
-    // Copies the symbol, the flags and the frame's size from the call at %rdi to the stack, and back; loads the first
-    // four arguments of an auditor's function.
-    .macro ELFIN_AUDIT_BEGIN
-        push rbx
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rbx, 0
-        mov rbx, rdi
-        sub rsp, 48
-        .cfi_adjust_cfa_offset 48
-        .irp i, 0,1,2,3,4
-        mov rax, [rbx + 8 + 8 * \i]
-        mov [rsp + 8 * \i], rax
-        .endr
-        mov rdi, rsp
-        mov esi, [rbx + 48]
-        mov rdx, [rbx + 56]
-        mov rcx, [rbx + 64]
-    .endm
-
-    .macro ELFIN_AUDIT_END
-        .irp i, 3,4
-        mov rdx, [rsp + 8 * \i]
-        mov [rbx + 8 + 8 * \i], rdx
-        .endr
-        add rsp, 48
-        .cfi_adjust_cfa_offset -48
-        pop rbx
-        .cfi_adjust_cfa_offset -8
-        .cfi_restore rbx
-        ret
-    .endm
-
-    // PLT0 jumps here with the object (GOT[1]) and the relocation index pushed. Resolves, then jumps to the target
-    // with every register as the caller of the PLT entry left it; %r11 is the PLT's own (psABI).
-    .globl elfin_loader_plt_entry
-    .hidden elfin_loader_plt_entry
-    .type elfin_loader_plt_entry, @function
-    elfin_loader_plt_entry:
-        .cfi_startproc
-        .cfi_adjust_cfa_offset 16
-        ELFIN_SAVE_ALL
-        cld
-        mov rdi, [rbx + 80]
-        mov rsi, [rbx + 88]
-        call [rip + {bind}]
-        mov [rbx + 88], rax
-        ELFIN_RESTORE_ALL
-        mov r11, [rsp + 8]
-        add rsp, 16
-        .cfi_adjust_cfa_offset -16
-        jmp r11
-        .cfi_endproc
-    .size elfin_loader_plt_entry, . - elfin_loader_plt_entry
-
-    // void *__tls_get_addr(tls_index *): an ordinary call, so the slow path need not save anything.
-    .globl elfin_loader_tls_get_addr
-    .hidden elfin_loader_tls_get_addr
-    .type elfin_loader_tls_get_addr, @function
-    elfin_loader_tls_get_addr:
-        .cfi_startproc
-        mov rdx, fs:8
-        mov rax, [rdi]
-        cmp rax, [rdx + {len}]
-        jae 4f
-        mov rax, [rdx + rax * 8 + {slots}]
-        test rax, rax
-        jz 4f
-        add rax, [rdi + 8]
-        ret
-    // Old compilers call this with a misaligned stack.
-    4:  push rbp
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rbp, 0
-        mov rbp, rsp
-        .cfi_def_cfa_register rbp
-        and rsp, -16
-        call [rip + {tls_get_addr}]
-        mov rsp, rbp
-        .cfi_def_cfa_register rsp
-        pop rbp
-        .cfi_adjust_cfa_offset -8
-        .cfi_restore rbp
-        ret
-        .cfi_endproc
-    .size elfin_loader_tls_get_addr, . - elfin_loader_tls_get_addr
-
-    // r_brk of r_debug: debuggers put a breakpoint here.
-    .globl elfin_loader_debug_state
-    .hidden elfin_loader_debug_state
-    .type elfin_loader_debug_state, @function
-    elfin_loader_debug_state:
-        ret
-    .size elfin_loader_debug_state, . - elfin_loader_debug_state
-
-    // TLS descriptor functions: %rax points at the descriptor, whose second word is the argument; the result, an
-    // offset from the thread pointer, goes into %rax; every other register is preserved.
-    .globl elfin_loader_tlsdesc_static
-    .hidden elfin_loader_tlsdesc_static
-    .type elfin_loader_tlsdesc_static, @function
-    elfin_loader_tlsdesc_static:
-        .cfi_startproc
-        mov rax, [rax + 8]
-        ret
-        .cfi_endproc
-    .size elfin_loader_tlsdesc_static, . - elfin_loader_tlsdesc_static
-
-    // An undefined weak symbol: the address is the addend.
-    .globl elfin_loader_tlsdesc_undefined
-    .hidden elfin_loader_tlsdesc_undefined
-    .type elfin_loader_tlsdesc_undefined, @function
-    elfin_loader_tlsdesc_undefined:
-        .cfi_startproc
-        mov rax, [rax + 8]
-        sub rax, fs:0
-        ret
-        .cfi_endproc
-    .size elfin_loader_tlsdesc_undefined, . - elfin_loader_tlsdesc_undefined
-
-    // The argument is the address of a tls_index.
-    .globl elfin_loader_tlsdesc_dynamic
-    .hidden elfin_loader_tlsdesc_dynamic
-    .type elfin_loader_tlsdesc_dynamic, @function
-    elfin_loader_tlsdesc_dynamic:
-        .cfi_startproc
-        push rdi
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rdi, 0
-        push rsi
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rsi, 0
-        mov rdi, [rax + 8]
-        mov rsi, fs:8
-        mov rax, [rdi]
-        cmp rax, [rsi + {len}]
-        jae 5f
-        mov rax, [rsi + rax * 8 + {slots}]
-        test rax, rax
-        jz 5f
-        add rax, [rdi + 8]
-        jmp 6f
-    5:  push rax
-        .cfi_adjust_cfa_offset 8
-        ELFIN_SAVE_ALL
-        cld
-        call [rip + {tls_get_addr}]
-        mov [rbx + 64], rax
-        ELFIN_RESTORE_ALL
-        add rsp, 8
-        .cfi_adjust_cfa_offset -8
-    6:  sub rax, fs:0
-        pop rsi
-        .cfi_adjust_cfa_offset -8
-        .cfi_restore rsi
-        pop rdi
-        .cfi_adjust_cfa_offset -8
-        .cfi_restore rdi
-        ret
-        .cfi_endproc
-    .size elfin_loader_tlsdesc_dynamic, . - elfin_loader_tlsdesc_dynamic
-
-    // int dl_iterate_phdr(callback, data): hands over who called, for it lists the caller's namespace.
-    .globl elfin_loader_iterate_phdr
-    .hidden elfin_loader_iterate_phdr
-    .type elfin_loader_iterate_phdr, @function
-    elfin_loader_iterate_phdr:
-        .cfi_startproc
-        mov rdx, [rsp]
-        jmp [rip + {iterate_phdr}]
-        .cfi_endproc
-    .size elfin_loader_iterate_phdr, . - elfin_loader_iterate_phdr
-
-    // uintptr_t (SymbolCall *): calls an auditor's la_symbind64. The symbol and the words behind it lie on the stack
-    // meanwhile, as they would if ld.so had called.
-    .globl elfin_loader_audit_symbind
-    .hidden elfin_loader_audit_symbind
-    .type elfin_loader_audit_symbind, @function
-    elfin_loader_audit_symbind:
-        .cfi_startproc
-        ELFIN_AUDIT_BEGIN
-        lea r8, [rsp + 24]
-        mov r9, [rbx + 72]
-        call [rbx]
-        ELFIN_AUDIT_END
-        .cfi_endproc
-    .size elfin_loader_audit_symbind, . - elfin_loader_audit_symbind
-
-    // Two functions to recognise a function pointer of libc's by: a dlerror, and a clock_gettime.
-    .globl elfin_loader_probe_dlerror
-    .hidden elfin_loader_probe_dlerror
-    elfin_loader_probe_dlerror:
-        mov eax, {magic}
-        ret
-    .globl elfin_loader_probe_clock
-    .hidden elfin_loader_probe_clock
-    elfin_loader_probe_clock:
-        mov qword ptr [rsi], {magic}
-        xor eax, eax
-        ret
-    .popsection
-    "#,
+    include_str!("code.S"),
     bind = sym BIND,
     tls_get_addr = sym TLS_GET_ADDR,
     iterate_phdr = sym ITERATE_PHDR,
+    bind_audited = sym BIND_AUDITED,
+    plt_exit = sym PLT_EXIT,
     save_mask = sym SAVE_MASK,
     save_size = sym SAVE_SIZE,
+    ymm_offset = sym YMM_OFFSET,
+    zmm_offset = sym ZMM_OFFSET,
+    record = const size_of::<PltCall>(),
+    record_frame = const offset_of!(PltCall, frame_size),
+    record_rbp = const offset_of!(PltCall, registers.rbp),
     len = const DTV_LEN,
     slots = const DTV_SLOTS,
     magic = const probe::MAGIC,
@@ -529,6 +268,9 @@ unsafe extern "C" {
     fn elfin_loader_tlsdesc_undefined();
     fn elfin_loader_tlsdesc_dynamic();
     fn elfin_loader_audit_symbind();
+    fn elfin_loader_audit_pltenter();
+    fn elfin_loader_audit_pltexit();
+    fn elfin_loader_plt_audited();
     fn elfin_loader_probe_dlerror();
     fn elfin_loader_probe_clock();
 }
@@ -541,6 +283,21 @@ pub(crate) fn plt_entry() -> usize {
 /// Returns the address of what calls an auditor's `la_symbind64`.
 pub(crate) fn audit_symbind() -> usize {
     (elfin_loader_audit_symbind as *const ()).addr()
+}
+
+/// Returns the address of what calls an auditor's `la_x86_64_gnu_pltenter`.
+pub(crate) fn audit_pltenter() -> usize {
+    (elfin_loader_audit_pltenter as *const ()).addr()
+}
+
+/// Returns the address of what calls an auditor's `la_x86_64_gnu_pltexit`.
+pub(crate) fn audit_pltexit() -> usize {
+    (elfin_loader_audit_pltexit as *const ()).addr()
+}
+
+/// Returns the address PLT entries go to whose calls auditors are told of.
+pub(crate) fn plt_audited() -> usize {
+    (elfin_loader_plt_audited as *const ()).addr()
 }
 
 /// Returns the address of `__tls_get_addr`.
