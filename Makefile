@@ -41,10 +41,11 @@ fmt: ## format the sources
 	cargo fmt --all
 
 bench: build $(IMAGE) ## compare with ld.so, a Linux guest and the bare program: instructions and time
-	@scripts/setup qemu-user
+	@scripts/setup qemu-user wrk redis-tools
 	cargo build --release -p loader-hosted --target $(TARGET) --target-dir target/hosted
 	python3 bench/instructions.py $(ELFIN) $(IMAGE)
 	python3 bench/wall.py $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
+	python3 bench/servers.py $(ELFIN)
 
 check-bench: build $(IMAGE) ## fail if something takes over 3 % more instructions than bench/counts.json says
 	python3 bench/instructions.py $(ELFIN) $(IMAGE) --check

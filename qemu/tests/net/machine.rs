@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
@@ -80,5 +80,40 @@ impl Drop for Machine {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Networks of this test only.
+pub(crate) struct Networks(TempDir);
+
+impl Networks {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    pub(crate) fn elfin(&self) -> Command {
+        let mut elfin = elfin();
+        elfin.env("XDG_DATA_HOME", self.0.path());
+        elfin
+    }
+
+    /// Runs `elfin`; its output, or the last line of its error.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.elfin().args(arguments).output().expect("elfin starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        Err(text(&output.stderr))
+    }
+
+    pub(crate) fn start(&self, root: &Path, options: &[&str], arguments: &[&str]) -> Machine {
+        Machine::start(self.elfin(), root, options, arguments)
+    }
+
+    /// Where a network is.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        self.0.path().join("elfin/networks").join(name)
     }
 }

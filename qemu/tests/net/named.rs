@@ -3,11 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Command;
 
-use crate::machine::{Machine, elfin, free_port, program};
-use tempfile::TempDir;
+use crate::machine::{Networks, free_port, program};
 
 /// `serve` answers each connection, when it ends, with how many bytes came and from whom. `visit PORT` sends some to
 /// the machine called db and to this host's PORT, then leaves a connection to db idle until a line comes.
@@ -127,36 +124,6 @@ fn answered() -> String {
         }
     }
     format!("{total} {sum}")
-}
-
-/// Networks of this test only.
-struct Networks(TempDir);
-
-impl Networks {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("temporary directory"))
-    }
-
-    fn elfin(&self) -> Command {
-        let mut elfin = elfin();
-        elfin.env("XDG_DATA_HOME", self.0.path());
-        elfin
-    }
-
-    /// Runs `elfin`; its output, or the last line of its error.
-    fn ask(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = self.elfin().args(arguments).output().expect("elfin starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            return Ok(text(&output.stdout));
-        }
-        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
-        Err(text(&output.stderr))
-    }
-
-    fn start(&self, root: &Path, options: &[&str], arguments: &[&str]) -> Machine {
-        Machine::start(self.elfin(), root, options, arguments)
-    }
 }
 
 #[test]
