@@ -10,6 +10,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "asleep.h"
 #include "check.h"
 
 static double now(void)
@@ -22,7 +23,7 @@ static double now(void)
 static void *wake(void *event)
 {
     uint64_t one = 1;
-    usleep(10000);
+    until_asleep(getpid());
     CHECK(write((int)(long)event, &one, 8) == 8);
     return 0;
 }
@@ -149,7 +150,9 @@ int main(void)
     CHECK(timerfd_gettime(timer, &left) == 0 && left.it_interval.tv_nsec == 5000000 && left.it_value.tv_nsec > 0);
     outer.fd = timer;
     CHECK(poll(&outer, 1, 5000) == 1 && now() - begin >= 0.02 && read(timer, &value, 8) == 8 && value >= 1);
-    usleep(30000);
+    // Five more.
+    while (now() - begin < 0.05)
+        poll(0, 0, 1);
     CHECK(read(timer, &value, 8) == 8 && value >= 5);
     setting.it_value.tv_nsec = setting.it_interval.tv_nsec = 0;
     CHECK(timerfd_settime(timer, 0, &setting, 0) == 0 && poll(&outer, 1, 15) == 0);

@@ -30,10 +30,10 @@ static void *sleeper(void *nothing)
     return nothing;
 }
 
-static long cpu_time(void)
+static long cpu_time(clockid_t clock)
 {
     struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    clock_gettime(clock, &time);
     return time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
@@ -43,10 +43,10 @@ static void *spin(void *nice)
     ready++;
     while (ready < 3)
         sched_yield();
-    long start = cpu_time();
+    long start = cpu_time(CLOCK_THREAD_CPUTIME_ID);
     while (!stop)
         ;
-    return (void *)(cpu_time() - start);
+    return (void *)(cpu_time(CLOCK_THREAD_CPUTIME_ID) - start);
 }
 
 int main(void)
@@ -90,7 +90,9 @@ int main(void)
     while (ready < 2)
         sched_yield();
     ready++;
-    nanosleep(&(struct timespec){0, 300000000}, NULL);
+    // Until both together have had three tenths of a second.
+    for (long begin = cpu_time(CLOCK_PROCESS_CPUTIME_ID); cpu_time(CLOCK_PROCESS_CPUTIME_ID) - begin < 300000000;)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
     stop = 1;
     long ran[2];
     for (int i = 0; i < 2; i++)

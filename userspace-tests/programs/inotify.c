@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "asleep.h"
 #include "check.h"
 
 static int fd;
@@ -64,7 +65,7 @@ static void make(const char *path)
 
 static void *make_late(void *unused)
 {
-    usleep(20000);
+    until_asleep(getpid());
     make("late");
     return unused;
 }

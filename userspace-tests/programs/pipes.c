@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "asleep.h"
 #include "check.h"
 
 enum { AMOUNT = 1 << 20 };
@@ -42,7 +43,7 @@ static void drain(const char *what, int end)
 
 static void *write_late(void *end)
 {
-    usleep(10000);
+    until_asleep(getpid());
     CHECK(write((int)(long)end, "late", 4) == 4);
     return 0;
 }

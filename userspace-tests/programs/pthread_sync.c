@@ -72,9 +72,11 @@ static void *consume(void *sum)
 
 static int released;
 static pthread_cond_t gate = PTHREAD_COND_INITIALIZER;
+static int at_gate;
 static void *wait_at_gate(void *unused)
 {
     pthread_mutex_lock(&mutex);
+    at_gate++;
     while (!released)
         pthread_cond_wait(&gate, &mutex);
     released++;
@@ -97,8 +99,20 @@ static void *march(void *number)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_count;
-static void make_once(void) { usleep(2000); once_count++; }
-static void *call_once_(void *unused) { pthread_once(&once, make_once); CHECK(once_count == 1); return unused; }
+static int callers;
+static void make_once(void)
+{
+    while (__atomic_load_n(&callers, __ATOMIC_SEQ_CST) < THREADS)
+        sched_yield();
+    once_count++;
+}
+static void *call_once_(void *unused)
+{
+    __atomic_add_fetch(&callers, 1, __ATOMIC_SEQ_CST);
+    pthread_once(&once, make_once);
+    CHECK(once_count == 1);
+    return unused;
+}
 
 static sem_t ping, pong;
 static void *answer(void *unused)
@@ -142,8 +156,13 @@ int main(void)
     pthread_t waiting[THREADS];
     for (int i = 0; i < THREADS; i++)
         pthread_create(&waiting[i], 0, wait_at_gate, 0);
-    usleep(10000);
+    // Who is at the gate has let go of the mutex by waiting.
     pthread_mutex_lock(&mutex);
+    while (at_gate < THREADS) {
+        pthread_mutex_unlock(&mutex);
+        sched_yield();
+        pthread_mutex_lock(&mutex);
+    }
     released = 1;
     pthread_cond_broadcast(&gate);
     pthread_mutex_unlock(&mutex);

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "asleep.h"
 #include "check.h"
 
 enum { KEY = 0x456c6669 };
@@ -121,9 +122,12 @@ struct message { long type; char text[64]; };
 
 static int msg_id;
 
+static pid_t receiver;
+
 static void *receives(void *argument)
 {
     struct message *message = argument;
+    __atomic_store_n(&receiver, gettid(), __ATOMIC_SEQ_CST);
     message->type = msgrcv(msg_id, message, 64, 9, 0) == -1 ? -errno : message->type;
     return 0;
 }
@@ -177,11 +181,14 @@ static void messages(void)
     CHECK(msgctl(id, IPC_SET, &status) == 0 && send(id, 9, "for whom waits", 0) == 0);
     pthread_join(thread, 0);
     printf("%ld %s\n", message.type, message.text);
+    __atomic_store_n(&receiver, 0, __ATOMIC_SEQ_CST);
     pthread_create(&thread, 0, receives, &message);
-    usleep(10000);
+    while (__atomic_load_n(&receiver, __ATOMIC_SEQ_CST) == 0)
+        sched_yield();
+    until_asleep(receiver);
     CHECK(msgctl(id, IPC_RMID, 0) == 0);
     pthread_join(thread, 0);
-    CHECK(message.type == -EIDRM || message.type == -EINVAL);
+    CHECK(message.type == -EIDRM);
     CHECK(refused(msgctl(id, IPC_RMID, 0), EINVAL) && refused(msgctl(id, 99, 0), EINVAL));
 }
 
