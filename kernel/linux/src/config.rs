@@ -76,6 +76,14 @@ impl MountWish {
     }
 }
 
+impl Config {
+    /// Whether each system call is to be shown, or recorded.
+    #[inline]
+    pub fn watches_calls(&self) -> bool {
+        self.trace | self.record
+    }
+}
+
 static CONFIG: Once<Config> = Once::new();
 
 /// The configuration of this boot.

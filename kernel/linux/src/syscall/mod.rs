@@ -24,8 +24,22 @@ static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN /
 /// A system call of the program's; the result goes into `frame`.
 /// Runs on the thread's kernel stack with interrupts on.
 pub fn entry(frame: &mut TrapFrame) {
-    // What runs on the loader thread, before the program, is ld.so's part and not the program's.
+    let result = if config::get().watches_calls() {
+        watched(frame)
+    } else {
+        table::dispatch(frame)
+    };
+    frame.set_result(match result {
+        Ok(value) => value as i64,
+        Err(errno) => i64::from(-errno.0),
+    });
+}
+
+/// A call that is to be shown, or recorded.
+#[cold]
+fn watched(frame: &mut TrapFrame) -> SysResult {
     let (start, number) = (record::start(), frame.system_call());
+    // What runs on the loader thread, before the program, is ld.so's part and not the program's.
     let result = if config::get().trace && sched::current_tid() != 0 {
         traced(frame)
     } else {
@@ -34,13 +48,9 @@ pub fn entry(frame: &mut TrapFrame) {
     if let Some(start) = start {
         record::call(start, number);
     }
-    frame.set_result(match result {
-        Ok(value) => value as i64,
-        Err(errno) => i64::from(-errno.0),
-    });
+    result
 }
 
-#[cold]
 fn traced(frame: &mut TrapFrame) -> SysResult {
     let (number, arguments) = (frame.system_call(), frame.arguments());
     let call = trace::call(number, &arguments);

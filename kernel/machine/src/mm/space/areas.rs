@@ -115,27 +115,36 @@ impl Areas {
 
     /// Takes everything out of `start..end`. `ENOMEM` if that makes two of one area and there are as many as may be.
     pub(super) fn clear(&mut self, start: usize, end: usize) -> Result<(), Errno> {
-        let is_inside = self
-            .at(start)
-            .is_some_and(|(first, area)| first < start && end < area.end);
-        if is_inside && self.are_too_many(1) {
-            return Err(Errno::ENOMEM);
-        }
-        for at in self.starts(start, end) {
-            let Some(mut area) = self.take(at) else {
-                continue;
-            };
-            if end < area.end {
-                let rest = area.split_off(end - at, end);
-                self.put(end, rest);
+        let first = self.at(start).map(|(first, area)| (first, area.end));
+        match first {
+            Some((first, last)) if first < start && end < last && self.are_too_many(1) => {
+                return Err(Errno::ENOMEM);
             }
-            if at < start {
-                area.end = start;
-                self.put(at, area);
+            // Nothing else lies there.
+            Some((first, last)) if end <= last => self.clear_part(first, start, end),
+            _ => {
+                for at in self.starts(start, end) {
+                    self.clear_part(at, start, end);
+                }
             }
         }
         self.holes.release(start, end);
         Ok(())
+    }
+
+    /// Takes what lies in `start..end` out of the area that begins at `at`.
+    fn clear_part(&mut self, at: usize, start: usize, end: usize) {
+        let Some(mut area) = self.take(at) else {
+            return;
+        };
+        if end < area.end {
+            let rest = area.split_off(end - at, end);
+            self.put(end, rest);
+        }
+        if at < start {
+            area.end = start;
+            self.put(at, area);
+        }
     }
 
     /// Changes the areas in `start..end`, and only what lies there. `ENOMEM` if that takes more areas than there may
