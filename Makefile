@@ -44,6 +44,7 @@ bench: build $(IMAGE) ## compare with ld.so, a Linux guest and the bare program:
 	@scripts/setup qemu-user wrk redis-tools
 	cargo build --release -p loader-hosted --target $(TARGET) --target-dir target/hosted
 	python3 bench/instructions.py $(ELFIN) $(IMAGE)
+	python3 bench/growth.py $(ELFIN)
 	python3 bench/wall.py $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
 	python3 bench/servers.py $(ELFIN)
 

@@ -161,4 +161,5 @@ def main():
         (HERE.parent / "docs/bench.svg").write_text(chart.draw(results))
 
 
-main() if len(sys.argv) >= 3 else sys.exit(__doc__)
+if __name__ == "__main__":
+    main() if len(sys.argv) >= 3 else sys.exit(__doc__)
