@@ -45,8 +45,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 # Ctrl-C reaches a program in the foreground.
 pid, fd = pty.fork()
 if pid == 0:
-    os.write(1, b"ready")
     try:
+        os.write(1, b"ready")
         while True:
             signal.pause()
     except KeyboardInterrupt:
