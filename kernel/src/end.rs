@@ -1,14 +1,21 @@
 //! The end of the machine for a reason that the program's standard error should show.
 
+use alloc::format;
 use linux::{process, tty};
 use machine::mm::arena;
 
-/// Writes a line on the program's standard error. It may have to wait, outside of the arena: who wakes this
-/// thread then need not be in its address space.
+/// Writes a line on the process' standard error, as ld.so would, or on the machine's if it has none. It may have to
+/// wait, outside of the arena: who wakes this thread then need not be in its address space.
 pub(crate) fn report(line: &str) {
     arena::outside(|| {
-        tty::stream::write_stderr(line.as_bytes());
-        tty::stream::write_stderr(b"\n");
+        let text = format!("{line}\n");
+        let stderr = process::with_current(|process| process.files.get(2));
+        if stderr
+            .and_then(|open| open.write_all(text.as_bytes()))
+            .is_err()
+        {
+            tty::stream::write_stderr(text.as_bytes());
+        }
     });
 }
 

@@ -42,6 +42,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NetCommand,
     },
+    /// Run a further program in a machine
+    Exec(ExecOptions),
     /// List machines
     Ps {
         /// Detached ones that have ended, too
@@ -282,6 +284,37 @@ pub(crate) struct RunOptions {
     /// Directory to use as the root file system
     #[arg(long, value_name = "DIR", conflicts_with = "image")]
     pub(crate) root: Option<PathBuf>,
+    /// The program (looked up in PATH if it has no slash) and its arguments
+    #[arg(
+        value_name = "PROGRAM [ARG…]",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Options of `elfin exec`.
+#[derive(Args)]
+pub(crate) struct ExecOptions {
+    /// Let the program read our standard input
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Whom the program starts as, by names or numbers of the image (default: root)
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Set a variable in the program's environment, which is that of the machine's first otherwise (K alone passes the
+    /// host's value on)
+    #[arg(short, long, value_name = "K=V")]
+    pub(crate) env: Vec<OsString>,
+    /// The program's working directory (default: the machine's first program's)
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// The machine, by name or id
+    pub(crate) machine: String,
     /// The program (looked up in PATH if it has no slash) and its arguments
     #[arg(
         value_name = "PROGRAM [ARG…]",

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         cli::Command::Run(options) => run::run(&options),
         cli::Command::Volume { command } => volume::run(&command),
         cli::Command::Net { command } => network::run(&command),
+        cli::Command::Exec(options) => run::exec::exec(&options),
         cli::Command::Ps { all, quiet } => machines::list(all, quiet),
         cli::Command::Stop { time, machines } => machines::stop(&machines, time),
         cli::Command::Kill { signal, machines } => machines::kill(&machines, signal),

@@ -9,11 +9,29 @@ use std::io::{self, Read, Write};
 pub(crate) const SIGNAL: u16 = 1;
 /// To the kernel: the terminal has so many rows and columns.
 pub(crate) const RESIZE: u16 = 2;
+/// To the kernel: a session begins with a program, which `key=value` records describe as in the boot configuration.
+pub(crate) const EXEC: u16 = 3;
+/// To the kernel: input, or its end if there is none.
+pub(crate) const INPUT: u16 = 4;
+/// To the kernel: so many bytes of output have been taken.
+pub(crate) const OUTPUT_TAKEN: u16 = 5;
+/// To the kernel: whose session it is has gone.
+pub(crate) const HANG_UP: u16 = 6;
 /// From the kernel: the program has been entered.
 pub(crate) const STARTED: u16 = 0x81;
+/// From the kernel: standard output.
+pub(crate) const OUTPUT: u16 = 0x82;
+/// From the kernel: standard error.
+pub(crate) const ERROR: u16 = 0x83;
+/// From the kernel: so many bytes of input have been taken.
+pub(crate) const INPUT_TAKEN: u16 = 0x84;
+/// From the kernel: the session's process has ended, with this status.
+pub(crate) const ENDED: u16 = 0x85;
 /// To elfin: the program is to end, within so many seconds if that is said.
 pub(crate) const STOP: u16 = 0x101;
 
+/// How much of each direction of a session may be under way.
+pub(crate) const WINDOW: usize = 64 << 10;
 /// The longest payload.
 const LONGEST: usize = 64 << 10;
 const HEADER: usize = 8;

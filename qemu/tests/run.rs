@@ -7,7 +7,7 @@ mod libraries;
 mod program;
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -325,4 +325,31 @@ fn a_profile_names_the_functions_that_take_the_time() {
         stack.starts_with("program;") && stack.ends_with(";spin"),
         "{folded}"
     );
+}
+
+#[test]
+fn output_that_is_lost_is_said() {
+    let root = program(
+        r#"
+        #include <unistd.h>
+        int main(int argc, char **argv) { return write(1, "text\n", 5) == 5 ? argc - 1 : 9; }
+        "#,
+        &["-static"],
+    );
+    let full = || File::create("/dev/full").expect("it can be opened");
+    for (arguments, status) in [(&[][..], 125), (&["x"], 1)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_elfin"))
+            .args(["run", "--cpus", "1", "--root"])
+            .arg(root.path())
+            .arg("/program")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(full())
+            .output()
+            .expect("elfin starts");
+        assert_eq!(output.status.code(), Some(status));
+        let error = text(&output.stderr);
+        let is_said = error.contains("cannot write the program's output: No space left");
+        assert_eq!(is_said, status == 125, "{error}");
+    }
 }

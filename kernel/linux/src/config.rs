@@ -102,8 +102,8 @@ fn prefix(text: &str) -> Option<(IpAddr, u8)> {
     Some((ip.parse().ok()?, len.parse().ok()?))
 }
 
-/// Unknown keys are left alone: a newer `elfin` may know more.
-fn parse(records: &[u8]) -> Config {
+/// Out of records. Unknown keys are left alone: a newer `elfin` may know more.
+pub(crate) fn parse(records: &[u8]) -> Config {
     let mut config = Config::default();
     for record in records.split(|&byte| byte == 0) {
         let Some(equals) = record.iter().position(|&byte| byte == b'=') else {

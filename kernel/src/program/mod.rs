@@ -1,6 +1,7 @@
 //! Starting the program: finding it, its initial stack, and who loads it: the kernel's own dynamic linker, or for a
 //! foreign program the interpreter that it names.
 
+mod exec;
 mod foreign;
 mod path;
 mod stack;
@@ -12,6 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use exec::exec;
 use linux::config::{self, Config};
 use linux::control;
 use linux::fs::{
@@ -59,20 +61,22 @@ type Slot = Arc<SpinLock<Option<Rest>>>;
 /// why on the program's standard error and ends the machine with the status a shell would give. Afterwards the thread
 /// does what elfin asks for.
 pub fn start_first() {
-    let config = config::get();
-    let started = become_user(config).and_then(|env| {
-        let image = path::find(config)?;
-        let process = process::with_current(Arc::clone);
-        let name = config.args.first().map_or(&[][..], Vec::as_slice);
-        let state = named(process::inherited_state(process.clone()), name);
-        let launch = prepare(&process, image, env, state);
-        process.start(launch.map_err(|errno| no_memory(name, errno))?);
-        Ok(())
-    });
-    if let Err(failure) = started {
+    if let Err(failure) = start(config::get()) {
         fail(failure);
     }
-    control::serve();
+    control::serve(exec);
+}
+
+/// Starts the program that a configuration names in the calling thread's process, as the user that it names.
+fn start(config: &Config) -> Result<(), Failure> {
+    let env = become_user(config)?;
+    let image = path::find(config)?;
+    let process = process::with_current(Arc::clone);
+    let name = config.args.first().map_or(&[][..], Vec::as_slice);
+    let state = named(process::inherited_state(process.clone()), name);
+    let launch = prepare(&process, image, env, state);
+    process.start(launch.map_err(|errno| no_memory(name, errno))?);
+    Ok(())
 }
 
 /// Has the calling thread be of the user that the configuration names, and returns the environment that it starts with.
@@ -137,7 +141,7 @@ fn prepare(
             fail(failure);
         }
     });
-    let loader = sched::new_kernel(space.clone(), Box::new(state), body);
+    let loader = sched::new_kernel(Some(space.clone()), Box::new(state), body);
     Ok(Launch {
         main: main.ok_or(Errno::ENOMEM)?,
         loader: loader.ok_or(Errno::ENOMEM)?,
@@ -239,7 +243,7 @@ fn run(slot: &Slot) {
 /// 1 and 2.
 pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let start = Start::root();
-    let process = Process::first(FsContext::new(start.root.clone()));
+    let process = Process::leader(FsContext::new(start.root.clone()));
     if !config.cwd.is_empty() {
         let cwd = lookup(&start, &config.cwd).and_then(|path| process.fs.set_cwd(path));
         cwd.map_err(|error| {

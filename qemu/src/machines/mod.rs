@@ -1,5 +1,5 @@
-//! Machines of this user, whoever has started them: `elfin ps`, `stop`, `kill` and `logs`, and what `elfin run` needs
-//! to be one of them.
+//! Machines of this user, whoever has started them: `elfin ps`, `stop`, `kill` and `logs`, what `elfin exec` needs to
+//! reach one, and `elfin run` to be one of them.
 //!
 //! Each `elfin run` looks after its own machine, and others ask it over a socket (`registry.rs`): there is no daemon.
 
@@ -8,6 +8,7 @@ mod log;
 mod registry;
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -25,6 +26,11 @@ pub(crate) fn enter(mut about: About, remembered: Remembered) -> Result<Entry> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     about.created = now.unwrap_or_default().as_secs();
     Registry::open()?.enter(&about, remembered)
+}
+
+/// The elfin that runs the machine that is meant.
+pub(crate) fn connect(wish: &str) -> Result<UnixStream> {
+    Registry::open()?.find(wish)?.connect()
 }
 
 /// `elfin ps`: one line for each machine.

@@ -67,6 +67,8 @@ pub(super) struct Ended {
     pub(super) log: String,
     /// What QEMU itself complained about.
     pub(super) complaints: String,
+    /// Why output of the program's could not be written, if that is so.
+    pub(super) lost: Option<std::io::Error>,
     /// Whether we have ended it.
     pub(super) killed: bool,
     /// Whether the kernel has said that the program runs; it is asked to if the machine is detached.
@@ -117,9 +119,11 @@ pub(super) fn run(prepared: Prepared, config: File, front: Front) -> Result<Ende
     if let Some(entry) = entry {
         let waits = kept.is_some().then(|| entry.id.clone());
         let flag = Arc::clone(&has_started);
-        thread::spawn(move || hear(reports, &flag, waits.as_deref()));
+        let sessions = serve::Sessions::default();
+        let hearers = sessions.clone();
+        thread::spawn(move || hear(reports, &flag, waits.as_deref(), &hearers));
         if let Some(listener) = entry.listener() {
-            serve::listen(listener, control.clone());
+            serve::listen(listener, control.clone(), sessions);
         }
     }
 
@@ -146,10 +150,9 @@ pub(super) fn run(prepared: Prepared, config: File, front: Front) -> Result<Ende
         .map(|pipe| thread::spawn(move || collect(pipe, LOG_KEPT, None)));
 
     let status = child.wait().context("cannot wait for QEMU")?;
-    for output in outputs {
-        join(output);
-    }
+    let [out, err] = outputs.map(join);
     Ok(Ended {
+        lost: out.or(err),
         status,
         start,
         record: record.map(join),
@@ -161,9 +164,16 @@ pub(super) fn run(prepared: Prepared, config: File, front: Front) -> Result<Ende
 }
 
 /// Hears what the kernel says. When the program runs, the elfin that waits for this one is told `name`.
-fn hear(mut port: UnixStream, has_started: &AtomicBool, name: Option<&str>) {
+fn hear(
+    mut port: UnixStream,
+    has_started: &AtomicBool,
+    name: Option<&str>,
+    sessions: &serve::Sessions,
+) {
     while let Some(message) = Message::read(&mut port) {
-        if message.kind == message::STARTED && !has_started.swap(true, Ordering::Relaxed) {
+        if message.kind != message::STARTED {
+            sessions.deliver(message);
+        } else if !has_started.swap(true, Ordering::Relaxed) {
             // Where it goes wrong, there is nobody to tell.
             let _ = name.map_or(Ok(()), detach::started);
         }
@@ -261,13 +271,14 @@ fn hold(mut socket: UnixStream) {
     let _ = std::io::copy(&mut socket, &mut std::io::sink());
 }
 
-/// Carries one stream of the program's output to ours. When nobody reads ours any more, the
-/// program's is closed.
-fn drain(mut socket: UnixStream, mut stream: impl Write) {
-    // An error here means that either side is gone; the exit status tells the rest.
-    let _ = copy(&mut socket, &mut stream);
+/// Carries one stream of the program's output to ours. When that takes no more, the program's is closed. The error if
+/// it is another one than that nobody reads, which the program hears of as it would on Linux.
+fn drain(mut socket: UnixStream, mut stream: impl Write) -> Option<std::io::Error> {
+    let error = copy(&mut socket, &mut stream).err()?;
+    (error.kind() != std::io::ErrorKind::BrokenPipe).then_some(error)
 }
 
+/// Copies until nothing comes any more; an error is one of writing.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -278,7 +289,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
                 to.flush()?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(_) => return Ok(()),
         }
     }
 }

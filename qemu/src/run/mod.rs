@@ -7,6 +7,7 @@ mod config;
 mod console;
 mod control;
 mod detach;
+pub(crate) mod exec;
 pub(crate) mod gdb;
 pub(crate) mod mounts;
 pub(crate) mod net;

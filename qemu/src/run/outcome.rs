@@ -42,7 +42,13 @@ enum LastWord<'a> {
 /// Turns the end of a machine into our exit status, or into the error to print.
 pub(super) fn report(ended: &Ended, image: &Image, log_shown: bool) -> Result<u8> {
     match (ended.status.code(), last_word(&ended.log)) {
-        (Some(QEMU_DONE), Some(LastWord::Status(status))) => return Ok(status),
+        (Some(QEMU_DONE), Some(LastWord::Status(status))) => {
+            return match &ended.lost {
+                // On Linux the program itself would have heard of it, when it wrote or closed the file.
+                Some(error) if status == 0 => bail!("cannot write the program's output: {error}"),
+                _ => Ok(status),
+            };
+        }
         (Some(QEMU_DONE), Some(LastWord::Signal(signal))) => {
             return Ok(128u8.wrapping_add(signal));
         }
@@ -131,6 +137,7 @@ mod tests {
             record: None,
             log: log.to_owned(),
             complaints: String::new(),
+            lost: None,
             killed: false,
             started: true,
         }
@@ -157,6 +164,13 @@ mod tests {
     fn statuses() {
         assert_eq!(report(&end(33, "elfin: exit status=7\n")).unwrap(), 7);
         assert_eq!(report(&end(33, "elfin: exit signal=11\n")).unwrap(), 139);
+        let full = || Some(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let lost = |status| Ended {
+            lost: full(),
+            ..end(33, &format!("elfin: exit status={status}\n"))
+        };
+        assert!(report(&lost(0)).is_err());
+        assert_eq!(report(&lost(3)).unwrap(), 3);
         let killed = Ended {
             killed: true,
             ..end(0, "")

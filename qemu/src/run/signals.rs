@@ -18,6 +18,13 @@ const OTHERS: [i32; 3] = [SIGHUP, SIGUSR1, SIGUSR2];
 /// Those that are about our terminal, and ours if that is the program's.
 const TERMINAL: [i32; 2] = [SIGCONT, SIGWINCH];
 
+/// Catches the signals that are a program's, and those of the terminal if that is.
+pub(super) fn catch(terminal: bool) -> Result<signal_hook::iterator::Signals> {
+    let of_terminal = TERMINAL.iter().filter(|_| terminal);
+    let all = ENDING.iter().chain(&OTHERS).chain(of_terminal);
+    signal_hook::iterator::Signals::new(all).context("cannot catch signals")
+}
+
 /// Signals caught, but not yet acted upon.
 pub(super) struct Signals {
     caught: signal_hook::iterator::Signals,
@@ -26,10 +33,9 @@ pub(super) struct Signals {
 impl Signals {
     /// Catches the signals that are the program's, and those of the terminal if that is.
     pub(super) fn catch(terminal: bool) -> Result<Self> {
-        let of_terminal = TERMINAL.iter().filter(|_| terminal);
-        let all = ENDING.iter().chain(&OTHERS).chain(of_terminal);
-        let caught = signal_hook::iterator::Signals::new(all).context("cannot catch signals")?;
-        Ok(Self { caught })
+        Ok(Self {
+            caught: catch(terminal)?,
+        })
     }
 
     /// From now on the program gets them. The second one that asks for the end ends the machine, and so does the

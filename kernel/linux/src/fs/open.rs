@@ -44,6 +44,31 @@ impl OpenFile {
             flags: AtomicU32::new(flags & !linux::O_CLOEXEC),
         })
     }
+    /// Writes all of `text`, waiting while there is no room.
+    pub fn write_all(&self, mut text: &[u8]) -> Result<(), Errno> {
+        if !self.writable() {
+            return Err(Errno::EBADF);
+        }
+        let mut position = self.file.seekable().then(|| self.offset.lock());
+        while !text.is_empty() {
+            let count = match &mut position {
+                None => self.file.write(0, text, false)?,
+                Some(position) if self.flags() & linux::O_APPEND != 0 => {
+                    let (count, end) = self.file.append(text)?;
+                    **position = end;
+                    count
+                }
+                Some(position) => {
+                    let count = self.file.write(**position, text, false)?;
+                    **position += u64::try_from(count).unwrap_or(0);
+                    count
+                }
+            };
+            text = &text[count..];
+        }
+        Ok(())
+    }
+
     /// Access mode and status flags.
     pub fn flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)

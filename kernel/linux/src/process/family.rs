@@ -188,8 +188,8 @@ impl Report {
 }
 
 impl Kin {
-    /// The first process': it leads its group and its session.
-    pub(super) fn first(pid: Pid) -> Self {
+    /// That of one without a parent: it leads its group and its session.
+    pub(super) fn leader(pid: Pid) -> Self {
         Self {
             parent: 0,
             maker: 0,
@@ -213,7 +213,7 @@ impl Kin {
             exit_signal,
             group: self.group,
             session: self.session,
-            ..Self::first(0)
+            ..Self::leader(0)
         }
     }
 }
@@ -247,6 +247,11 @@ impl Process {
     /// Its session's id.
     pub fn sid(&self) -> Pid {
         self.kin().session
+    }
+
+    /// How it has ended, if it has.
+    pub fn status(&self) -> Option<Status> {
+        self.kin().end.map(|(status, _)| status)
     }
 
     /// Whether it has ended, and its parent has not been told.

@@ -116,12 +116,20 @@ impl Process {
         self.pid == table::FIRST
     }
 
-    /// Makes the first process, of a session of its own, without threads, memory and open files.
-    pub fn first(fs: FsContext) -> Arc<Self> {
+    /// Makes a process that nobody is the parent of, the first one among them: of a session of its own, without
+    /// threads, memory and open files.
+    pub fn leader(fs: FsContext) -> Arc<Self> {
         let pid = table::new_id();
-        let process = Arc::new(Self::new(pid, family::Kin::first(pid), fs));
+        let process = Arc::new(Self::new(pid, family::Kin::leader(pid), fs));
         table::insert_process(&process);
         process
+    }
+
+    /// Takes one that has never had a thread out of the world again.
+    pub fn abandon(&self) {
+        let gone = table::with_processes(|all| all.remove(&self.pid));
+        // Not under the lock: it may be the last reference.
+        drop(gone);
     }
 
     fn new(pid: Pid, kin: family::Kin, fs: FsContext) -> Self {

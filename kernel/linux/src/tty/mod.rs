@@ -125,7 +125,7 @@ impl Tty {
     }
 
     /// Sets the size; the foreground group is told if it is another one.
-    fn resize(&self, size: [u16; 4]) {
+    pub(crate) fn resize(&self, size: [u16; 4]) {
         let mut state = self.state.lock();
         let is_other = state.size != size;
         state.size = size;

@@ -1,8 +1,9 @@
 //! Pseudo-terminals: /dev/ptmx makes them, /dev/pts has their terminals (pty(7)).
 use super::{OUTPUT_LIMIT, TERMINALS, Terminal, Tty};
 use crate::credentials;
+use crate::fs::path::{self, Start};
 use crate::fs::tree::{Kind, Listing, Node, SpecialFile, dev};
-use crate::fs::{File, Metadata, OpenFile, Poll};
+use crate::fs::{File, Metadata, OpenFile, Poll, downcast};
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
@@ -21,7 +22,7 @@ pub(super) fn rdev(index: u32) -> u64 {
     (MAJOR + (index >> 8)) << 8 | index & 0xff
 }
 
-fn path(index: u32) -> Vec<u8> {
+fn path_of(index: u32) -> Vec<u8> {
     format!("/dev/pts/{index}").into_bytes()
 }
 
@@ -68,8 +69,35 @@ impl SpecialFile for Slave {
 pub(super) fn open_peer(tty: &Arc<Tty>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
     let index = tty.index.ok_or(Errno::EIO)?;
     let (_, node) = find(index).ok_or(Errno::EIO)?;
-    let file = Terminal::open(tty, &node, path(index), flags)?;
+    let file = Terminal::open(tty, &node, path_of(index), flags)?;
     Ok(OpenFile::new(file, flags & !linux::O_CLOEXEC))
+}
+
+/// A pseudo-terminal whose master is the kernel's.
+pub struct Pair {
+    /// The master.
+    pub master: Arc<OpenFile>,
+    /// Its terminal, opened.
+    pub terminal: Arc<OpenFile>,
+    /// What is between them.
+    pub tty: Arc<Tty>,
+}
+
+/// Makes a pseudo-terminal and opens both sides.
+pub fn pair() -> Result<Pair, Errno> {
+    let path = b"/dev/ptmx";
+    let node = path::lookup(&Start::root(), path)?.node;
+    let file = open_master(&node, path.to_vec())?;
+    let tty = downcast::<Master>(&*file).map(|master| master.tty.clone());
+    let tty = tty.ok_or(Errno::EIO)?;
+    tty.state.lock().is_locked = false;
+    let master = OpenFile::new(file, linux::O_RDWR);
+    let terminal = open_peer(&tty, linux::O_RDWR | linux::O_NOCTTY)?;
+    Ok(Pair {
+        master,
+        terminal,
+        tty,
+    })
 }
 
 /// What is in /dev/pts.

@@ -133,7 +133,7 @@ impl Tty {
     }
 
     /// Nobody types or looks any more: the leader of its session hears of it, whose terminal it is no more.
-    pub(super) fn hang_up(self: &Arc<Self>) {
+    pub(crate) fn hang_up(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.is_hung_up = true;
         state.output.clear();

@@ -24,8 +24,8 @@ use virtio_drivers::transport::pci::bus::DeviceFunction;
 const BUFFERS: usize = 16;
 const INPUT_SIZE: usize = 4 << 10;
 const OUTPUT_SIZE: usize = 16 << 10;
-/// Of the control port, which is seldom used.
-const CONTROL_SIZE: usize = 4 << 10;
+/// Of the control port, which is seldom used. What is written in one piece of this is not torn apart.
+pub const CONTROL_SIZE: usize = 4 << 10;
 
 /// Where bytes come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -49,14 +49,14 @@ pub fn spawn_kernel(name: &'static str, state: Box<dyn ThreadState>, body: Body)
     thread
 }
 
-/// Makes a kernel thread, whose id is 0, that works on a program in an address space. It does not run before
-/// [`fn@start`]. `None` without memory.
+/// Makes a kernel thread, whose id is 0, that works on a program in an address space, or in none. It does not run
+/// before [`fn@start`]. `None` without memory.
 pub fn new_kernel(
-    space: Arc<Space>,
+    space: Option<Arc<Space>>,
     state: Box<dyn ThreadState>,
     body: Body,
 ) -> Option<Arc<Thread>> {
-    Thread::kernel(0, body, Some(space), state)
+    Thread::kernel(0, body, space, state)
 }
 
 /// Makes a program's main thread, which starts in the kernel, with `body`. It does not run before [`fn@start`]. `None`
