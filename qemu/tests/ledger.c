@@ -73,6 +73,11 @@ int main(int count, char **arguments)
         unlink(name);
         snprintf(name, sizeof name, "scratch-%ld", i);
         put(name, i, SNAPSHOT, 0);
+        // Blocks that are set aside have not got what they held before, and those of a hole are others', too.
+        int scratch = open(name, O_WRONLY);
+        must(fallocate(scratch, 0, SNAPSHOT, 2 * 4096) == 0, "fallocate");
+        must(fallocate(scratch, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 2 * 4096) == 0, "punch");
+        close(scratch);
         printf("%ld\n", i);
         fflush(stdout);
     }

@@ -69,6 +69,9 @@ int main(void)
             char *at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, held, 0);
             strcpy(at, path);
             result(msync(at, 4096, MS_SYNC));
+        } else if (!strcmp(what, "unnamed")) {
+            int fd = open(path, O_TMPFILE | O_RDWR, 0600);
+            result(fd < 0 || write(fd, data, 50000) != 50000 ? -1 : fsync(fd));
         } else if (!strcmp(what, "sync")) {
             result(fsync(held));
         } else if (!strcmp(what, "unlink")) {
@@ -284,6 +287,42 @@ fn files_without_a_name_do_not_keep_others_from_staying() {
     let mut peer = Peer::start_with(&["data:/data".to_owned()], |command| volumes.with(command));
     assert_eq!(peer.says("read /data/stays"), "to the end");
     peer.end();
+}
+
+#[test]
+fn a_volume_does_what_linux_does_with_room_and_names() {
+    let volumes = Volumes::new();
+    for (name, arguments) in [
+        ("fallocate.c", &["/data", "all"][..]),
+        ("renameat2.c", &["/data"]),
+    ] {
+        let root = compared(name);
+        let mut command = volumes.with(elfin(root.path(), &["data:/data".to_owned()]));
+        passed(&command.args(arguments).output().expect("elfin starts"));
+    }
+    volumes.is_sound("data");
+}
+
+#[test]
+fn a_file_that_never_had_a_name_goes_with_the_machine() {
+    let volumes = Volumes::new();
+    let volume = ["data:/data".to_owned()];
+    let mut first = Peer::start_with(&volume, |command| volumes.with(command));
+    assert_eq!(first.says("unnamed /data"), "");
+    first.kill();
+    volumes.is_sound("data");
+    let free = || {
+        let mut dump = Command::new("/sbin/dumpe2fs");
+        let dump = dump.arg("-h").arg(volumes.image("data")).output();
+        let dump = text(&dump.expect("dumpe2fs starts").stdout);
+        let line = dump.lines().find(|line| line.starts_with("Free blocks:"));
+        let number = line.expect("free blocks").split_whitespace().last();
+        number.expect("a number").parse::<u64>().expect("a number")
+    };
+    let with_it = free();
+    Peer::start_with(&volume, |command| volumes.with(command)).end();
+    volumes.is_sound("data");
+    assert!(free() >= with_it + 12, "{} after {with_it}", free());
 }
 
 #[test]

@@ -175,6 +175,23 @@ static void zeroes(int mode)
     if (at < end) memset(model + at, 0, end - at);
 }
 
+static void shifts(int mode)
+{
+    long at = any(size + 1) & ~4095L, len = (1 + any(8)) * 4096;
+    int collapse = mode == FALLOC_FL_COLLAPSE_RANGE;
+    if (collapse ? at + len >= size : at >= size || size + len > LARGEST) return;
+    DID("%s %ld+%ld", collapse ? "collapse" : "insert", at, len);
+    if (!allocates(mode, at, len)) return;
+    if (collapse) {
+        memmove(model + at, model + at + len, size - at - len);
+        size -= len;
+    } else {
+        memmove(model + at + len, model + at, size - at);
+        memset(model + at, 0, len);
+        size += len;
+    }
+}
+
 static void copies(void)
 {
     long from = place(size), len = length(from), to = place(size);
@@ -235,7 +252,7 @@ int main(int count, char **arguments)
     fd = open("exercised", O_RDWR | O_CREAT | O_TRUNC, 0644);
     CHECK(fd >= 0);
     for (number = 1; number <= (unsigned long)operations; number++) {
-        switch (any(20)) {
+        switch (any(22)) {
         case 0 ... 3: reads(); break;
         case 4 ... 7: writes(); break;
         case 8: appends(); break;
@@ -247,6 +264,8 @@ int main(int count, char **arguments)
         case 16: zeroes(FALLOC_FL_ZERO_RANGE); break;
         case 17: copies(); break;
         case 18: seeks(); break;
+        case 20: shifts(FALLOC_FL_COLLAPSE_RANGE); break;
+        case 21: shifts(FALLOC_FL_INSERT_RANGE); break;
         case 19: any(4) ? any(4) ? checks() : reopens() : synchronises(); break;
         }
     }

@@ -1,7 +1,7 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
-    inotify,
+    Content, inotify,
     mount::Path,
     page_cache,
     path::Target,
@@ -58,6 +58,15 @@ fn know(parent: &Arc<Node>, name: &[u8], node: Option<Arc<Node>>) -> Result<(), 
     Ok(())
 }
 
+/// A name in such a directory is to be looked up anew.
+fn forget(parent: &Node, name: &[u8]) -> Result<(), Errno> {
+    if let Some(operations) = &parent.operations {
+        parent.directory()?.entries.lock().names.remove(name);
+        operations.expire();
+    }
+    Ok(())
+}
+
 /// Creates a node of full mode `mode` in a directory, without a path (boot).
 pub fn add(parent: &Arc<Node>, name: &[u8], node: Arc<Node>) -> Result<Arc<Node>, Errno> {
     if node.is_directory() {
@@ -89,14 +98,7 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     }
     permission::check_create(parent)?;
     if let Some(operations) = &parent.operations {
-        let maker = credentials::current();
-        let above = *parent.attributes.lock();
-        let mut owner = (maker.user.filesystem, maker.group.filesystem);
-        let mut mode = mode;
-        if above.mode & linux::S_ISGID != 0 {
-            owner.1 = above.gid;
-            mode |= if directory { linux::S_ISGID } else { 0 };
-        }
+        let (owner, mode) = made_in(parent, mode);
         let node = operations.create(&target.name, mode, owner, &kind)?;
         know(parent, &target.name, Some(node.clone()))?;
         inotify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
@@ -104,6 +106,30 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     }
     let node = add(parent, &target.name, Node::made_in(parent, mode, kind))?;
     inotify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
+    Ok(node)
+}
+
+/// Whose what the calling thread makes in a directory is, and its mode.
+fn made_in(parent: &Node, mode: u32) -> ((u32, u32), u32) {
+    let maker = credentials::current();
+    let above = *parent.attributes.lock();
+    let (uid, gid) = (maker.user.filesystem, maker.group.filesystem);
+    if above.mode & linux::S_ISGID == 0 {
+        return ((uid, gid), mode);
+    }
+    let directory = mode & linux::S_IFMT == linux::S_IFDIR;
+    let handed_down = if directory { linux::S_ISGID } else { 0 };
+    ((uid, above.gid), mode | handed_down)
+}
+
+/// Makes a file that has no name (`O_TMPFILE`) in the file system of a directory.
+pub(super) fn create_unnamed(parent: &Arc<Node>, mode: u32) -> Result<Arc<Node>, Errno> {
+    if let Some(operations) = &parent.operations {
+        let (owner, mode) = made_in(parent, mode);
+        return operations.create_unnamed(mode, owner);
+    }
+    let node = Node::made_in(parent, mode, Kind::Regular(Content::empty()));
+    node.attributes.lock().nlink = 0;
     Ok(node)
 }
 
@@ -258,9 +284,14 @@ fn notify_renamed(from: &Target, to: &Target, node: &Node, old: Option<&Node>) {
     }
 }
 
-/// renameat2(2) with `flags` (`RENAME_NOREPLACE`, `RENAME_EXCHANGE`).
+/// renameat2(2)
 pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
-    if flags & !(linux::RENAME_NOREPLACE | linux::RENAME_EXCHANGE) != 0 || flags == 3 {
+    let keeps = linux::RENAME_NOREPLACE | linux::RENAME_WHITEOUT;
+    let (exchange, whiteout) = (
+        flags & linux::RENAME_EXCHANGE != 0,
+        flags & linux::RENAME_WHITEOUT != 0,
+    );
+    if flags & !(keeps | linux::RENAME_EXCHANGE) != 0 || exchange && flags & keeps != 0 {
         return Err(Errno::EINVAL);
     }
     if from.name.is_empty() || to.name.is_empty() {
@@ -288,25 +319,37 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         return Err(Errno::ENOENT);
     }
     check_cycle(&node, to_parent)?;
-    let exchange = flags & linux::RENAME_EXCHANGE != 0;
     check_move(from, &node, to, old.as_ref(), exchange)?;
+    if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) {
+        return Ok(());
+    }
     let operations = parent.operations.as_ref();
     if exchange {
-        if operations.is_some() {
-            return Err(Errno::EINVAL);
-        }
         let old = old.ok_or(Errno::ENOENT)?;
         check_cycle(&old, parent)?;
-        enter(to_parent, &to.name, node.clone())?;
-        enter(parent, &from.name, old.clone())?;
+        if let Some(operations) = operations {
+            operations.rename(&from.name, to_parent, &to.name, Some(&old), flags)?;
+            know(parent, &from.name, Some(old.clone()))?;
+            know(to_parent, &to.name, Some(node.clone()))?;
+        } else {
+            enter(to_parent, &to.name, node.clone())?;
+            enter(parent, &from.name, old.clone())?;
+            if node.is_directory() != old.is_directory() {
+                let (loser, winner) = match node.is_directory() {
+                    true => (parent, to_parent),
+                    false => (to_parent, parent),
+                };
+                lower_links(loser);
+                winner.attributes.lock().nlink += 1;
+            }
+        }
+        node.touch(false);
+        old.touch(false);
         notify_renamed(from, to, &node, None);
         notify_renamed(to, from, &old, None);
         return Ok(());
     }
     if let Some(old) = &old {
-        if Arc::ptr_eq(old, &node) {
-            return Ok(());
-        }
         match (node.is_directory(), old.is_directory()) {
             (true, false) => return Err(Errno::ENOTDIR),
             (false, true) => return Err(Errno::EISDIR),
@@ -319,8 +362,12 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         }
     }
     if let Some(operations) = operations {
-        operations.rename(&from.name, to_parent, &to.name, old.as_deref())?;
-        know(parent, &from.name, None)?;
+        operations.rename(&from.name, to_parent, &to.name, old.as_deref(), flags)?;
+        if whiteout {
+            forget(parent, &from.name)?;
+        } else {
+            know(parent, &from.name, None)?;
+        }
         node.touch(false);
         if let Some(old) = &old {
             old.touch(false);
@@ -331,7 +378,12 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
     }
     let directory = node.is_directory();
     enter(to_parent, &to.name, node.clone())?;
-    take_out(parent, &from.name)?;
+    if whiteout {
+        let nothing = Node::made_in(parent, linux::S_IFCHR, Kind::Special(0));
+        enter(parent, &from.name, nothing)?;
+    } else {
+        take_out(parent, &from.name)?;
+    }
     if directory && !Arc::ptr_eq(parent, to_parent) {
         lower_links(parent);
         to_parent.attributes.lock().nlink += 1;

@@ -87,6 +87,7 @@ impl Image {
             mtime_ns: inode.mtime_ns,
             ctime_ns: inode.mtime_ns,
             atime_ns: inode.mtime_ns,
+            ..Attributes::default()
         };
         let kind = match inode.mode & linux::S_IFMT {
             linux::S_IFDIR => {

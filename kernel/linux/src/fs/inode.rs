@@ -37,6 +37,19 @@ impl Changes {
     }
 }
 
+/// A part of a file that is in one piece on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it is in the file.
+    pub logical: u64,
+    /// Where it is on the disk.
+    pub physical: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Set aside only: it reads as zeros.
+    pub unwritten: bool,
+}
+
 /// A file that is elsewhere. What makes no sense for its type is never called.
 #[doc(alias = "inode_operations")]
 pub trait InodeOperations: Any + Send + Sync {
@@ -59,14 +72,21 @@ pub trait InodeOperations: Any + Send + Sync {
     fn link(&self, name: &[u8], file: &Node) -> Result<(), Errno>;
     /// Takes the name of `file` away.
     fn remove(&self, name: &[u8], file: &Node) -> Result<(), Errno>;
-    /// Moves a name to another directory of the file system, or this one, where `replaced` may have it.
+    /// Moves a name to another directory of the file system, or this one, where `other` may have it, with
+    /// renameat2(2)'s flags; `EINVAL` for one that there is not.
     fn rename(
         &self,
         name: &[u8],
         to: &Node,
         to_name: &[u8],
-        replaced: Option<&Node>,
+        other: Option<&Node>,
+        flags: u32,
     ) -> Result<(), Errno>;
+    /// Makes a regular file of full mode `mode` that has no name, and may be given one (`O_TMPFILE`).
+    fn create_unnamed(&self, mode: u32, owner: (u32, u32)) -> Result<Arc<Node>, Errno> {
+        let _ = (mode, owner);
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Brings what the node says of the file up to date, if it has been trusted for long enough or `now`.
     fn refresh(&self, node: &Node, now: bool) -> Result<(), Errno>;
     /// Something has changed: what the node says is not to be trusted any longer.
@@ -91,6 +111,16 @@ pub trait InodeOperations: Any + Send + Sync {
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno>;
     /// Gives the file another size.
     fn resize(&self, size: u64) -> Result<(), Errno>;
+    /// fallocate(2) with its flags, of which there is a combination.
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let _ = (mode, offset, len);
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Where the bytes from `from` on, `len` of them, are on the disk, in order; `None` if nobody knows.
+    fn extents(&self, from: u64, len: u64) -> Result<Option<Vec<Extent>>, Errno> {
+        let _ = (from, len);
+        Ok(None)
+    }
     /// The value of an extended attribute; `ENODATA`.
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno>;
     /// The names of all of them.

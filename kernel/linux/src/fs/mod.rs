@@ -12,6 +12,7 @@ pub mod epoll;
 pub mod erofs;
 pub mod event;
 pub mod ext4;
+mod fiemap;
 pub mod file_system;
 pub mod generated;
 pub mod image;
@@ -225,6 +226,11 @@ pub struct Metadata {
     pub mtime_ns: u64,
     pub ctime_ns: u64,
     pub atime_ns: u64,
+    pub btime_ns: Option<u64>,
+    /// Of 512 bytes each.
+    pub blocks: u64,
+    /// chattr(1)'s.
+    pub flags: Option<u32>,
 }
 
 impl Metadata {

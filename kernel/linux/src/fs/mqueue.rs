@@ -189,6 +189,7 @@ impl MessageQueue {
             mtime_ns: now,
             ctime_ns: now,
             atime_ns: now,
+            ..Attributes::default()
         };
         Ok(Arc::new(Self {
             size,

@@ -1,6 +1,6 @@
 //! Open file descriptions, and opening nodes.
 use super::{
-    Cached, DirEntry, File, Metadata, Poll, directory,
+    Cached, DirEntry, File, Metadata, Poll, directory, fiemap,
     generated::Text,
     inode::Handle,
     inotify,
@@ -228,6 +228,9 @@ impl File for NodeFile {
             Err(error)
         }
     }
+    fn ioctl(&self, request: u32, arg: usize) -> Result<usize, Errno> {
+        fiemap::ioctl(&self.at.node, request, arg)
+    }
     fn seekable(&self) -> bool {
         true
     }
@@ -348,7 +351,10 @@ impl PageSource for Pages {
     }
     fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         match &self.at.node.kind {
-            Kind::Regular(content) => content.punch(offset, len),
+            Kind::Regular(content) => {
+                let mode = linux::FALLOC_FL_PUNCH_HOLE | linux::FALLOC_FL_KEEP_SIZE;
+                content.allocate(mode, offset, len)
+            }
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -451,12 +457,8 @@ fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>,
     }
     directory.node.directory()?;
     permission::check_create(&directory.node)?;
-    if directory.node.operations.is_some() {
-        return Err(Errno::EOPNOTSUPP);
-    }
     let mode = linux::S_IFREG | mode & 0o7777;
-    let node = Node::made_in(&directory.node, mode, Kind::Regular(Content::empty()));
-    node.attributes.lock().nlink = 0;
+    let node = directory::create_unnamed(&directory.node, mode)?;
     let mut path = target.path();
     path.extend_from_slice(alloc::format!("/#{}", node.ino).as_bytes());
     let flags = flags & !linux::O_TMPFILE;

@@ -3,6 +3,7 @@
 //! A page is in memory once it was written, or read from a device that is not memory; otherwise it comes from the
 //! source, or is a hole. Those that the source has, too, are given back when memory is short (`reclaim.rs`). If that is
 //! not enough, running out is `ENOSPC` for writers, before the program runs out.
+mod allocate;
 mod dirty;
 mod frames;
 mod reclaim;
@@ -241,95 +242,6 @@ impl Content {
         inner.source_len = size;
         drop(inner);
         self.forget_mapped(0, u64::MAX, false);
-    }
-
-    /// Makes the range read as zeros, within the size (`FALLOC_FL_PUNCH_HOLE`).
-    pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
-        let mut inner = self.inner.lock();
-        inner.may_write(0, 0)?;
-        if let Some(Source::Stored(_)) = &inner.source {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let end = offset.saturating_add(len).min(inner.size);
-        let zeros = [0; PAGE];
-        let mut at = offset;
-        while at < end {
-            let part = (PAGE_LEN - at % PAGE_LEN).min(end - at);
-            let index = at / PAGE_LEN;
-            let in_source = index * PAGE_LEN < inner.source_len;
-            if part == PAGE_LEN && !in_source {
-                // From here on there are whole pages, up to the last one.
-                let whole = index..end / PAGE_LEN;
-                let gone = inner.pages.extract_if(whole, |_, _| true).count();
-                inner.give_back(gone);
-                at = end / PAGE_LEN * PAGE_LEN;
-                continue;
-            }
-            if in_source || inner.pages.contains_key(&index) {
-                inner.write(at, &zeros[..part as usize])?;
-            }
-            at += part;
-        }
-        drop(inner);
-        self.forget_mapped(offset, end, false);
-        Ok(())
-    }
-
-    /// Grows to `size` with memory reserved for the range (`fallocate`).
-    pub fn reserve(&self, offset: u64, len: u64, grow: bool) -> Result<(), Errno> {
-        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
-        if end > MAX_SIZE {
-            return Err(Errno::EFBIG);
-        }
-        let mut inner = self.inner.lock();
-        inner.may_reserve(end)?;
-        if let Some(Source::Stored(_)) = &inner.source {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let source_end = inner.source_len.div_ceil(PAGE_LEN);
-        let indices = (offset / PAGE_LEN).max(source_end)..end.div_ceil(PAGE_LEN);
-        let there = match indices.is_empty() {
-            true => 0,
-            false => inner.pages.range(indices.clone()).count(),
-        };
-        let missing = indices.end.saturating_sub(indices.start) - there as u64;
-        let left = inner.quota.as_ref().map_or(u64::MAX, |quota| quota.left());
-        if missing > left.min(available() as u64) {
-            return Err(Errno::ENOSPC);
-        }
-        for index in indices {
-            inner.writable(index, Purpose::Growth)?;
-        }
-        if grow {
-            inner.size = inner.size.max(end);
-        }
-        Ok(())
-    }
-
-    /// The next offset from `offset` with data (or in a hole); `ENXIO` past the end.
-    pub fn seek(&self, offset: u64, data: bool) -> Result<u64, Errno> {
-        let inner = self.inner.lock();
-        if offset >= inner.size {
-            return Err(Errno::ENXIO);
-        }
-        let mut at = offset;
-        while at < inner.size {
-            let index = at / PAGE_LEN;
-            if (at < inner.source_len || inner.pages.contains_key(&index)) == data {
-                return Ok(at);
-            }
-            at = if data {
-                let next = inner.pages.range(index..).next().ok_or(Errno::ENXIO)?;
-                next.0 * PAGE_LEN
-            } else {
-                (index + 1) * PAGE_LEN
-            };
-        }
-        if data {
-            Err(Errno::ENXIO)
-        } else {
-            Ok(inner.size)
-        }
     }
 
     /// Whether a page is in memory, or where it can be mapped from.

@@ -182,9 +182,7 @@ mod tests {
             uid: 10,
             gid: 20,
             nlink: 1,
-            mtime_ns: 0,
-            ctime_ns: 0,
-            atime_ns: 0,
+            ..Attributes::default()
         }
     }
 

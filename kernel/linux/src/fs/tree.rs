@@ -51,7 +51,7 @@ pub struct Node {
 type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 /// What can change about a node besides its data.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are stat(2)'s")]
 pub struct Attributes {
     pub mode: u32,
@@ -61,6 +61,12 @@ pub struct Attributes {
     pub mtime_ns: u64,
     pub ctime_ns: u64,
     pub atime_ns: u64,
+    /// When the file was made; `None` if its file system does not know.
+    pub btime_ns: Option<u64>,
+    /// 512-byte blocks that it takes where it is, if it is elsewhere.
+    pub blocks: Option<u64>,
+    /// chattr(1)'s (`FS_*_FL`), if its file system has them.
+    pub flags: Option<u32>,
 }
 
 /// What a node is.
@@ -237,6 +243,8 @@ impl Node {
                 mtime_ns: now,
                 ctime_ns: now,
                 atime_ns: now,
+                btime_ns: Some(now),
+                ..Attributes::default()
             }),
             kind,
             mounts: AtomicU32::new(0),
@@ -471,18 +479,25 @@ impl Node {
         if let Some(operations) = &self.operations {
             operations.refresh(self, false)?;
         }
-        let size = match &self.kind {
-            Kind::Regular(content) => content.size(),
-            Kind::Symlink(target) => target.len() as u64,
-            Kind::Directory(directory) => directory.entries.lock().names.len() as u64 * 32,
-            _ => 0,
+        let attributes = *self.attributes.lock();
+        let blocks = || attributes.blocks;
+        let (size, blocks) = match &self.kind {
+            Kind::Regular(content) => {
+                let blocks = blocks().unwrap_or_else(|| content.blocks());
+                (content.size(), blocks)
+            }
+            Kind::Symlink(target) => (target.len() as u64, blocks().unwrap_or(0)),
+            Kind::Directory(directory) => match blocks() {
+                Some(blocks) => (blocks * 512, blocks),
+                None => (directory.entries.lock().names.len() as u64 * 32, 0),
+            },
+            _ => (0, 0),
         };
         let rdev = match &self.kind {
             Kind::Device(device) => device.rdev(),
             Kind::Special(rdev) => *rdev,
             _ => 0,
         };
-        let attributes = *self.attributes.lock();
         Ok(Metadata {
             dev: self.dev,
             ino: self.ino,
@@ -495,6 +510,9 @@ impl Node {
             mtime_ns: attributes.mtime_ns,
             ctime_ns: attributes.ctime_ns,
             atime_ns: attributes.atime_ns,
+            btime_ns: attributes.btime_ns,
+            blocks,
+            flags: attributes.flags,
         })
     }
 

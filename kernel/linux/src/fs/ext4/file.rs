@@ -1,11 +1,11 @@
 //! A file of a volume: what its node does.
 use super::{
-    Shared,
+    Mounted, Shared, UNNAMED, Unnamed,
     device::{errno, timestamp},
 };
 use crate::fs::{
     Content, DirEntry,
-    inode::{self, Changes, Handle, InodeOperations},
+    inode::{self, Changes, Extent, Handle, InodeOperations},
     pipe,
     tree::{Attributes, Kind, Node},
 };
@@ -14,9 +14,10 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general as linux;
 use rsext4::{
-    DirectoryCursor, DirectoryEntryType, Ext4Error, FileName, FilePermissions, InodeInfo,
-    InodeMetadataUpdate, InodeNumber, MutationContext, RenameOptions, SpecialInodeKind,
-    UnlinkOutcome, XattrName, XattrNamespace, XattrSetMode,
+    DeviceNumber, DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentState,
+    FileExtentTarget, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate, InodeNumber,
+    MutationContext, PreallocationOptions, RangeOperation, RenameOptions, SpecialInodeKind,
+    UnlinkOutcome, XattrName, XattrNamespace, XattrSetMode, ZeroRangeOptions,
 };
 
 /// Entries of a directory read at a time.
@@ -38,8 +39,8 @@ impl Drop for File {
         if self.orphan.load(Ordering::Relaxed) {
             let mut orphans = self.shared.orphans.lock();
             // At the end of the machine it has been freed already.
-            if orphans.open.remove(&self.number) {
-                orphans.closed.push(self.number);
+            if let Some(name) = orphans.open.remove(&self.number) {
+                orphans.closed.push((self.number, name));
             }
         }
     }
@@ -68,6 +69,9 @@ fn attributes(info: &InodeInfo, known: &Attributes) -> Attributes {
         mtime_ns: finer(known.mtime_ns, info.mtime),
         ctime_ns: finer(known.ctime_ns, info.ctime),
         atime_ns: finer(known.atime_ns, info.atime),
+        btime_ns: Some(u64::from(info.btime) * SECOND),
+        blocks: Some(info.blocks),
+        flags: Some(info.flags.bits()),
     }
 }
 
@@ -92,6 +96,27 @@ fn no_data(error: Errno) -> Errno {
         Errno::ENOENT => Errno::ENODATA,
         other => other,
     }
+}
+
+/// Removes from a new inode the extended attributes of the file that had it before, which the crate leaves.
+fn forget_xattrs(fs: &mut Mounted, inode: InodeNumber) -> Ext4Result<()> {
+    for old in fs.list_xattrs(inode)? {
+        fs.remove_xattr(inode, old.namespace, &old.name)?;
+    }
+    Ok(())
+}
+
+/// What fallocate(2)'s flags say.
+fn range_operation(mode: u32) -> Result<RangeOperation, Errno> {
+    let keep_size = mode & linux::FALLOC_FL_KEEP_SIZE != 0;
+    Ok(match mode & !linux::FALLOC_FL_KEEP_SIZE {
+        0 => RangeOperation::Allocate(PreallocationOptions { keep_size }),
+        linux::FALLOC_FL_PUNCH_HOLE => RangeOperation::PunchHole,
+        linux::FALLOC_FL_ZERO_RANGE => RangeOperation::Zero(ZeroRangeOptions { keep_size }),
+        linux::FALLOC_FL_COLLAPSE_RANGE => RangeOperation::Collapse,
+        linux::FALLOC_FL_INSERT_RANGE => RangeOperation::Insert,
+        _ => return Err(Errno::EOPNOTSUPP),
+    })
 }
 
 impl File {
@@ -120,16 +145,7 @@ impl File {
             DirectoryEntryType::Fifo => pipe::fifo(),
             _ => Kind::Special(0),
         };
-        let unknown = Attributes {
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            nlink: 0,
-            mtime_ns: 0,
-            ctime_ns: 0,
-            atime_ns: 0,
-        };
-        let attributes = attributes(info, &unknown);
+        let attributes = attributes(info, &Attributes::default());
         Ok(Node::stored(
             shared.dev,
             info.number.as_u64(),
@@ -145,7 +161,7 @@ impl File {
             file.stale.store(true, Ordering::Relaxed);
             if outcome.requires_reap() {
                 file.orphan.store(true, Ordering::Relaxed);
-                self.shared.orphans.lock().open.insert(file.number);
+                self.shared.orphans.lock().open.insert(file.number, None);
             }
         }
     }
@@ -158,13 +174,15 @@ impl InodeOperations for File {
     }
 
     fn lookup(&self, _: &Arc<Node>, child: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
-        let found = self
-            .shared
-            .with(|fs| fs.lookup_child(self.number, name(child)?))?;
+        let found = self.shared.with(|fs| match child {
+            UNNAMED if self.number == fs.root_inode() => Ok(None),
+            _ => fs.lookup_child(self.number, name(child)?),
+        })?;
         found.map(|info| self.shared.node(&info)).transpose()
     }
 
     fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+        let is_root = self.shared.with(|fs| Ok(fs.root_inode() == self.number))?;
         let mut entries = Vec::new();
         let mut cursor = DirectoryCursor::Start;
         loop {
@@ -177,7 +195,8 @@ impl InodeOperations for File {
             cursor = last.next_cursor;
             let seen = part
                 .into_iter()
-                .filter(|entry| entry.name != b"." && entry.name != b"..");
+                .filter(|entry| entry.name != b"." && entry.name != b"..")
+                .filter(|entry| !is_root || entry.name != UNNAMED);
             entries.extend(seen.map(|entry| {
                 let kind = match entry.file_type {
                     DirectoryEntryType::Unknown => linux::DT_UNKNOWN,
@@ -220,20 +239,58 @@ impl InodeOperations for File {
                 }
                 _ => Err(Ext4Error::permission_denied()),
             }?;
-            // The crate leaves those of the file that had the inode before.
-            for old in fs.list_xattrs(info.number)? {
-                fs.remove_xattr(info.number, old.namespace, &old.name)?;
-            }
+            forget_xattrs(fs, info.number)?;
             Ok(info)
         })?;
         self.expire();
         self.shared.node(&info)
     }
 
+    fn create_unnamed(&self, mode: u32, (uid, gid): (u32, u32)) -> Result<Arc<Node>, Errno> {
+        let context = MutationContext::new(uid, gid, 0, 0);
+        let bits = u16::try_from(mode & 0o7777).map_err(|_| Errno::EINVAL)?;
+        let mut orphans = self.shared.orphans.lock();
+        orphans.count += 1;
+        let mut hidden = Unnamed([0; 16]);
+        let text = alloc::format!("{:016x}", orphans.count);
+        hidden.0.copy_from_slice(text.as_bytes());
+        drop(orphans);
+        let info = self.shared.with(|fs| {
+            let directory = self.shared.unnamed_directory(fs)?;
+            let permissions = FilePermissions::new(bits)?;
+            let info = fs.create_regular_file(context, directory, name(&hidden.0)?, permissions)?;
+            forget_xattrs(fs, info.number)?;
+            Ok(info)
+        })?;
+        let node = self.shared.node(&info)?;
+        let file = inode::downcast::<Self>(&node).ok_or(Errno::EIO)?;
+        file.orphan.store(true, Ordering::Relaxed);
+        let mut orphans = self.shared.orphans.lock();
+        orphans.open.insert(info.number, Some(hidden));
+        drop(orphans);
+        node.attributes.lock().nlink = 0;
+        Ok(node)
+    }
+
     fn link(&self, child: &[u8], file: &Node) -> Result<(), Errno> {
         let other = inode::downcast::<Self>(file).ok_or(Errno::EXDEV)?;
-        self.shared
-            .with(|fs| fs.hard_link(other.number, self.number, name(child)?))?;
+        let orphans = self.shared.orphans.lock();
+        let hidden = orphans.open.get(&other.number).copied().flatten();
+        drop(orphans);
+        self.shared.with(|fs| {
+            let Some(hidden) = hidden else {
+                fs.hard_link(other.number, self.number, name(child)?)?;
+                return Ok(());
+            };
+            let (directory, to) = (self.shared.unnamed_directory(fs)?, self.number);
+            let (from, options) = (name(&hidden.0)?, RenameOptions::NO_REPLACE);
+            let _ = fs.rename(directory, from, to, name(child)?, options)?;
+            Ok(())
+        })?;
+        if hidden.is_some() {
+            other.orphan.store(false, Ordering::Relaxed);
+            self.shared.orphans.lock().open.remove(&other.number);
+        }
         other.expire();
         Ok(())
     }
@@ -256,12 +313,27 @@ impl InodeOperations for File {
         to: &Node,
         to_name: &[u8],
         replaced: Option<&Node>,
+        flags: u32,
     ) -> Result<(), Errno> {
         let to = inode::downcast::<Self>(to).ok_or(Errno::EXDEV)?;
+        let options = match flags & !linux::RENAME_WHITEOUT {
+            linux::RENAME_NOREPLACE => RenameOptions::NO_REPLACE,
+            linux::RENAME_EXCHANGE => RenameOptions::EXCHANGE,
+            _ => RenameOptions::REPLACE,
+        };
         let outcome = self.shared.with(|fs| {
             let (from, into) = (name(child)?, name(to_name)?);
-            fs.rename(self.number, from, to.number, into, RenameOptions::REPLACE)
+            let outcome = fs.rename(self.number, from, to.number, into, options)?;
+            if flags & linux::RENAME_WHITEOUT != 0 {
+                // The crate has no whiteouts of its own.
+                let (context, permissions) =
+                    (MutationContext::new(0, 0, 0, 0), FilePermissions::new(0)?);
+                let nothing = SpecialInodeKind::CharacterDevice(DeviceNumber::ZERO);
+                fs.create_special_inode(context, self.number, from, permissions, nothing)?;
+            }
+            Ok(outcome)
         })?;
+        to.expire();
         if let (Some(outcome), Some(node)) = (outcome.replaced, replaced) {
             self.lost(outcome, node);
         }
@@ -273,6 +345,9 @@ impl InodeOperations for File {
             let info = self.shared.with(|fs| fs.inode(self.number))?;
             let mut known = node.attributes.lock();
             *known = attributes(&info, &known);
+            if self.orphan.load(Ordering::Relaxed) {
+                known.nlink = 0;
+            }
         }
         Ok(())
     }
@@ -333,6 +408,36 @@ impl InodeOperations for File {
             .with_freeing(|fs| fs.truncate_inode(self.number, size))?;
         self.expire();
         Ok(())
+    }
+
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let operation = range_operation(mode)?;
+        self.shared.with(|fs| {
+            // Blocks that others have had must not be this file's before it is known that they are not theirs.
+            if self.shared.freed.load(Ordering::Relaxed) {
+                self.shared.commit(fs)?;
+            }
+            if !matches!(operation, RangeOperation::Allocate(_)) {
+                self.shared.freed.store(true, Ordering::Relaxed);
+            }
+            fs.operate_inode_range(self.number, offset, len, operation)
+        })?;
+        self.expire();
+        Ok(())
+    }
+
+    fn extents(&self, from: u64, len: u64) -> Result<Option<Vec<Extent>>, Errno> {
+        let target = FileExtentTarget::Data;
+        let map = self
+            .shared
+            .with(|fs| fs.inode_extents(self.number, from, len, target, usize::MAX))?;
+        let extents = map.extents.into_iter().map(|extent| Extent {
+            logical: extent.logical_start,
+            physical: extent.physical_start,
+            len: extent.length,
+            unwritten: extent.state == FileExtentState::Unwritten,
+        });
+        Ok(Some(extents.collect()))
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

@@ -13,7 +13,7 @@ use super::{
 };
 use abi::Errno;
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Weak},
     vec::Vec,
 };
@@ -26,12 +26,15 @@ use machine::{
     sync::{Mutex, SpinLock},
 };
 use rsext4::{
-    Ext4Error, Ext4Result, FileExtentTarget, InodeInfo, InodeNumber, MountOptions, MountServices,
-    MountedServices, NoopObserver,
+    DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentTarget, FileName,
+    FilePermissions, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
+    MutationContext, NoopObserver,
 };
 
 /// Extents of a file that are looked at when it is written to; more of them in one write cost a commit.
 const EXTENTS: usize = 64;
+/// Names read at a time of what a crash has left.
+const LEFT: usize = 64;
 
 type Mounted = rsext4::Ext4<Volume, MountedServices<Random, NoopObserver>>;
 
@@ -50,19 +53,31 @@ struct Shared {
     nodes: Mutex<BTreeMap<u32, Weak<Node>>>,
     /// Inodes without a name.
     orphans: SpinLock<Orphans>,
+    /// The directory that those are in which never had a name of their own, once there is one.
+    unnamed: SpinLock<Option<InodeNumber>>,
     /// Blocks have been freed since the last commit.
     freed: AtomicBool,
     disk: Volume,
 }
 
-/// Inodes without a name.
+/// Inodes without a name. Those of `O_TMPFILE` have one that nobody sees, as the crate gives none to inodes that have
+/// been without; what a crash leaves of them is removed at the next mount.
 #[derive(Default)]
 struct Orphans {
-    /// Those that have nodes.
-    open: BTreeSet<InodeNumber>,
+    /// Those that have nodes, and their names in the directory for them.
+    open: BTreeMap<InodeNumber, Option<Unnamed>>,
     /// Those whose nodes are gone, to be freed.
-    closed: Vec<InodeNumber>,
+    closed: Vec<(InodeNumber, Option<Unnamed>)>,
+    /// How many there were that never had a name of their own.
+    count: u64,
 }
+
+/// The name of an inode that nobody sees.
+#[derive(Clone, Copy)]
+struct Unnamed([u8; 16]);
+
+/// The directory they are in.
+const UNNAMED: &[u8] = b".elfin-unnamed";
 
 impl Ext4 {
     /// Mounts the volume on the disk called `name`, once its journal is replayed.
@@ -90,10 +105,14 @@ impl Ext4 {
             fs: Mutex::new(fs),
             nodes: Mutex::new(BTreeMap::new()),
             orphans: SpinLock::new(Orphans::default()),
+            unnamed: SpinLock::new(None),
             freed: AtomicBool::new(false),
             disk,
         });
         let info = shared.with(|fs| fs.inode(root))?;
+        if !read_only {
+            shared.with(|fs| shared.remove_unnamed(fs))?;
+        }
         let root = shared.node(&info)?;
         Ok(Self {
             shared,
@@ -108,13 +127,63 @@ impl Shared {
     fn with<R>(&self, f: impl FnOnce(&mut Mounted) -> Ext4Result<R>) -> Result<R, Errno> {
         let mut fs = self.fs.lock();
         let orphans = core::mem::take(&mut self.orphans.lock().closed);
-        for inode in orphans {
-            self.freed.store(true, Ordering::Relaxed);
-            if let Err(error) = fs.reap_unlinked_inode(inode) {
+        for (inode, name) in orphans {
+            if let Err(error) = self.free(&mut fs, inode, name) {
                 log::warn!("inode {} is not freed: {error}", inode.raw());
             }
         }
         f(&mut fs).map_err(errno)
+    }
+
+    fn free(&self, fs: &mut Mounted, inode: InodeNumber, name: Option<Unnamed>) -> Ext4Result<()> {
+        self.freed.store(true, Ordering::Relaxed);
+        if let Some(name) = name {
+            let directory = self.unnamed_directory(fs)?;
+            let _ = fs.unlink(directory, FileName::new(&name.0)?)?;
+        }
+        reap(fs, inode)
+    }
+
+    /// The directory of what has no name that anybody sees.
+    fn unnamed_directory(&self, fs: &mut Mounted) -> Ext4Result<InodeNumber> {
+        if let Some(known) = *self.unnamed.lock() {
+            return Ok(known);
+        }
+        let (root, name) = (fs.root_inode(), FileName::new(UNNAMED)?);
+        let directory = match fs.lookup_child(root, name)? {
+            Some(there) => there.number,
+            None => {
+                let root_only = (
+                    MutationContext::new(0, 0, 0, 0),
+                    FilePermissions::new(0o700)?,
+                );
+                let made = fs.create_directory(root_only.0, root, name, root_only.1)?;
+                made.number
+            }
+        };
+        *self.unnamed.lock() = Some(directory);
+        Ok(directory)
+    }
+
+    /// Frees what a crash has left without a name.
+    fn remove_unnamed(&self, fs: &mut Mounted) -> Ext4Result<()> {
+        let found = fs.lookup_child(fs.root_inode(), FileName::new(UNNAMED)?)?;
+        let Some(directory) = found.filter(InodeInfo::is_directory) else {
+            return Ok(());
+        };
+        loop {
+            let mut left = fs.read_directory(directory.number, DirectoryCursor::Start, LEFT)?;
+            left.retain(|entry| entry.name != b"." && entry.name != b"..");
+            if left.is_empty() {
+                return Ok(());
+            }
+            for entry in left {
+                let gone = fs.unlink(directory.number, FileName::new(&entry.name)?)?;
+                if gone.requires_reap() {
+                    reap(fs, gone.inode)?;
+                }
+            }
+        }
     }
 
     /// The same for what frees blocks.
@@ -167,6 +236,18 @@ impl Shared {
         nodes.insert(number, Arc::downgrade(&node));
         Ok(node)
     }
+}
+
+/// Frees an inode that has no name. The crate leaves blocks that are set aside only, but for files that are cut short.
+fn reap(fs: &mut Mounted, number: InodeNumber) -> Ext4Result<()> {
+    let inode = fs.inode(number)?;
+    if inode.file_type() == DirectoryEntryType::RegularFile && inode.blocks > 0 {
+        if inode.size == 0 {
+            fs.truncate_inode(number, 1)?;
+        }
+        fs.truncate_inode(number, 0)?;
+    }
+    fs.reap_unlinked_inode(number)
 }
 
 impl FileSystem for Ext4 {

@@ -129,6 +129,8 @@ impl File {
             mtime_ns: remote.mtime_ns,
             ctime_ns: remote.ctime_ns,
             atime_ns: remote.atime_ns,
+            blocks: Some(remote.blocks),
+            ..Attributes::default()
         }
     }
 
@@ -315,7 +317,11 @@ impl InodeOperations for File {
         to: &Node,
         to_name: &[u8],
         replaced: Option<&Node>,
+        flags: u32,
     ) -> Result<(), Errno> {
+        if flags & !linux::RENAME_NOREPLACE != 0 {
+            return Err(Errno::EINVAL);
+        }
         let to = inode::downcast::<Self>(to).ok_or(Errno::EXDEV)?.fid();
         let old = replaced.and_then(|node| Some((node, inode::downcast::<Self>(node)?)));
         let mut last = false;

@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let qid = self.qid()?;
         let [mode, uid, gid] = [self.u32()?, self.u32()?, self.u32()?];
         let [nlink, rdev, size] = [self.u64()?, self.u64()?, self.u64()?];
-        let [_block_size, _blocks] = [self.u64()?, self.u64()?];
+        let [_block_size, blocks] = [self.u64()?, self.u64()?];
         let mut time = || -> Result<u64, Errno> {
             let (seconds, nanos) = (self.u64()?, self.u64()?);
             Ok(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
@@ -157,6 +157,7 @@ impl<'a> Reader<'a> {
             nlink: u32::try_from(nlink).unwrap_or(u32::MAX),
             rdev,
             size,
+            blocks,
             atime_ns,
             mtime_ns,
             ctime_ns,
@@ -182,6 +183,7 @@ pub(super) struct Remote {
     pub(super) nlink: u32,
     pub(super) rdev: u64,
     pub(super) size: u64,
+    pub(super) blocks: u64,
     pub(super) atime_ns: u64,
     pub(super) mtime_ns: u64,
     pub(super) ctime_ns: u64,

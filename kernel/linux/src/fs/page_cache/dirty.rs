@@ -3,7 +3,8 @@
 use super::{Content, Inner, PAGE_LEN, Source};
 use crate::fs::inode::InodeOperations;
 use abi::Errno;
-use core::ops::Range;
+use alloc::vec::Vec;
+use core::{iter::Peekable, ops::Range};
 use machine::mm::PAGE;
 
 /// Pages written at a time.
@@ -41,22 +42,64 @@ impl Content {
         self.forget_mapped(first.unwrap_or(0) * PAGE_LEN, end, false);
         let mut result = Ok(());
         let mut left = dirty.into_iter().peekable();
-        while let Some(first) = left.next() {
-            let mut end = first + 1;
-            while end - first < RUN && left.next_if_eq(&end).is_some() {
-                end += 1;
-            }
+        while let Some(run) = next_run(&mut left) {
             // Under the lock: who writes to the file meanwhile would be written over by what was there before.
-            let written = self.inner.lock().write_pages(&*operations, first..end);
+            let written = self.inner.lock().write_pages(&*operations, run);
             result = result.and(written);
         }
         result
     }
 }
 
+/// The next numbers that follow each other, not too many.
+fn next_run(left: &mut Peekable<impl Iterator<Item = u64>>) -> Option<Range<u64>> {
+    let first = left.next()?;
+    let mut end = first + 1;
+    while end - first < RUN && left.next_if_eq(&end).is_some() {
+        end += 1;
+    }
+    Some(first..end)
+}
+
 impl Inner {
-    /// Writes pages to where the file is.
+    /// Writes those pages of a range that the file has otherwise to where it is.
+    pub(super) fn write_changed(
+        &mut self,
+        operations: &dyn InodeOperations,
+        range: Range<u64>,
+    ) -> Result<(), Errno> {
+        let pages = self.pages.range(range).filter(|(_, page)| !page.clean);
+        let mut changed = pages
+            .map(|(&index, _)| index)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .peekable();
+        while let Some(run) = next_run(&mut changed) {
+            self.write_pages(operations, run)?;
+        }
+        Ok(())
+    }
+
+    /// Writes pages, as far as they are still there, to where the file is.
     fn write_pages(
+        &mut self,
+        operations: &dyn InodeOperations,
+        pages: Range<u64>,
+    ) -> Result<(), Errno> {
+        let mut at = pages.start;
+        while at < pages.end {
+            let there = (at..pages.end).take_while(|index| self.pages.contains_key(index));
+            let end = there.last().map_or(at, |last| last + 1);
+            if end > at {
+                self.write_run(operations, at..end)?;
+            }
+            at = end + 1;
+        }
+        Ok(())
+    }
+
+    /// The same for pages that are all there.
+    fn write_run(
         &mut self,
         operations: &dyn InodeOperations,
         pages: Range<u64>,

@@ -174,30 +174,38 @@ pub fn readahead(fd: usize, _offset: usize, _count: usize) -> SysResult {
     }
 }
 
+/// `EOPNOTSUPP` for combinations of fallocate(2)'s flags that there are not.
+fn check_allocation(mode: u32) -> Result<(), Errno> {
+    match (
+        mode & !linux::FALLOC_FL_KEEP_SIZE,
+        mode & linux::FALLOC_FL_KEEP_SIZE != 0,
+    ) {
+        (0 | linux::FALLOC_FL_ZERO_RANGE | linux::FALLOC_FL_UNSHARE_RANGE, _)
+        | (linux::FALLOC_FL_PUNCH_HOLE, true)
+        | (linux::FALLOC_FL_COLLAPSE_RANGE | linux::FALLOC_FL_INSERT_RANGE, false) => Ok(()),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
 /// fallocate(2)
 pub fn fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> SysResult {
     let open = opened(fd)?;
+    let mode = mode as u32;
     if (offset as i64) < 0 || (len as i64) <= 0 {
         return Err(Errno::EINVAL);
     }
+    check_allocation(mode)?;
     if !open.writable() {
         return Err(Errno::EBADF);
     }
     let node = open.file.node().ok_or(Errno::ESPIPE)?;
-    let Kind::Regular(content) = &node.kind else {
-        return Err(Errno::ENODEV);
+    let content = match &node.kind {
+        Kind::Regular(content) => content,
+        Kind::Directory(_) | Kind::Listing(..) => return Err(Errno::EISDIR),
+        Kind::Fifo(_) => return Err(Errno::ESPIPE),
+        _ => return Err(Errno::ENODEV),
     };
-    let keep = mode as u32 & linux::FALLOC_FL_KEEP_SIZE != 0;
-    let (offset, len) = (offset as u64, len as u64);
-    match mode as u32 & !linux::FALLOC_FL_KEEP_SIZE {
-        0 => content.reserve(offset, len, !keep)?,
-        linux::FALLOC_FL_PUNCH_HOLE if keep => content.punch(offset, len)?,
-        linux::FALLOC_FL_ZERO_RANGE => {
-            content.punch(offset, len)?;
-            content.reserve(offset, len, !keep)?;
-        }
-        _ => return Err(Errno::EOPNOTSUPP),
-    }
+    content.allocate(mode, offset as u64, len as u64)?;
     node.touch(true);
     open.notify(linux::IN_MODIFY);
     Ok(0)

@@ -72,7 +72,7 @@ pub fn rename(from: usize, to: usize) -> SysResult {
 pub fn renameat(from_dir: usize, from: usize, to_dir: usize, to: usize) -> SysResult {
     renameat2(from_dir, from, to_dir, to, 0)
 }
-/// renameat2(2) but for `RENAME_WHITEOUT`.
+/// renameat2(2)
 pub fn renameat2(
     from_dir: usize,
     from: usize,

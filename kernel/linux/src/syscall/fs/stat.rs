@@ -59,7 +59,7 @@ fn write_stat(addr: usize, of: &Metadata) -> SysResult {
         .u64(of.rdev)
         .u64(of.size)
         .u64(PAGE as u64)
-        .u64(of.size.div_ceil(512))
+        .u64(of.blocks)
         .time(of.atime_ns)
         .time(of.mtime_ns)
         .time(of.ctime_ns)
@@ -109,27 +109,57 @@ fn minor(dev: u64) -> u32 {
     dev as u32 & 0xff | (dev >> 12) as u32 & 0xf_ff00
 }
 
+/// What `O_DIRECT` would want of addresses and offsets.
+const SECTOR: u32 = 512;
+
+/// `STATX_ATTR_*` of a file with `flags` of chattr(1), and those that are known.
+fn file_attributes(subject: &Subject, flags: Option<u32>) -> (u64, u64) {
+    // They are the flags.
+    const OF_FLAGS: u32 = linux::STATX_ATTR_COMPRESSED
+        | linux::STATX_ATTR_IMMUTABLE
+        | linux::STATX_ATTR_APPEND
+        | linux::STATX_ATTR_NODUMP
+        | linux::STATX_ATTR_ENCRYPTED;
+    let root = linux::STATX_ATTR_MOUNT_ROOT;
+    let (mut attributes, mut known) = (flags.unwrap_or(0) & OF_FLAGS, root);
+    if flags.is_some() {
+        known |= OF_FLAGS;
+    }
+    if subject.path().is_some_and(Path::is_mount_root) {
+        attributes |= root;
+    }
+    (attributes.into(), known.into())
+}
+
 /// statx(2)
 pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -> SysResult {
-    let flags = flags as u32;
+    let (flags, mask) = (flags as u32, mask as u32);
     let known = linux::AT_SYMLINK_NOFOLLOW
         | linux::AT_NO_AUTOMOUNT
         | linux::AT_EMPTY_PATH
         | linux::AT_STATX_SYNC_TYPE;
     if flags & !known != 0
         || flags & linux::AT_STATX_SYNC_TYPE == linux::AT_STATX_SYNC_TYPE
-        || mask as u32 & linux::STATX__RESERVED != 0
+        || mask & linux::STATX__RESERVED != 0
     {
         return Err(Errno::EINVAL);
     }
     let subject = Subject::at(dirfd, path, flags)?;
     let of = metadata_of(&subject)?;
     let mount = subject.path().map_or(0, |path| u64::from(path.mount.id));
+    let mut told = linux::STATX_BASIC_STATS | linux::STATX_MNT_ID;
+    let btime_ns = of.btime_ns.filter(|_| mask & linux::STATX_BTIME != 0);
+    told |= btime_ns.map_or(0, |_| linux::STATX_BTIME);
+    let on_disk = of.flags.is_some() && of.mode & linux::S_IFMT == linux::S_IFREG;
+    let direct = on_disk && mask & linux::STATX_DIOALIGN != 0;
+    told |= if direct { linux::STATX_DIOALIGN } else { 0 };
+    let alignment = if direct { SECTOR } else { 0 };
+    let (attributes, known) = file_attributes(&subject, of.flags);
     // struct statx_timestamp: seconds, nanoseconds, padding.
     Fields::new(256)
-        .u32(linux::STATX_BASIC_STATS | linux::STATX_MNT_ID)
+        .u32(told)
         .u32(PAGE as u32)
-        .u64(0)
+        .u64(attributes)
         .u32(of.nlink)
         .u32(of.uid)
         .u32(of.gid)
@@ -137,10 +167,10 @@ pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -
         .u16(0)
         .u64(of.ino)
         .u64(of.size)
-        .u64(of.size.div_ceil(512))
-        .u64(0)
+        .u64(of.blocks)
+        .u64(known)
         .time(of.atime_ns)
-        .time(0)
+        .time(btime_ns.unwrap_or(0))
         .time(of.ctime_ns)
         .time(of.mtime_ns)
         .u32(major(of.rdev))
@@ -148,6 +178,8 @@ pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -
         .u32(major(of.dev))
         .u32(minor(of.dev))
         .u64(mount)
+        .u32(alignment)
+        .u32(alignment)
         .write(buf, 256)
 }
 

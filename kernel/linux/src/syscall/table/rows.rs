@@ -260,7 +260,7 @@ calls! {
     283 fs::timerfd_create [Int Hex] Partial("no `CLOCK_REALTIME_ALARM`, `CLOCK_BOOTTIME_ALARM`");
     284 fs::eventfd [Unsigned] Full;
     285 fs::fallocate [Fd Hex Long Long]
-        Partial("no `FALLOC_FL_COLLAPSE_RANGE`, `FALLOC_FL_INSERT_RANGE`, `FALLOC_FL_UNSHARE_RANGE`");
+        Partial("no `FALLOC_FL_UNSHARE_RANGE`; `FALLOC_FL_COLLAPSE_RANGE`, `FALLOC_FL_INSERT_RANGE` on volumes only");
     286 fs::timerfd_settime [Fd Hex Pointer Pointer] Full;
     287 fs::timerfd_gettime [Fd Pointer] Full;
     288 net::accept4 [Fd Pointer Pointer Hex] Full;
@@ -286,7 +286,7 @@ calls! {
     312 process::kcmp [Int Int Int LongHex LongHex] Partial("no `KCMP_EPOLL_TFD`");
     314 process::sched_setattr [Int Pointer Hex] Partial("no deadlines, no clamps of use");
     315 process::sched_getattr [Int Pointer Unsigned Hex] Full;
-    316 fs::renameat2 [Fd String Fd String Hex] Partial("no `RENAME_WHITEOUT`");
+    316 fs::renameat2 [Fd String Fd String Hex] Full;
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
     318 process::getrandom [Pointer Size Hex] Full;
     319 fs::memfd_create [String Hex] Partial("`MFD_HUGETLB` is ENOSYS");
@@ -297,7 +297,7 @@ calls! {
     327 fs::preadv2 [Fd Pointer Size Long Unused Hex] Full;
     328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Full;
     329 mm::pkey_mprotect [Pointer Size LongHex Int] Partial("without a key: EINVAL with one");
-    332 fs::statx [Fd String Hex Hex Pointer] Partial("no time of birth, no attributes");
+    332 fs::statx [Fd String Hex Hex Pointer] Full;
     424 signal::pidfd_send_signal [Fd Int Pointer Hex] Full;
     434 process::pidfd_open [Int Hex] Partial("no `PIDFD_THREAD`");
     435 process::clone3 frame [Pointer Size] Partial("see below");
