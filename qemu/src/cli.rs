@@ -110,7 +110,16 @@ pub(crate) enum VolumeCommand {
         /// Its name
         name: String,
     },
-    /// Check a volume, and mend what can be mended (e2fsck)
+    /// Copy files and directories into a volume or out of it, as `docker cp` does
+    Cp {
+        /// What: NAME:PATH, a path of this machine, or - for a tar archive at standard input
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// Where to: NAME:PATH, a path of this machine, or - for a tar archive at standard output
+        #[arg(value_name = "TO")]
+        to: String,
+    },
+    /// Check a volume, mend what can be mended (e2fsck), and give back to this machine what no file takes any more
     Fsck {
         /// Its name
         name: String,

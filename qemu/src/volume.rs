@@ -1,6 +1,9 @@
 //! Named volumes: ext4 in a file under `${XDG_DATA_HOME:-~/.local/share}/elfin/volumes`, made at first use, with room
 //! that is taken from the host only as it is written. One machine at a time has one.
 
+mod cp;
+mod disk;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
+use self::cp::Place;
 use crate::cli::VolumeCommand;
 use crate::data::{self, is_name};
 use crate::tool;
@@ -104,10 +108,24 @@ pub(crate) fn run(command: &VolumeCommand) -> Result<u8> {
             let (path, _lock) = existing(name)?;
             fs::remove_file(path).with_context(|| format!("cannot remove volume {name}"))?;
         }
+        VolumeCommand::Cp { from, to } => {
+            let done = match (Place::of(from), Place::of(to)) {
+                (Place::Volume(name, path), to) => {
+                    existing(name).and_then(|(_, file)| cp::out(file, path, &to))
+                }
+                (from, Place::Volume(name, path)) => {
+                    existing(name).and_then(|(_, file)| cp::into(file, &from, path))
+                }
+                _ => bail!("neither is in a volume: NAME:PATH is"),
+            };
+            done.with_context(|| format!("cannot copy {from} to {to}"))?;
+        }
         VolumeCommand::Fsck { name } => {
             let (path, _lock) = existing(name)?;
             let check = tool::find("e2fsck", "e2fsprogs")?;
-            let status = Command::new(check).args(["-f", "-p"]).arg(path).status();
+            // The host has back what no file takes any more.
+            let options = ["-f", "-p", "-E", "discard"];
+            let status = Command::new(check).args(options).arg(path).status();
             let status = status.context("cannot start e2fsck")?;
             return Ok(status.code().map_or(crate::FAILED, |code| code as u8));
         }

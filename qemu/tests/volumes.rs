@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
@@ -372,6 +372,88 @@ fn a_new_volume_has_what_the_image_has_there() {
     assert!(elfin(&["fsck", "filled"]).status.success());
     assert!(elfin(&["rm", "filled"]).status.success());
     assert_eq!(text(&elfin(&["ls"]).stdout), "");
+}
+
+#[test]
+fn files_are_copied_into_volumes_and_out_of_them() {
+    let volumes = Volumes::new();
+    let made = volumes.elfin(&["volume", "create", "data", "--size", "16M"]);
+    assert!(made.status.success());
+    let dir = tempfile::tempdir().expect("directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let read = |name: &str| fs::read(path(name)).expect("it is there");
+    fs::create_dir_all(path("tree/deep")).expect("own directory");
+    let large: Vec<u8> = (0..3_000_000_u32).map(|i| (i / 7) as u8).collect();
+    fs::write(path("tree/deep/large"), &large).expect("own file");
+    fs::write(path("tree/one"), "one").expect("own file");
+    fs::set_permissions(path("tree/one"), fs::Permissions::from_mode(0o640)).expect("own file");
+    symlink("one", path("tree/link")).expect("own link");
+    let copy = |from: &str, to: &str| {
+        let output = volumes.elfin(&["volume", "cp", from, to]);
+        let error = text(&output.stderr);
+        output.status.success().then_some(()).ok_or(error)
+    };
+    // As docker has it: a name of its own, into a directory, what is in it.
+    copy(&path("tree"), "data:/first").expect("a new directory");
+    copy(&path("tree"), "data:/first").expect("into a directory");
+    copy(&path("tree/."), "data:/first").expect("what is in it");
+    copy(&path("tree/one"), "data:/two").expect("a file");
+    copy("data:/first", &path("out")).expect("out of it");
+    assert!(read("out/deep/large") == large && read("out/tree/deep/large") == large);
+    let mode = fs::metadata(path("out/one"))
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(
+        fs::read_link(path("out/link")).expect("a link"),
+        Path::new("one")
+    );
+    copy("data:/two", dir.path().to_str().expect("a path")).expect("into a directory");
+    assert_eq!(read("two"), b"one");
+    // By way of an archive.
+    let archive = volumes
+        .elfin(&["volume", "cp", "data:/first/deep", "-"])
+        .stdout;
+    fs::write(path("archive"), archive).expect("own file");
+    let mut command = volumes.command();
+    command.args(["volume", "cp", "-", "data:/first/tree"]);
+    command.stdin(fs::File::open(path("archive")).expect("own file"));
+    assert!(command.status().expect("elfin starts").success());
+    copy("data:/first/tree/deep/large", &path("large")).expect("a file");
+    assert!(read("large") == large);
+    let fails = |from: &str, to: &str, why: &str| {
+        let error = copy(from, to).expect_err(why);
+        assert!(error.contains(why) && error.lines().count() == 1, "{error}");
+    };
+    fails("data:/none", &path("x"), "there is no /none in the volume");
+    fails("none:/x", &path("x"), "there is no volume none");
+    fails(&path("tree"), "data:/two", "/two is not a directory");
+    fails(&path("missing"), "data:/", "cannot read");
+    fails("data:/two", &path("no/where"), "there is no directory");
+    fails(&path("tree"), &path("x"), "NAME:PATH");
+    fs::write(path("larger"), vec![1; 20 << 20]).expect("own file");
+    fails(&path("larger"), "data:/", "the volume is full");
+    volumes.is_sound("data");
+    let taken = || {
+        fs::metadata(volumes.image("data"))
+            .expect("it is there")
+            .blocks()
+    };
+    let before = taken();
+    fs::write(path("empty"), "").expect("own file");
+    copy(&path("empty"), "data:/larger").expect("a smaller file");
+    // The host has the room back.
+    assert!(volumes.elfin(&["volume", "fsck", "data"]).status.success());
+    assert!(taken() + 10_000 < before, "{} after {before}", taken());
+    // A machine sees them.
+    let mut peer = Peer::start_with(&["data:/data".to_owned()], |command| volumes.with(command));
+    assert_eq!(peer.says("read /data/first/link"), "one");
+    assert_eq!(peer.says("write /data/first/new from the machine"), "");
+    fails("data:/two", &path("x"), "in use by another machine");
+    peer.end();
+    copy("data:/first/new", &path("new")).expect("a file");
+    assert_eq!(read("new"), b"from the machine");
 }
 
 #[test]
