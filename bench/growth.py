@@ -1,7 +1,7 @@
 """Usage: growth.py ELFIN
 
-Counts the instructions of operations where there are more and more mappings, descriptors that epoll watches, files in the
-directory, threads (growth.c): what nothing may grow with but slowly. The table is printed, and written to
+Counts the instructions of operations where there are more and more mappings, descriptors that epoll watches, files in
+the directory, threads (growth.c): what nothing may grow with but slowly. The table is printed, and written to
 target/bench/growth.json.
 """
 
