@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -347,6 +348,60 @@ static void queues(void)
     CHECK(mq_close(queue) == 0 && mq_unlink(name) == 0);
 }
 
+static void as_sender(uid_t real, uid_t effective, int allowed, pid_t target)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        int error = allowed ? 0 : EPERM, own = pidfd_open(getpid(), 0), pidfd = pidfd_open(target, 0);
+        union sigval none = {0};
+        CHECK(own != -1 && pidfd != -1 && setresuid(real, effective, effective) == 0);
+        CHECK((kill(target, 0) == -1 ? errno : 0) == error);
+        CHECK((kill(target, SIGURG) == -1 ? errno : 0) == error);
+        CHECK((kill(-target, SIGURG) == -1 ? errno : 0) == error);
+        CHECK((tgkill(target, target, SIGURG) == -1 ? errno : 0) == error);
+        CHECK((syscall(SYS_tkill, target, 0) == -1 ? errno : 0) == error);
+        CHECK((sigqueue(target, SIGURG, none) == -1 ? errno : 0) == error);
+        CHECK((syscall(SYS_pidfd_send_signal, pidfd, SIGURG, 0, 0) == -1 ? errno : 0) == error);
+        // All of a session can be let go on, and everybody sends to himself.
+        CHECK(kill(target, SIGCONT) == 0 && kill(getpid(), 0) == 0);
+        CHECK(syscall(SYS_pidfd_send_signal, own, 0, 0, 0) == 0);
+        fflush(stdout);
+        _exit(check_failures != 0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+// Who may send signals to a process: its real and its saved user, and root.
+static void targets(void)
+{
+    int ends[2], status;
+    char byte;
+    CHECK(pipe(ends) == 0);
+    pid_t target = fork();
+    if (target == 0) {
+        if (setpgid(0, 0) || setresuid(USER, OTHER, GROUP) || write(ends[1], "", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    CHECK(read(ends[0], &byte, 1) == 1);
+    as_sender(USER, USER, 1, target);
+    as_sender(GROUP, GROUP, 1, target);
+    as_sender(OTHER, USER, 1, target);
+    as_sender(USER, OTHER, 1, target);
+    as_sender(OTHER, OTHER, 0, target);
+    as_sender(OTHER, 0, 1, target);
+    as_sender(0, OTHER, 0, target);
+    CHECK(kill(target, SIGKILL) == 0);
+    siginfo_t info;
+    CHECK(waitid(P_PID, target, &info, WEXITED | WNOWAIT) == 0);
+    CHECK(kill(target, 0) == 0 && waitpid(target, &status, 0) == target && WTERMSIG(status) == SIGKILL);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     sigset_t set;
@@ -365,6 +420,7 @@ int main(void)
     in_thread(inherits);
     everywhere();
     queues();
+    targets();
     in_thread(root_only);
     CHECK(chdir(directory) == 0);
     for (int i = 0; i < 5; i++)

@@ -259,6 +259,11 @@ impl Process {
         self.kin().end.is_some()
     }
 
+    /// Whose it was, if it has ended.
+    pub fn zombie_user(&self) -> u32 {
+        self.kin().end.map_or(0, |(_, user)| user)
+    }
+
     /// The signal that its parent is sent when it ends; 0 for none.
     pub fn exit_signal(&self) -> i32 {
         self.kin().exit_signal

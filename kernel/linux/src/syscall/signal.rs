@@ -20,7 +20,7 @@ use linux_raw_sys::general as linux;
 use machine::{
     arch::TrapFrame,
     mm::user,
-    sched::{self, Tid},
+    sched::{self, Thread, Tid},
 };
 
 /// `si_code` of kill(2).
@@ -135,14 +135,39 @@ fn check_code(info: &SigInfo, to: Tid) -> Result<(), Errno> {
     Ok(())
 }
 
+/// `EPERM` unless the calling thread may send a signal, or look whether it could, to a thread of `to`; without one it
+/// is a zombie. SIGCONT goes to all of the session.
+#[doc(alias = "check_kill_permission")]
+fn check_permission(to: &Process, thread: Option<&Thread>, info: Option<&SigInfo>) -> SysResult {
+    let (is_own, session) =
+        process::with_current(|own| (core::ptr::eq(&raw const **own, to), own.sid()));
+    let continues = info.is_some_and(|info| info.signal.cast_unsigned() == linux::SIGCONT);
+    if is_own || continues && session == to.sid() {
+        return Ok(0);
+    }
+    let caller = credentials::current().user;
+    let [real, saved] = match thread.map(|thread| credentials::of(thread).user) {
+        Some(user) => [user.real, user.saved],
+        None => [to.zombie_user(); 2],
+    };
+    let is_same = |id| [real, saved].contains(&id);
+    if !is_same(caller.effective) && !is_same(caller.real) {
+        credentials::require(linux::CAP_KILL)?;
+    }
+    Ok(0)
+}
+
 /// Sends to a process, which any of its threads' ids names, or looks whether it is there.
 fn send_process(pid: Pid, info: Option<SigInfo>) -> SysResult {
     if pid <= 0 {
         return Err(Errno::ESRCH);
     }
-    process::with_process(pid, |process| match info {
-        Some(info) => process.send(Recipient::Process, info).map(|_| 0),
-        None => Ok(0),
+    process::with_process(pid, |process| {
+        check_permission(process, process.main_thread().as_deref(), info.as_ref())?;
+        match info {
+            Some(info) => process.send(Recipient::Process, info).map(|_| 0),
+            None => Ok(0),
+        }
     })?
 }
 
@@ -181,12 +206,13 @@ fn send_thread(tid: usize, info: Option<SigInfo>) -> SysResult {
     if tid <= 0 {
         return Err(Errno::EINVAL);
     }
-    let sent = process::with_thread(tid, |thread| match info {
-        Some(info) => {
-            let to = Recipient::Thread(tid);
-            thread.linux().process.send(to, info).map(|_| 0)
+    let sent = process::with_thread(tid, |thread| {
+        let process = &thread.linux().process;
+        check_permission(process, Some(thread), info.as_ref())?;
+        match info {
+            Some(info) => process.send(Recipient::Thread(tid), info).map(|_| 0),
+            None => Ok(0),
         }
-        None => Ok(0),
     });
     sent.ok_or(Errno::ESRCH)?
 }
@@ -230,13 +256,28 @@ pub fn kill(pid: usize, signal: usize) -> SysResult {
         0 => process.pgid() == own.1,
         group => process.pgid() == group.wrapping_neg(),
     };
-    match pid as i32 {
-        pid @ 1.. => send_process(pid, info),
-        _ => process::processes()
+    let to_meant = || {
+        process::processes()
             .filter(|process| is_meant(process))
             .map(|process| send_process(process.pid, info))
+    };
+    let none = Err(Errno::ESRCH);
+    match pid as i32 {
+        pid @ 1.. => send_process(pid, info),
+        // Those that it may not be sent to are passed over.
+        -1 => to_meant()
+            .map(|sent| {
+                sent.or_else(|error| {
+                    if error == Errno::EPERM {
+                        Ok(0)
+                    } else {
+                        Err(error)
+                    }
+                })
+            })
             .reduce(Result::or)
-            .unwrap_or(Err(Errno::ESRCH)),
+            .unwrap_or(none),
+        _ => to_meant().reduce(Result::or).unwrap_or(none),
     }
 }
 
