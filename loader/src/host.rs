@@ -287,6 +287,8 @@ pub struct HostCode {
     pub eh_frame_hdr: usize,
     /// Where the program headers are, if it is an ELF object in memory that is linked at 0. Programs are shown them.
     pub headers: Option<Range<usize>>,
+    /// The address of its dynamic section, if it has one; else 0.
+    pub dynamic: usize,
 }
 
 /// Something that happened, for tests, traces and benchmarks.
@@ -515,6 +517,7 @@ pub unsafe trait Host: Sync {
     fn gate(&self, gate: Gate) -> usize;
 
     /// Returns the address by which the program is to know a function of the loader's, one of [`crate::functions`].
+    /// Code that is there instead may change no register but the instruction pointer.
     fn function(&self, function: usize) -> usize {
         function
     }

@@ -145,7 +145,7 @@ mod visibility;
 mod world;
 mod writable;
 
-pub use arch::functions;
+pub use arch::{PLT_ENTRIES, functions};
 pub use error::{Error, Foreign};
 pub use host::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,

@@ -15,6 +15,8 @@ use crate::namespace::BASE;
 pub(crate) struct LinkerObject {
     code: HostCode,
     made: [ProgramHeader; 2],
+    /// A dynamic section with nothing in it, in case the code has none.
+    empty: [u64; 2],
     name: [u8; 16],
     link_map: LinkMap<SHORT>,
     marks: spin::Once<Marks>,
@@ -37,6 +39,7 @@ impl LinkerObject {
                 header(pt::PT_LOAD, code.range.start, code.range.len()),
                 header(pt::PT_GNU_EH_FRAME, code.eh_frame_hdr, 8),
             ],
+            empty: [0; 2],
             name: *b"linux-vdso.so.1\0",
             link_map: LinkMap::new(),
             marks: spin::Once::new(),
@@ -50,7 +53,10 @@ impl LinkerObject {
         let fields = Fields {
             bias: self.headers().0,
             name: self.name_address(),
-            dynamic: 0,
+            dynamic: match self.code.dynamic {
+                0 => self.empty.as_ptr().addr(),
+                dynamic => dynamic,
+            },
             namespace: BASE,
         };
         self.link_map.fill(&fields, at);

@@ -256,6 +256,7 @@ impl<'a> Relocation<'a> {
         } else {
             arch::plt_entry()
         };
+        let entry = self.host.function(entry);
         // SAFETY: so is its third.
         unsafe { *((got + 16) as *mut usize) = entry };
         Ok(())
@@ -466,6 +467,7 @@ impl<'a> Relocation<'a> {
                 }
             }
         };
+        let function = self.host.function(function);
         // SAFETY: `place` has two writable words.
         unsafe { (place as *mut usize).write_unaligned(function) };
         // SAFETY: `place` has two words in a writable segment.

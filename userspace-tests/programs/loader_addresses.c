@@ -1,5 +1,7 @@
 // What the dynamic linker hands out lies in the program's half of the address space, where sanitizers compute shadow addresses of it,
 // system calls take it, and /proc/self/maps names it; and what it has there cannot be unmapped, or mapped over.
+// shared: loader_addresses-tls.so -DTLS -mtls-dialect=gnu2
+// flags: -Wl,-z,lazy
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef TLS
+// Too large for the static area: its descriptor is a dynamic one.
+__thread char large[100000];
+char *large_at(void) { return large; }
+#else
 static __thread char block[100000];
 
 static int is_high(const volatile void *p)
@@ -27,6 +34,34 @@ static int is_named(const volatile void *p)
             found = 1;
     fclose(maps);
     return found;
+}
+// The words that PLT entries and TLS descriptors go to.
+static void look_at_code(const char *what, struct link_map *map)
+{
+    const ElfW(Rela) *tables[2] = {0};
+    size_t sizes[2] = {0};
+    void **got = 0;
+    for (ElfW(Dyn) *entry = map->l_ld; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_PLTGOT)
+            got = (void **)entry->d_un.d_ptr;
+        else if (entry->d_tag == DT_RELA)
+            tables[0] = (void *)entry->d_un.d_ptr;
+        else if (entry->d_tag == DT_RELASZ)
+            sizes[0] = entry->d_un.d_val;
+        else if (entry->d_tag == DT_JMPREL)
+            tables[1] = (void *)entry->d_un.d_ptr;
+        else if (entry->d_tag == DT_PLTRELSZ)
+            sizes[1] = entry->d_un.d_val;
+    }
+    if (got)
+        printf("%s: PLT entry high %d named %d\n", what, is_high(got[2]), is_named(got[2]));
+    for (int table = 0; table < 2; table++)
+        for (size_t i = 0; i < sizes[table] / sizeof(ElfW(Rela)); i++)
+            if (ELF64_R_TYPE(tables[table][i].r_info) == R_X86_64_TLSDESC) {
+                void **descriptor = (void **)(map->l_addr + tables[table][i].r_offset);
+                printf("%s: TLS descriptor high %d %d named %d\n", what, is_high(descriptor[0]), is_high(descriptor[1]),
+                       is_named(descriptor[0]));
+            }
 }
 static void look(const char *what, const volatile void *p)
 {
@@ -80,6 +115,12 @@ int main(void)
     look("serinfo", paths->dls_serpath[0].dls_name);
     look("_r_debug", &_r_debug);
     look("r_map", _r_debug.r_map);
+    look("r_brk", (void *)_r_debug.r_brk);
+    look_at_code("program", _r_debug.r_map);
+    struct link_map *tls = dlopen("./loader_addresses-tls.so", RTLD_LAZY);
+    char *(*large_at)(void) = (char *(*)(void))dlsym(tls, "large_at");
+    large_at()[99999] = 1;
+    look_at_code("library", tls);
     look("the main thread's block", block);
     pthread_t thread;
     pthread_create(&thread, 0, on_thread, 0);
@@ -87,3 +128,4 @@ int main(void)
     dlclose(handle);
     return 0;
 }
+#endif

@@ -278,6 +278,7 @@ unsafe impl Host for Kernel {
             range: image::text(),
             eh_frame_hdr: image::eh_frame_hdr(),
             headers: None,
+            dynamic: 0,
         };
         [Some(vdso::code()), Some(kernel)]
     }

@@ -51,5 +51,6 @@ pub(crate) fn code() -> Option<HostCode> {
         range: text.address..text.address + text.memory_size,
         eh_frame_hdr: tables.address,
         headers: None,
+        dynamic: 0,
     })
 }

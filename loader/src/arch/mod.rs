@@ -14,7 +14,20 @@ pub(crate) use x86_64::{
     plt_entry, probe, tls_get_addr, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined,
 };
 
-/// Returns the addresses of the functions whose addresses programs may ask for.
-pub fn functions() -> [usize; 2] {
-    [tls_get_addr(), iterate_phdr()]
+/// Returns the addresses of the functions whose addresses programs are given: by `dlsym`, in GOTs, TLS descriptors and
+/// `r_debug`. The last [`PLT_ENTRIES`] of them are jumped to by PLTs, which have pushed two words.
+pub fn functions() -> [usize; 8] {
+    [
+        tls_get_addr(),
+        iterate_phdr(),
+        debug_state(),
+        tlsdesc_static(),
+        tlsdesc_undefined(),
+        tlsdesc_dynamic(),
+        plt_entry(),
+        plt_audited(),
+    ]
 }
+
+/// How many of [`functions`] are jumped to by PLTs.
+pub const PLT_ENTRIES: usize = 2;

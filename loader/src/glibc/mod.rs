@@ -252,7 +252,7 @@ pub(crate) unsafe fn fill(
     // `ld.so` has allocated, by an allocator that is not there.
     let freeres = offsets.dlfcn_hook - if fields.minor >= 42 { 24 } else { 16 };
     // SAFETY: a field of ld.so's data, by an offset that was found.
-    unsafe { *ro(freeres) = arch::debug_state() };
+    unsafe { *ro(freeres) = host.function(arch::debug_state()) };
     for list in [fields.stack_used, fields.stack_user, fields.stack_user + 16] {
         // An empty list points at itself, twice.
         // SAFETY: `Fields::find` checked that they lie inside `_rtld_global`.

@@ -21,7 +21,7 @@ const STUB: usize = 16;
 const CODE: usize = 2048;
 /// Where their targets are, which a `jmp` through memory reads.
 const TARGETS: usize = CODE - 8 * MOST_TARGETS;
-const MOST_TARGETS: usize = 8;
+const MOST_TARGETS: usize = 16;
 
 const HEADERS: usize = 3;
 /// Where the program headers are, and their end.
@@ -29,8 +29,15 @@ pub(super) const PROGRAM_HEADERS: usize = SIZEOF_EHDR;
 pub(super) const PROGRAM_HEADERS_END: usize = PROGRAM_HEADERS + HEADERS * SIZEOF_PHDR;
 /// Where the table of the unwind information is.
 pub(super) const EH_FRAME_HDR: usize = PROGRAM_HEADERS_END;
-const EH_FRAME_HDR_SIZE: usize = 20;
+/// Ranges of code with unwind information of their own: the functions, the PLT entries, the gates.
+const RANGES: usize = 3;
+const EH_FRAME_HDR_SIZE: usize = 12 + 8 * RANGES;
 const EH_FRAME: usize = EH_FRAME_HDR + EH_FRAME_HDR_SIZE;
+const CIE_SIZE: usize = 24;
+const FDE_SIZE: usize = 20;
+/// Where the dynamic section is.
+pub(super) const DYNAMIC: usize = (EH_FRAME + CIE_SIZE + RANGES * FDE_SIZE + 4).next_multiple_of(8);
+const DYNAMIC_SIZE: usize = 10 * 16;
 
 /// Names, and what the gABI's hash function makes of them.
 const SONAME: (&str, u32) = ("linux-vdso.so.1", 0xdeebfa1);
@@ -52,15 +59,23 @@ pub(super) const fn gate(functions: usize, number: usize) -> usize {
 pub(super) struct Image(Vec<u8>);
 
 impl Image {
-    /// An object with functions, which lead to `targets` and of which the first have these names, and with so many
-    /// gates, which lead to `entry` with their number in `%r8d`.
-    pub(super) fn new(names: &[&str], targets: &[usize], gates: usize, entry: usize) -> Self {
+    /// An object with functions, which lead to `targets`, of which the first have these names and the last
+    /// `plt_entries` are jumped to with two words on the stack, and with so many gates, which lead to `entry` with
+    /// their number in `%r8d`.
+    pub(super) fn new(
+        names: &[&str],
+        (targets, plt_entries): (&[usize], usize),
+        gates: usize,
+        entry: usize,
+    ) -> Self {
         let mut image = Self(Vec::new());
         image.elf_header();
         let load = image.reserve(HEADERS * SIZEOF_PHDR);
         let end = gate(targets.len(), gates);
-        image.unwind_tables(end - CODE);
+        let plt = [targets.len() - plt_entries, targets.len()].map(function);
+        image.unwind_tables([CODE, plt[0], plt[1], end]);
         image.align();
+        assert_eq!(image.reserve(DYNAMIC_SIZE), DYNAMIC);
 
         let mut strings = Strings(b"\0".to_vec());
         let soname = strings.add(SONAME.0);
@@ -78,7 +93,7 @@ impl Image {
         let strtab = image.0.len();
         image.0.extend(&strings.0);
         image.align();
-        let dynamic = image.0.len();
+        let mut dynamic = Self(Vec::new());
         for (tag, value) in [
             (DT_SONAME, soname),
             (DT_HASH, hash),
@@ -91,10 +106,10 @@ impl Image {
             (DT_VERDEFNUM, 2),
             (0, 0),
         ] {
-            image.word(tag);
-            image.long(value);
+            dynamic.word(tag);
+            dynamic.long(value);
         }
-        let dynamic = (dynamic, image.0.len() - dynamic);
+        image.0[DYNAMIC..DYNAMIC + DYNAMIC_SIZE].copy_from_slice(&dynamic.0);
 
         assert!(
             image.0.len() <= TARGETS,
@@ -112,7 +127,7 @@ impl Image {
 
         let segments = [
             (PT_LOAD, (0, end)),
-            (PT_DYNAMIC, dynamic),
+            (PT_DYNAMIC, (DYNAMIC, DYNAMIC_SIZE)),
             (PT_GNU_EH_FRAME, (EH_FRAME_HDR, EH_FRAME_HDR_SIZE)),
         ];
         for (index, (kind, (start, len))) in segments.into_iter().enumerate() {
@@ -191,10 +206,11 @@ impl Image {
         self.0[at..at + SIZEOF_PHDR].copy_from_slice(&header.0);
     }
 
-    /// `.eh_frame_hdr` and `.eh_frame` (LSB): in all stubs the return address is at the stack pointer.
-    fn unwind_tables(&mut self, code_len: usize) {
+    /// `.eh_frame_hdr` and `.eh_frame` (LSB) for the ranges between these places: in all stubs the return address is at
+    /// the stack pointer, but behind two words in the PLT entries, the second range.
+    fn unwind_tables(&mut self, places: [usize; RANGES + 1]) {
         assert_eq!(self.0.len(), EH_FRAME_HDR);
-        const CIE: [u8; 24] = [
+        const CIE: [u8; CIE_SIZE] = [
             20, 0, 0, 0, // length
             0, 0, 0, 0, // it is a CIE
             1, b'z', b'R', 0, // version, augmentation
@@ -204,20 +220,28 @@ impl Image {
             0x90, 1, // DW_CFA_offset rip, CFA - 8
             0, 0,
         ];
-        let fde = EH_FRAME + CIE.len();
+        // What comes behind an FDE's addresses: no augmentation data; padding, or DW_CFA_def_cfa_offset.
+        const SAME: [u8; 4] = [0; 4];
+        const BEHIND_TWO_WORDS: [u8; 4] = [0, 0x0e, 24, 0];
+        let fde = |number: usize| EH_FRAME + CIE_SIZE + FDE_SIZE * number;
         // Version; the encodings of the pointer, the count and the table: relative to place or table, in 4 bytes.
         self.0.extend([1, 0x1b, 0x03, 0x3b]);
         self.distance(EH_FRAME_HDR + 4, EH_FRAME);
-        self.int(1);
-        self.distance(EH_FRAME_HDR, CODE);
-        self.distance(EH_FRAME_HDR, fde);
+        self.short(RANGES);
+        for (number, &place) in places.iter().take(RANGES).enumerate() {
+            self.distance(EH_FRAME_HDR, place);
+            self.distance(EH_FRAME_HDR, fde(number));
+        }
         self.0.extend(CIE);
-        self.int(16);
-        self.distance(EH_FRAME, fde + 4);
-        self.distance(fde + 8, CODE);
-        self.short(code_len);
-        // No augmentation data; padding. Then the end.
-        self.int(0);
+        for (number, rules) in [SAME, BEHIND_TWO_WORDS, SAME].into_iter().enumerate() {
+            let at = fde(number);
+            self.short(FDE_SIZE - 4);
+            self.distance(EH_FRAME, at + 4);
+            self.distance(at + 8, places[number]);
+            self.short(places[number + 1] - places[number]);
+            self.0.extend(rules);
+        }
+        // The end.
         self.int(0);
     }
 
@@ -297,7 +321,7 @@ mod tests {
     use goblin::elf::Elf;
 
     fn image() -> Image {
-        Image::new(&["one", "two"], &[0x1111, 0x2222, 0x4444], 3, 0x3333)
+        Image::new(&["one", "two"], (&[0x1111, 0x2222, 0x4444], 1), 3, 0x3333)
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub(crate) fn map() -> Result<(), Errno> {
 
 fn image() -> Image {
     let targets = [&functions::all()[..], &loader::functions()].concat();
-    Image::new(&FUNCTIONS, &targets, Gate::ALL.len(), gate::entry())
+    let targets = (&*targets, loader::PLT_ENTRIES);
+    Image::new(&FUNCTIONS, targets, Gate::ALL.len(), gate::entry())
 }
 
 /// Addresses of Linux' functions.
@@ -111,5 +112,6 @@ pub(super) fn code() -> HostCode {
         range: ADDRESS..ADDRESS + PAGE,
         eh_frame_hdr: ADDRESS + image::EH_FRAME_HDR,
         headers: Some(ADDRESS + image::PROGRAM_HEADERS..ADDRESS + image::PROGRAM_HEADERS_END),
+        dynamic: ADDRESS + image::DYNAMIC,
     }
 }
