@@ -2,6 +2,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -95,6 +97,43 @@ static void interfaces(void)
     close(any);
 }
 
+// Asks for routes: the way to this machine itself, and which tables there are.
+static void routes(void)
+{
+    struct {
+        struct nlmsghdr head;
+        struct rtmsg route;
+        struct rtattr attribute;
+        struct in_addr to;
+    } request = {{sizeof request, RTM_GETROUTE, NLM_F_REQUEST, 1, 0}, {.rtm_family = AF_INET, .rtm_dst_len = 32},
+                 {RTA_LENGTH(4), RTA_DST}, {htonl(INADDR_LOOPBACK)}};
+    char answer[8192];
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), tables = 0;
+    CHECK(send(fd, &request, sizeof request, 0) == sizeof request);
+    int len = recv(fd, answer, sizeof answer, 0);
+    struct nlmsghdr *head = (void *)answer;
+    CHECK(NLMSG_OK(head, len) && head->nlmsg_type == RTM_NEWROUTE);
+    struct rtmsg *route = NLMSG_DATA(head);
+    int left = RTM_PAYLOAD(head);
+    printf("route: family %d, bits %d, type %d, table %d\n", route->rtm_family, route->rtm_dst_len, route->rtm_type, route->rtm_table);
+    for (struct rtattr *each = RTM_RTA(route); RTA_OK(each, left); each = RTA_NEXT(each, left))
+        if (each->rta_type == RTA_OIF)
+            printf("route: by lo: %d\n", *(int *)RTA_DATA(each) == (int)if_nametoindex("lo"));
+        else if (each->rta_type == RTA_PREFSRC || each->rta_type == RTA_DST)
+            printf("route: %d %s\n", each->rta_type, inet_ntoa(*(struct in_addr *)RTA_DATA(each)));
+    request.head = (struct nlmsghdr){NLMSG_LENGTH(sizeof request.route), RTM_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, 2, 0};
+    CHECK(send(fd, &request, request.head.nlmsg_len, 0) == (int)request.head.nlmsg_len);
+    for (int done = 0; !done;) {
+        len = recv(fd, answer, sizeof answer, 0);
+        CHECK(len > 0);
+        for (head = (void *)answer; NLMSG_OK(head, len) && !done; head = NLMSG_NEXT(head, len))
+            if ((done = head->nlmsg_type == NLMSG_DONE || head->nlmsg_type == NLMSG_ERROR) == 0)
+                tables |= 1 << (255 - ((struct rtmsg *)NLMSG_DATA(head))->rtm_table);
+    }
+    CHECK((tables & 7) == 7);
+    close(fd);
+}
+
 static void names(void)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *result;
@@ -109,6 +148,7 @@ int main(void)
 {
     datagrams();
     interfaces();
+    routes();
     names();
     return FINISH();
 }

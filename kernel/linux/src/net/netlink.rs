@@ -8,6 +8,7 @@ use super::{
     queue::Queue,
     sock::{Kind, Sock},
     socket::{Protocol, Socket},
+    stack,
 };
 use crate::{fs::Poll, process};
 use abi::Errno;
@@ -29,6 +30,9 @@ const ACK: u16 = 4;
 const DUMP: u16 = 0x300;
 const IFA_F_PERMANENT: u8 = 0x80;
 const RT_SCOPE_HOST: u8 = 254;
+/// Interfaces by their index.
+const LOOPBACK: u32 = 1;
+const ETHERNET: u32 = 2;
 
 /// A netlink socket.
 struct Netlink {
@@ -230,12 +234,101 @@ fn dump(request: &Request<'_>, port: u32) -> Option<Vec<Vec<u8>>> {
                 found.push(message.finish());
             }
         }
+        // RTM_GETNEIGH, answered by RTM_NEWNEIGH
+        30 => {
+            for (ip, mac) in stack::neighbours() {
+                let mut message = message(28);
+                // NUD_REACHABLE, NUD_INCOMPLETE; unicast.
+                let state: u16 = if mac.is_some() { 2 } else { 1 };
+                message
+                    .put(&[family_of(ip.into()), 0, 0, 0])
+                    .put(&ETHERNET.to_le_bytes())
+                    .put(&state.to_le_bytes())
+                    .put(&[0, 1])
+                    .attribute(1, &ip.octets()); // NDA_DST
+                if let Some(mac) = mac {
+                    message.attribute(2, &mac); // NDA_LLADDR
+                }
+                found.push(message.finish());
+            }
+        }
+        // RTM_GETRULE, answered by RTM_NEWRULE: the tables local, main and default, of either family.
+        34 => {
+            let tables: [(u8, u32); 3] = [(255, 0), (254, 32_766), (253, 32_767)];
+            for (table, priority) in tables {
+                let mut message = message(32);
+                // All of its family, to a table (FR_ACT_TO_TBL).
+                message
+                    .put(&[
+                        if wanted == 0 { 2 } else { wanted },
+                        0,
+                        0,
+                        0,
+                        table,
+                        0,
+                        0,
+                        1,
+                    ])
+                    .put(&[0; 4])
+                    .attribute(15, &u32::from(table).to_le_bytes()); // FRA_TABLE
+                if priority > 0 {
+                    message.attribute(6, &priority.to_le_bytes()); // FRA_PRIORITY
+                }
+                found.push(message.finish());
+            }
+        }
         _ => return None,
     }
     let mut done = message(DONE);
     done.put(&[0; 4]);
     found.push(done.finish());
     Some(found)
+}
+
+/// The address that a request for a route is about (RTA_DST).
+fn wanted_route(mut attributes: &[u8]) -> Option<IpAddr> {
+    while let &[l0, l1, kind, 0, ..] = attributes {
+        let len = usize::from(u16::from_le_bytes([l0, l1]));
+        let value = attributes.get(4..len)?;
+        if kind == 1 {
+            let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+            return v4
+                .or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from))
+                .ok();
+        }
+        attributes = attributes.get(len.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// The way that packets to `to` take, as one message; `ENETUNREACH`.
+fn way(to: IpAddr, mut message: Message) -> Result<Vec<u8>, Errno> {
+    let from = interface::source(to).ok_or(Errno::ENETUNREACH)?;
+    let local = interface::is_local(to);
+    let all = interface::routes();
+    let near = all
+        .iter()
+        .any(|route| route.gateway.is_none() && route.to.has(to));
+    let gateway = all
+        .iter()
+        .filter(|route| route.to.ip.is_ipv4() == to.is_ipv4())
+        .find_map(|route| route.gateway);
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    // Table main, whichever it was found in; RTN_LOCAL, RTN_UNICAST; RTM_F_CLONED.
+    let kind = if local { 2 } else { 1 };
+    message
+        .put(&[family_of(to), bits, 0, 0, 254, 0, 0, kind])
+        .put(&0x200_u32.to_le_bytes())
+        .attribute(15, &254_u32.to_le_bytes()) // RTA_TABLE
+        .attribute(1, &octets(to)); // RTA_DST
+    if let Some(gateway) = gateway.filter(|_| !local && !near) {
+        message.attribute(5, &octets(gateway)); // RTA_GATEWAY
+    }
+    let index = if local { LOOPBACK } else { ETHERNET };
+    message
+        .attribute(4, &index.to_le_bytes()) // RTA_OIF
+        .attribute(7, &octets(from)); // RTA_PREFSRC
+    Ok(message.finish())
 }
 
 /// What a request is answered with.
@@ -265,6 +358,14 @@ fn answer(request: &Request<'_>, port: u32) -> Vec<Vec<u8>> {
             .find(|one| one.index.to_le_bytes() == *index)
     {
         return alloc::vec![link(one, Message::new(16, 0, request.sequence, port))];
+    }
+    if request.kind == 26
+        && let Some(to) = request.body.get(12..).and_then(wanted_route)
+    {
+        return match way(to, Message::new(24, 0, request.sequence, port)) {
+            Ok(message) => alloc::vec![message],
+            Err(Errno(number)) => error(number),
+        };
     }
     match request.kind {
         18 => error(Errno::ENODEV.0),

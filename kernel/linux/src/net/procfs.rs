@@ -1,5 +1,5 @@
 //! /proc/net, /proc/sys/net and /sys/class/net.
-use super::{inet, interface, sock::Kind, unix};
+use super::{inet, interface, sock::Kind, stack, unix};
 use crate::fs::{generated, tree::Node};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
@@ -50,6 +50,24 @@ fn route() -> String {
     text
 }
 
+fn arp() -> String {
+    let mut text = String::from(
+        "IP address       HW type     Flags       HW address            Mask     Device\n",
+    );
+    for (ip, mac) in stack::neighbours() {
+        // ATF_COM: it has answered.
+        let flags = if mac.is_some() { 2 } else { 0 };
+        let mac = mac.unwrap_or_default().map(|byte| format!("{byte:02x}"));
+        let _ = writeln!(
+            text,
+            "{:<17}0x1         {flags:#x}         {}     *        eth0",
+            format!("{ip}"),
+            mac.join(":")
+        );
+    }
+    text
+}
+
 fn if_inet6() -> String {
     let mut text = String::new();
     for one in interface::all() {
@@ -72,6 +90,7 @@ pub(super) fn populate_proc(proc: &Arc<Node>) -> Result<(), Errno> {
     let net = generated::directory(proc, "net")?;
     generated::file(&net, "dev", dev)?;
     generated::file(&net, "route", route)?;
+    generated::file(&net, "arp", arp)?;
     generated::file(&net, "if_inet6", if_inet6)?;
     generated::file(&net, "unix", unix::list)?;
     for (name, kind, v6) in [
@@ -102,7 +121,7 @@ pub(super) fn populate_proc(proc: &Arc<Node>) -> Result<(), Errno> {
         ("tcp_keepalive_intvl", "75\n"),
         ("tcp_keepalive_probes", "9\n"),
         ("tcp_fin_timeout", "60\n"),
-        ("tcp_congestion_control", "reno\n"),
+        ("tcp_congestion_control", "cubic\n"),
         ("tcp_rmem", "4096\t131072\t6291456\n"),
         ("tcp_wmem", "4096\t16384\t4194304\n"),
         ("ip_forward", "0\n"),

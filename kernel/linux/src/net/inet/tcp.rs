@@ -416,7 +416,7 @@ impl Protocol for Tcp {
     fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
         match (level, name) {
             (options::TCP, linux::TCP_INFO) => Ok(self.info()),
-            (options::TCP, linux::TCP_CONGESTION) => Ok(b"reno\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
+            (options::TCP, linux::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
             (options::TCP, linux::TCP_ULP) => Ok(Vec::new()),
             _ => Err(Errno::ENOPROTOOPT),
         }
@@ -429,7 +429,7 @@ impl Protocol for Tcp {
                     .iter()
                     .position(|&byte| byte == 0)
                     .unwrap_or(value.len());
-                if &value[..end] == b"reno" {
+                if &value[..end] == b"cubic" {
                     Ok(())
                 } else {
                     Err(Errno::ENOENT)

@@ -33,7 +33,7 @@ use alloc::{
     vec::Vec,
 };
 use connection::{Handle, Remote, Step};
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use device::Device;
 use frame::Frame;
@@ -219,6 +219,11 @@ pub fn send_datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Result<()
     }
     let frame = link::datagram(data, from, to);
     with(|stack| stack.send_datagram(to.ip(), frame)).ok_or(Errno::ENETUNREACH)
+}
+
+/// Machines in the same network that something was sent to lately, with their hardware addresses if they have answered.
+pub fn neighbours() -> Vec<(Ipv4Addr, Option<[u8; 6]>)> {
+    with(|stack| stack.neighbours.list()).unwrap_or_default()
 }
 
 /// What a code of "destination unreachable" means, and whether it will stay so (Linux: `icmp_err_convert`).

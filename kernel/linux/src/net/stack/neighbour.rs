@@ -1,6 +1,6 @@
 //! Who is where on the wire, found out by ARP (RFC 826), and who does not answer: what goes there fails.
 use crate::net::interface::{self, Ethernet};
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr};
 use machine::drivers::net as driver;
 use smoltcp::wire::{
@@ -78,6 +78,12 @@ impl Neighbours {
                 last: now.max(1),
             };
         }
+    }
+
+    /// Those that are remembered, with their hardware addresses if they have answered.
+    pub(super) fn list(&self) -> Vec<(Ipv4Addr, Option<[u8; 6]>)> {
+        let all = self.0.iter();
+        all.map(|(&ip, entry)| (ip, entry.mac)).collect()
     }
 
     /// Whether nobody answers for whom a packet to `to` is handed to.

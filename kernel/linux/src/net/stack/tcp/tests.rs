@@ -12,6 +12,9 @@ struct Wire {
     reorder: u64,
     double: u64,
     delay: u64,
+    /// Nanoseconds that a byte takes at the narrowest place, and how many segments may wait there; 0: it has none.
+    narrow: u64,
+    queue: u64,
 }
 
 const GOOD: Wire = Wire {
@@ -19,6 +22,8 @@ const GOOD: Wire = Wire {
     reorder: 0,
     double: 0,
     delay: 10 * MS,
+    narrow: 0,
+    queue: 0,
 };
 
 struct Random(u64);
@@ -44,6 +49,8 @@ struct World {
     /// By arrival and order: for whom, and what.
     under_way: BTreeMap<(u64, u64), (usize, Head, Vec<u8>)>,
     sent: u64,
+    /// Until when the narrowest place has something to do, each way.
+    busy: [u64; 2],
 }
 
 const SETTINGS: Settings = Settings {
@@ -86,6 +93,7 @@ impl World {
             random: Random(seed | 1),
             under_way: BTreeMap::new(),
             sent: 0,
+            busy: [0; 2],
         }
     }
 
@@ -109,6 +117,12 @@ impl World {
         if self.random.chance(self.wire.loss) {
             return;
         }
+        let takes = u64::try_from(data.len() + 60).unwrap() * self.wire.narrow;
+        let wait = self.busy[to].saturating_sub(self.now);
+        if wait > self.wire.queue * 1520 * self.wire.narrow {
+            return;
+        }
+        self.busy[to] = self.now + wait + takes;
         for late in [0, MS] {
             let aside = if self.random.chance(self.wire.reorder) {
                 5 * MS
@@ -116,7 +130,7 @@ impl World {
                 0
             };
             self.sent += 1;
-            let at = (self.now + self.wire.delay + aside + late, self.sent);
+            let at = (self.busy[to] + self.wire.delay + aside + late, self.sent);
             self.under_way.insert(at, (to, head, data.clone()));
             if !self.random.chance(self.wire.double) {
                 return;
@@ -150,6 +164,7 @@ impl World {
     fn deliver(&mut self, from: usize, total: usize) -> u64 {
         let start = self.now;
         let (mut given, mut got) = (0, 0);
+        let mut buf = alloc::vec![0; 5_000_000];
         let byte = |at: usize| u8::try_from((at * 7 + at / 251) % 256).unwrap();
         while got < total {
             loop {
@@ -166,7 +181,6 @@ impl World {
                 "it stands still at {got}: {:?}",
                 self.ends
             );
-            let mut buf = alloc::vec![0; 5_000_000];
             let len = self.ends[1 - from].receive(&mut buf, true, self.now);
             assert!(
                 (got..got + len).map(byte).eq(buf[..len].iter().copied()),
@@ -185,7 +199,7 @@ fn streams_arrive_over_any_wire() {
             loss: [0, 100, 500, 2000][usize::try_from(seed % 4).unwrap()],
             reorder: [0, 300, 2000][usize::try_from(seed % 3).unwrap()],
             double: [0, 500][usize::try_from(seed % 2).unwrap()],
-            delay: 10 * MS,
+            ..GOOD
         };
         let mut world = World::new(wire, seed * 0x9e37_79b9);
         if seed % 5 == 0 {
@@ -232,6 +246,26 @@ fn a_good_wire_is_filled() {
     assert!(took < 4 * SECOND, "{} ms", took / MS);
     // Probes, when the acknowledgement of a last segment is delayed.
     assert!(world.ends[0].counts.resent < 10);
+}
+
+/// One of 10 MB/s with few places to wait: 20 ms of round trip are 137 segments.
+#[test]
+fn a_narrow_place_is_filled() {
+    let goodput = [8, 32, 128].map(|queue| {
+        let wire = Wire {
+            narrow: 100,
+            queue,
+            ..GOOD
+        };
+        let mut world = World::new(wire, 1);
+        let took = world.deliver(0, 20_000_000);
+        20_000_000 / (took / MS)
+    });
+    // In kB/s.
+    assert!(
+        goodput[0] > 4000 && goodput[1] > 6000 && goodput[2] > 7500,
+        "{goodput:?}"
+    );
 }
 
 #[test]
