@@ -1,7 +1,7 @@
 //! Many connections, asked for by a peer that takes care of each segment: a flood of requests keeps nobody out, and
 //! memory is what it was when connections are over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use crate::machine::{Machine, Networks, program};
@@ -156,36 +156,29 @@ fn open(peer: &Peer, ports: std::ops::Range<u16>) -> HashMap<u16, u32> {
     for first in ports.step_by(BATCH.into()) {
         let batch = first..first + BATCH;
         batch.clone().for_each(|port| peer.send(&syn(port)));
-        let mut answered = 0;
-        while answered < BATCH {
+        // Segments come again when the answer is slow: once is enough.
+        let mut opened = HashSet::new();
+        let mut left: HashSet<u16> = batch.collect();
+        while !left.is_empty() {
             let answer = peer.receive();
-            if answer.flags & SYN != 0
-                && numbers
-                    .insert(answer.port, answer.seq.wrapping_add(1))
-                    .is_none()
-            {
-                peer.send(&Segment {
-                    port: answer.port,
-                    flags: ACK | PSH,
-                    seq: 1001,
-                    ack: answer.seq.wrapping_add(1),
-                    data: b"x".to_vec(),
-                    ..Segment::default()
-                });
-            } else if !answer.data.is_empty() {
-                let number = answer.seq.wrapping_add(1);
-                // It may have come again, because this was not yet said.
-                if numbers.insert(answer.port, number) != Some(number) {
-                    answered += 1;
-                }
-                peer.send(&Segment {
-                    port: answer.port,
-                    flags: ACK,
-                    seq: 1002,
-                    ack: number,
-                    ..Segment::default()
-                });
+            let data = match answer.flags & SYN != 0 {
+                true if opened.insert(answer.port) => b"x".to_vec(),
+                false if !answer.data.is_empty() => Vec::new(),
+                _ => continue,
+            };
+            let number = answer.seq.wrapping_add(1);
+            if data.is_empty() {
+                left.remove(&answer.port);
+                numbers.insert(answer.port, number);
             }
+            peer.send(&Segment {
+                port: answer.port,
+                flags: ACK,
+                seq: if data.is_empty() { 1002 } else { 1001 },
+                ack: number,
+                data,
+                ..Segment::default()
+            });
         }
     }
     numbers
