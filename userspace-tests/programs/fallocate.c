@@ -114,6 +114,19 @@ static void punched(void)
     close(fd);
 }
 
+// More holes, and zeroed pages, than a few extents tell of.
+static void perforated(void)
+{
+    int fd = filled();
+    for (int i = 1; i < PAGES; i += 3) {
+        CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * PAGE, PAGE) == 0);
+        can(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (i + 1) * PAGE, 1);
+    }
+    for (int i = 0; i < PAGES; i++) CHECK(byte(fd, i * PAGE + 1) == (i % 3 == 1 ? 0 : i + 1));
+    CHECK(size(fd) == SIZE);
+    close(fd);
+}
+
 static void zeroed(void)
 {
     int fd = filled();
@@ -154,6 +167,7 @@ int main(int count, char **arguments)
     all = count > 2;
     set_aside();
     punched();
+    perforated();
     zeroed();
     moved();
     CHECK(unlink("file") == 0);

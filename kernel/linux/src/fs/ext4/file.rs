@@ -14,14 +14,16 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general as linux;
 use rsext4::{
-    DeviceNumber, DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentState,
-    FileExtentTarget, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate, InodeNumber,
-    MutationContext, PreallocationOptions, RangeOperation, RenameOptions, SpecialInodeKind,
-    UnlinkOutcome, XattrName, XattrNamespace, XattrSetMode, ZeroRangeOptions,
+    DeviceNumber, DirectoryCursor, DirectoryEntryType, ErrorContext, Ext4Error, Ext4Result,
+    FileExtentState, FileExtentTarget, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate,
+    InodeNumber, MutationContext, PreallocationOptions, RangeOperation, RenameOptions,
+    SpecialInodeKind, UnlinkOutcome, XattrName, XattrNamespace, XattrSetMode, ZeroRangeOptions,
 };
 
 /// Entries of a directory read at a time.
 const ENTRIES: usize = 256;
+/// Zeros written at a time.
+const ZEROS: u16 = 1 << 15;
 const SECOND: u64 = 1_000_000_000;
 
 /// What a node of a volume does.
@@ -102,6 +104,39 @@ fn no_data(error: Errno) -> Errno {
 fn forget_xattrs(fs: &mut Mounted, inode: InodeNumber) -> Ext4Result<()> {
     for old in fs.list_xattrs(inode)? {
         fs.remove_xattr(inode, old.namespace, &old.name)?;
+    }
+    Ok(())
+}
+
+/// Whether a hole would part an extent in two for which its node of the tree has no room: the crate makes none.
+fn is_full_node(error: Ext4Error) -> bool {
+    let op = "extent:node_capacity";
+    error.context() == Some(ErrorContext::Operation { op })
+}
+
+/// Writes zeros where a range has data, which is as good as a hole to who reads.
+fn write_zeros(fs: &mut Mounted, number: InodeNumber, start: u64, len: u64) -> Ext4Result<()> {
+    let end = start.saturating_add(len).min(fs.inode(number)?.size);
+    if start >= end {
+        return Ok(());
+    }
+    let map = fs.inode_extents(
+        number,
+        start,
+        end - start,
+        FileExtentTarget::Data,
+        usize::MAX,
+    )?;
+    let zeros = vec![0; usize::from(ZEROS)];
+    for extent in map.extents {
+        let mut at = start.max(extent.logical_start);
+        let end = end.min(extent.logical_start + extent.length);
+        while at < end && extent.state != FileExtentState::Unwritten {
+            let next = end.min(at + u64::from(ZEROS));
+            let part = usize::try_from(next - at).map_err(|_| Ext4Error::overflow())?;
+            fs.write_inode(number, at, &zeros[..part])?;
+            at = next;
+        }
     }
     Ok(())
 }
@@ -420,7 +455,23 @@ impl InodeOperations for File {
             if !matches!(operation, RangeOperation::Allocate(_)) {
                 self.shared.freed.store(true, Ordering::Relaxed);
             }
-            fs.operate_inode_range(self.number, offset, len, operation)
+            let done = fs.operate_inode_range(self.number, offset, len, operation);
+            if !done.is_err_and(is_full_node) {
+                return done;
+            }
+            match operation {
+                RangeOperation::PunchHole => write_zeros(fs, self.number, offset, len),
+                RangeOperation::Zero(ZeroRangeOptions { keep_size }) => {
+                    write_zeros(fs, self.number, offset, len)?;
+                    fs.preallocate_inode(
+                        self.number,
+                        offset,
+                        len,
+                        PreallocationOptions { keep_size },
+                    )
+                }
+                _ => done,
+            }
         })?;
         self.expire();
         Ok(())
