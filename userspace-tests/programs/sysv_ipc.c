@@ -275,6 +275,36 @@ static void *others(void *unused)
     return unused;
 }
 
+// A number of a file in /proc/sys/kernel.
+static unsigned long limit(const char *name, int place)
+{
+    char path[64];
+    unsigned long numbers[4] = {0};
+    snprintf(path, sizeof path, "/proc/sys/kernel/%s", name);
+    FILE *file = fopen(path, "r");
+    CHECK(file && fscanf(file, "%lu %lu %lu %lu", numbers, numbers + 1, numbers + 2, numbers + 3) > place);
+    if (file)
+        fclose(file);
+    return numbers[place];
+}
+
+// What the calls say of limits is what /proc says.
+static void limits(void)
+{
+    struct msginfo of_messages;
+    struct seminfo of_semaphores;
+    struct shminfo of_memory;
+    union semun arg = {.buf = (struct semid_ds *)&of_semaphores};
+    CHECK(msgctl(0, IPC_INFO, (struct msqid_ds *)&of_messages) >= 0);
+    CHECK((unsigned long)of_messages.msgmax == limit("msgmax", 0) && (unsigned long)of_messages.msgmnb == limit("msgmnb", 0));
+    CHECK((unsigned long)of_messages.msgmni == limit("msgmni", 0));
+    CHECK(semctl(0, 0, IPC_INFO, arg) >= 0);
+    CHECK((unsigned long)of_semaphores.semmsl == limit("sem", 0) && (unsigned long)of_semaphores.semmns == limit("sem", 1));
+    CHECK((unsigned long)of_semaphores.semopm == limit("sem", 2) && (unsigned long)of_semaphores.semmni == limit("sem", 3));
+    CHECK(shmctl(0, IPC_INFO, (struct shmid_ds *)&of_memory) >= 0);
+    CHECK(of_memory.shmmax == limit("shmmax", 0) && of_memory.shmall == limit("shmall", 0) && of_memory.shmmni == limit("shmmni", 0));
+}
+
 int main(void)
 {
     setvbuf(stdout, 0, _IOLBF, 0);
@@ -282,6 +312,7 @@ int main(void)
     messages();
     shared_memory();
     tables();
+    limits();
     pthread_t thread;
     pthread_create(&thread, 0, others, 0);
     pthread_join(thread, 0);

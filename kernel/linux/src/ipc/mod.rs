@@ -221,6 +221,26 @@ pub static NAMESPACE: Namespace = Namespace {
     shared_memory: SpinLock::new(Table::new()),
 };
 
+/// What there may be, as files of /proc/sys/kernel say it.
+pub fn limits() -> [(&'static str, String); 7] {
+    let memory = shared_memory::MOST_BYTES;
+    let sem = format!(
+        "{}\t{}\t{}\t{MOST}",
+        semaphores::MOST_MEMBERS,
+        semaphores::MOST_IN_ALL,
+        semaphores::MOST_OPERATIONS
+    );
+    [
+        ("msgmax", format!("{}", messages::MOST_BYTES)),
+        ("msgmnb", format!("{}", messages::QUEUE_BYTES)),
+        ("msgmni", format!("{MOST}")),
+        ("sem", sem),
+        ("shmall", format!("{memory}")),
+        ("shmmax", format!("{memory}")),
+        ("shmmni", format!("{MOST}")),
+    ]
+}
+
 /// Seconds since 1970.
 fn now() -> u64 {
     time::realtime_ns() / 1_000_000_000

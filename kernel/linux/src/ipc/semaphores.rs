@@ -12,6 +12,8 @@ use machine::{
 pub const MOST_VALUE: i32 = 32767;
 /// Most semaphores of a set (`SEMMSL`).
 pub const MOST_MEMBERS: usize = 32000;
+/// Semaphores of all sets together (`SEMMNS`).
+pub const MOST_IN_ALL: i32 = 1_024_000_000;
 /// Most operations of a call (`SEMOPM`).
 pub const MOST_OPERATIONS: usize = 500;
 

@@ -18,6 +18,8 @@ use machine::{
 
 /// Bit of the mode that says that it goes with its last attachment (`SHM_DEST`).
 pub const DOOMED: u32 = 0o1000;
+/// Bytes of a segment, and pages of all together (`SHMMAX`, `SHMALL`): as good as no limit.
+pub const MOST_BYTES: u64 = u64::MAX - (1 << 24);
 
 /// A segment's state.
 #[expect(missing_docs, reason = "the fields are shmctl(2)'s")]

@@ -158,10 +158,10 @@ fn sem_info(to: usize, used: bool) -> SysResult {
     let members = i32::try_from(members).unwrap_or(i32::MAX);
     let (used, in_all) = if used { (sets, members) } else { (20, 32767) };
     let info: [i32; 10] = [
-        1_024_000_000,
+        semaphores::MOST_IN_ALL,
         32000,
-        1_024_000_000,
-        1_024_000_000,
+        semaphores::MOST_IN_ALL,
+        semaphores::MOST_IN_ALL,
         32000,
         500,
         500,
@@ -496,7 +496,7 @@ pub fn shmctl(id: usize, command: usize, arg: usize) -> SysResult {
     }
     match command {
         IPC_INFO => {
-            let most = u64::MAX - (1 << 24);
+            let most = shared_memory::MOST_BYTES;
             user::write(arg, &[most, 1, long(MOST), long(MOST), most, 0, 0, 0, 0])?;
             return Ok(result(NAMESPACE.shared_memory.lock().highest()));
         }

@@ -1,7 +1,7 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
     fs::{descriptor, generated, inotify, locks, pipe, tree::Node},
-    ipc::{messages, semaphores, shared_memory},
+    ipc::{self, messages, semaphores, shared_memory},
     process,
     syscall::process::{RELEASE, VERSION, hostname},
 };
@@ -146,6 +146,9 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
         ("ngroups_max", "65536"),
         ("randomize_va_space", "2"),
     ] {
+        generated::file(&kernel, name, move || format!("{text}\n"))?;
+    }
+    for (name, text) in ipc::limits() {
         generated::file(&kernel, name, move || format!("{text}\n"))?;
     }
     generated::file(&kernel, "threads-max", || {
