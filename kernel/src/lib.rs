@@ -20,7 +20,7 @@ mod programs;
 
 use alloc::boxed::Box;
 use linux::process::ThreadState;
-use linux::{config, net};
+use linux::{config, control, net};
 use machine::boot::{self, Boot};
 use machine::{
     drivers, record,
@@ -47,6 +47,7 @@ pub fn start(mut boot: Boot) -> ! {
 fn run() {
     record::phase("devices");
     drivers::init();
+    let asked = control::ask_time();
     record::phase("network, file systems");
     net::init();
     if let Err(reason) = linux::boot::init(&net::FILES) {
@@ -57,5 +58,9 @@ fn run() {
     let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
     // What goes wrong from here on is the program's to tell, and a thread of its process' tells it.
     let state = Box::new(ThreadState::new(process));
-    sched::spawn_kernel("first", state, Box::new(program::start_first));
+    sched::spawn_kernel(
+        "first",
+        state,
+        Box::new(move || program::start_first(asked)),
+    );
 }

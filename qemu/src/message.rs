@@ -17,6 +17,10 @@ pub(crate) const INPUT: u16 = 4;
 pub(crate) const OUTPUT_TAKEN: u16 = 5;
 /// To the kernel: whose session it is has gone.
 pub(crate) const HANG_UP: u16 = 6;
+/// To the kernel: nanoseconds since 1970-01-01 UTC, in eight bytes.
+pub(crate) const TIME: u16 = 7;
+/// To the kernel: a key at the terminal stands for a signal.
+pub(crate) const KEY: u16 = 8;
 /// From the kernel: the program has been entered.
 pub(crate) const STARTED: u16 = 0x81;
 /// From the kernel: standard output.
@@ -27,6 +31,8 @@ pub(crate) const ERROR: u16 = 0x83;
 pub(crate) const INPUT_TAKEN: u16 = 0x84;
 /// From the kernel: the session's process has ended, with this status.
 pub(crate) const ENDED: u16 = 0x85;
+/// From the kernel: what time is it?
+pub(crate) const ASK_TIME: u16 = 0x86;
 /// To elfin: the program is to end, within so many seconds if that is said.
 pub(crate) const STOP: u16 = 0x101;
 

@@ -353,3 +353,53 @@ fn output_that_is_lost_is_said() {
         assert_eq!(is_said, status == 125, "{error}");
     }
 }
+
+#[test]
+fn the_clock_is_never_behind_the_hosts() {
+    let root = program(
+        r#"
+        #include <stdio.h>
+        #include <time.h>
+        #include <unistd.h>
+        int main(void) {
+            char line;
+            while (read(0, &line, 1) == 1) {
+                struct timespec now;
+                clock_gettime(CLOCK_REALTIME, &now);
+                dprintf(1, "%ld%09ld\n", now.tv_sec, now.tv_nsec);
+            }
+        }
+        "#,
+        &["-static"],
+    );
+    // What the rates of two counters differ by, in so short a time, is less.
+    const DRIFT: u128 = 20_000_000;
+    const MINUTE: u128 = 60_000_000_000;
+    let now = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.expect("it is later").as_nanos()
+    };
+    for machine in ["q35", "microvm"] {
+        let mut child = elfin()
+            .args(["run", "--cpus", "1", "--machine", machine, "--root"])
+            .arg(root.path())
+            .arg("/program")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("elfin starts");
+        let mut input = child.stdin.take().expect("piped");
+        let mut output = io::BufReader::new(child.stdout.take().expect("piped"));
+        for _ in 0..3 {
+            let before = now();
+            input.write_all(b"x").expect("it reads");
+            let mut line = String::new();
+            output.read_line(&mut line).expect("text");
+            let told: u128 = line.trim().parse().expect("a number");
+            assert!(before < told + DRIFT, "{} ns behind", before - told);
+            assert!(told < now() + MINUTE, "far ahead");
+        }
+        drop(input);
+        assert!(child.wait().expect("it was started").success());
+    }
+}

@@ -74,6 +74,7 @@ fn the_program_gets_signals() {
         ("q35", Signal::TERM, 143),
         ("q35", Signal::INT, 130),
         ("q35", Signal::HUP, 129),
+        ("q35", Signal::QUIT, 131),
         ("microvm", Signal::TERM, 143),
     ] {
         let machine = Machine::start(&root, &["--machine", machine], "default");
@@ -96,4 +97,31 @@ fn what_does_not_stop_is_ended() {
     machine.send(Signal::TERM);
     machine.send(Signal::INT);
     assert_eq!(machine.status(), Some(137));
+}
+
+#[test]
+fn others_cannot_kill_the_first_process() {
+    let root = program(
+        r#"
+        #include <signal.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            if (fork() == 0)
+                _exit(kill(1, SIGSTOP) + 2 * kill(1, SIGKILL) + 4);
+            int status;
+            wait(&status);
+            return WEXITSTATUS(status);
+        }
+        "#,
+        &["-static"],
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_elfin"))
+        .args(["run", "--cpus", "1", "--root"])
+        .arg(root.path())
+        .arg("/program")
+        .stdin(Stdio::null())
+        .output()
+        .expect("elfin starts");
+    assert_eq!(output.status.code(), Some(4));
 }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
@@ -78,4 +79,57 @@ fn the_terminal_is_the_programs() {
     assert_eq!(status.code(), Some(9));
     let modes = tcgetattr(&terminal).expect("it is a terminal").local_modes;
     assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[test]
+fn an_interrupt_is_for_the_foreground_group() {
+    // Without -t this terminal edits lines, and its keys are signals for elfin.
+    let root = program(
+        r#"
+        #include <signal.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        static int status = 3;
+        static void handle(int signal) { _exit(status); }
+        int main(void) {
+            int pipes[2];
+            char byte;
+            signal(SIGINT, handle);
+            pipe(pipes);
+            if (fork() == 0) {
+                status = 4;
+                write(pipes[1], "x", 1);
+                for (;;)
+                    pause();
+            }
+            signal(SIGINT, SIG_IGN);
+            read(pipes[0], &byte, 1);
+            write(1, "ready\n", 6);
+            int ended;
+            wait(&ended);
+            return WEXITSTATUS(ended);
+        }
+        "#,
+        &["-static"],
+    );
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+    grantpt(&master).expect("own");
+    unlockpt(&master).expect("own");
+    let name = ptsname(&master, Vec::new()).expect("it has a name");
+    let terminal = File::open(name.to_str().expect("a path")).expect("its terminal");
+    let mut elfin = Command::new(env!("CARGO_BIN_EXE_elfin"))
+        .args(["run", "--cpus", "1", "--root"])
+        .arg(root.path())
+        .arg("/program")
+        .stdin(terminal)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("elfin starts");
+    let output = elfin.stdout.as_mut().expect("piped");
+    output
+        .read_exact(&mut [0; 6])
+        .expect("it says that it runs");
+    let pid = Pid::from_raw(elfin.id() as i32).expect("not 0");
+    kill_process(pid, Signal::INT).expect("it runs");
+    assert_eq!(elfin.wait().expect("it was started").code(), Some(4));
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub trace: bool,
     /// Record what happens when.
     pub record: bool,
+    /// Elfin tells what time it is when it is asked on the control port.
+    pub clock: bool,
     /// Say on the control port when the program runs.
     pub report: bool,
     /// Nanoseconds between two samples of a profile.
@@ -118,6 +120,7 @@ pub(crate) fn parse(records: &[u8]) -> Config {
             b"cwd" => config.cwd = value.to_vec(),
             b"log" => config.log = text.parse().ok(),
             b"trace" => config.trace = text == "1",
+            b"clock" => config.clock = text == "1",
             b"report" => config.report = text == "1",
             b"record" => config.record = text == "1",
             b"sample" => config.sample = text.parse().ok(),

@@ -1,6 +1,6 @@
-//! What elfin and the kernel tell each other while the program runs, over the console's control port: signals for the
-//! first process, and the size of the terminal; that the program runs; and what belongs to programs that `elfin exec`
-//! has started, each a [`session`].
+//! What elfin and the kernel tell each other while the program runs, over the console's control port: what time it is;
+//! signals for the first process, and the size of the terminal; that the program runs; and what belongs to programs
+//! that `elfin exec` has started, each a [`session`].
 //!
 //! Messages have a header of eight bytes, little-endian: what it is (16 bits), a session (16), and the length of what
 //! follows (32). `qemu/src/message.rs` has the other side.
@@ -19,6 +19,7 @@ use linux_raw_sys::general as linux;
 use machine::{
     drivers::console::{self as driver, Input, Output},
     sync::Signals,
+    time::{Instant, set_realtime_ns},
 };
 use session::Session;
 
@@ -30,10 +31,12 @@ const BUFFER: usize = driver::CONTROL_SIZE;
 
 /// To elfin: the program has been entered.
 const STARTED: u16 = 0x81;
+/// To elfin: what time is it?
+const ASK_TIME: u16 = 0x86;
 
 /// A message of elfin's.
 #[derive(Debug)]
-enum Message {
+pub enum Message {
     /// A signal.
     Signal(i32),
     /// Rows and columns of the terminal.
@@ -46,6 +49,10 @@ enum Message {
     Taken(usize),
     /// Whose program it is has gone.
     HangUp,
+    /// It is so many nanoseconds after 1970-01-01 UTC.
+    Time(u64),
+    /// A key at elfin's terminal stands for a signal.
+    Key(i32),
 }
 
 impl Message {
@@ -70,6 +77,16 @@ impl Message {
             4 => Some(Self::Input(payload)),
             5 => usize::try_from(number()?).ok().map(Self::Taken),
             6 => Some(Self::HangUp),
+            7 => {
+                let time = payload.as_slice().try_into().ok()?;
+                Some(Self::Time(u64::from_le_bytes(time)))
+            }
+            8 => {
+                let number = number()?.cast_signed();
+                (1..=signal::LAST)
+                    .contains(&number)
+                    .then_some(Self::Key(number))
+            }
             _ => None,
         }
     }
@@ -127,11 +144,37 @@ pub fn tell_started() {
     }
 }
 
-/// Does what elfin asks for, as long as it may ask; `start` starts a session's program. The first process has its main
-/// thread.
-pub fn serve(start: fn(Arc<Session>, Box<Config>)) {
-    let mut sessions: BTreeMap<u16, Arc<Session>> = BTreeMap::new();
+/// Asks elfin what time it is, if it answers; when it was asked.
+pub fn ask_time() -> Option<Instant> {
+    config::get().clock.then(|| {
+        let now = Instant::now();
+        send(ASK_TIME, 0, &[]);
+        now
+    })
+}
+
+/// Sets the clock by elfin's answer to a question of that time: the battery-backed clock knows seconds only. What else
+/// elfin has said meanwhile is for [`serve`].
+///
+/// It takes the answer for one given at once, so the clock is never behind elfin's, and new files are never newer on
+/// the host than here.
+pub fn take_time(asked: Instant) -> Vec<(u16, Message)> {
+    let mut others = Vec::new();
     while let Some((id, message)) = next() {
+        if let Message::Time(time) = message {
+            set_realtime_ns(time + (Instant::now().0 - asked.0));
+            break;
+        }
+        others.push((id, message));
+    }
+    others
+}
+
+/// Does what elfin asks for, as long as it may ask, and first what it has asked for `before`; `start` starts a
+/// session's program. The first process has its main thread.
+pub fn serve(before: Vec<(u16, Message)>, start: fn(Arc<Session>, Box<Config>)) {
+    let mut sessions: BTreeMap<u16, Arc<Session>> = BTreeMap::new();
+    for (id, message) in before.into_iter().chain(core::iter::from_fn(next)) {
         sessions.retain(|_, session| !session.is_over());
         let session = sessions.get(&id);
         match (message, session) {
@@ -148,6 +191,10 @@ pub fn serve(start: fn(Arc<Session>, Box<Config>)) {
                 // Only a full queue of real-time signals is an error.
                 let _ = process::with_current(|process| process.send(Recipient::Process, info));
             }
+            (Message::Key(number), None) if id == 0 => match tty::console::get().foreground() {
+                0 => process::with_current(|process| process.send_signal(number)),
+                group => process::family::signal_group(group, number),
+            },
             (Message::Signal(number), Some(session)) => session.signal(number),
             (Message::Resize(rows, columns), Some(session)) => session.resize(rows, columns),
             (Message::Input(bytes), Some(session)) => session.input(&bytes),

@@ -31,6 +31,7 @@ use machine::mm::space::Space;
 use machine::record;
 use machine::sched;
 use machine::sync::SpinLock;
+use machine::time::Instant;
 use path::Image;
 use stack::Stack;
 
@@ -59,12 +60,13 @@ type Slot = Arc<SpinLock<Option<Rest>>>;
 
 /// Starts the program that the boot configuration names, as the first process' thread without an id. On failure it says
 /// why on the program's standard error and ends the machine with the status a shell would give. Afterwards the thread
-/// does what elfin asks for.
-pub fn start_first() {
+/// does what elfin asks for. `asked`: when elfin was asked what time it is.
+pub fn start_first(asked: Option<Instant>) {
+    let before = asked.map(control::take_time).unwrap_or_default();
     if let Err(failure) = start(config::get()) {
         fail(failure);
     }
-    control::serve(exec);
+    control::serve(before, exec);
 }
 
 /// Starts the program that a configuration names in the calling thread's process, as the user that it names.

@@ -122,6 +122,7 @@ pub(super) fn encode(
     if options.tty {
         record("terminal", b"1");
     }
+    record("clock", b"1");
     if options.detach {
         record("report", b"1");
     }

@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use rustix::io::FdFlags;
@@ -116,16 +116,17 @@ pub(super) fn run(prepared: Prepared, config: File, front: Front) -> Result<Ende
     let control = Control::new(control, &child, grace)?;
     signals.pass_on(control.clone(), terminal);
     let has_started = Arc::new(AtomicBool::new(false));
-    if let Some(entry) = entry {
-        let waits = kept.is_some().then(|| entry.id.clone());
-        let flag = Arc::clone(&has_started);
-        let sessions = serve::Sessions::default();
-        let hearers = sessions.clone();
-        thread::spawn(move || hear(reports, &flag, waits.as_deref(), &hearers));
-        if let Some(listener) = entry.listener() {
-            serve::listen(listener, control.clone(), sessions);
-        }
+    let name = entry.as_ref().filter(|_| kept.is_some());
+    let hearer = Hearer {
+        control: control.clone(),
+        sessions: serve::Sessions::default(),
+        has_started: Arc::clone(&has_started),
+        name: name.map(|entry| entry.id.clone()),
+    };
+    if let Some(listener) = entry.and_then(Entry::listener) {
+        serve::listen(listener, control.clone(), hearer.sessions.clone());
     }
+    thread::spawn(move || hearer.hear(reports));
 
     // Never joined: it may wait for input that nobody will give.
     let silent = kept.is_some() && interactive;
@@ -163,19 +164,32 @@ pub(super) fn run(prepared: Prepared, config: File, front: Front) -> Result<Ende
     })
 }
 
-/// Hears what the kernel says. When the program runs, the elfin that waits for this one is told `name`.
-fn hear(
-    mut port: UnixStream,
-    has_started: &AtomicBool,
-    name: Option<&str>,
-    sessions: &serve::Sessions,
-) {
-    while let Some(message) = Message::read(&mut port) {
-        if message.kind != message::STARTED {
-            sessions.deliver(message);
-        } else if !has_started.swap(true, Ordering::Relaxed) {
-            // Where it goes wrong, there is nobody to tell.
-            let _ = name.map_or(Ok(()), detach::started);
+/// Who hears what the kernel says.
+struct Hearer {
+    control: Control,
+    sessions: serve::Sessions,
+    has_started: Arc<AtomicBool>,
+    /// What the elfin that waits for this one is told when the program runs.
+    name: Option<String>,
+}
+
+impl Hearer {
+    fn hear(self, mut port: UnixStream) {
+        while let Some(message) = Message::read(&mut port) {
+            match message.kind {
+                message::STARTED if !self.has_started.swap(true, Ordering::Relaxed) => {
+                    // Where it goes wrong, there is nobody to tell.
+                    let _ = self.name.as_deref().map_or(Ok(()), detach::started);
+                }
+                message::ASK_TIME => {
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                    let now = u64::try_from(now.unwrap_or_default().as_nanos()).unwrap_or(0);
+                    let answer = Message::new(message::TIME, &now.to_le_bytes());
+                    // It fails only if QEMU has ended.
+                    let _ = self.control.send(&answer);
+                }
+                _ => self.sessions.deliver(message),
+            }
         }
     }
 }

@@ -65,6 +65,11 @@ impl Control {
         self.send(&Message::new(message::SIGNAL, &number.to_le_bytes()))
     }
 
+    /// A key at the terminal stands for a signal, which is for the group in the foreground.
+    pub(super) fn key(&self, number: i32) -> io::Result<()> {
+        self.send(&Message::new(message::KEY, &number.to_le_bytes()))
+    }
+
     /// The terminal has another size.
     pub(super) fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
         let [a, b] = rows.to_le_bytes();

@@ -49,6 +49,8 @@ pub(super) fn report(ended: &Ended, image: &Image, log_shown: bool) -> Result<u8
                 _ => Ok(status),
             };
         }
+        // Whichever of the signals that it has got was the first to be seen there.
+        (Some(QEMU_DONE), Some(LastWord::Signal(_))) if ended.killed => return Ok(KILLED),
         (Some(QEMU_DONE), Some(LastWord::Signal(signal))) => {
             return Ok(128u8.wrapping_add(signal));
         }
@@ -174,6 +176,11 @@ mod tests {
         let killed = Ended {
             killed: true,
             ..end(0, "")
+        };
+        assert_eq!(report(&killed).unwrap(), 137);
+        let killed = Ended {
+            killed: true,
+            ..end(33, "elfin: exit signal=2\n")
         };
         assert_eq!(report(&killed).unwrap(), 137);
     }

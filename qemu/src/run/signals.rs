@@ -63,6 +63,8 @@ impl Signals {
                     SIGCONT => terminal
                         .as_ref()
                         .map_or(Ok(()), |terminal| Ok(terminal.make_raw()?)),
+                    // The terminal has sent it to its foreground group; who that is there, the kernel knows.
+                    SIGINT | SIGQUIT if interactive => control.key(number),
                     _ => control.signal(number),
                 };
             }

@@ -30,9 +30,9 @@ const SYNCHRONOUS: u64 = bit(linux::SIGSEGV as i32)
     | bit(linux::SIGFPE as i32)
     | bit(linux::SIGSYS as i32);
 
-/// Signals whose default action is a core dump; here a report with a backtrace.
+/// Signals whose default action is a core dump; here a report with a backtrace. Not SIGQUIT: that is asked for, and
+/// nothing is wrong with the program.
 const REPORTED: u64 = SYNCHRONOUS
-    | bit(linux::SIGQUIT as i32)
     | bit(linux::SIGABRT as i32)
     | bit(linux::SIGXCPU as i32)
     | bit(linux::SIGXFSZ as i32);

@@ -203,6 +203,10 @@ impl Process {
     /// thread, `EAGAIN` when there are too many. May be called in interrupt context.
     pub fn send(&self, to: Recipient, info: SigInfo) -> Result<bool, Errno> {
         let wanted = bit(info.signal);
+        if self.is_first() && wanted & UNBLOCKABLE != 0 && info.is_from_other(self.pid) {
+            // As with the init of a PID namespace (pid_namespaces(7)): only from outside.
+            return Ok(false);
+        }
         let mut actions = self.sighand.0.lock();
         let ignored = actions.of(info.signal).ignores(info.signal);
         let mut shared = self.signals.queue.lock();

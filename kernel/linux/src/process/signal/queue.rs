@@ -77,6 +77,12 @@ impl SigInfo {
         }
     }
 
+    /// Whether another process of the machine than `pid` has sent it.
+    pub(super) fn is_from_other(&self, pid: Pid) -> bool {
+        let sender = self.fields[0] & u64::from(u32::MAX);
+        self.code <= 0 && sender != 0 && sender != u64::from(pid.cast_unsigned())
+    }
+
     /// A signal of the kernel's; `addr` is `si_addr`.
     pub fn from_kernel(signal: i32, code: i32, addr: usize) -> Self {
         Self {
