@@ -1,4 +1,4 @@
-//! The atomic types of whatever several threads touch at once without a lock. `loader/tests/loom.rs` compiles those
+//! The atomic types of whatever several threads touch at once without a lock. `loader/tests/loom/` compiles those
 //! modules with [loom](https://docs.rs/loom)'s types in place of these.
 
 pub(crate) use alloc::sync::Arc;
