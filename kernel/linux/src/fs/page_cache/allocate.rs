@@ -181,7 +181,11 @@ impl Content {
     pub fn blocks(&self) -> u64 {
         let inner = self.inner.lock();
         let source = inner.source_len.div_ceil(PAGE_LEN);
-        let beyond: u64 = inner.pages.range(source..).map(|_| 1).sum();
+        // Most files have no source: each fstat(2) of a large one must not count its pages.
+        let beyond = match source {
+            0 => u64::try_from(inner.pages.len()).unwrap_or(u64::MAX),
+            _ => inner.pages.range(source..).map(|_| 1).sum(),
+        };
         (source + beyond) * (PAGE_LEN / 512)
     }
 }
