@@ -208,12 +208,39 @@ static void refused(int family)
     CHECK(shutdown(client, SHUT_RDWR) == -1 && errno == ENOTCONN);
     CHECK(accept(client, 0, 0) == -1 && errno == EINVAL);
     close(client), close(other);
-    // It need not be said at once.
+}
+
+// Who does not wait for a connection hears later what has become of it, even within a machine.
+static void without_waiting(int family)
+{
+    Address address;
+    socklen_t length = size(family);
+    int listener = listening(family, &address), client = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    CHECK(connect(client, &address.any, length) == -1 && errno == EINPROGRESS);
+    CHECK(events(client) == POLLOUT && pending(client) == 0);
+    CHECK(connect(client, &address.any, length) == 0);
+    CHECK(connect(client, &address.any, length) == -1 && errno == EISCONN);
+    close(client);
+    // A call that waits finds it made.
     client = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    int result = connect(client, &address.any, size(family));
-    CHECK(result == -1 && (errno == ECONNREFUSED || errno == EINPROGRESS));
-    if (errno == EINPROGRESS)
-        CHECK(pending(client) == ECONNREFUSED);
+    CHECK(connect(client, &address.any, length) == -1 && errno == EINPROGRESS);
+    fcntl(client, F_SETFL, 0);
+    CHECK(connect(client, &address.any, length) == 0);
+    CHECK(connect(client, &address.any, length) == -1 && errno == EISCONN);
+    close(client), close(listener);
+    char byte;
+    client = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    CHECK(connect(client, &address.any, length) == -1 && errno == EINPROGRESS);
+    CHECK(events(client) == (POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP));
+    CHECK(listen(client, 1) == -1 && errno == EINVAL);
+    CHECK(pending(client) == ECONNREFUSED && pending(client) == 0);
+    CHECK(events(client) == (POLLIN | POLLOUT | POLLHUP | POLLRDHUP));
+    CHECK(recv(client, &byte, 1, 0) == 0 && send(client, "x", 1, 0) == -1 && errno == EPIPE);
+    CHECK(connect(client, &address.any, length) == -1 && errno == ECONNABORTED);
+    CHECK(events(client) == (POLLOUT | POLLHUP));
+    CHECK(connect(client, &address.any, length) == -1 && errno == EINPROGRESS);
+    CHECK(connect(client, &address.any, length) == -1 && errno == ECONNREFUSED);
+    CHECK(events(client) == (POLLOUT | POLLHUP));
     close(client);
 }
 
@@ -312,6 +339,7 @@ int main(void)
         conversation(families[i]);
         much(families[i]);
         refused(families[i]);
+        without_waiting(families[i]);
         options(families[i]);
     }
     sharing();

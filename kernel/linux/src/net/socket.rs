@@ -21,7 +21,7 @@ pub trait Protocol: Send + Sync {
     fn bind(&self, address: &Address) -> Result<(), Errno>;
     /// connect(2). `EAGAIN`: it is to be made again; `EINPROGRESS`: it goes on, see [`Protocol::connecting`].
     fn connect(&self, address: &Address) -> Result<(), Errno>;
-    /// How a connect that goes on has ended; `EAGAIN` while it does.
+    /// `EAGAIN` while a connect goes on; how it has ended [`Protocol::connect`] tells, called once more.
     fn connecting(&self) -> Result<(), Errno> {
         Ok(())
     }
@@ -141,6 +141,10 @@ impl Socket {
         match begun {
             Err(Errno::EINPROGRESS | Errno::EALREADY) if !nonblock => {
                 match self.wait(SEND, false, || self.protocol.connecting()) {
+                    Ok(()) => {
+                        let _control = self.control.lock();
+                        self.protocol.connect(address)
+                    }
                     Err(Errno::EAGAIN) => Err(Errno::EINPROGRESS),
                     result => result,
                 }

@@ -23,6 +23,7 @@ use abi::Errno;
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt::Write;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::net as linux;
 use machine::sync::SpinLock;
 
@@ -40,6 +41,8 @@ enum Role {
     Listens(Arc<Listener>, Arc<Binding<Tcb>>),
     /// It waits for room at who listens.
     Connecting(SocketAddr),
+    /// Nobody listened there; connect(2), which did not wait, is to tell.
+    Refused,
     Connected(Arc<dyn Connection>),
 }
 
@@ -48,6 +51,9 @@ pub struct Tcp {
     tcb: Arc<Tcb>,
     /// Its port; an accepted socket shares the listening one's.
     bound: SpinLock<Option<Arc<Binding<Tcb>>>>,
+    /// connect(2) has said that it goes on, and not yet how it has ended.
+    #[doc(alias = "SS_CONNECTING")]
+    begun: AtomicBool,
 }
 
 /// A new socket.
@@ -65,6 +71,7 @@ fn open(sock: Arc<Sock>, role: Role, bound: Option<Arc<Binding<Tcb>>>) -> Arc<So
         Box::new(Tcp {
             tcb,
             bound: SpinLock::new(bound),
+            begun: AtomicBool::new(false),
         }),
     )
 }
@@ -168,6 +175,12 @@ impl Tcp {
 }
 
 impl Tcp {
+    /// A connection cannot be made, as connect(2) or `SO_ERROR` is to tell.
+    fn refuse(&self, error: Errno) {
+        *self.tcb.role.lock() = Role::Refused;
+        self.sock().fail(error);
+    }
+
     /// Begins a connection with another machine.
     fn connect_out(&self, to: SocketAddr) -> Result<(), Errno> {
         let bound = self.binding();
@@ -244,6 +257,14 @@ impl Protocol for Tcp {
                 *self.bound.lock() = None;
                 return Ok(());
             }
+            Role::Connected(_) if self.begun.swap(false, Ordering::Relaxed) => return Ok(()),
+            Role::Refused => {
+                *self.tcb.role.lock() = Role::Closed;
+                if *address != Address::Unspecified {
+                    self.sock().check_error()?;
+                    return Err(Errno::ECONNABORTED);
+                }
+            }
             Role::Connected(_) | Role::Listens(..) => return Err(Errno::EISCONN),
         }
         if *address == Address::Unspecified {
@@ -254,23 +275,35 @@ impl Protocol for Tcp {
         if to.is_ipv4() && self.is_v6() && self.sock().options.lock().is_set(options::V6ONLY) {
             return Err(Errno::ENETUNREACH);
         }
-        if interface::is_local(to.ip()) {
+        let begun = if interface::is_local(to.ip()) {
             self.connect_here(to)
         } else {
             self.connect_out(to)
+        };
+        // Who does not wait hears of it later, even if it has ended already.
+        match begun {
+            Ok(()) | Err(Errno::EINPROGRESS) => (),
+            Err(Errno::ECONNREFUSED) => self.refuse(Errno::ECONNREFUSED),
+            error => return error,
         }
+        self.begun.store(true, Ordering::Relaxed);
+        Err(Errno::EINPROGRESS)
     }
 
     fn connecting(&self) -> Result<(), Errno> {
         match self.tcb.role() {
             Role::Connecting(to) => match self.connect_here(to) {
+                Ok(()) => Ok(()),
                 Err(Errno::EINPROGRESS) => Err(Errno::EAGAIN),
-                result => result,
+                Err(error) => {
+                    self.refuse(error);
+                    Ok(())
+                }
             },
             Role::Connected(connection) if connection.state() == State::SynSent => {
                 Err(Errno::EAGAIN)
             }
-            _ => self.sock().check_error(),
+            _ => Ok(()),
         }
     }
 
@@ -281,7 +314,9 @@ impl Protocol for Tcp {
                 listener.set_backlog(backlog);
                 return Ok(());
             }
-            Role::Connecting(_) | Role::Connected(_) => return Err(Errno::EINVAL),
+            Role::Connecting(_) | Role::Refused | Role::Connected(_) => {
+                return Err(Errno::EINVAL);
+            }
         }
         let bound = self.binding();
         let address = match &bound {
@@ -321,7 +356,7 @@ impl Protocol for Tcp {
             // An address is not looked at.
             Role::Connected(connection) => connection.send(message.data),
             Role::Connecting(_) => Err(Errno::EAGAIN),
-            Role::Closed | Role::Listens(..) => {
+            Role::Closed | Role::Refused | Role::Listens(..) => {
                 self.sock().check_error()?;
                 Err(Errno::EPIPE)
             }
@@ -335,6 +370,10 @@ impl Protocol for Tcp {
         let stored = match self.tcb.role() {
             Role::Connected(connection) => connection.receive(buf, how)?,
             Role::Connecting(_) => return Err(Errno::EAGAIN),
+            Role::Refused => {
+                self.sock().check_error()?;
+                0
+            }
             Role::Closed | Role::Listens(..) => {
                 self.sock().check_error()?;
                 return Err(Errno::ENOTCONN);
@@ -364,7 +403,7 @@ impl Protocol for Tcp {
                 Ok(())
             }
             Role::Listens(..) => Ok(()),
-            Role::Closed | Role::Connecting(_) => Err(Errno::ENOTCONN),
+            Role::Closed | Role::Connecting(_) | Role::Refused => Err(Errno::ENOTCONN),
         }
     }
 
@@ -388,20 +427,14 @@ impl Protocol for Tcp {
     fn poll(&self) -> Poll {
         match self.tcb.role() {
             Role::Closed => Poll::OUT | Poll::HUP,
+            Role::Refused => Poll::IN | Poll::OUT | Poll::HUP | Poll::RDHUP,
             Role::Listens(listener, _) => match listener.counts() {
                 [0, _] => Poll::empty(),
                 _ => Poll::IN,
             },
             Role::Connecting(_) => match self.connecting() {
                 Err(Errno::EAGAIN) => Poll::empty(),
-                Ok(()) => self
-                    .tcb
-                    .connection()
-                    .map_or(Poll::empty(), |one| one.poll()),
-                Err(error) => {
-                    self.sock().fail(error);
-                    Poll::IN | Poll::OUT | Poll::HUP | Poll::RDHUP
-                }
+                _ => self.poll(),
             },
             Role::Connected(connection) => connection.poll(),
         }
@@ -459,7 +492,7 @@ impl Protocol for Tcp {
             Role::Listens(listener, _) => {
                 reset_all(&listener);
             }
-            Role::Closed | Role::Connecting(_) => (),
+            Role::Closed | Role::Connecting(_) | Role::Refused => (),
         }
         let bound = self.bound.lock().take();
         drop(bound);
@@ -489,7 +522,7 @@ impl Tcp {
 impl Tcb {
     fn state(&self) -> State {
         match self.role() {
-            Role::Closed => State::Close,
+            Role::Closed | Role::Refused => State::Close,
             Role::Listens(..) => State::Listen,
             Role::Connecting(_) => State::SynSent,
             Role::Connected(connection) => connection.state(),
