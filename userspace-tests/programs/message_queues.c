@@ -4,10 +4,13 @@
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
@@ -192,6 +195,61 @@ static void notification(void)
     mq_unlink(NAME);
 }
 
+static sem_t called;
+static int told;
+
+static void function(union sigval value)
+{
+    told = value.sival_int;
+    sem_post(&called);
+}
+
+// SIGEV_THREAD: the C library has its thread told over a netlink socket.
+static void threads(void)
+{
+    mqd_t queue = open_it(O_RDWR | O_CREAT, 4, 16);
+    sem_init(&called, 0, 0);
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = function};
+    for (int i = 1; i <= 3; i++) {
+        event.sigev_value.sival_int = i;
+        CHECK(mq_notify(queue, &event) == 0);
+        FAILS(EBUSY, mq_notify(queue, &event));
+        mq_send(queue, "a", 1, 0);
+        sem_wait(&called);
+        CHECK(told == i);
+        receive(queue, "a", 0);
+    }
+    CHECK(mq_notify(queue, &event) == 0 && mq_notify(queue, NULL) == 0);
+    mq_send(queue, "b", 1, 0);
+    receive(queue, "b", 0);
+
+    // What the system call itself takes and sends.
+    char cookie[32] = "cookie", said[40];
+    int socket_ = socket(AF_NETLINK, SOCK_RAW, 0), other = socket(AF_UNIX, SOCK_STREAM, 0), file = open("/dev/null", O_RDONLY);
+    event = (struct sigevent){.sigev_notify = SIGEV_THREAD, .sigev_signo = 999, .sigev_value.sival_ptr = cookie};
+    FAILS(EBADF, syscall(SYS_mq_notify, queue, &event));
+    event.sigev_signo = file;
+    FAILS(ENOTSOCK, syscall(SYS_mq_notify, queue, &event));
+    event.sigev_signo = other;
+    FAILS(EINVAL, syscall(SYS_mq_notify, queue, &event));
+    event.sigev_signo = socket_;
+    event.sigev_value.sival_ptr = (void *)8;
+    FAILS(EFAULT, syscall(SYS_mq_notify, queue, &event));
+    event.sigev_value.sival_ptr = cookie;
+    CHECK(syscall(SYS_mq_notify, queue, &event) == 0);
+    mq_send(queue, "c", 1, 0);
+    CHECK(recv(socket_, said, 40, 0) == 32 && !strcmp(said, "cookie") && said[31] == 1);
+    receive(queue, "c", 0);
+    CHECK(syscall(SYS_mq_notify, queue, &event) == 0 && mq_notify(queue, NULL) == 0);
+    CHECK(recv(socket_, said, 40, 0) == 32 && !strcmp(said, "cookie") && said[31] == 2);
+    // So does closing the queue.
+    CHECK(syscall(SYS_mq_notify, queue, &event) == 0);
+    mq_close(queue);
+    CHECK(recv(socket_, said, 40, 0) == 32 && said[31] == 2);
+    close(socket_), close(other), close(file);
+    mq_unlink(NAME);
+}
+
 int main(void)
 {
     mq_unlink(NAME);
@@ -199,5 +257,6 @@ int main(void)
     refusals();
     waiting();
     notification();
+    threads();
     return FINISH();
 }

@@ -14,6 +14,7 @@ use crate::{
 };
 use abi::Errno;
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BinaryHeap},
     format,
     sync::Arc,
@@ -79,7 +80,6 @@ struct Message {
 }
 
 /// What mq_notify(3) asked for.
-#[derive(Clone, Copy)]
 pub enum Notification {
     /// SIGEV_NONE: nobody else can ask.
     Nothing,
@@ -90,7 +90,14 @@ pub enum Notification {
         /// `si_value`
         value: u64,
     },
+    /// SIGEV_THREAD: who is to be told, `NOTIFY_WOKENUP` or `NOTIFY_REMOVED`.
+    Thread(Box<dyn Fn(u8) + Send + Sync>),
 }
+
+/// A message has come (linux/mqueue.h).
+const NOTIFY_WOKENUP: u8 = 1;
+/// It will not be told any more.
+const NOTIFY_REMOVED: u8 = 2;
 
 struct State {
     /// There is memory for as many as there may be.
@@ -244,6 +251,9 @@ impl MessageQueue {
             self.edges.readable();
             Some(state.notification.take_if(|_| first))
         })?;
+        if let Some((_, Notification::Thread(tell))) = &notification {
+            tell(NOTIFY_WOKENUP);
+        }
         if let Some((to, Notification::Signal { signal, value })) = notification {
             let pid = process::with_current(|process| process.pid);
             let uid = credentials::current().user.real;
@@ -298,10 +308,14 @@ impl MessageQueue {
     pub fn notify(&self, notification: Option<Notification>) -> Result<(), Errno> {
         let pid = process::with_current(|process| process.pid);
         let mut state = self.state.lock();
-        match notification {
+        let removed = match notification {
             Some(_) if state.notification.is_some() => return Err(Errno::EBUSY),
-            Some(how) => state.notification = Some((pid, how)),
-            None => drop(state.notification.take_if(|(of, _)| *of == pid)),
+            Some(how) => state.notification.replace((pid, how)),
+            None => state.notification.take_if(|(of, _)| *of == pid),
+        };
+        drop(state);
+        if let Some((_, Notification::Thread(tell))) = removed {
+            tell(NOTIFY_REMOVED);
         }
         Ok(())
     }
@@ -315,16 +329,15 @@ impl Drop for MessageQueue {
 
 impl File for MessageQueue {
     fn read(&self, offset: u64, buf: &mut [u8], _nonblock: bool) -> Result<usize, Errno> {
-        let (bytes, notification) = {
-            let state = self.state.lock();
-            (state.bytes, state.notification)
+        let state = self.state.lock();
+        let bytes = state.bytes;
+        let (pid, notify, signal) = match state.notification {
+            Some((pid, Notification::Signal { signal, .. })) => (pid, linux::SIGEV_SIGNAL, signal),
+            Some((pid, Notification::Nothing)) => (pid, linux::SIGEV_NONE, 0),
+            Some((pid, Notification::Thread(_))) => (pid, linux::SIGEV_THREAD, 0),
+            None => (0, 0, 0),
         };
-        let (notify, signal) = match notification {
-            Some((_, Notification::Signal { signal, .. })) => (linux::SIGEV_SIGNAL, signal),
-            Some((_, Notification::Nothing)) => (linux::SIGEV_NONE, 0),
-            None => (0, 0),
-        };
-        let pid = notification.map_or(0, |(pid, _)| pid);
+        drop(state);
         let text =
             format!("QSIZE:{bytes:<10} NOTIFY:{notify:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}\n");
         let rest = usize::try_from(offset)

@@ -1,5 +1,5 @@
 //! Netlink, netlink(7): rtnetlink(7)'s dumps of interfaces, addresses and routes, which getifaddrs(3), if_nameindex(3)
-//! and getaddrinfo(3) ask for. Nothing can be changed, and there is no news.
+//! and getaddrinfo(3) ask for; mq_notify(3) has threads told by it. Nothing can be changed, and there is no news.
 use super::{
     address::{Address, family},
     interface::{self, Interface},
@@ -382,6 +382,22 @@ impl Netlink {
         let own = u32::try_from(own).unwrap_or(0);
         self.local.lock().get_or_insert((own, 0)).0
     }
+
+    /// Puts a message of the kernel's where it is received.
+    fn put(&self, data: &[u8]) -> Result<(), Errno> {
+        let limit = self.sock.options.lock().buffers[0];
+        let ancillary = &super::message::Ancillary::default();
+        let message = Outgoing {
+            data,
+            to: None,
+            ancillary,
+        };
+        let from = Some(Address::Netlink(0, 0));
+        let result = self
+            .inbox
+            .push_message(&message, from, limit, usize::MAX, None);
+        result.map(|_| ()).map_err(|_| Errno::ENOBUFS)
+    }
 }
 
 impl Protocol for Netlink {
@@ -409,21 +425,11 @@ impl Protocol for Netlink {
             Some(_) => return Err(Errno::EINVAL),
         }
         let port = self.port();
-        let limit = self.sock.options.lock().buffers[0];
         let mut piece = Vec::new();
         let push = |piece: &mut Vec<u8>| {
-            let ancillary = &super::message::Ancillary::default();
-            let message = Outgoing {
-                data: piece,
-                to: None,
-                ancillary,
-            };
-            let from = Some(Address::Netlink(0, 0));
-            let result = self
-                .inbox
-                .push_message(&message, from, limit, usize::MAX, None);
+            let result = self.put(piece);
             piece.clear();
-            result.map_err(|_| Errno::ENOBUFS)
+            result
         };
         for one in requests(message.data).flat_map(|request| answer(&request, port)) {
             // The end of a dump comes by itself.
@@ -438,6 +444,12 @@ impl Protocol for Netlink {
         }
         self.sock.readable();
         Ok(message.data.len())
+    }
+
+    fn told_by_kernel(&self, data: &[u8]) -> Result<(), Errno> {
+        self.put(data)?;
+        self.sock.readable();
+        Ok(())
     }
 
     fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {

@@ -40,6 +40,11 @@ pub trait Protocol: Send + Sync {
     }
     /// Sends what can be sent now; how much.
     fn send(&self, message: &Outgoing<'_>) -> Result<usize, Errno>;
+    /// Takes a message that the kernel has for who receives; `EINVAL` if it is no netlink socket.
+    fn told_by_kernel(&self, data: &[u8]) -> Result<(), Errno> {
+        let _ = data;
+        Err(Errno::EINVAL)
+    }
     /// Receives what is there now.
     fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno>;
     /// shutdown(2)

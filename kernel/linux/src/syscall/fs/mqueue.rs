@@ -8,6 +8,7 @@ use crate::{
         mqueue::{self, MessageQueue, Notification, PRIORITIES, Size},
         permission::Access,
     },
+    net::{address::family, socket::Socket},
     process::{self, signal::LAST},
     syscall::{
         signal::Event,
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 use abi::{Errno, SysResult};
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec, vec::Vec};
 use linux_raw_sys::general as linux;
 use machine::{mm::user, time::Instant};
 
@@ -130,7 +131,31 @@ pub fn mq_timedreceive(
     Ok(text.len())
 }
 
-/// mq_notify(2). SIGEV_THREAD, which glibc makes of a netlink socket's messages, is missing.
+/// What a message over a netlink socket says (`NOTIFY_COOKIE_LEN`); its last byte says what has happened.
+const COOKIE: usize = 32;
+
+/// `SIGEV_THREAD`: the caller's thread receives at a netlink socket, and is sent the cookie that is at `addr`.
+fn thread(socket: i32, addr: u64) -> Result<Notification, Errno> {
+    let mut cookie = [0; COOKIE];
+    let addr = usize::try_from(addr).map_err(|_| Errno::EFAULT)?;
+    user::copy_in(addr, &mut cookie)?;
+    let socket = usize::try_from(socket).map_err(|_| Errno::EBADF)?;
+    let file = opened(socket)?.file.clone();
+    let socket: &Socket = downcast(&*file).ok_or(Errno::ENOTSOCK)?;
+    if socket.sock.domain != family::NETLINK {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Notification::Thread(Box::new(move |what| {
+        let mut cookie = cookie;
+        cookie[COOKIE - 1] = what;
+        if let Some(socket) = downcast::<Socket>(&*file) {
+            // Without room it is lost.
+            let _ = socket.protocol.told_by_kernel(&cookie);
+        }
+    })))
+}
+
+/// mq_notify(2)
 pub fn mq_notify(fd: usize, event: usize) -> SysResult {
     let notification = match event {
         0 => None,
@@ -147,7 +172,7 @@ pub fn mq_notify(fd: usize, event: usize) -> SysResult {
                 linux::SIGEV_SIGNAL if (1..=LAST).contains(&signal) => {
                     Notification::Signal { signal, value }
                 }
-                linux::SIGEV_THREAD => return Err(Errno::EBADF),
+                linux::SIGEV_THREAD => thread(signal, value)?,
                 _ => return Err(Errno::EINVAL),
             })
         }

@@ -222,7 +222,7 @@ calls! {
     241 fs::mq_unlink [String] Full;
     242 fs::mq_timedsend [Fd Bytes Size Unsigned Pointer] Full;
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
-    244 fs::mq_notify [Fd Pointer] Partial("`SIGEV_THREAD` is EBADF");
+    244 fs::mq_notify [Fd Pointer] Full;
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
     247 process::waitid [Int Int Pointer Hex Pointer] Partial("of usage the time");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
