@@ -4,6 +4,7 @@
 // says: out of memory: /tests/process_memory
 // says: is killed, which has
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,18 +40,24 @@ int main(void)
         last = fork_all();
     // The first time there may be more that is kept for later.
     printf("%s\n", last > 20 && last > first - 10 ? "as before" : "fewer");
-    pid_t pid = fork();
-    if (pid == 0)
-        for (;;) {
-            char *some = malloc(1 << 20);
-            if (some == NULL)
-                _exit(1);
-            memset(some, 1, 1 << 20);
-        }
     int status;
-    waitpid(pid, &status, 0);
-    printf("%s\n", WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "killed" : "not killed");
-    pid = fork();
+    // By the program's own hand, and by a system call's.
+    for (int reads = 0; reads < 2; reads++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            for (int zero = open("/dev/zero", O_RDONLY);;) {
+                char *some = malloc(1 << 20);
+                if (some == NULL)
+                    _exit(1);
+                if (!reads)
+                    memset(some, 1, 1 << 20);
+                else if (read(zero, some, 1 << 20) < 0)
+                    _exit(2);
+            }
+        waitpid(pid, &status, 0);
+        printf("%s\n", WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "killed" : "not killed");
+    }
+    pid_t pid = fork();
     if (pid == 0)
         _exit(7);
     waitpid(pid, &status, 0);

@@ -28,6 +28,10 @@ impl Traps for Linux {
         page_cache::make_room()
     }
 
+    fn copy_lacks_memory(&self) {
+        signal::copy_lacks_memory();
+    }
+
     fn each_space(&self, f: &mut dyn FnMut(&Space)) {
         for space in process::processes().filter_map(|process| process.space()) {
             f(&space);

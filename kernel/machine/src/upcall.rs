@@ -40,6 +40,9 @@ pub trait Traps: Sync {
     /// No frame is left for the program: whether some could be had after all. Whoever runs has no locks but sleeping
     /// ones, and none that memory is given back under.
     fn make_room(&self) -> bool;
+    /// Kernel code has copied from or to memory of the program's that cannot be had, and goes on as if it were not
+    /// there. To be seen to when the thread goes back to the program.
+    fn copy_lacks_memory(&self);
     /// Calls `f` with the address space of each process.
     fn each_space(&self, f: &mut dyn FnMut(&Space));
     /// The program is to be asked where it is, for a profile.

@@ -7,13 +7,14 @@ use super::{
 use crate::{
     linker,
     process::{
-        self, claim_exit, exit_by_signal, family::Status, out_of_memory, stop_if_killed,
-        stop_if_over,
+        self, LinuxThread, ThreadState, claim_exit, exit_by_signal, family::Status, out_of_memory,
+        stop_if_killed, stop_if_over,
     },
     tty,
 };
 use abi::Errno;
 use alloc::{borrow::Cow, format, string::String};
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::{
     arch::TrapFrame,
@@ -125,6 +126,21 @@ pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
 /// with one of the `ERESTART`s.
 pub fn deliver(frame: &mut TrapFrame) {
     stop_if_over();
+    if sched::with_current(|thread| {
+        thread
+            .linux()
+            .signals
+            .lacks_memory
+            .swap(false, Ordering::Relaxed)
+    }) {
+        out_of_memory();
+        stop_if_killed();
+        // Another process has ended for it.
+        let code = i32::try_from(frame.result().wrapping_neg());
+        if frame.vector == TrapFrame::SYSCALL && code == Ok(Errno::EFAULT.0) {
+            frame.set_result(i64::from(-Errno::ERESTARTNOINTR.0));
+        }
+    }
     stop::hold();
     while let Some((mut info, action)) = next() {
         super::taken(&mut info);
@@ -266,6 +282,16 @@ fn signal_name(signal: i32) -> Cow<'static, str> {
         linux::SIGSYS => "SIGSYS",
         _ => return Cow::Owned(format!("signal {signal}")),
     })
+}
+
+/// A system call of the calling thread's has met memory that cannot be had: the process is killed on the way back, as
+/// if it had touched it itself, or the call is made again.
+pub fn copy_lacks_memory() {
+    sched::try_with_current(|thread| {
+        if let Some(state) = thread.state_as::<ThreadState>() {
+            state.signals.lacks_memory.store(true, Ordering::Relaxed);
+        }
+    });
 }
 
 /// Ends the program when a page it touched cannot be had, unless another one ends already for that.

@@ -17,7 +17,7 @@ pub mod timer;
 mod x86_64;
 
 pub use action::{Action, AltStack};
-pub use deliver::{deliver, exception};
+pub use deliver::{copy_lacks_memory, deliver, exception};
 pub use finish::{InterruptedCall, finish};
 pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
@@ -58,6 +58,8 @@ pub(crate) struct ThreadSignals {
     /// Whether there may be something to deliver; changed under the lock of what is pending for the process, cleared by
     /// the thread itself only.
     deliverable: AtomicBool,
+    /// A system call has met memory that cannot be had.
+    lacks_memory: AtomicBool,
     state: SpinLock<State>,
 }
 
@@ -90,6 +92,7 @@ impl ThreadSignals {
     pub(crate) fn new(mask: u64) -> Self {
         Self {
             deliverable: AtomicBool::new(false),
+            lacks_memory: AtomicBool::new(false),
             state: SpinLock::new(State {
                 mask,
                 awaited: 0,
@@ -169,6 +172,7 @@ fn rouse(thread: &Thread) {
 pub(super) fn pending(thread: &ThreadState, tid: Tid) -> bool {
     let process = &thread.process;
     thread.signals.deliverable.load(Ordering::Acquire)
+        || thread.signals.lacks_memory.load(Ordering::Relaxed)
         || process.is_held_up() && (stop::holds(process, tid) || process.is_over_for(tid))
 }
 

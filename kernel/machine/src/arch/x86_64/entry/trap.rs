@@ -172,6 +172,9 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
     if result.is_err()
         && let Some(fixup) = user::fixup(frame.instruction_pointer())
     {
+        if result == Err(Fault::OutOfMemory) {
+            upcall::traps().copy_lacks_memory();
+        }
         frame.set_instruction_pointer(fixup);
         return Ok(());
     }
