@@ -7,7 +7,6 @@ use goblin::elf::dynamic::DT_DEBUG;
 
 use crate::arch;
 use crate::elf::address;
-use crate::host::Host;
 use crate::object::Object;
 
 /// `r_state`.
@@ -41,7 +40,7 @@ pub(crate) struct RDebug {
 
 impl RDebug {
     /// Takes the variable of the mapped `ld.so` for the base namespace's, and enters it into the program's DT_DEBUG.
-    pub(crate) fn of_program(host: &dyn Host, main: &Object, rtld: &Object) -> Self {
+    pub(crate) fn of_program(main: &Object, rtld: &Object) -> Self {
         let Some(at) = rtld
             .address_of(b"_r_debug")
             .filter(|&at| rtld.is_writable(at, size_of::<Words>()) && at.is_multiple_of(8))
@@ -51,7 +50,8 @@ impl RDebug {
         let debug = Self { own: None, at };
         debug.set(R_VERSION, 1);
         // Not `_dl_debug_state` of `ld.so`: there gdb would rather use the probes it finds in that file, and wait for ever.
-        debug.set(R_BRK, host.function(arch::debug_state()));
+        // Nor what the host gives programs for it: gdb stops only where it knows a section, and that has none.
+        debug.set(R_BRK, arch::debug_state());
         debug.set(R_LDBASE, rtld.bias());
         if let Some(entry) = main
             .dynamic_entry(address(DT_DEBUG))

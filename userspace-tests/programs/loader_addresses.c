@@ -115,7 +115,6 @@ int main(void)
     look("serinfo", paths->dls_serpath[0].dls_name);
     look("_r_debug", &_r_debug);
     look("r_map", _r_debug.r_map);
-    look("r_brk", (void *)_r_debug.r_brk);
     look_at_code("program", _r_debug.r_map);
     struct link_map *tls = dlopen("./loader_addresses-tls.so", RTLD_LAZY);
     char *(*large_at)(void) = (char *(*)(void))dlsym(tls, "large_at");

@@ -14,13 +14,12 @@ pub(crate) use x86_64::{
     plt_entry, probe, tls_get_addr, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined,
 };
 
-/// Returns the addresses of the functions whose addresses programs are given: by `dlsym`, in GOTs, TLS descriptors and
-/// `r_debug`. The last [`PLT_ENTRIES`] of them are jumped to by PLTs, which have pushed two words.
-pub fn functions() -> [usize; 8] {
+/// Returns the addresses of the functions whose addresses programs are given: by `dlsym`, in GOTs and TLS descriptors.
+/// The last [`PLT_ENTRIES`] of them are jumped to by PLTs, which have pushed two words.
+pub fn functions() -> [usize; 7] {
     [
         tls_get_addr(),
         iterate_phdr(),
-        debug_state(),
         tlsdesc_static(),
         tlsdesc_undefined(),
         tlsdesc_dynamic(),

@@ -69,7 +69,7 @@ impl Loader {
             None => self.make_main_thread((&libc, &rtld), &objects, surplus, *stack, proxy)?,
         };
         // Before relocation: the program may have a copy of `_r_debug`.
-        state.base().debug = RDebug::of_program(self.host(), &main, &rtld);
+        state.base().debug = RDebug::of_program(&main, &rtld);
         state.base().debug.set_map(main.handle());
 
         // ld.so and libc first (resolvers elsewhere use what theirs compute), then what is needed before who needs it,
