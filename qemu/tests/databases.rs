@@ -189,14 +189,16 @@ fn redis_keeps_what_it_has_answered_for() {
     volumes.is_sound("redis");
 }
 
-/// Starts the cluster that Debian's package has made, and adds rows to a table, having said how many there are.
+/// Starts the cluster that Debian's package has made, and adds rows to a table, having said how many there are. Not by
+/// `pg_ctl -w`: that takes the file of a server which was killed two seconds ago, and had the same process id, for the
+/// new one's.
 const POSTGRES: &str = r"
     version=$(ls /usr/lib/postgresql)
     PATH=/usr/lib/postgresql/$version/bin:$PATH
     PGDATA=/var/lib/postgresql/$version/main
     export PGDATA
-    pg_ctl -w -l /tmp/log -o '-c config_file=/etc/postgresql/'$version/main/postgresql.conf start > /tmp/out ||
-        { cat /tmp/log; exit 1; }
+    postgres -c config_file=/etc/postgresql/$version/main/postgresql.conf 2> /tmp/log &
+    until pg_isready -q; do kill -0 $! || { cat /tmp/log; exit 1; }; sleep 0.1; done
     psql -Atqc 'create table if not exists kept (row int primary key)' 2> /tmp/out
     psql -Atc 'select count(*) from kept where row between 1 and (select count(*) from kept)'
     last=$(psql -Atc 'select coalesce(max(row), 0) from kept')
