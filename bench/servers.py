@@ -2,8 +2,8 @@
 
 Servers as Debian has them (nginx, redis, aiohttp on uvloop), asked by load generators of this host (Debian's wrk and
 redis-tools) over published ports with 64 and, but for redis, 1,000 connections: in Elfin and under Debian's cloud kernel, in the same
-QEMU, with the same image, in turns. (redis-benchmark makes its connections at once; of a thousand, QEMU's router loses
-some, whatever the guest.) Of each: requests a second, the 99th percentile of their time in milliseconds, and
+QEMU, with the same image, in turns. (redis-benchmark makes its connections at once, of which QEMU's router loses some,
+whatever the guest: with 64 it may not get to its end.) Of each: requests a second, the 99th percentile of their time in milliseconds, and
 errors. The table is printed, and written to target/bench/servers.json. Without a generator its rows are left out.
 """
 
