@@ -14,6 +14,7 @@ mod progress;
 mod run;
 mod shell;
 mod signal;
+mod size;
 mod tool;
 mod tree;
 mod volume;

@@ -11,12 +11,52 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 use rustix::fs::{FlockOperation, flock};
 
 use self::cp::Place;
-use crate::cli::VolumeCommand;
 use crate::data::{self, is_name};
+use crate::size::parse_size;
 use crate::tool;
+
+/// What `elfin volume` does.
+#[derive(Subcommand)]
+pub(crate) enum VolumeCommand {
+    /// Make a volume; `elfin run` makes those that it does not find
+    Create {
+        /// Its name
+        name: String,
+        /// Room in it (default: 8G); it takes what is written
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        size: Option<u64>,
+    },
+    /// List all volumes
+    Ls,
+    /// Say where a volume is, and how large
+    Inspect {
+        /// Its name
+        name: String,
+    },
+    /// Remove a volume and all that is in it
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Copy files and directories into a volume or out of it, as `docker cp` does
+    Cp {
+        /// What: NAME:PATH, a path of this machine, or - for a tar archive at standard input
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// Where to: NAME:PATH, a path of this machine, or - for a tar archive at standard output
+        #[arg(value_name = "TO")]
+        to: String,
+    },
+    /// Check a volume, mend what can be mended (e2fsck), and give back to this machine what no file takes any more
+    Fsck {
+        /// Its name
+        name: String,
+    },
+}
 
 /// Room in a volume whose size nobody has said.
 const SIZE: u64 = 8 << 30;

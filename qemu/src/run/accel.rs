@@ -4,7 +4,18 @@ use std::fs::{self, OpenOptions};
 
 use anyhow::{Result, bail};
 
-use crate::cli::Accel;
+use clap::ValueEnum;
+
+/// How the virtual CPUs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accel {
+    /// KVM if this host has it, else TCG
+    Auto,
+    /// The processor's own virtualisation
+    Kvm,
+    /// QEMU's translator
+    Tcg,
+}
 
 /// How the virtual CPUs run, decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

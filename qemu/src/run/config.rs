@@ -9,8 +9,8 @@ use rustix::termios::{isatty, tcgetwinsize};
 
 use super::mounts::Mount;
 use super::net::Net;
+use super::options::{Log, RunOptions};
 use super::profile;
-use crate::cli::{Log, RunOptions};
 
 /// The program's environment, in the order in which the program sees it.
 pub(super) type Environment = Vec<(OsString, OsString)>;

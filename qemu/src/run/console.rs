@@ -18,7 +18,7 @@ use rustix::io::FdFlags;
 
 use super::chart::{self, Received};
 use super::control::Control;
-use super::qemu::Prepared;
+use super::qemu::{Plugs, Prepared};
 use super::{detach, serve, signals, terminal};
 use crate::machines::{Entry, Stream};
 use crate::message::{self, Message};
@@ -27,17 +27,6 @@ use crate::message::{self, Message};
 const CHUNK: usize = 64 << 10;
 /// How much of the kernel's log is kept for the case that something goes wrong.
 const LOG_KEPT: usize = 1 << 20;
-
-/// QEMU's ends of the sockets.
-pub(super) struct Plugs {
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
-    pub(super) control: OwnedFd,
-    pub(super) log: OwnedFd,
-    /// Where it says what happened when, if it is to.
-    pub(super) record: Option<OwnedFd>,
-}
 
 /// What a machine is to the one who runs it.
 pub(super) struct Front<'a> {

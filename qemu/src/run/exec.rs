@@ -5,17 +5,49 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use rustix::termios::tcgetwinsize;
 use signal_hook::consts::{SIGCONT, SIGWINCH};
 
 use super::{signals, terminal};
-use crate::cli::ExecOptions;
 use crate::machines;
 use crate::message::{self, Message, WINDOW};
+
+/// Options of `elfin exec`.
+#[derive(Args)]
+pub(crate) struct ExecOptions {
+    /// Let the program read our standard input
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Whom the program starts as, by names or numbers of the image (default: root)
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Set a variable in the program's environment, which is that of the machine's first otherwise (K alone passes the
+    /// host's value on)
+    #[arg(short, long, value_name = "K=V")]
+    pub(crate) env: Vec<OsString>,
+    /// The program's working directory (default: the machine's first program's)
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// The machine, by name or id
+    pub(crate) machine: String,
+    /// The program (looked up in PATH if it has no slash) and its arguments
+    #[arg(
+        value_name = "PROGRAM [ARG…]",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
+}
 
 /// Our exit status when the machine ends, and with it the program: as if SIGKILL had come.
 const KILLED: u8 = 137;

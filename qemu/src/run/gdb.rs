@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::qemu::escape;
+use super::escape::escape;
 use crate::cache::Cache;
 use crate::shell::quote;
 

@@ -7,10 +7,12 @@ mod config;
 mod console;
 mod control;
 mod detach;
+mod escape;
 pub(crate) mod exec;
 pub(crate) mod gdb;
 pub(crate) mod mounts;
 pub(crate) mod net;
+pub(crate) mod options;
 mod outcome;
 mod processor;
 mod profile;
@@ -29,10 +31,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use self::detach::OPTION as SUPERVISE;
 use self::mounts::Mount;
+use self::options::RunOptions;
 use crate::cache::Cache;
-use crate::cli::RunOptions;
 use crate::machines::{self, About, Entry, Remembered};
 use crate::{image, shell, tool};
 
@@ -70,14 +71,14 @@ pub(crate) fn run(options: &RunOptions) -> Result<u8> {
         // The command line demands one of the two.
         (None, None) => bail!("give --image or --root"),
     };
-    let net = net::Net::new(options)?;
+    let net = net::Net::new(&options.network, options.dry_run)?;
     let accel = accel::choose(options.accel)?;
     let program_of_qemu = qemu.as_deref().ok();
     let processor = processor::choose(options.cpu.as_deref(), accel, program_of_qemu, &cache);
     if let Some(why) = processor.withheld.filter(|_| options.log.is_some()) {
         eprintln!("elfin: {why}");
     }
-    let mounts = mounts::prepare(options)?;
+    let mounts = mounts::prepare([&options.volume, &options.tmpfs])?;
     let machine = qemu::Machine {
         model: options.machine,
         accel,
@@ -185,7 +186,12 @@ fn enter(options: &RunOptions) -> Result<Option<Entry>> {
         name: options.name.clone(),
         detached: options.detach,
         image: image.map_or_else(OsString::new, |path| path.clone().into()),
-        ports: options.publish.iter().map(ToString::to_string).collect(),
+        ports: options
+            .network
+            .publish
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         command: options.command.clone(),
         ..About::default()
     };

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::RunOptions;
 use crate::{data, volume};
 
 /// A mount, as the kernel is told of it.
@@ -179,14 +178,9 @@ impl Mount {
     }
 }
 
-/// All mounts of a run, upper directories before those in them.
-pub(super) fn prepare(options: &RunOptions) -> Result<Vec<Mount>> {
-    let mut mounts: Vec<_> = options
-        .volume
-        .iter()
-        .chain(&options.tmpfs)
-        .cloned()
-        .collect();
+/// All mounts of a run, of its `-v` and `--tmpfs`, upper directories before those in them.
+pub(super) fn prepare(wishes: [&[Mount]; 2]) -> Result<Vec<Mount>> {
+    let mut mounts = wishes.concat();
     mounts.sort_by_key(|mount| Path::new(&mount.path).components().count());
     let found = mounts.into_iter().enumerate();
     found.map(|(number, mount)| mount.find(number)).collect()

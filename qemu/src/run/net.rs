@@ -11,12 +11,35 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Result, bail};
+use clap::Args;
 
-use crate::cli::RunOptions;
 use crate::network::{self, Member, Plugs, Subnet};
 
 /// The host name of a machine that is given none and is in no network with others.
 const HOSTNAME: &str = "elfin";
+
+/// What `elfin run` is asked for of networks.
+#[derive(Args)]
+pub(crate) struct NetworkOptions {
+    /// The machine's network: none, one behind a router that QEMU plays, or one with other machines by its name
+    #[arg(long, value_name = "user|none|NAME", default_value = "user")]
+    pub(crate) net: Network,
+    /// Let a port of this host lead to one of the machine
+    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = Published::parse)]
+    pub(crate) publish: Vec<Published>,
+    /// The machine's address in its network (default: 10.0.2.15, or the next)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// A server that knows names, for /etc/resolv.conf (default: this host's)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
+    /// The machine's name, by which others in its network find it (default: elfin, or one made of its address)
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub(crate) hostname: Option<String>,
+    /// A line for /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = parse_host)]
+    pub(crate) add_host: Vec<(String, IpAddr)>,
+}
 
 /// Which network the machine is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,8 +191,8 @@ impl Net {
 
     /// What the options ask for; an error if they contradict each other, a port is taken, or the network does not take
     /// the machine.
-    pub(super) fn new(options: &RunOptions) -> Result<Self> {
-        if !options.dry_run {
+    pub(super) fn new(options: &NetworkOptions, is_dry: bool) -> Result<Self> {
+        if !is_dry {
             options
                 .publish
                 .iter()
@@ -195,7 +218,7 @@ impl Net {
                 }
                 address.map(|address| (address, Link::User(subnet)))
             }
-            Network::Named(name) if options.dry_run => {
+            Network::Named(name) if is_dry => {
                 bail!(
                     "--net {name} and --dry-run exclude each other: QEMU alone is in no such network"
                 )

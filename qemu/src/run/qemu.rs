@@ -2,29 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::accel::Chosen;
-use super::console::Plugs;
+use super::escape::escape;
 use super::gdb::Meeting;
 use super::mounts::{Disk, Share};
 use super::net::Net;
-use crate::cli;
+use super::options::Machine as Model;
 use crate::shell::quote;
-
-/// QEMU takes commas in an option's value as separators unless they are doubled.
-pub(super) fn escape(path: &Path) -> OsString {
-    let bytes = path.as_os_str().as_bytes();
-    OsStr::from_bytes(
-        &bytes
-            .split(|&byte| byte == b',')
-            .collect::<Vec<_>>()
-            .join(&b",,"[..]),
-    )
-    .to_owned()
-}
 
 fn option(start: &str, path: &Path, end: &str) -> OsString {
     let mut text = OsString::from(start);
@@ -35,7 +22,7 @@ fn option(start: &str, path: &Path, end: &str) -> OsString {
 
 /// Everything about the virtual machine but where its streams go.
 pub(super) struct Machine {
-    pub(super) model: cli::Machine,
+    pub(super) model: Model,
     pub(super) accel: Chosen,
     /// QEMU's name of the processor, with its features.
     pub(super) cpu: String,
@@ -53,6 +40,17 @@ pub(super) struct Machine {
     pub(super) disks: Vec<Disk>,
     /// Whether it says what happened when.
     pub(super) is_recorded: bool,
+}
+
+/// QEMU's ends of the sockets that carry the machine's streams.
+pub(super) struct Plugs {
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) control: OwnedFd,
+    pub(super) log: OwnedFd,
+    /// Where it says what happened when, if it is to.
+    pub(super) record: Option<OwnedFd>,
 }
 
 /// Where the streams of a machine go, as `-chardev` options without their ids.
@@ -109,12 +107,12 @@ impl Machine {
         macro_rules! add {
             ($($word:expr),+) => { add(&[$(OsStr::new(&$word)),+]) };
         }
-        let pmem = self.model == cli::Machine::Q35;
+        let pmem = self.model == Model::Q35;
         match self.model {
-            cli::Machine::Q35 => {
+            Model::Q35 => {
                 add!("-M", "q35,usb=off,sata=off,smbus=off,vmport=off");
             }
-            cli::Machine::Microvm => {
+            Model::Microvm => {
                 add!("-M", "microvm,pcie=on,acpi=on,pit=on,pic=on,rtc=on");
             }
         }
@@ -255,8 +253,9 @@ impl Prepared<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
-    fn machine(model: cli::Machine) -> Machine {
+    fn machine(model: Model) -> Machine {
         Machine {
             model,
             accel: Chosen::Tcg,
@@ -276,7 +275,7 @@ mod tests {
 
     #[test]
     fn lines_can_be_pasted() {
-        let line = machine(cli::Machine::Q35).shell_line(Path::new("/c"), false);
+        let line = machine(Model::Q35).shell_line(Path::new("/c"), false);
         assert!(line.starts_with("qemu-system-x86_64 -M q35"), "{line}");
         assert!(line.contains(
             r"'memory-backend-file,id=root,mem-path=/it'\''s,, an image,share=on,readonly=on,size=4194304'"
@@ -290,7 +289,7 @@ mod tests {
 
     #[test]
     fn microvm_has_a_disk_instead() {
-        let line = machine(cli::Machine::Microvm).shell_line(Path::new("/c"), true);
+        let line = machine(Model::Microvm).shell_line(Path::new("/c"), true);
         assert!(line.contains("virtio-blk-pci") && !line.contains("pmem"));
         assert!(line.contains("-chardev file,id=log,path=/dev/stderr"));
     }

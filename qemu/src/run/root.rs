@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
 use super::config::{self, Environment};
+use super::options::RunOptions;
 use crate::build::library;
 use crate::build::needs::Finder;
 use crate::cache::{self, Cache};
-use crate::cli::RunOptions;
 use crate::image::Owners;
 use crate::progress::Progress;
 use crate::tree::{PLACES, Tree};
