@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,23 +42,30 @@ int main(void)
     // The first time there may be more that is kept for later.
     printf("%s\n", last > 20 && last > first - 10 ? "as before" : "fewer");
     int status;
-    // By the program's own hand, and by a system call's.
-    for (int reads = 0; reads < 2; reads++) {
-        pid_t pid = fork();
-        if (pid == 0)
-            for (int zero = open("/dev/zero", O_RDONLY);;) {
-                char *some = malloc(1 << 20);
-                if (some == NULL)
-                    _exit(1);
-                if (!reads)
-                    memset(some, 1, 1 << 20);
-                else if (read(zero, some, 1 << 20) < 0)
-                    _exit(2);
-            }
-        waitpid(pid, &status, 0);
-        printf("%s\n", WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "killed" : "not killed");
-    }
     pid_t pid = fork();
+    if (pid == 0)
+        for (;;) {
+            char *some = malloc(1 << 20);
+            if (some == NULL)
+                _exit(1);
+            memset(some, 1, 1 << 20);
+        }
+    waitpid(pid, &status, 0);
+    printf("%s\n", WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "killed" : "not killed");
+    // By a system call alone: the program itself touches none of it.
+    pid = fork();
+    if (pid == 0) {
+        int zero = open("/dev/zero", O_RDONLY);
+        char *some = mmap(NULL, 1 << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (some == MAP_FAILED)
+            _exit(1);
+        for (ssize_t count; (count = read(zero, some, 1 << 20)) >= 0;)
+            some += count;
+        _exit(2);
+    }
+    waitpid(pid, &status, 0);
+    printf("%s\n", WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "killed" : "not killed");
+    pid = fork();
     if (pid == 0)
         _exit(7);
     waitpid(pid, &status, 0);
