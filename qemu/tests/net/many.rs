@@ -65,8 +65,8 @@ int main(void) {
 
 const MACHINE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 200);
-/// Segments that are under way at once: fewer than the device has buffers, so that none is lost.
-const BATCH: u16 = 50;
+/// Segments that are under way at once: more answers than the device has buffers, none of which may be lost.
+const BATCH: u16 = 200;
 
 /// A machine with the program, and a peer.
 fn start() -> (Networks, tempfile::TempDir, Machine, Peer) {

@@ -1,12 +1,14 @@
 //! virtio-net: frames of Ethernet to and from the host.
 //!
 //! Received frames stay in the device's buffers until they are taken, one at a time. Whoever takes them says when the
-//! device is to interrupt: not while there is work anyway. Offloads, several queues and large frames are left out.
+//! device is to interrupt: not while there is work anyway. What is sent while the device has all buffers waits its
+//! turn. Offloads, several queues and large frames are left out.
 use super::{
     pci::Bus,
     virtio::{Device, Failure, Features, Filled, Pool},
 };
 use crate::sync::{SpinLock, WaitQueue};
+use alloc::{collections::VecDeque, vec::Vec};
 use spin::Once;
 use virtio_drivers::transport::pci::bus::DeviceFunction;
 
@@ -17,6 +19,9 @@ const HEADER: usize = 12;
 /// The most bytes of a frame: a header of Ethernet, and the MTU.
 pub const FRAME: usize = 14 + 1500;
 const SIZE: usize = 2048;
+/// Frames that wait for a buffer (Linux: `txqueuelen`). Who can wait looks whether there is one ([`can_send`]); answers
+/// cannot.
+const WAITING: usize = 1000;
 
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
@@ -34,6 +39,8 @@ struct Sender {
     pool: Pool<BUFFERS>,
     /// Bit n: buffer n is free.
     free: u64,
+    /// Frames that wait for one.
+    waiting: VecDeque<Vec<u8>>,
 }
 
 static NIC: Once<Nic> = Once::new();
@@ -71,6 +78,7 @@ pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failu
         sender: SpinLock::new(Sender {
             pool: sender,
             free: u64::MAX,
+            waiting: VecDeque::new(),
         }),
         queue: WaitQueue::new(),
     });
@@ -119,31 +127,36 @@ pub fn receive(buf: &mut [u8]) -> Option<usize> {
     Some(len)
 }
 
-/// Whether a frame can be sent now; if not, the queue is woken when it can.
+/// Whether a frame can be sent now; if not, the queue is woken when it can. What has waited is sent first: whoever is
+/// woken by the device asks.
 pub fn can_send() -> bool {
     let Some(nic) = NIC.get() else { return false };
     let mut sender = nic.sender.lock();
-    sender.reclaim();
-    let full = sender.free == 0;
-    sender.pool.set_interrupts(full);
-    // It may have become so just before the device was asked to say so.
-    sender.reclaim();
-    sender.free != 0
+    sender.settle();
+    let can_send = !sender.is_full();
+    let doorbell = sender.pool.doorbell();
+    drop(sender);
+    if let Some(doorbell) = doorbell {
+        doorbell.ring();
+    }
+    can_send
 }
 
-/// Sends a frame of `len` bytes, at most [`FRAME`], that `fill` makes. It is lost when there is no room.
+/// Sends a frame of `len` bytes, at most [`FRAME`], that `fill` makes. It waits if there is no room, and is lost if
+/// too many do.
 pub fn send<R>(len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut frame = [0; HEADER + FRAME];
     let len = len.min(FRAME);
     let result = fill(&mut frame[HEADER..HEADER + len]);
     let Some(nic) = NIC.get() else { return result };
+    let frame = &frame[..HEADER + len];
     let mut sender = nic.sender.lock();
-    sender.reclaim();
-    let Some(index) = sender.take_free() else {
-        return result;
-    };
-    sender.pool.buffer(index)[..HEADER + len].copy_from_slice(&frame[..HEADER + len]);
-    sender.pool.post(index, HEADER + len);
+    sender.settle();
+    if !sender.is_full() {
+        sender.put(frame);
+    } else if sender.waiting.len() < WAITING {
+        sender.waiting.push_back(frame.to_vec());
+    }
     let doorbell = sender.pool.doorbell();
     drop(sender);
     if let Some(doorbell) = doorbell {
@@ -159,9 +172,38 @@ impl Sender {
         }
     }
 
-    fn take_free(&mut self) -> Option<usize> {
-        let index = (0..BUFFERS).find(|index| self.free >> index & 1 != 0)?;
+    /// Whether a frame would have to wait.
+    fn is_full(&self) -> bool {
+        self.free == 0 || !self.waiting.is_empty()
+    }
+
+    /// Hands a frame to the device, which has returned a buffer.
+    fn put(&mut self, frame: &[u8]) {
+        let Some(index) = (0..BUFFERS).find(|index| self.free >> index & 1 != 0) else {
+            return;
+        };
         self.free &= !(1 << index);
-        Some(index)
+        self.pool.buffer(index)[..frame.len()].copy_from_slice(frame);
+        self.pool.post(index, frame.len());
+    }
+
+    /// Hands over what waits. If there is not room for all of it and more, the device says when there is.
+    fn settle(&mut self) {
+        self.hand_over();
+        let full = self.is_full();
+        self.pool.set_interrupts(full);
+        if full {
+            // It may have returned some just before it was asked to say so.
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.reclaim();
+        while self.free != 0
+            && let Some(frame) = self.waiting.pop_front()
+        {
+            self.put(&frame);
+        }
     }
 }

@@ -27,7 +27,7 @@ impl smoltcp::phy::Device for Device<'_> {
         Self: 'a;
 
     fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Room)> {
-        // What is sent in answer may be lost.
+        // What is sent in answer waits if there is no room.
         Some((Received(self.0.take()?), Room))
     }
 

@@ -61,7 +61,7 @@ fn wrap(
     &mut rest[ip_header(from)..]
 }
 
-/// Sends a segment with `len` bytes of data, which `fill` writes. It is lost if the device has no room.
+/// Sends a segment with `len` bytes of data, which `fill` writes. It waits if the device has no room.
 pub(super) fn send_segment(
     mac: [u8; 6],
     [from, to]: [SocketAddr; 2],
@@ -102,7 +102,7 @@ pub(super) fn datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Vec<u8>
     frame
 }
 
-/// Sends such a frame. It is lost if the device has no room.
+/// Sends such a frame. It waits if the device has no room.
 pub(super) fn send_frame(mac: [u8; 6], frame: &[u8]) {
     interface::ethernet().sent(frame.len());
     driver::send(frame.len(), |room| {

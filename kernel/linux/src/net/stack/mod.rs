@@ -177,6 +177,7 @@ fn run() {
             with(|stack| stack.take(&buf[..len]));
             taken += 1;
         }
+        driver::can_send();
         let next = with(Stack::serve_timers).flatten();
         if taken == BUDGET {
             sched::yield_now();
