@@ -1,17 +1,18 @@
 //! From an address to what lies there: `dladdr`, `_dl_find_object`, `dl_iterate_phdr`. All of it reads the published
 //! world and registry only, so unwinders, signal handlers and crash handlers may ask at any time.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use goblin::elf::program_header as pt;
 
 use crate::c::Callback;
-use crate::elf::address;
+use crate::elf::{Sym, address};
 use crate::linker_object::LinkerObject;
 use crate::loaded::Loaded;
 use crate::loader::Loader;
 use crate::namespace::{BASE, NamespaceId};
-use crate::object::Object;
+use crate::object::{Object, Role};
 use crate::registry::{Code, Occupant};
 use crate::tls::Tls;
 use crate::world::World;
@@ -65,9 +66,9 @@ impl DlPhdrInfo {
 
     /// Describes the host's own code.
     fn of_linker(world: &World, linker: &LinkerObject) -> Self {
-        let (addr, phdr, phnum) = linker.headers();
+        let (phdr, phnum) = linker.headers();
         Self {
-            addr,
+            addr: 0,
             name: linker.name_address(),
             phdr,
             phnum,
@@ -82,10 +83,10 @@ impl DlPhdrInfo {
 impl Loaded {
     /// Makes program headers for the host's code.
     pub(crate) fn describe_linker(&self) {
-        self.linker_objects().call_once(|| {
-            let codes = self.host().code().into_iter().flatten();
-            codes.map(LinkerObject::of).collect()
-        });
+        if let Some(code) = self.host().code() {
+            self.linker_object()
+                .call_once(|| Box::new(LinkerObject::of(&code)));
+        }
     }
 
     /// Returns the `struct link_map` of the object that occupies an address, or 0.
@@ -115,23 +116,45 @@ impl Loaded {
                     .contains(&vaddr)
         })?;
         let symbol = object.symbol_at(at).and_then(|index| object.symbol(index));
-        let (sname, saddr) = symbol.map_or((0, 0), |symbol| {
-            let name = object
+        if symbol.is_none()
+            && object.role() == Role::Vdso
+            && let Some(world) = self.world().read()
+            && let Some((object, symbol)) = self.replaced_at(&world, at)
+        {
+            return Some(self.symbol_info(object, Some((symbol, at))));
+        }
+        let symbol = symbol.map(|symbol| (symbol, object.real(address(symbol.st_value))));
+        Some(self.symbol_info(object, symbol))
+    }
+
+    /// Returns the program's definition in whose place there is something at an address.
+    fn replaced_at<'w>(&self, world: &'w World, at: usize) -> Option<(&'w Object, &'w Sym)> {
+        world.program().iter().find_map(|entry| {
+            let object = &*entry.object;
+            let index = object.replaced_by(self.host(), at)?;
+            Some((object, object.symbol(index)?))
+        })
+    }
+
+    /// What `dladdr` says about an object and a symbol, which has this address.
+    fn symbol_info(
+        &self,
+        object: &Object,
+        symbol: Option<(&Sym, usize)>,
+    ) -> (DlInfo, usize, usize) {
+        let name = |symbol| {
+            object
                 .symbol_name(symbol)
-                .map_or(0, |name| name.as_ptr().addr());
-            (name, object.real(address(symbol.st_value)))
-        });
-        let symbol = symbol.map_or(0, |symbol| core::ptr::from_ref(symbol).addr());
-        Some((
-            DlInfo {
-                fname: self.file_name(object),
-                fbase: object.span().start,
-                sname,
-                saddr,
-            },
-            symbol,
-            object.handle(),
-        ))
+                .map_or(0, |name| name.as_ptr().addr())
+        };
+        let info = DlInfo {
+            fname: self.file_name(object),
+            fbase: object.span().start,
+            sname: symbol.map_or(0, |(symbol, _)| name(symbol)),
+            saddr: symbol.map_or(0, |(_, at)| at),
+        };
+        let symbol = symbol.map_or(0, |(symbol, _)| core::ptr::from_ref(symbol).addr());
+        (info, symbol, object.handle())
     }
 
     /// What `dladdr` says about registered code: its object is the one that owns it, or the program.
@@ -201,13 +224,18 @@ impl Loader {
         let snapshot = self.registry().snapshot()?;
         let entry = snapshot.at(at)?;
         let (link_map, eh_frame) = match &entry.value {
-            Occupant::Object(object) => (object.handle(), object.unwind_header()),
+            Occupant::Object(object) => {
+                if object.role() == Role::Vdso {
+                    self.unwinds();
+                }
+                (object.handle(), object.unwind_header())
+            }
             Occupant::Code(_, code) => match code.unwind.address() {
                 // Who asks wants to unwind, and would read what is there.
                 0 => return None,
                 header => {
-                    let mut own = self.host().code().into_iter().flatten();
-                    if own.any(|code| code.range.contains(&at)) {
+                    let own = self.host().code();
+                    if own.is_some_and(|own| own.range.contains(&at)) {
                         self.unwinds();
                     }
                     (code.handle(), header)
@@ -250,13 +278,11 @@ impl Loader {
             let objects = entries
                 .iter()
                 .map(|entry| DlPhdrInfo::new(world, &entry.object, thread_pointer));
-            // Code that the system brings comes where Linux has the vDSO: unwinders look for its tables here.
-            let (first, others) = (objects.clone().take(1), objects.skip(1));
-            let own = self.loaded().linker_objects().get().into_iter().flatten();
+            // Unwinders look for the tables of the host's code here, in whatever namespace they are.
+            let own = self.loaded().linker_object().get();
             let own = own.map(|linker| DlPhdrInfo::of_linker(world, linker));
-            let mut results = first
+            let mut results = objects
                 .chain(own)
-                .chain(others)
                 .map(|info| callback.visit_sized(self.host(), &info));
             results.find(|result| result & 0xffff_ffff != 0)
         });

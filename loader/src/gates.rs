@@ -13,83 +13,70 @@ use crate::object::Role;
 pub(crate) enum Substitute {
     /// A gate, or the loader's own way to it.
     Gate(Gate),
-    /// The vDSO's `gettimeofday`: libc would look for it in an object of `ld.so`'s.
-    TimeOfDay,
-    /// The vDSO's `time`.
-    Time,
+    /// A function of the vDSO's, at this address.
+    Vdso(usize),
 }
 
 impl Substitute {
-    /// Returns its address; `None` if the host has none.
-    pub(crate) fn address(self, host: &dyn Host) -> Option<usize> {
-        let address = match self {
+    /// Returns its address.
+    pub(crate) fn address(self, host: &dyn Host) -> usize {
+        match self {
             Self::Gate(Gate::TlsGetAddr) => host.function(arch::tls_get_addr()),
             Self::Gate(Gate::IteratePhdr) => host.function(arch::iterate_phdr()),
             Self::Gate(gate) => host.gate(gate),
-            Self::TimeOfDay => host.vdso().gettimeofday,
-            Self::Time => host.vdso().time,
-        };
-        (address != 0).then_some(address)
+            Self::Vdso(address) => address,
+        }
     }
 }
 
 /// Of libc and `ld.so`.
-const GLIBC: [(&[u8], Substitute); 11] = [
-    (b"__tls_get_addr", Substitute::Gate(Gate::TlsGetAddr)),
-    (b"_dl_allocate_tls", Substitute::Gate(Gate::AllocateTls)),
-    (
-        b"_dl_allocate_tls_init",
-        Substitute::Gate(Gate::AllocateTlsInit),
-    ),
-    (b"_dl_deallocate_tls", Substitute::Gate(Gate::DeallocateTls)),
-    (
-        b"_dl_find_dso_for_object",
-        Substitute::Gate(Gate::FindDsoForObject),
-    ),
-    (b"dl_iterate_phdr", Substitute::Gate(Gate::IteratePhdr)),
-    (b"_dl_find_object", Substitute::Gate(Gate::FindObject)),
-    (
-        b"__cxa_thread_atexit_impl",
-        Substitute::Gate(Gate::ThreadAtexit),
-    ),
-    (b"_dl_audit_preinit", Substitute::Gate(Gate::AuditPreinit)),
-    (b"gettimeofday", Substitute::TimeOfDay),
-    (b"time", Substitute::Time),
+const GLIBC: [(&[u8], Gate); 9] = [
+    (b"__tls_get_addr", Gate::TlsGetAddr),
+    (b"_dl_allocate_tls", Gate::AllocateTls),
+    (b"_dl_allocate_tls_init", Gate::AllocateTlsInit),
+    (b"_dl_deallocate_tls", Gate::DeallocateTls),
+    (b"_dl_find_dso_for_object", Gate::FindDsoForObject),
+    (b"dl_iterate_phdr", Gate::IteratePhdr),
+    (b"_dl_find_object", Gate::FindObject),
+    (b"__cxa_thread_atexit_impl", Gate::ThreadAtexit),
+    (b"_dl_audit_preinit", Gate::AuditPreinit),
+];
+
+/// Of libc: functions that it would look for in the vDSO, by `ld.so`'s functions, and what they are called there.
+const OF_VDSO: [(&[u8], &[u8]); 2] = [
+    (b"gettimeofday", b"__vdso_gettimeofday"),
+    (b"time", b"__vdso_time"),
 ];
 
 /// Of libelfin (`include/elfin.h`).
-const ELFIN: [(&[u8], Substitute); 12] = [
-    (b"elfin_code_register", Substitute::Gate(Gate::CodeRegister)),
-    (
-        b"elfin_code_unregister",
-        Substitute::Gate(Gate::CodeUnregister),
-    ),
-    (b"elfin_code_find", Substitute::Gate(Gate::CodeFind)),
-    (b"elfin_code_count", Substitute::Gate(Gate::CodeCount)),
-    (b"elfin_session_open", Substitute::Gate(Gate::SessionOpen)),
-    (b"elfin_session_load", Substitute::Gate(Gate::SessionLoad)),
-    (
-        b"elfin_session_symbol",
-        Substitute::Gate(Gate::SessionSymbol),
-    ),
-    (
-        b"elfin_session_duplicates",
-        Substitute::Gate(Gate::SessionDuplicates),
-    ),
-    (b"elfin_session_bind", Substitute::Gate(Gate::SessionBind)),
-    (b"elfin_session_close", Substitute::Gate(Gate::SessionClose)),
-    (b"elfin_symbols", Substitute::Gate(Gate::Symbols)),
-    (
-        b"dl_iterate_ns_phdr",
-        Substitute::Gate(Gate::IterateNamespace),
-    ),
+const ELFIN: [(&[u8], Gate); 12] = [
+    (b"elfin_code_register", Gate::CodeRegister),
+    (b"elfin_code_unregister", Gate::CodeUnregister),
+    (b"elfin_code_find", Gate::CodeFind),
+    (b"elfin_code_count", Gate::CodeCount),
+    (b"elfin_session_open", Gate::SessionOpen),
+    (b"elfin_session_load", Gate::SessionLoad),
+    (b"elfin_session_symbol", Gate::SessionSymbol),
+    (b"elfin_session_duplicates", Gate::SessionDuplicates),
+    (b"elfin_session_bind", Gate::SessionBind),
+    (b"elfin_session_close", Gate::SessionClose),
+    (b"elfin_symbols", Gate::Symbols),
+    (b"dl_iterate_ns_phdr", Gate::IterateNamespace),
 ];
 
-/// Returns the names whose definitions in objects of a role are replaced, and by what.
-pub(crate) fn overrides(role: Role) -> &'static [(&'static [u8], Substitute)] {
+/// Returns the names whose definitions in objects of a role are replaced, and by which gates.
+pub(crate) fn overrides(role: Role) -> &'static [(&'static [u8], Gate)] {
     match role {
         Role::Libc | Role::Rtld => &GLIBC,
         Role::Elfin => &ELFIN,
-        Role::Main | Role::Library => &[],
+        Role::Main | Role::Vdso | Role::Library => &[],
+    }
+}
+
+/// Returns the names whose definitions in objects of a role are replaced by the vDSO's, and the names there.
+pub(crate) fn of_vdso(role: Role) -> &'static [(&'static [u8], &'static [u8])] {
+    match role {
+        Role::Libc => &OF_VDSO,
+        _ => &[],
     }
 }

@@ -261,22 +261,6 @@ impl Gate {
     }
 }
 
-/// Functions for reading clocks that a program can call directly, as Linux' vDSO has them. 0: there is none, the C
-/// library makes the system call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Vdso {
-    /// `int clock_gettime(clockid_t, struct timespec *)`, returning 0 or a negated error number.
-    pub clock_gettime: usize,
-    /// `int gettimeofday(struct timeval *, struct timezone *)`.
-    pub gettimeofday: usize,
-    /// `time_t time(time_t *)`.
-    pub time: usize,
-    /// `int getcpu(unsigned *, unsigned *, void *)`.
-    pub getcpu: usize,
-    /// `int clock_getres(clockid_t, struct timespec *)`.
-    pub clock_getres: usize,
-}
-
 /// Code of the host's that can lie between the program's own on the program's stack: gates, and what calls the program.
 /// With its unwind tables, so that C++ exceptions, thread cancellation and backtraces get past.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,10 +269,6 @@ pub struct HostCode {
     pub range: Range<usize>,
     /// The address of its `.eh_frame_hdr` section.
     pub eh_frame_hdr: usize,
-    /// Where the program headers are, if it is an ELF object in memory that is linked at 0. Programs are shown them.
-    pub headers: Option<Range<usize>>,
-    /// The address of its dynamic section, if it has one; else 0.
-    pub dynamic: usize,
 }
 
 /// Something that happened, for tests, traces and benchmarks.
@@ -524,8 +504,8 @@ pub unsafe trait Host: Sync {
 
     /// Returns where the host's own code lies, as far as the program's unwinder can get past it. Registers that must
     /// survive a call have then to be found as they were at the gate through which the calling code came in.
-    fn code(&self) -> [Option<HostCode>; 2] {
-        [None, None]
+    fn code(&self) -> Option<HostCode> {
+        None
     }
 
     /// Says whether `len` bytes of the host's memory can be had for records that the program asks the loader to keep,
@@ -533,11 +513,6 @@ pub unsafe trait Host: Sync {
     fn can_spare(&self, len: usize) -> bool {
         let _ = len;
         true
-    }
-
-    /// Returns the functions that stand in for the vDSO.
-    fn vdso(&self) -> Vdso {
-        Vdso::default()
     }
 
     /// Takes notice of an event.

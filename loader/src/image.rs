@@ -10,9 +10,10 @@ use crate::elf::{ProgramHeader, address};
 use crate::error::Error;
 use crate::host::{Access, Errno, File, Host, PAGE_SIZE};
 
-/// Reserved address space; dropping it gives it back with everything in it.
+/// The address space an object lies in. Dropping it gives it back with everything in it, if it was reserved.
 pub(crate) struct Region {
-    host: &'static dyn Host,
+    /// Who has reserved it.
+    host: Option<&'static dyn Host>,
     span: Range<usize>,
 }
 
@@ -25,9 +26,11 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the region was reserved for the object that owns it, and an object is dropped only when neither the
-        // program (dlclose) nor a reader of the published world can reach it.
-        unsafe { self.host.unmap(self.span.start, self.span.len()) };
+        if let Some(host) = self.host {
+            // SAFETY: the region was reserved for the object that owns it, and an object is dropped only when neither
+            // the program (dlclose) nor a reader of the published world can reach it.
+            unsafe { host.unmap(self.span.start, self.span.len()) };
+        }
     }
 }
 
@@ -56,12 +59,10 @@ impl Image {
             errno,
         };
         let loads: Vec<&ProgramHeader> = headers.of_type(pt::PT_LOAD).collect();
-        let first = loads
-            .first()
-            .map_or(0, |segment| page_floor(address(segment.p_vaddr)));
-        let last = loads.last().map_or(0, |segment| {
-            page_ceil(address(segment.p_vaddr) + address(segment.p_memsz))
-        });
+        let Range {
+            start: first,
+            end: last,
+        } = linked_span(&loads);
         let align = loads
             .iter()
             .map(|segment| address(segment.p_align))
@@ -73,7 +74,7 @@ impl Image {
             .reserve(at, last - first, align)
             .map_err(|errno| failed((SEGMENT, errno)))?;
         let region = Region {
-            host,
+            host: Some(host),
             span: start..start + (last - first),
         };
         let bias = start.wrapping_sub(first);
@@ -86,6 +87,31 @@ impl Image {
             headers,
         })
     }
+
+    /// Takes an object that lies in memory already, its first page at `start`, and stays there.
+    pub(crate) fn in_place(start: usize, headers: Headers) -> Self {
+        let loads: Vec<&ProgramHeader> = headers.of_type(pt::PT_LOAD).collect();
+        let linked = linked_span(&loads);
+        Self {
+            region: Region {
+                host: None,
+                span: start..start + linked.len(),
+            },
+            bias: start.wrapping_sub(linked.start),
+            headers,
+        }
+    }
+}
+
+/// Returns the pages that segments are linked to lie in.
+fn linked_span(loads: &[&ProgramHeader]) -> Range<usize> {
+    let first = loads
+        .first()
+        .map_or(0, |segment| page_floor(address(segment.p_vaddr)));
+    let last = loads.last().map_or(0, |segment| {
+        page_ceil(address(segment.p_vaddr) + address(segment.p_memsz))
+    });
+    first..last
 }
 
 fn map_segment(

@@ -149,7 +149,6 @@ pub use arch::{PLT_ENTRIES, functions};
 pub use error::{Error, Foreign};
 pub use host::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,
-    Vdso,
 };
 pub use init::InitOn;
 pub use loader::{LoadedObject, Loader};

@@ -133,6 +133,7 @@ impl Linker<'_> {
         if !origin.starts_with(b"/") {
             origin = [&self.host().current_directory(), &b"/"[..], &origin].concat();
         }
+        let vdso = state.with_role(Role::Vdso).cloned();
         let place = Place {
             namespace,
             isolated: load.mode.contains(Mode::ISOLATE),
@@ -146,6 +147,7 @@ impl Linker<'_> {
             path,
             shown: if is_main { program } else { path },
             origin,
+            vdso: vdso.as_deref(),
         };
         let object = Object::new(state.new_id(), place, file.id(), image, &load.thread)?;
         if !load.initial {

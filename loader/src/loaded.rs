@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
     argv: AtomicUsize,
     envp: AtomicUsize,
     /// What describes the host's own code, made when a program starts.
-    linker_objects: spin::Once<Box<[LinkerObject]>>,
+    linker_object: spin::Once<Box<LinkerObject>>,
 }
 
 /// A loaded object, for tools.
@@ -58,7 +58,7 @@ impl Loaded {
             argc: AtomicUsize::new(0),
             argv: AtomicUsize::new(0),
             envp: AtomicUsize::new(0),
-            linker_objects: spin::Once::new(),
+            linker_object: spin::Once::new(),
         }
     }
 
@@ -93,8 +93,8 @@ impl Loaded {
         &self.auditors
     }
 
-    pub(crate) fn linker_objects(&self) -> &spin::Once<Box<[LinkerObject]>> {
-        &self.linker_objects
+    pub(crate) fn linker_object(&self) -> &spin::Once<Box<LinkerObject>> {
+        &self.linker_object
     }
 
     pub(crate) fn init_arguments(&self) -> InitArguments {

@@ -89,9 +89,8 @@ pub(crate) enum Value {
 impl Definition<'_> {
     /// Returns where the definition is. TLS symbols have no single place; see [`Self::is_tls`].
     pub(crate) fn value(&self, host: &dyn Host) -> Value {
-        let substitute = self.object.override_of(self.index);
-        if let Some(address) = substitute.and_then(|substitute| substitute.address(host)) {
-            return Value::Address(address);
+        if let Some(substitute) = self.object.override_of(self.index) {
+            return Value::Address(substitute.address(host));
         }
         let value = crate::elf::address(self.symbol.st_value);
         if u32::from(self.symbol.st_shndx) == SHN_ABS {

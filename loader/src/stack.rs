@@ -10,6 +10,7 @@ pub(crate) const AT_CLKTCK: usize = 17;
 pub(crate) const AT_SECURE: usize = 23;
 pub(crate) const AT_RANDOM: usize = 25;
 pub(crate) const AT_HWCAP2: usize = 26;
+pub(crate) const AT_SYSINFO_EHDR: usize = 33;
 pub(crate) const AT_MINSIGSTKSZ: usize = 51;
 
 /// The arguments INIT functions get.

@@ -1,6 +1,6 @@
 // The vDSO: an object of the system's in the program's memory, which AT_SYSINFO_EHDR and dl_iterate_phdr lead to and
-// /proc/self/maps names; its functions, found by the hash table and their version, read clocks. What dlsym gives of the
-// dynamic linker's lies in the program's half, and dladdr knows it.
+// /proc/self/maps names; its functions, found by the hash table and their version, read clocks. It can be opened as any
+// other object. What dlsym gives of the dynamic linker's lies in the program's half, and dladdr says whose it is.
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -124,13 +124,25 @@ int main(void)
     for (int i = 0; i < 2; i++)
         CHECK((uintptr_t)dlsym(RTLD_DEFAULT, same[i]) - (uintptr_t)base < 65536);
 
-    void *functions[] = {dlsym(RTLD_DEFAULT, "dlopen"), dlsym(RTLD_DEFAULT, "__tls_get_addr"),
-                         dlsym(RTLD_DEFAULT, "dl_iterate_phdr")};
-    for (int i = 0; i < 3; i++) {
-        Dl_info info;
-        CHECK(functions[i] && low(functions[i]));
-        CHECK(dladdr(functions[i], &info) && info.dli_fname && low(info.dli_fname));
+    const char *names[] = {"dlopen", "__tls_get_addr", "dl_iterate_phdr", "_dl_find_object", "gettimeofday", "time"};
+    for (int i = 0; i < 6; i++) {
+        Dl_info info = {0};
+        void *function = dlsym(RTLD_DEFAULT, names[i]);
+        CHECK(function && low(function));
+        CHECK(dladdr(function, &info) && low(info.dli_fname) && info.dli_saddr == function);
+        printf("%s: %s %s\n", names[i], info.dli_fname, info.dli_sname);
     }
+
+    // It is an object of the program's: in the lists, opened by its name, with symbols that nobody else finds.
+    for (struct link_map *map = _r_debug.r_map; map; map = map->l_next)
+        printf("map: %s behind %s\n", map->l_name, map->l_prev ? map->l_prev->l_name : "nothing");
+    void *handle = dlopen("linux-vdso.so.1", RTLD_NOW | RTLD_NOLOAD);
+    struct link_map *map = NULL;
+    CHECK(handle && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && (char *)map->l_addr == base);
+    CHECK(dlsym(handle, "__vdso_clock_gettime") == (void *)gettime);
+    CHECK(dlvsym(handle, "__vdso_time", "LINUX_2.6") == (void *)seconds);
+    CHECK(!dlsym(RTLD_DEFAULT, "__vdso_clock_gettime"));
+    CHECK(dlclose(handle) == 0 && gettime(CLOCK_MONOTONIC, &between) == 0);
 #endif
     return FINISH();
 }

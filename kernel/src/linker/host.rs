@@ -14,7 +14,6 @@ use linux::process::{futex, signal};
 use linux::{fs, process, tty};
 use loader::{
     Access, Errno, Event, File, FileId, Gate, Host, HostCode, InterruptedCall, PAGE_SIZE, Stack,
-    Vdso,
 };
 use machine::arch::{gate, image};
 use machine::mm::arena::outside;
@@ -273,22 +272,15 @@ unsafe impl Host for Kernel {
         vdso::function(function)
     }
 
-    fn code(&self) -> [Option<HostCode>; 2] {
-        let kernel = HostCode {
+    fn code(&self) -> Option<HostCode> {
+        Some(HostCode {
             range: image::text(),
             eh_frame_hdr: image::eh_frame_hdr(),
-            headers: None,
-            dynamic: 0,
-        };
-        [Some(vdso::code()), Some(kernel)]
+        })
     }
 
     fn can_spare(&self, len: usize) -> bool {
         outside(|| frame::available() > len.div_ceil(PAGE_SIZE))
-    }
-
-    fn vdso(&self) -> Vdso {
-        vdso::functions()
     }
 
     fn trace(&self, event: &Event<'_>) {

@@ -50,7 +50,5 @@ pub(crate) fn code() -> Option<HostCode> {
     Some(HostCode {
         range: text.address..text.address + text.memory_size,
         eh_frame_hdr: tables.address,
-        headers: None,
-        dynamic: 0,
     })
 }

@@ -391,7 +391,7 @@ unsafe impl Host for Process {
         gates::address(gate)
     }
 
-    fn code(&self) -> [Option<HostCode>; 2] {
-        [image::code(), None]
+    fn code(&self) -> Option<HostCode> {
+        image::code()
     }
 }

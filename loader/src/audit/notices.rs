@@ -2,11 +2,9 @@
 
 use alloc::vec::Vec;
 
-use crate::auditors::{Auditor, Auditors, Mark};
+use crate::auditors::{Auditor, Auditors};
 use crate::host::Host;
-use crate::linker_object::LinkerObject;
 use crate::loaded::Loaded;
-use crate::namespace::BASE;
 use crate::object::Object;
 use crate::signals;
 use crate::stack::c_bytes;
@@ -140,20 +138,10 @@ impl Notices<'_> {
     /// Tells of an object that has come.
     pub(crate) fn objopen(&self, object: &Object) {
         let namespace = object.namespace().lmid();
-        self.open_marked(object.handle(), namespace, |number| object.mark(number));
-    }
-
-    /// Tells of the vDSO.
-    pub(crate) fn objopen_vdso(&self, vdso: &LinkerObject) {
-        self.open_marked(vdso.link_map(), BASE.lmid(), |number| vdso.mark(number));
-    }
-
-    /// Tells of an object that has come, by its link map.
-    fn open_marked<'m>(&self, link_map: usize, namespace: usize, mark: impl Fn(usize) -> &'m Mark) {
         for (number, auditor) in self.auditors.all() {
             if auditor.objopen != 0 {
-                let mark = mark(number);
-                let arguments = [link_map, namespace, mark.cookie(), 0];
+                let mark = object.mark(number);
+                let arguments = [object.handle(), namespace, mark.cookie(), 0];
                 let flags = self.call(auditor.objopen, arguments) & 0xffff_ffff;
                 let flags = u32::try_from(flags).unwrap_or(0);
                 mark.set_flags(flags);

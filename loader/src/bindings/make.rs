@@ -106,6 +106,7 @@ fn map(host: &'static dyn Host, file: &dyn File, owner: &Arc<ThreadProxy>) -> Op
         path: b"",
         shown: b"",
         origin: Vec::new(),
+        vdso: None,
     };
     Object::new(0, place, file.id(), image, owner).ok()
 }

@@ -195,6 +195,7 @@ pub(crate) unsafe fn fill(
     fields: &Fields,
     offsets: &probe::Offsets,
     stack: &InitialStack,
+    vdso: Option<&Object>,
 ) {
     use crate::stack as at;
     let ro = |offset: usize| (fields.rtld_global_ro.start + offset) as *mut usize;
@@ -217,17 +218,17 @@ pub(crate) unsafe fn fill(
         ]
         .map(|gate| host.gate(gate)),
     )));
-    let vdso = host.vdso();
+    let vdso = |name: &[u8]| vdso?.address_of(name);
     let words = [
         (offsets.pagesize, auxiliary(at::AT_PAGESZ)),
         (offsets.minsigstacksize, auxiliary(at::AT_MINSIGSTKSZ)),
         (offsets.auxv, Some(stack.auxv())),
         (offsets.hwcap2, auxiliary(at::AT_HWCAP2)),
-        (offsets.clock_gettime, Some(vdso.clock_gettime)),
-        (offsets.clock_gettime + 8, Some(vdso.gettimeofday)),
-        (offsets.clock_gettime + 16, Some(vdso.time)),
-        (offsets.clock_gettime + 24, Some(vdso.getcpu)),
-        (offsets.clock_gettime + 32, Some(vdso.clock_getres)),
+        (offsets.clock_gettime, vdso(b"__vdso_clock_gettime")),
+        (offsets.clock_gettime + 8, vdso(b"__vdso_gettimeofday")),
+        (offsets.clock_gettime + 16, vdso(b"__vdso_time")),
+        (offsets.clock_gettime + 24, vdso(b"__vdso_getcpu")),
+        (offsets.clock_gettime + 32, vdso(b"__vdso_clock_getres")),
         (offsets.dlfcn_hook, Some(core::ptr::from_ref(hook).addr())),
     ];
     for (offset, value) in words {

@@ -31,7 +31,7 @@ use crate::elf::version::Versions;
 use crate::elf::{Dyn, ProgramHeader, Rela, Sym, string_at};
 use crate::error::Error;
 use crate::gates::Substitute;
-use crate::host::FileId;
+use crate::host::{FileId, Host};
 use crate::image::{Image, Region};
 use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
@@ -60,6 +60,8 @@ pub(crate) struct Place<'a> {
     pub(crate) shown: &'a [u8],
     /// The directory it is in, absolute.
     pub(crate) origin: Vec<u8>,
+    /// The vDSO, whose functions stand in for some of libc's.
+    pub(crate) vdso: Option<&'a Object>,
 }
 
 /// A loaded object.
@@ -130,6 +132,7 @@ impl Object {
             path,
             shown,
             origin,
+            vdso,
         } = place;
         let malformed = |what| Error::Malformed {
             object: shown.to_vec(),
@@ -202,10 +205,16 @@ impl Object {
             overrides: Vec::new(),
             region,
         };
-        object.overrides = object.replaced();
+        object.overrides = object.replaced(vdso);
         let object = Arc::new(object);
         object.fill_link_map(section_at, object.is_data(object.real(section_at)));
         Ok(object)
+    }
+
+    /// Says of an object that it is the vDSO, before it becomes known.
+    pub(crate) fn become_vdso(&mut self) {
+        self.role = Role::Vdso;
+        self.pin();
     }
 
     /// Fills in the rest of the structure, when it is known how long its `l_info` is.
@@ -492,6 +501,13 @@ impl Object {
             .iter()
             .find(|(index, _)| *index == symbol)
             .map(|&(_, substitute)| substitute)
+    }
+
+    /// Returns the symbol in whose definition's place there is something at an address.
+    pub(crate) fn replaced_by(&self, host: &dyn Host, at: usize) -> Option<usize> {
+        let mut overrides = self.overrides.iter();
+        let replaced = overrides.find(|(_, substitute)| substitute.address(host) == at);
+        replaced.map(|&(symbol, _)| symbol)
     }
 
     /// Keeps the argument of a TLS descriptor for as long as the object lives; returns its address.

@@ -52,10 +52,15 @@ impl Object {
         best.map(|(index, _)| index)
     }
 
-    /// Returns the symbols whose definitions are replaced.
-    pub(super) fn replaced(&self) -> Vec<(usize, Substitute)> {
-        let overrides = gates::overrides(self.role).iter();
-        let replaced = |&(name, substitute)| Some((self.defined(name)?, substitute));
-        overrides.filter_map(replaced).collect()
+    /// Returns the symbols whose definitions are replaced, and by what.
+    pub(super) fn replaced(&self, vdso: Option<&Self>) -> Vec<(usize, Substitute)> {
+        let by_gate = |&(name, gate)| Some((self.defined(name)?, Substitute::Gate(gate)));
+        let by_vdso = |&(name, there): &(&[u8], &[u8])| {
+            let address = vdso?.address_of(there)?;
+            Some((self.defined(name)?, Substitute::Vdso(address)))
+        };
+        let by_gate = gates::overrides(self.role).iter().filter_map(by_gate);
+        let by_vdso = gates::of_vdso(self.role).iter().filter_map(by_vdso);
+        by_gate.chain(by_vdso).collect()
     }
 }

@@ -11,6 +11,8 @@ pub(crate) enum Role {
     Rtld,
     /// `libelfin.so.1`, through which programs use functions of the loader's own.
     Elfin,
+    /// `linux-vdso.so.1`, which is in memory when the program starts.
+    Vdso,
     /// Any other.
     Library,
 }

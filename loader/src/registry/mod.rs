@@ -167,11 +167,10 @@ impl<O: Clone> Registry<O> {
 
     /// Enters the linker's own code. `rtld` is the object it stands in for.
     pub(crate) fn add_linker(&self, host: &dyn Host, rtld: O) {
-        for HostCode {
+        if let Some(HostCode {
             range,
             eh_frame_hdr,
-            ..
-        } in host.code().into_iter().flatten()
+        }) = host.code()
         {
             let code = Code {
                 name: CString::default(),

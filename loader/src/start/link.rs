@@ -75,7 +75,9 @@ impl Loader {
         // ld.so and libc first (resolvers elsewhere use what theirs compute), then what is needed before who needs it,
         // and the program last: its COPY relocations want relocated originals.
         let mut order = alloc::vec![rtld.clone(), libc.clone()];
-        let is_other = |object: &&Arc<Object>| !matches!(object.role(), Role::Libc | Role::Rtld);
+        // The vDSO has nothing to relocate.
+        let is_other =
+            |object: &&Arc<Object>| !matches!(object.role(), Role::Libc | Role::Rtld | Role::Vdso);
         order.extend(objects.iter().rev().filter(is_other).cloned());
         tell(self.host(), &Step::InitialScopes);
         self.linker().show_scopes(state, &objects);
@@ -99,7 +101,7 @@ impl Loader {
         let space = glibc::BaseNamespace {
             main: &main,
             count: objects.len(),
-            search_list: search_list(&objects),
+            search_list: search_list(state.base().global()),
         };
         glibc::tell_of_base(&thread.fields, &space);
         if let Some(stacks) = &mut state.stacks {
@@ -126,8 +128,12 @@ impl Loader {
             None => unsafe { probe::find(self.host(), fields, libc, rtld)? },
         };
         if is_first {
+            let world = self.world().get();
+            let mut program = world.iter().flat_map(|world| world.program());
+            let vdso = program.find(|entry| entry.object.role() == Role::Vdso);
+            let vdso = vdso.map(|entry| &*entry.object);
             // SAFETY: libc and ld.so are relocated, and these are the places of their fields.
-            unsafe { glibc::fill(self.host(), fields, &offsets, &thread.stack) };
+            unsafe { glibc::fill(self.host(), fields, &offsets, &thread.stack, vdso) };
         }
         // glibc's idea of the area includes the descriptor.
         let area = Area {

@@ -138,6 +138,9 @@ impl Loader {
         let main = self
             .linker()
             .add_object(state, load, &*file, path, (BASE, arrival))?;
+        if let Some(at) = stack.auxiliary(stack::AT_SYSINFO_EHDR) {
+            self.linker().add_vdso(state, load, at)?;
+        }
         let Interpreter { tunables, hwcaps } =
             self.linker()
                 .map_interpreter(state, load, &interpreter, &stack)?;
@@ -168,8 +171,8 @@ impl Loader {
         let mut roots = alloc::vec![main];
         roots.extend(self.linker().preload(state, load, main, preload));
         self.loaded().describe_linker();
-        if let Some([vdso, ..]) = self.loaded().linker_objects().get().map(|own| &**own) {
-            self.loaded().locked_notices().objopen_vdso(vdso);
+        if let Some(vdso) = state.with_role(Role::Vdso) {
+            self.loaded().locked_notices().objopen(vdso);
         }
         self.linker().add_needed(state, load)?;
         let everything = state.closure(&roots);

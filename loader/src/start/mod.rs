@@ -9,6 +9,8 @@ mod link;
 mod map;
 #[expect(unsafe_code, reason = "the main thread's control block")]
 mod thread;
+#[expect(unsafe_code, reason = "a file that is not mapped")]
+mod vdso;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

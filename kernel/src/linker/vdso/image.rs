@@ -25,10 +25,10 @@ const MOST_TARGETS: usize = 16;
 
 const HEADERS: usize = 3;
 /// Where the program headers are, and their end.
-pub(super) const PROGRAM_HEADERS: usize = SIZEOF_EHDR;
-pub(super) const PROGRAM_HEADERS_END: usize = PROGRAM_HEADERS + HEADERS * SIZEOF_PHDR;
+const PROGRAM_HEADERS: usize = SIZEOF_EHDR;
+const PROGRAM_HEADERS_END: usize = PROGRAM_HEADERS + HEADERS * SIZEOF_PHDR;
 /// Where the table of the unwind information is.
-pub(super) const EH_FRAME_HDR: usize = PROGRAM_HEADERS_END;
+const EH_FRAME_HDR: usize = PROGRAM_HEADERS_END;
 /// Ranges of code with unwind information of their own: the functions, the PLT entries, the gates.
 const RANGES: usize = 3;
 const EH_FRAME_HDR_SIZE: usize = 12 + 8 * RANGES;
@@ -36,7 +36,7 @@ const EH_FRAME: usize = EH_FRAME_HDR + EH_FRAME_HDR_SIZE;
 const CIE_SIZE: usize = 24;
 const FDE_SIZE: usize = 20;
 /// Where the dynamic section is.
-pub(super) const DYNAMIC: usize = (EH_FRAME + CIE_SIZE + RANGES * FDE_SIZE + 4).next_multiple_of(8);
+const DYNAMIC: usize = (EH_FRAME + CIE_SIZE + RANGES * FDE_SIZE + 4).next_multiple_of(8);
 const DYNAMIC_SIZE: usize = 10 * 16;
 
 /// Names, and what the gABI's hash function makes of them.

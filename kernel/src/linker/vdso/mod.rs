@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use image::Image;
 use linux::process::with_space;
-use loader::{Gate, HostCode, Vdso};
+use loader::Gate;
 use machine::arch::gate;
 use machine::mm::frame::Frame;
 use machine::mm::space::{Backing, Options, Page, PageSource, Place, Prot};
@@ -77,19 +77,6 @@ fn image() -> Image {
     Image::new(&FUNCTIONS, targets, Gate::ALL.len(), gate::entry())
 }
 
-/// Addresses of Linux' functions.
-pub(super) fn functions() -> Vdso {
-    let [clock_gettime, gettimeofday, time, getcpu, clock_getres] =
-        core::array::from_fn(|number| ADDRESS + image::function(number));
-    Vdso {
-        clock_gettime,
-        gettimeofday,
-        time,
-        getcpu,
-        clock_getres,
-    }
-}
-
 /// Address of a function of the dynamic linker's.
 pub(super) fn function(function: usize) -> usize {
     let number = loader::functions()
@@ -104,14 +91,4 @@ pub(super) fn function(function: usize) -> usize {
 pub(super) fn gate(gate: Gate) -> usize {
     let functions = FUNCTIONS.len() + loader::functions().len();
     ADDRESS + image::gate(functions, gate as usize)
-}
-
-/// Where the object lies, and its unwind tables.
-pub(super) fn code() -> HostCode {
-    HostCode {
-        range: ADDRESS..ADDRESS + PAGE,
-        eh_frame_hdr: ADDRESS + image::EH_FRAME_HDR,
-        headers: Some(ADDRESS + image::PROGRAM_HEADERS..ADDRESS + image::PROGRAM_HEADERS_END),
-        dynamic: ADDRESS + image::DYNAMIC,
-    }
 }
