@@ -287,8 +287,13 @@ impl Net {
     /// QEMU's router, with the ports that it passes on to the machine.
     fn router(&self, id: &str, subnet: Subnet, machine: Ipv4Addr) -> String {
         let (host, dns) = (subnet.router(), subnet.resolver());
+        // Frames between the machines of a named network are of IPv4 only.
+        let ipv6 = match self.link {
+            Some((_, Link::User(_))) => "ipv6-net=fec0::/64",
+            _ => "ipv6=off",
+        };
         let mut netdev =
-            format!("user,id={id},ipv6=off,net={subnet},host={host},dns={dns},dhcpstart={machine}");
+            format!("user,id={id},{ipv6},net={subnet},host={host},dns={dns},dhcpstart={machine}");
         for Published {
             address,
             host,
@@ -327,6 +332,10 @@ impl Net {
             ));
             if !link.is_internal() {
                 records.push(("gateway", subnet.router().to_string().into_bytes()));
+            }
+            if let Link::User(_) = link {
+                records.push(("address", b"fec0::15/64".to_vec()));
+                records.push(("gateway", b"fec0::2".to_vec()));
             }
         }
         let mut file = |path: &str, content: &str| {

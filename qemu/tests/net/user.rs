@@ -2,7 +2,7 @@
 //! and what is refused before anything starts.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::machine::{Machine, elfin, free_port, program};
@@ -217,4 +217,73 @@ fn what_cannot_be_is_said_in_a_line() {
         assert!(error.contains(&expected), "{options:?}: {error}");
         assert_eq!(output.status.code(), Some(125), "{options:?}");
     }
+}
+
+const FETCH6: &str = r#"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int reach(int type, int port) {
+    struct sockaddr_in6 to = {AF_INET6, htons(port)};
+    inet_pton(AF_INET6, "fec0::2", &to.sin6_addr);
+    int s = socket(AF_INET6, type, 0);
+    if (!connect(s, (void *)&to, sizeof to))
+        return s;
+    puts(strerror(errno));
+    return -1;
+}
+int main(int count, char **arguments) {
+    char buffer[1000];
+    struct sockaddr_in6 own;
+    socklen_t length = sizeof own;
+    int s = reach(SOCK_STREAM, atoi(arguments[1])), u = reach(SOCK_DGRAM, atoi(arguments[3]));
+    size_t total = 0;
+    ssize_t n;
+    if (s < 0)
+        return 1;
+    send(s, "hello\n", 6, 0);
+    while ((n = recv(s, buffer, sizeof buffer, 0)) > 0)
+        total += n;
+    getsockname(s, (void *)&own, &length);
+    printf("%zu bytes to %s\n", total, inet_ntop(AF_INET6, &own.sin6_addr, buffer, sizeof buffer));
+    reach(SOCK_STREAM, atoi(arguments[2]));
+    send(u, "datagram", 8, 0);
+    n = recv(u, buffer, sizeof buffer, 0);
+    printf("%.*s\n", (int)n, buffer);
+}
+"#;
+
+#[test]
+fn the_machine_reaches_this_host_by_ipv6() {
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        eprintln!("this host has no IPv6");
+        return;
+    };
+    let root = program(FETCH6);
+    let udp = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a free port");
+    let [tcp_port, udp_port] = [listener.local_addr(), udp.local_addr()]
+        .map(|at| at.expect("it is bound").port().to_string());
+    let refused = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("a free port");
+    let refused_port = refused.local_addr().expect("it is bound").port();
+    drop(refused);
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the machine connects");
+        let mut hello = [0; 6];
+        stream.read_exact(&mut hello).expect("it says hello");
+        stream.write_all(&[7; 300_000]).expect("it reads");
+        drop(stream);
+        let mut datagram = [0; 100];
+        let (len, from) = udp.recv_from(&mut datagram).expect("the machine sends");
+        udp.send_to(&datagram[..len], from).expect("it can be sent");
+    });
+    let arguments = [&tcp_port[..], &refused_port.to_string(), &udp_port];
+    let mut machine = Machine::start(elfin(), root.path(), &[], &arguments);
+    assert_eq!(machine.line(), "300000 bytes to fec0::15\n");
+    assert_eq!(machine.line(), "Connection refused\n");
+    assert_eq!(machine.line(), "datagram\n");
+    server.join().expect("all went well");
 }

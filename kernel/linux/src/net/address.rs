@@ -1,7 +1,7 @@
 //! Addresses of sockets, and their form in memory (`struct sockaddr_un`, `_in`, `_in6`, `_nl`).
 use abi::Errno;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// `AF_*`.
 pub mod family {
@@ -137,12 +137,10 @@ fn unix(path: &[u8]) -> Result<Name, Errno> {
     }
 }
 
-/// An IPv4 address that is written as an IPv6 one, as what it is.
+/// An address as packets have it: an IPv4 one that is written as an IPv6 one is what it is, and of the interface that
+/// an IPv6 one is reached by (its scope) there is only one.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
-    }
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// An address as a socket of IPv6 shows it.

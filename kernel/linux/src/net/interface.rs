@@ -158,17 +158,13 @@ pub fn ethernet_device() -> Option<&'static Ethernet> {
 }
 
 /// Whom a packet to `ip` is handed to on the wire; `None` if to nobody alone.
-pub fn next_hop(ip: IpAddr) -> Option<Ipv4Addr> {
+pub fn next_hop(ip: IpAddr) -> Option<IpAddr> {
     let ethernet = INTERFACES.ethernet.get()?;
-    let IpAddr::V4(v4) = ip else { return None };
-    let gateway = |gateway: &IpAddr| match gateway {
-        IpAddr::V4(gateway) => Some(*gateway),
-        IpAddr::V6(_) => None,
-    };
+    let of_family = |other: &&IpAddr| other.is_ipv4() == ip.is_ipv4();
     match ethernet.addresses.iter().find(|own| own.has(ip)) {
-        Some(own) => Some(v4).filter(|&ip| own.broadcast() != Some(ip)),
-        None if v4.is_multicast() || v4.is_broadcast() => None,
-        None => ethernet.gateways.iter().find_map(gateway),
+        Some(own) => Some(ip).filter(|_| own.broadcast().is_none_or(|all| IpAddr::from(all) != ip)),
+        None if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => None,
+        None => ethernet.gateways.iter().find(of_family).copied(),
     }
 }
 
@@ -224,9 +220,18 @@ pub fn source(ip: IpAddr) -> Option<IpAddr> {
     let ethernet = INTERFACES.ethernet.get()?;
     let of_family = |other: IpAddr| other.is_ipv4() == ip.is_ipv4();
     let passed_on = ethernet.gateways.iter().any(|&gateway| of_family(gateway));
+    let near = is_near(ip);
     let mut own = ethernet.addresses.iter().filter(|own| of_family(own.ip));
-    own.find(|own| passed_on || own.has(ip) || ip.is_multicast())
+    own.find(|own| is_near(own.ip) == near && (passed_on || own.has(ip) || ip.is_multicast()))
         .map(|own| own.ip)
+}
+
+/// Whether an address means something to neighbours only (RFC 4007, the scope link-local).
+pub fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.segments()[0] & 0xff0f == 0xff02,
+    }
 }
 
 /// A route: where to, by which interface, over whom.

@@ -1,4 +1,5 @@
 //! What is sent and received: bytes with where they come from and what goes along with them.
+use super::inet::failure::Told;
 use super::{address::Address, sock::Ucred};
 use crate::fs::OpenFile;
 use alloc::{sync::Arc, vec::Vec};
@@ -11,8 +12,26 @@ pub struct Ancillary {
     pub rights: Vec<Arc<OpenFile>>,
     /// `SCM_CREDENTIALS`: who has sent it.
     pub credentials: Option<Ucred>,
-    /// `IP_PKTINFO`, `IPV6_PKTINFO`: where it was sent to.
-    pub destination: Option<IpAddr>,
+    /// What its packet's header says.
+    pub packet: Packet,
+    /// `SO_TIMESTAMP`, `SO_TIMESTAMPNS`: when it came, in nanoseconds since 1970, and whether they are told.
+    pub time: Option<(u64, bool)>,
+    /// `IP_RECVERR`, `IPV6_RECVERR`: why it has come back.
+    pub error: Option<Told>,
+}
+
+/// What a packet's header says, or is to say, and is told who asks: ip(7), ipv6(7).
+#[derive(Clone, Copy, Default)]
+pub struct Packet {
+    /// It is IPv6's.
+    pub v6: bool,
+    /// `IP_PKTINFO`, `IPV6_PKTINFO`: where it was sent to, and by which interface it has come; of one that is to be
+    /// sent, where it is from.
+    pub address: Option<(IpAddr, u32)>,
+    /// `IP_TTL`, `IPV6_HOPLIMIT`.
+    pub hops: Option<u8>,
+    /// `IP_TOS`, `IPV6_TCLASS`.
+    pub class: Option<u8>,
 }
 
 /// What is to be sent at once.

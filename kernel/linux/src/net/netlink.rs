@@ -241,11 +241,11 @@ fn dump(request: &Request<'_>, port: u32) -> Option<Vec<Vec<u8>>> {
                 // NUD_REACHABLE, NUD_INCOMPLETE; unicast.
                 let state: u16 = if mac.is_some() { 2 } else { 1 };
                 message
-                    .put(&[family_of(ip.into()), 0, 0, 0])
+                    .put(&[family_of(ip), 0, 0, 0])
                     .put(&ETHERNET.to_le_bytes())
                     .put(&state.to_le_bytes())
                     .put(&[0, 1])
-                    .attribute(1, &ip.octets()); // NDA_DST
+                    .attribute(1, &octets(ip)); // NDA_DST
                 if let Some(mac) = mac {
                     message.attribute(2, &mac); // NDA_LLADDR
                 }

@@ -13,6 +13,8 @@ pub const IP: u32 = 0;
 pub const TCP: u32 = 6;
 /// `IPPROTO_UDP`
 pub const UDP: u32 = 17;
+/// `IPPROTO_UDPLITE`
+pub const UDPLITE: u32 = 136;
 /// `IPPROTO_IPV6`
 pub const IPV6: u32 = 41;
 
@@ -75,6 +77,8 @@ const KNOWN: &[Known] = {
         (TCP, linux::TCP_FASTOPEN, 0, Any),
         (TCP, linux::TCP_FASTOPEN_CONNECT, 0, Flag),
         (TCP, linux::TCP_NOTSENT_LOWAT, 0, Any),
+        (UDPLITE, 10, 0, Any), // UDPLITE_SEND_CSCOV: a checksum is of all
+        (UDPLITE, 11, 0, Any), // UDPLITE_RECV_CSCOV
         (IP, linux::IP_TOS, 0, Range(-1, 255)),
         (IP, linux::IP_TTL, 64, Range(-1, 255)),
         (IP, linux::IP_OPTIONS, 0, Any),
@@ -133,6 +137,18 @@ pub const V6ONLY: (u32, u32) = (IPV6, linux::IPV6_V6ONLY);
 pub const PKTINFO: (u32, u32) = (IP, linux::IP_PKTINFO);
 /// `IPV6_RECVPKTINFO`
 pub const RECVPKTINFO: (u32, u32) = (IPV6, linux::IPV6_RECVPKTINFO);
+/// `IP_RECVTTL`
+pub const RECVTTL: (u32, u32) = (IP, linux::IP_RECVTTL);
+/// `IP_RECVTOS`
+pub const RECVTOS: (u32, u32) = (IP, linux::IP_RECVTOS);
+/// `IPV6_RECVHOPLIMIT`
+pub const RECVHOPLIMIT: (u32, u32) = (IPV6, linux::IPV6_RECVHOPLIMIT);
+/// `IPV6_RECVTCLASS`
+pub const RECVTCLASS: (u32, u32) = (IPV6, linux::IPV6_RECVTCLASS);
+/// `SO_TIMESTAMP`
+pub const TIMESTAMP: (u32, u32) = (SOCKET, linux::SO_TIMESTAMP_OLD);
+/// `SO_TIMESTAMPNS`
+pub const TIMESTAMPNS: (u32, u32) = (SOCKET, linux::SO_TIMESTAMPNS_OLD);
 /// `IP_RECVERR`
 pub const RECVERR: (u32, u32) = (IP, linux::IP_RECVERR);
 /// `IPV6_RECVERR`

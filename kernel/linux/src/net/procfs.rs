@@ -54,7 +54,10 @@ fn arp() -> String {
     let mut text = String::from(
         "IP address       HW type     Flags       HW address            Mask     Device\n",
     );
-    for (ip, mac) in stack::neighbours() {
+    for (ip, mac) in stack::neighbours()
+        .into_iter()
+        .filter(|(ip, _)| ip.is_ipv4())
+    {
         // ATF_COM: it has answered.
         let flags = if mac.is_some() { 2 } else { 0 };
         let mac = mac.unwrap_or_default().map(|byte| format!("{byte:02x}"));
@@ -73,7 +76,13 @@ fn if_inet6() -> String {
     for one in interface::all() {
         for prefix in &one.addresses {
             let IpAddr::V6(ip) = prefix.ip else { continue };
-            let scope = if ip.is_loopback() { 0x10 } else { 0 };
+            let scope = match ip {
+                _ if ip.is_loopback() => 0x10,
+                _ if ip.is_unicast_link_local() => 0x20,
+                // Site-local ones, as QEMU's router gives out.
+                _ if ip.segments()[0] & 0xffc0 == 0xfec0 => 0x40,
+                _ => 0,
+            };
             let (bits, index, len) = (ip.to_bits(), one.index, prefix.len);
             let _ = writeln!(
                 text,

@@ -47,6 +47,11 @@ pub trait Protocol: Send + Sync {
     }
     /// Receives what is there now.
     fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno>;
+    /// Takes what was sent from here and has come back (`MSG_ERRQUEUE`).
+    fn receive_error(&self, buf: &mut [u8]) -> Result<Received, Errno> {
+        let _ = buf;
+        Err(Errno::EAGAIN)
+    }
     /// shutdown(2)
     fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno>;
     /// getsockname(2)

@@ -3,6 +3,7 @@
 //! What goes to an address of this machine's own stays in the kernel and is never a packet: a connection is a pair of
 //! queues ([`loopback`]), a datagram is put into the receiver's. What goes further is the [`stack`]'s.
 pub mod connection;
+pub mod failure;
 pub mod listener;
 pub mod loopback;
 pub mod ports;
@@ -22,19 +23,24 @@ use crate::credentials;
 use abi::Errno;
 use alloc::{string::String, sync::Arc};
 use core::net::{IpAddr, SocketAddr};
+use failure::Failure;
 use linux_raw_sys::general as linux;
 use ports::Sharing;
+use stack::Header;
 
 /// `IPPROTO_TCP`
 const TCP: u32 = 6;
 /// `IPPROTO_UDP`
 const UDP: u32 = 17;
+/// `IPPROTO_UDPLITE`
+const UDPLITE: u32 = 136;
 
 /// socket(2) of `AF_INET` or `AF_INET6`.
 pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Errno> {
     match (kind, protocol) {
         (Kind::Stream, 0 | TCP) => Ok(tcp::create(Sock::new(domain, kind, TCP))),
         (Kind::Datagram, 0 | UDP) => Ok(udp::create(Sock::new(domain, kind, UDP))),
+        (Kind::Datagram, UDPLITE) => Ok(udp::create(Sock::new(domain, kind, UDPLITE))),
         (Kind::Stream | Kind::Datagram, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
@@ -47,11 +53,11 @@ impl stack::Upper for Inet {
     fn accepting(&self, to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn stack::Accepting>> {
         tcp::accepting(to, from)
     }
-    fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
-        udp::deliver(data, from, to)
+    fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> bool {
+        udp::deliver(data, from, to, header)
     }
-    fn unreachable(&self, from: SocketAddr, to: SocketAddr, error: Errno, hard: bool) {
-        udp::unreachable(from, to, error, hard);
+    fn failed(&self, failure: &Failure<'_>) {
+        udp::failed(failure);
     }
 }
 

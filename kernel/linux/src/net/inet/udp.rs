@@ -1,6 +1,8 @@
 //! UDP sockets. What finds no room in the receiver's queue is lost, as on any network.
 use super::{
-    destination, given, hexadecimal, may_bind,
+    UDPLITE, destination,
+    failure::{Failure, Told},
+    given, hexadecimal, may_bind,
     ports::{Binding, Owner, Ports, unspecified},
     sharing, source, told,
 };
@@ -9,12 +11,12 @@ use crate::{
     net::{
         address::{Address, family},
         interface,
-        message::{Ancillary, How, Outgoing, Received},
-        options,
+        message::{Ancillary, How, Outgoing, Packet, Received},
+        options::{self, IP, IPV6, Options},
         queue::Queue,
         sock::Sock,
         socket::{Protocol, Socket},
-        stack,
+        stack::{self, Header},
     },
 };
 use abi::Errno;
@@ -22,9 +24,14 @@ use alloc::{boxed::Box, string::String, sync::Arc};
 use core::fmt::Write;
 use core::net::{IpAddr, SocketAddr};
 use linux_raw_sys::net as linux;
-use machine::sync::SpinLock;
+use machine::{sync::SpinLock, time};
 
-static PORTS: Ports<Endpoint> = Ports::new();
+/// Of UDP, and of UDP-Lite (RFC 3828), whose datagrams differ in what the checksum is of.
+static PORTS: [Ports<Endpoint>; 2] = [Ports::new(), Ports::new()];
+
+fn ports(protocol: u32) -> &'static Ports<Endpoint> {
+    &PORTS[usize::from(protocol == UDPLITE)]
+}
 
 /// The most bytes of a datagram.
 const MOST: usize = 65_507;
@@ -33,6 +40,8 @@ const MOST: usize = 65_507;
 pub(super) struct Endpoint {
     sock: Arc<Sock>,
     inbox: Queue,
+    /// What has come back.
+    failures: Queue,
     state: SpinLock<State>,
 }
 
@@ -55,6 +64,7 @@ pub fn create(sock: Arc<Sock>) -> Arc<Socket> {
     let endpoint = Arc::new(Endpoint {
         sock: sock.clone(),
         inbox: Queue::new(),
+        failures: Queue::new(),
         state: SpinLock::new(State::default()),
     });
     Socket::new(sock, Box::new(Udp(endpoint)))
@@ -81,36 +91,63 @@ impl Endpoint {
         let v6 = self.sock.domain == family::INET6;
         let sharing = sharing(&self.sock.options.lock());
         let any = SocketAddr::new(unspecified(v6), 0);
-        let binding = PORTS.bind(any, sharing, self).map_err(|_| Errno::EAGAIN)?;
+        let ports = ports(self.sock.protocol);
+        let binding = ports.bind(any, sharing, self).map_err(|_| Errno::EAGAIN)?;
         let mut state = self.state.lock();
         Ok(state.bound.get_or_insert(binding).clone())
     }
 
-    /// Sends to a socket of this machine. If there is none, a connected sender learns of it the next time.
-    fn send_here(&self, message: &Outgoing<'_>, from: SocketAddr, to: SocketAddr, connected: bool) {
-        let Some(receiver) = PORTS.find(to, from) else {
-            if connected {
-                self.sock.fail(Errno::ECONNREFUSED);
-            }
-            return;
+    /// What the headers of its datagrams say, but for what is said of one.
+    fn header(&self, to: IpAddr, packet: &Packet) -> Header {
+        let options = self.sock.options.lock();
+        let value = |level, name| options.get(level, name).ok();
+        let (hops, class) = match (to, to.is_multicast()) {
+            (IpAddr::V4(_), false) => (value(IP, linux::IP_TTL), value(IP, linux::IP_TOS)),
+            (IpAddr::V4(_), true) => (value(IP, linux::IP_MULTICAST_TTL), value(IP, linux::IP_TOS)),
+            (IpAddr::V6(_), false) => (
+                value(IPV6, linux::IPV6_UNICAST_HOPS),
+                value(IPV6, linux::IPV6_TCLASS),
+            ),
+            (IpAddr::V6(_), true) => (
+                value(IPV6, linux::IPV6_MULTICAST_HOPS),
+                value(IPV6, linux::IPV6_TCLASS),
+            ),
         };
-        interface::loopback().sent(message.data.len());
-        receiver.deliver(message.data, from, to.ip());
-        interface::loopback().received(message.data.len());
+        let byte = |value: Option<i32>| value.and_then(|value| u8::try_from(value).ok());
+        Header {
+            protocol: u8::try_from(self.sock.protocol).unwrap_or(0),
+            hops: packet.hops.or(byte(hops)).unwrap_or(stack::HOPS),
+            class: packet.class.or(byte(class)).unwrap_or(0),
+        }
     }
 
-    /// A datagram has come.
-    pub(super) fn deliver(&self, data: &[u8], from: SocketAddr, to: IpAddr) {
-        let ancillary = Ancillary {
-            destination: Some(to),
-            ..Ancillary::default()
+    /// Sends to a socket of this machine. If there is none, it has come back.
+    fn send_here(&self, data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) {
+        let Some(receiver) = ports(self.sock.protocol).find(to, from) else {
+            self.failed(&Failure::no_port(header.protocol, from, to, data));
+            return;
+        };
+        interface::loopback().sent(data.len());
+        receiver.deliver(data, from, to.ip(), header, 1);
+        interface::loopback().received(data.len());
+    }
+
+    /// A datagram has come by an interface.
+    fn deliver(&self, data: &[u8], from: SocketAddr, to: IpAddr, header: Header, interface: u32) {
+        let (limit, ancillary) = {
+            let options = self.sock.options.lock();
+            let ancillary = Ancillary {
+                packet: wanted(&options, self.sock.domain, to, header, interface),
+                time: stamp(&options),
+                ..Ancillary::default()
+            };
+            (options.buffers[0], ancillary)
         };
         let message = Outgoing {
             data,
             to: None,
             ancillary: &ancillary,
         };
-        let limit = self.sock.options.lock().buffers[0];
         let from = told(&self.sock, from);
         if self
             .inbox
@@ -120,6 +157,71 @@ impl Endpoint {
             self.sock.readable();
         }
     }
+
+    /// A datagram has not arrived. A connected socket is told, if that will stay so; any, if it has asked for it
+    /// (ip(7), `IP_RECVERR`), of each by itself.
+    fn failed(&self, failure: &Failure<'_>) {
+        let Some((error, hard)) = failure.error() else {
+            return;
+        };
+        let v6 = self.sock.domain == family::INET6;
+        let (asked, limit) = {
+            let options = self.sock.options.lock();
+            let asked = options.is_set(if v6 {
+                options::RECVERR6
+            } else {
+                options::RECVERR
+            });
+            (asked, options.buffers[0])
+        };
+        if asked {
+            let ancillary = Ancillary {
+                error: Some(Told::new(failure, error, v6)),
+                ..Ancillary::default()
+            };
+            let message = Outgoing {
+                data: failure.data,
+                to: None,
+                ancillary: &ancillary,
+            };
+            let to = told(&self.sock, failure.to);
+            // Those for which there is no room are lost.
+            let _ = self
+                .failures
+                .push_message(&message, Some(to), limit, usize::MAX, None);
+        }
+        let connected = self.state.lock().peer == Some(failure.to);
+        if asked || connected && hard {
+            self.sock.fail(error);
+        }
+    }
+}
+
+/// What a socket of a domain has asked for of a packet's header.
+fn wanted(options: &Options, domain: u16, to: IpAddr, header: Header, interface: u32) -> Packet {
+    let v6 = to.is_ipv6();
+    let flags = match v6 {
+        true => [options::RECVHOPLIMIT, options::RECVTCLASS],
+        false => [options::RECVTTL, options::RECVTOS],
+    };
+    let [hops, class] = flags.map(|flag| options.is_set(flag));
+    let (info, address) = match (domain, to) {
+        (family::INET, to) => (options::PKTINFO, to),
+        (_, IpAddr::V4(ip)) => (options::RECVPKTINFO, ip.to_ipv6_mapped().into()),
+        (_, to) => (options::RECVPKTINFO, to),
+    };
+    Packet {
+        v6,
+        address: options.is_set(info).then_some((address, interface)),
+        hops: hops.then_some(header.hops),
+        class: class.then_some(header.class),
+    }
+}
+
+/// The time, if a socket has asked for it.
+fn stamp(options: &Options) -> Option<(u64, bool)> {
+    let exact = options.is_set(options::TIMESTAMPNS);
+    (exact || options.is_set(options::TIMESTAMP)).then(|| (time::realtime_ns(), exact))
 }
 
 impl Protocol for Udp {
@@ -131,7 +233,7 @@ impl Protocol for Udp {
         }
         may_bind(address)?;
         let sharing = sharing(&end.sock.options.lock());
-        let binding = PORTS.bind(address, sharing, end)?;
+        let binding = ports(end.sock.protocol).bind(address, sharing, end)?;
         let mut state = end.state.lock();
         state.bound = Some(binding);
         state.asked = true;
@@ -185,12 +287,19 @@ impl Protocol for Udp {
             return Err(Errno::EINVAL);
         }
         let bound = end.port()?;
-        let ip = source(Some(bound.address.ip()), to.ip())?;
+        let packet = &message.ancillary.packet;
+        let asked = match packet.address {
+            Some((ip, _)) if !interface::is_local(ip) => return Err(Errno::EINVAL),
+            Some((ip, _)) => ip,
+            None => bound.address.ip(),
+        };
+        let ip = source(Some(asked), to.ip())?;
         let from = SocketAddr::new(ip, bound.address.port());
+        let header = end.header(to.ip(), packet);
         if interface::is_local(to.ip()) {
-            end.send_here(message, from, to, peer == Some(to));
+            end.send_here(message.data, from, to, header);
         } else {
-            stack::send_datagram(message.data, from, to)?;
+            stack::send_datagram(message.data, from, to, header)?;
         }
         Ok(message.data.len())
     }
@@ -201,19 +310,14 @@ impl Protocol for Udp {
             return Err(Errno::EOPNOTSUPP);
         }
         end.sock.check_error()?;
-        let mut received = match end.inbox.take_message(buf, how) {
-            Err(Errno::EAGAIN) if end.state.lock().shut[0] => return Ok(Received::default()),
-            result => result?,
-        };
-        let options = end.sock.options.lock();
-        let wanted = match received.ancillary.destination {
-            Some(IpAddr::V4(_)) if end.sock.domain == family::INET => options::PKTINFO,
-            _ => options::RECVPKTINFO,
-        };
-        if !options.is_set(wanted) {
-            received.ancillary.destination = None;
+        match end.inbox.take_message(buf, how) {
+            Err(Errno::EAGAIN) if end.state.lock().shut[0] => Ok(Received::default()),
+            result => result,
         }
-        Ok(received)
+    }
+
+    fn receive_error(&self, buf: &mut [u8]) -> Result<Received, Errno> {
+        self.0.failures.take_message(buf, How::default())
     }
 
     fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno> {
@@ -252,6 +356,9 @@ impl Protocol for Udp {
         if self.0.inbox.packets() > 0 {
             events |= Poll::IN;
         }
+        if self.0.failures.packets() > 0 {
+            events |= Poll::ERR;
+        }
         if receive {
             events |= Poll::IN | Poll::RDHUP;
         }
@@ -269,6 +376,7 @@ impl Protocol for Udp {
         let v6 = self.0.sock.domain == family::INET6;
         match (level, name) {
             (options::TCP, _) => Err(Errno::ENOPROTOOPT),
+            (options::UDPLITE, _) if self.0.sock.protocol != UDPLITE => Err(Errno::ENOPROTOOPT),
             (options::IPV6, _) if !v6 => Err(Errno::ENOPROTOOPT),
             (options::IPV6, linux::IPV6_V6ONLY) if self.0.state.lock().bound.is_some() => {
                 Err(Errno::EINVAL)
@@ -286,27 +394,18 @@ impl Protocol for Udp {
 }
 
 /// A datagram from another machine; whether anybody takes it.
-pub fn deliver(data: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
-    let Some(receiver) = PORTS.find(to, from) else {
+pub fn deliver(data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> bool {
+    let Some(receiver) = ports(header.protocol.into()).find(to, from) else {
         return false;
     };
-    receiver.deliver(data, from, to.ip());
+    receiver.deliver(data, from, to.ip(), header, 2);
     true
 }
 
-/// A datagram from here to another machine has not arrived. A connected socket is told, if that will stay so; any, if
-/// it has asked for it (ip(7), `IP_RECVERR`).
-pub fn unreachable(from: SocketAddr, to: SocketAddr, error: Errno, hard: bool) {
-    let Some(sender) = PORTS.find(from, to) else {
-        return;
-    };
-    let asked = {
-        let options = sender.sock.options.lock();
-        options.is_set(options::RECVERR) || options.is_set(options::RECVERR6)
-    };
-    let connected = sender.state.lock().peer == Some(to);
-    if asked || connected && hard {
-        sender.sock.fail(error);
+/// A datagram from here to another machine has not arrived.
+pub fn failed(failure: &Failure<'_>) {
+    if let Some(sender) = ports(failure.protocol.into()).find(failure.from, failure.to) {
+        sender.failed(failure);
     }
 }
 
@@ -317,7 +416,7 @@ pub fn list(v6: bool) -> String {
          ref pointer drops\n",
     );
     let of_family = |end: &Endpoint| (end.sock.domain == family::INET6) == v6;
-    let all = PORTS.all();
+    let all = PORTS[0].all();
     for (index, (bound, end)) in all.iter().filter(|(_, end)| of_family(end)).enumerate() {
         let state = end.state.lock();
         let local = state

@@ -1,9 +1,11 @@
 //! What a frame is for, read off its headers.
-use super::tcp::segment::Segment;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use super::{Header, tcp::segment::Segment};
+use crate::net::inet::failure::Failure;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::wire::{
-    ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, IpAddress, IpProtocol,
-    Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
+    ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, Icmpv6Message,
+    Icmpv6Packet, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, NdiscRepr, RawHardwareAddress,
+    TcpPacket, UdpPacket,
 };
 
 /// See the module.
@@ -20,18 +22,13 @@ pub(super) enum Frame<'a> {
         from: SocketAddr,
         to: SocketAddr,
         data: &'a [u8],
+        header: Header,
     },
-    /// Of ARP, from whom it says it is: who is where may be known now.
-    Neighbour(Ipv4Addr, [u8; 6]),
-    /// What this machine has sent has not arrived (RFC 792).
-    Unreachable {
-        protocol: IpProtocol,
-        from: SocketAddr,
-        to: SocketAddr,
-        /// Why.
-        code: u8,
-    },
-    /// Of ICMP otherwise, or ARP's for IPv6.
+    /// Of ARP or ND, from whom it says it is: who is where may be known now.
+    Neighbour(IpAddr, [u8; 6]),
+    /// What this machine has sent has not arrived.
+    Failed(Failure<'a>),
+    /// Of ICMP otherwise.
     Control,
     /// Nothing that is understood: to be dropped.
     Other,
@@ -48,7 +45,7 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
                 <[u8; 4]>::try_from(arp.source_protocol_addr()),
                 <[u8; 6]>::try_from(arp.source_hardware_addr()),
             ) {
-                (Ok(from), Ok(mac)) => Frame::Neighbour(from.into(), mac),
+                (Ok(from), Ok(mac)) => Frame::Neighbour(Ipv4Addr::from(from).into(), mac),
                 _ => Frame::Other,
             },
             Err(_) => Frame::Other,
@@ -69,12 +66,15 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
             if from.is_multicast() || from.is_broadcast() {
                 return Frame::Other;
             }
-            transport(
-                packet.next_header(),
-                from.into(),
-                to.into(),
-                packet.payload(),
-            )
+            if packet.next_header() == IpProtocol::Icmp {
+                return control(packet.payload(), from);
+            }
+            let header = Header {
+                protocol: packet.next_header().into(),
+                hops: packet.hop_limit(),
+                class: packet.dscp() << 2 | packet.ecn(),
+            };
+            transport(header, from.into(), to.into(), packet.payload())
         }
         EthernetProtocol::Ipv6 => {
             let Ok(packet) = Ipv6Packet::new_checked(frame.payload()) else {
@@ -84,20 +84,23 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
             if packet.version() != 6 || from.is_multicast() {
                 return Frame::Other;
             }
-            transport(
-                packet.next_header(),
-                from.into(),
-                to.into(),
-                packet.payload(),
-            )
+            if packet.next_header() == IpProtocol::Icmpv6 {
+                return control6(&packet);
+            }
+            let header = Header {
+                protocol: packet.next_header().into(),
+                hops: packet.hop_limit(),
+                class: packet.traffic_class(),
+            };
+            transport(header, from.into(), to.into(), packet.payload())
         }
         _ => Frame::Other,
     }
 }
 
-fn transport(protocol: IpProtocol, from: IpAddr, to: IpAddr, payload: &[u8]) -> Frame<'_> {
+fn transport(header: Header, from: IpAddr, to: IpAddr, payload: &[u8]) -> Frame<'_> {
     let ends: (IpAddress, IpAddress) = (from.into(), to.into());
-    match protocol {
+    match IpProtocol::from(header.protocol) {
         IpProtocol::Tcp => match TcpPacket::new_checked(payload) {
             Ok(packet) if packet.verify_checksum(&ends.0, &ends.1) => {
                 match Segment::parse(payload, from, to) {
@@ -116,37 +119,115 @@ fn transport(protocol: IpProtocol, from: IpAddr, to: IpAddr, payload: &[u8]) -> 
                 from: SocketAddr::new(from, datagram.src_port()),
                 to: SocketAddr::new(to, datagram.dst_port()),
                 data: datagram.payload(),
+                header,
             },
             _ => Frame::Other,
         },
-        IpProtocol::Icmp => control(payload),
-        IpProtocol::Icmpv6 => Frame::Control,
         // Extension headers: the stack reads them.
         IpProtocol::HopByHop => Frame::Control,
         _ => Frame::Other,
     }
 }
 
-/// A message of ICMP. What it quotes of a packet is its header and eight bytes more, which have the ports.
-fn control(payload: &[u8]) -> Frame<'_> {
+/// The length of UDP's header; the ports that UDP's and TCP's begin with.
+const UDP: usize = 8;
+
+/// What a message of ICMP says of a packet from `from` to `to`, which it quotes after its header.
+fn failure<'a>(
+    [kind, code]: [u8; 2],
+    by: IpAddr,
+    protocol: IpProtocol,
+    [from, to]: [IpAddr; 2],
+    quoted: &'a [u8],
+) -> Frame<'a> {
+    let Some(&[a, b, c, d]) = quoted.first_chunk() else {
+        return Frame::Other;
+    };
+    let end = |ip, port| SocketAddr::new(ip, u16::from_be_bytes(port));
+    Frame::Failed(Failure {
+        protocol: protocol.into(),
+        from: end(from, [a, b]),
+        to: end(to, [c, d]),
+        data: quoted.get(UDP..).unwrap_or_default(),
+        by,
+        kind,
+        code,
+    })
+}
+
+/// A message of ICMP (RFC 792). What it quotes of a packet is its header and eight bytes more at least.
+fn control(payload: &[u8], from: Ipv4Addr) -> Frame<'_> {
     let Ok(message) = Icmpv4Packet::new_checked(payload) else {
         return Frame::Other;
     };
-    if message.msg_type() != Icmpv4Message::DstUnreachable {
+    let fails = [Icmpv4Message::DstUnreachable, Icmpv4Message::TimeExceeded];
+    if !fails.contains(&message.msg_type()) {
         return Frame::Control;
     }
     let quoted = Ipv4Packet::new_unchecked(message.data());
     if !message.verify_checksum() || message.data().len() < 20 || quoted.version() != 4 {
         return Frame::Other;
     }
-    let Some(&[a, b, c, d, ..]) = message.data().get(quoted.header_len().into()..) else {
+    let rest = message.data().get(quoted.header_len().into()..);
+    failure(
+        [message.msg_type().into(), message.msg_code()],
+        from.into(),
+        quoted.next_header(),
+        [quoted.src_addr().into(), quoted.dst_addr().into()],
+        rest.unwrap_or_default(),
+    )
+}
+
+/// A message of ICMPv6 (RFC 4443), or of neighbour discovery (RFC 4861).
+fn control6<'a>(packet: &Ipv6Packet<&'a [u8]>) -> Frame<'a> {
+    const HEADER: usize = 40;
+    let (from, to) = (packet.src_addr(), packet.dst_addr());
+    let Ok(message) = Icmpv6Packet::new_checked(packet.payload()) else {
         return Frame::Other;
     };
-    let end = |ip: Ipv4Addr, port| SocketAddr::new(ip.into(), u16::from_be_bytes(port));
-    Frame::Unreachable {
-        protocol: quoted.next_header(),
-        from: end(quoted.src_addr(), [a, b]),
-        to: end(quoted.dst_addr(), [c, d]),
-        code: message.msg_code(),
+    if !message.verify_checksum(&from, &to) {
+        return Frame::Other;
+    }
+    match message.msg_type() {
+        Icmpv6Message::DstUnreachable | Icmpv6Message::TimeExceeded => {
+            let quoted = message.payload();
+            if quoted.len() < HEADER {
+                return Frame::Other;
+            }
+            let inner = Ipv6Packet::new_unchecked(quoted);
+            failure(
+                [message.msg_type().into(), message.msg_code()],
+                from.into(),
+                inner.next_header(),
+                [inner.src_addr().into(), inner.dst_addr().into()],
+                &quoted[HEADER..],
+            )
+        }
+        // Nobody but a neighbour can send one with all hops left.
+        Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert
+            if packet.hop_limit() == 255 =>
+        {
+            match NdiscRepr::parse(&message) {
+                Ok(NdiscRepr::NeighborAdvert {
+                    target_addr,
+                    lladdr: Some(mac),
+                    ..
+                }) => neighbour(target_addr, mac),
+                Ok(NdiscRepr::NeighborSolicit {
+                    lladdr: Some(mac), ..
+                }) => neighbour(from, mac),
+                Ok(_) => Frame::Control,
+                Err(_) => Frame::Other,
+            }
+        }
+        Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert => Frame::Other,
+        _ => Frame::Control,
+    }
+}
+
+fn neighbour<'a>(ip: Ipv6Addr, mac: RawHardwareAddress) -> Frame<'a> {
+    match mac.as_bytes().try_into() {
+        Ok(mac) => Frame::Neighbour(ip.into(), mac),
+        Err(_) => Frame::Other,
     }
 }

@@ -1,5 +1,5 @@
 //! Frames that are sent: Ethernet's and IP's headers around a segment or datagram.
-use super::tcp::segment::Head;
+use super::{HOPS, Header, tcp::segment::Head};
 use crate::net::interface;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -8,14 +8,12 @@ use smoltcp::{
     phy::ChecksumCapabilities,
     wire::{
         EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol,
-        IpRepr, UdpPacket, UdpRepr,
+        IpRepr, Ipv4Packet, Ipv6Packet, UdpPacket, UdpRepr,
     },
 };
 
 /// Bytes of a header of Ethernet.
 const ETHERNET: usize = 14;
-/// `net.ipv4.ip_default_ttl`
-const HOPS: u8 = 64;
 /// Bytes of TCP's header without options, and of UDP's.
 const TCP: usize = 20;
 const UDP: usize = 8;
@@ -41,7 +39,7 @@ fn wrap(
     frame: &mut [u8],
     mac: [u8; 6],
     [from, to]: [IpAddr; 2],
-    protocol: IpProtocol,
+    header: Header,
     len: usize,
 ) -> &mut [u8] {
     let ethernet = EthernetRepr {
@@ -56,8 +54,17 @@ fn wrap(
     ethernet.emit(&mut EthernetFrame::new_unchecked(&mut *frame));
     let rest = &mut frame[ETHERNET..];
     let (source, target) = (IpAddress::from(from), IpAddress::from(to));
-    let ip = IpRepr::new(source, target, protocol, len, HOPS);
+    let protocol = IpProtocol::from(header.protocol);
+    let ip = IpRepr::new(source, target, protocol, len, header.hops);
     ip.emit(&mut *rest, &ChecksumCapabilities::default());
+    if header.class != 0 && from.is_ipv4() {
+        let mut packet = Ipv4Packet::new_unchecked(&mut *rest);
+        packet.set_dscp(header.class >> 2);
+        packet.set_ecn(header.class & 3);
+        packet.fill_checksum();
+    } else if header.class != 0 {
+        Ipv6Packet::new_unchecked(&mut *rest).set_traffic_class(header.class);
+    }
     &mut rest[ip_header(from)..]
 }
 
@@ -74,18 +81,23 @@ pub(super) fn send_segment(
     let total = ETHERNET + ip_header(from.ip()) + header + len;
     interface::ethernet().sent(total);
     driver::send(total, |frame| {
-        let segment = wrap(frame, mac, ends, IpProtocol::Tcp, header + len);
+        let tcp = Header {
+            protocol: IpProtocol::Tcp.into(),
+            hops: HOPS,
+            class: 0,
+        };
+        let segment = wrap(frame, mac, ends, tcp, header + len);
         fill(&mut segment[header..]);
         head.emit(segment, [from, to].map(|end| (end.ip(), end.port())));
     });
 }
 
 /// A frame with a datagram, but for whom it is handed to.
-pub(super) fn datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+pub(super) fn datagram(data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> Vec<u8> {
     let len = UDP + data.len();
     let mut frame = alloc::vec![0; ETHERNET + ip_header(from.ip()) + len];
     let ends = [from.ip(), to.ip()];
-    let packet = wrap(&mut frame, [0; 6], ends, IpProtocol::Udp, len);
+    let packet = wrap(&mut frame, [0; 6], ends, header, len);
     let repr = UdpRepr {
         src_port: from.port(),
         dst_port: to.port(),

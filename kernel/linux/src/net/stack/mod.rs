@@ -2,8 +2,8 @@
 //!
 //! A connection is a state machine of [`tcp`]'s, and a table says which one a segment is for. One that is asked for by
 //! another machine is a few bytes until it is made ([`requests`]), and again when it is over ([`time_wait`]). A thread
-//! of the kernel's takes frames and serves timers; who sends has its segments sent at once. smoltcp answers ARP and
-//! ICMP.
+//! of the kernel's takes frames and serves timers; who sends has its segments sent at once. smoltcp answers ARP, ND
+//! and ICMP.
 //!
 //! Left out: fragments, offloads, addresses by DHCP.
 pub mod connection;
@@ -19,7 +19,7 @@ mod tests;
 mod time_wait;
 
 use super::{
-    inet::connection::Connection,
+    inet::{connection::Connection, failure::Failure},
     interface::{self, Ethernet, Prefix},
     sock::Sock,
 };
@@ -33,7 +33,7 @@ use alloc::{
     vec::Vec,
 };
 use connection::{Handle, Remote, Step};
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use device::Device;
 use frame::Frame;
@@ -60,6 +60,21 @@ const PARKED: usize = 64;
 /// Answers a second to what is for nobody: resets, and ICMP's unreachable and echo.
 const ANSWERS: u32 = 1000;
 const SECOND: u64 = 1_000_000_000;
+/// How many routers a packet may pass (`net.ipv4.ip_default_ttl`, `net.ipv6.conf.*.hop_limit`).
+pub const HOPS: u8 = 64;
+/// `IPPROTO_UDP`
+const UDP: u8 = 17;
+
+/// What a packet's header says besides addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// `IPPROTO_*` of what it carries.
+    pub protocol: u8,
+    /// TTL, hop limit.
+    pub hops: u8,
+    /// TOS, traffic class.
+    pub class: u8,
+}
 
 /// The ends of a connection, this one first.
 pub(super) type Key = (SocketAddr, SocketAddr);
@@ -69,9 +84,9 @@ pub trait Upper: Send + Sync {
     /// Who takes a connection from `from` to `to`.
     fn accepting(&self, to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn Accepting>>;
     /// A datagram has come; whether anybody takes it.
-    fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr) -> bool;
-    /// A datagram from here to `to` has not arrived; `hard`: nor will others.
-    fn unreachable(&self, from: SocketAddr, to: SocketAddr, error: Errno, hard: bool);
+    fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> bool;
+    /// A datagram from here has not arrived.
+    fn failed(&self, failure: &Failure<'_>);
 }
 
 /// Who listens.
@@ -134,9 +149,13 @@ pub fn start(upper: &'static dyn Upper) {
         return;
     };
     let addresses = config.addresses.iter().map(|&(ip, len)| Prefix { ip, len });
+    let mut addresses: Vec<_> = addresses.collect();
+    if addresses.iter().any(|own| own.ip.is_ipv6()) {
+        addresses.push(link_local(mac));
+    }
     let ethernet = interface::set_up(Ethernet {
         mac,
-        addresses: addresses.collect(),
+        addresses,
         gateways: config.gateways.clone(),
     });
     let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
@@ -161,6 +180,17 @@ pub fn start(upper: &'static dyn Upper) {
     }
     *STACK.state.lock() = Some(Stack::new(interface, isn::Generator::new(), upper));
     sched::spawn_kernel("net", Box::new(NoState), Box::new(run));
+}
+
+/// The address by which neighbours know a device with a hardware address (RFC 4291, "Link-Local IPv6 Unicast
+/// Addresses").
+fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Prefix {
+    let pair = |high, low| u16::from_be_bytes([high, low]);
+    let last = [pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f)];
+    Prefix {
+        ip: Ipv6Addr::new(0xfe80, 0, 0, 0, last[0], last[1], last[2], last[3]).into(),
+        len: 64,
+    }
 }
 
 /// Takes frames and serves timers, for ever.
@@ -213,32 +243,27 @@ pub fn connect(sock: &Arc<Sock>, from: SocketAddr, to: SocketAddr) -> Result<Han
     .unwrap_or(Err(Errno::ENETUNREACH))
 }
 
-/// Sends a datagram; `ENETUNREACH` if there is no device, `EMSGSIZE` if it would need fragments.
-pub fn send_datagram(data: &[u8], from: SocketAddr, to: SocketAddr) -> Result<(), Errno> {
+/// Sends a datagram of UDP; `ENETUNREACH` if there is no device, `EMSGSIZE` if it would need fragments. Those of
+/// UDP-Lite stay within the machine.
+pub fn send_datagram(
+    data: &[u8],
+    from: SocketAddr,
+    to: SocketAddr,
+    header: Header,
+) -> Result<(), Errno> {
+    if header.protocol != UDP {
+        return Err(Errno::ENETUNREACH);
+    }
     if data.len() > link::most(to.ip()) {
         return Err(Errno::EMSGSIZE);
     }
-    let frame = link::datagram(data, from, to);
+    let frame = link::datagram(data, from, to, header);
     with(|stack| stack.send_datagram(to.ip(), frame)).ok_or(Errno::ENETUNREACH)
 }
 
 /// Machines in the same network that something was sent to lately, with their hardware addresses if they have answered.
-pub fn neighbours() -> Vec<(Ipv4Addr, Option<[u8; 6]>)> {
+pub fn neighbours() -> Vec<(IpAddr, Option<[u8; 6]>)> {
     with(|stack| stack.neighbours.list()).unwrap_or_default()
-}
-
-/// What a code of "destination unreachable" means, and whether it will stay so (Linux: `icmp_err_convert`).
-fn unreachable(code: u8) -> Option<(Errno, bool)> {
-    Some(match code {
-        0 | 11 => (Errno::ENETUNREACH, false),
-        6 | 9 => (Errno::ENETUNREACH, true),
-        1 | 5 | 12 => (Errno::EHOSTUNREACH, false),
-        7 | 8 | 10 | 13..=15 => (Errno::EHOSTUNREACH, true),
-        2 => (Errno::ENOPROTOOPT, true),
-        3 => (Errno::ECONNREFUSED, true),
-        // Of packets that are too large: none are sent but those that fit into a frame.
-        _ => return None,
-    })
 }
 
 /// The earlier of two times, if there are any.
@@ -271,9 +296,14 @@ impl Stack {
                 mac.copy_from_slice(&frame[6..12]);
                 self.segment((to, from), &segment, mac);
             }
-            Frame::Datagram { from, to, data } => {
+            Frame::Datagram {
+                from,
+                to,
+                data,
+                header,
+            } => {
                 let own = interface::is_local(to.ip());
-                if !self.upper.datagram(data, from, to) && own {
+                if !self.upper.datagram(data, from, to, header) && own {
                     self.answer(frame);
                 }
             }
@@ -282,16 +312,7 @@ impl Stack {
                 self.answer(frame);
                 self.send_waiting();
             }
-            Frame::Unreachable {
-                protocol,
-                from,
-                to,
-                code,
-            } => {
-                if let Some((error, hard)) = unreachable(code) {
-                    self.tell(protocol, from, to, error, hard);
-                }
-            }
+            Frame::Failed(failure) => self.tell(&failure),
             Frame::Control => self.answer(frame),
             Frame::Other => (),
         }
@@ -407,19 +428,13 @@ impl Stack {
     }
 
     /// What was sent from here has not arrived.
-    fn tell(
-        &mut self,
-        protocol: IpProtocol,
-        from: SocketAddr,
-        to: SocketAddr,
-        error: Errno,
-        hard: bool,
-    ) {
-        match protocol {
-            IpProtocol::Udp => self.upper.unreachable(from, to, error, hard),
+    fn tell(&mut self, failure: &Failure<'_>) {
+        match IpProtocol::from(failure.protocol) {
+            IpProtocol::Udp => self.upper.failed(failure),
             // One that is there already goes on trying (RFC 5461).
             IpProtocol::Tcp => {
-                if let Some(remote) = self.connections.get(&(from, to)).cloned()
+                if let Some((error, _)) = failure.error()
+                    && let Some(remote) = self.connections.get(&(failure.from, failure.to)).cloned()
                     && remote.is_asked_for()
                 {
                     remote.give_up(error);

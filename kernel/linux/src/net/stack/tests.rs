@@ -10,10 +10,10 @@ impl Upper for Everybody {
     fn accepting(&self, _to: SocketAddr, _from: SocketAddr) -> Option<Arc<dyn Accepting>> {
         Some(Arc::new(Self))
     }
-    fn datagram(&self, _data: &[u8], _from: SocketAddr, _to: SocketAddr) -> bool {
+    fn datagram(&self, _: &[u8], _: SocketAddr, _: SocketAddr, _: Header) -> bool {
         false
     }
-    fn unreachable(&self, _from: SocketAddr, _to: SocketAddr, _error: Errno, _hard: bool) {}
+    fn failed(&self, _: &Failure<'_>) {}
 }
 
 impl Accepting for Everybody {

@@ -156,7 +156,7 @@ impl Endpoint {
         Ancillary {
             rights: ancillary.rights.clone(),
             credentials: ancillary.credentials.or_else(|| Some(Ucred::current())),
-            destination: None,
+            ..Ancillary::default()
         }
     }
 

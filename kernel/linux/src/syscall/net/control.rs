@@ -1,22 +1,26 @@
 //! What goes along with bytes, as cmsg(3) lays it out in memory.
-use super::super::fs::{install, opened};
+use super::super::fs::{SECOND, install, opened};
 use crate::{
     credentials,
     net::{
-        message::Ancillary,
+        message::{Ancillary, Packet},
         options::{IP, IPV6, SOCKET},
         sock::Ucred,
     },
 };
 use abi::Errno;
 use alloc::{sync::Arc, vec, vec::Vec};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::{general as linux, net};
 use machine::mm::user;
 
 const HEADER: usize = 16;
 const RIGHTS: u32 = 1;
 const CREDENTIALS: u32 = 2;
+/// Ancillary data of ipv6(7).
+const IPV6_PKTINFO: u32 = 50;
+const IPV6_HOPLIMIT: u32 = 52;
+const IPV6_TCLASS: u32 = 67;
 /// `SCM_MAX_FD`
 const MOST_RIGHTS: usize = 253;
 /// The most memory of ancillary data that is looked at (`net.core.optmem_max`).
@@ -70,13 +74,45 @@ pub(super) fn read(at: usize, len: usize) -> Result<Ancillary, Errno> {
             }
             (SOCKET, CREDENTIALS) => ancillary.credentials = Some(claimed(body)?),
             (SOCKET, _) => return Err(Errno::EINVAL),
-            // Where from, by which interface, how urgently: there is one way.
-            (IP | IPV6, _) => (),
+            (IP | IPV6, _) => packet(&mut ancillary.packet, level, kind, body)?,
             _ => return Err(Errno::EINVAL),
         }
         rest = rest.get(size.next_multiple_of(8)..).unwrap_or_default();
     }
     Ok(ancillary)
+}
+
+/// What a packet's header is to say.
+fn packet(packet: &mut Packet, level: u32, kind: u32, body: &[u8]) -> Result<(), Errno> {
+    let number = || body.first_chunk().map(|raw| i32::from_le_bytes(*raw));
+    // -1 stands for what it is otherwise.
+    let byte = |number: Option<i32>| match number.ok_or(Errno::EINVAL)? {
+        -1 => Ok(None),
+        value => u8::try_from(value).map(Some).map_err(|_| Errno::EINVAL),
+    };
+    match (level, kind) {
+        (IP, net::IP_TTL) => match byte(number())? {
+            Some(0) | None => return Err(Errno::EINVAL),
+            hops => packet.hops = hops,
+        },
+        (IP, net::IP_TOS) => {
+            packet.class = byte(number().or_else(|| body.first().map(|&one| one.into())))?;
+        }
+        (IP, net::IP_PKTINFO) => {
+            let &[_, _, _, _, a, b, c, d, ..] = body.first_chunk::<12>().ok_or(Errno::EINVAL)?;
+            packet.address = Some((Ipv4Addr::new(a, b, c, d).into(), 0));
+        }
+        (IPV6, IPV6_HOPLIMIT) => packet.hops = byte(number())?,
+        (IPV6, IPV6_TCLASS) => packet.class = byte(number())?,
+        (IPV6, IPV6_PKTINFO) => {
+            let ip: [u8; 16] = *body.first_chunk().ok_or(Errno::EINVAL)?;
+            packet.address = Some((Ipv6Addr::from(ip).to_canonical(), 0));
+        }
+        // Options of IP and extension headers: none are sent.
+        _ => (),
+    }
+    packet.address = packet.address.filter(|(ip, _)| !ip.is_unspecified());
+    Ok(())
 }
 
 /// Credentials that somebody says are its own: ids that it has, or may have.
@@ -127,6 +163,33 @@ impl Writer {
     }
 }
 
+fn write_packet(writer: &mut Writer, packet: &Packet) {
+    let index = |interface: u32| interface.to_le_bytes();
+    match packet.address {
+        Some((IpAddr::V4(ip), interface)) => {
+            // `struct in_pktinfo`: interface, address it was for, address it was sent to.
+            let body = [index(interface), ip.octets(), ip.octets()].concat();
+            writer.put(IP, net::IP_PKTINFO, &body);
+        }
+        Some((IpAddr::V6(ip), interface)) => {
+            let body = [&ip.octets()[..], &index(interface)].concat();
+            writer.put(IPV6, IPV6_PKTINFO, &body);
+        }
+        None => (),
+    }
+    let number = |byte: u8| u32::from(byte).to_le_bytes();
+    match (packet.hops, packet.v6) {
+        (Some(hops), true) => writer.put(IPV6, IPV6_HOPLIMIT, &number(hops)),
+        (Some(hops), false) => writer.put(IP, net::IP_TTL, &number(hops)),
+        (None, _) => (),
+    }
+    match (packet.class, packet.v6) {
+        (Some(class), true) => writer.put(IPV6, IPV6_TCLASS, &number(class)),
+        (Some(class), false) => writer.put(IP, net::IP_TOS, &[class]),
+        (None, _) => (),
+    }
+}
+
 /// Writes what has come along; its length, and whether something was left out.
 pub(super) fn write(
     ancillary: Ancillary,
@@ -144,17 +207,22 @@ pub(super) fn write(
         let body = [pid.to_le_bytes(), uid.to_le_bytes(), gid.to_le_bytes()].concat();
         writer.put(SOCKET, CREDENTIALS, &body);
     }
-    match ancillary.destination {
-        Some(IpAddr::V4(ip)) => {
-            // `struct in_pktinfo`: interface, address it was for, address it was sent to.
-            let body = [[1, 0, 0, 0], ip.octets(), ip.octets()].concat();
-            writer.put(IP, net::IP_PKTINFO, &body);
-        }
-        Some(IpAddr::V6(ip)) => {
-            let body = [&ip.octets()[..], &[1, 0, 0, 0]].concat();
-            writer.put(IPV6, 50, &body); // IPV6_PKTINFO
-        }
-        None => (),
+    if let Some((ns, exact)) = ancillary.time {
+        let (seconds, rest) = (ns / SECOND, ns % SECOND);
+        let (kind, rest) = match exact {
+            true => (net::SO_TIMESTAMPNS_OLD, rest),
+            false => (net::SO_TIMESTAMP_OLD, rest / 1000),
+        };
+        let body = [seconds.to_le_bytes(), rest.to_le_bytes()].concat();
+        writer.put(SOCKET, kind, &body);
+    }
+    write_packet(&mut writer, &ancillary.packet);
+    if let Some(error) = &ancillary.error {
+        let (level, kind) = match error.v6 {
+            true => (IPV6, net::IPV6_RECVERR),
+            false => (IP, net::IP_RECVERR),
+        };
+        writer.put(level, kind, &error.bytes());
     }
     if !ancillary.rights.is_empty() {
         let fits = room.saturating_sub(writer.raw.len() + HEADER) / 4;

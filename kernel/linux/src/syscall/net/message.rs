@@ -94,7 +94,10 @@ fn receive_vectors(
     flags: u32,
 ) -> Result<(usize, Received), Errno> {
     if flags & linux::MSG_ERRQUEUE != 0 {
-        return Err(Errno::EAGAIN);
+        let mut buf = zeroed(to.left().min(LARGEST))?;
+        let received = socket.protocol.receive_error(&mut buf)?;
+        to.put(&buf[..received.stored]);
+        return Ok((received.stored, received));
     }
     let nonblock = open.nonblocking() || flags & linux::MSG_DONTWAIT != 0;
     let how = How {
@@ -247,6 +250,7 @@ fn receive_message(open: &OpenFile, socket: &Socket, at: usize, flags: u32) -> S
         user::copy_out(at.wrapping_add(8), &len.to_le_bytes())?;
     }
     let cut = socket.sock.kind != Kind::Stream && received.stored < received.len;
+    let returned = received.ancillary.error.is_some();
     let cloexec = flags & linux::MSG_CMSG_CLOEXEC != 0;
     let (len, control_cut) = control::write(
         received.ancillary,
@@ -255,6 +259,9 @@ fn receive_message(open: &OpenFile, socket: &Socket, at: usize, flags: u32) -> S
         cloexec,
     )?;
     let mut told = flags & linux::MSG_CMSG_CLOEXEC;
+    if returned {
+        told |= linux::MSG_ERRQUEUE;
+    }
     if cut {
         told |= linux::MSG_TRUNC;
     }
