@@ -50,18 +50,44 @@ pub(crate) fn init(rsdp: u64) -> Vec<u32> {
         log::warn!("no ACPI table of CPUs: one CPU only");
         return Vec::new();
     };
-    let mut ids = Vec::new();
-    let mut at = HEADER + 8;
-    while let (Some(&kind), Some(&len)) = (madt.get(at), madt.get(at + 1)) {
-        // Bit 0: enabled.
-        match kind {
-            0 if number::<4>(madt, at + 4) & 1 != 0 => ids.push(number::<1>(madt, at + 3) as u32),
-            9 if number::<4>(madt, at + 8) & 1 != 0 => ids.push(number::<4>(madt, at + 4) as u32),
-            _ => {}
-        }
-        at += usize::from(len.max(2));
-    }
-    ids
+    let id = |(kind, entry): (u8, &[u8])| {
+        // Where the flags are, of which bit 0 says enabled; the id, and its mask.
+        let (flags, at, mask) = match kind {
+            0 => (4, 3, 0xff),
+            9 => (8, 4, u64::MAX),
+            _ => return None,
+        };
+        let is_enabled = number::<4>(entry, flags) & 1 != 0;
+        u32::try_from(number::<4>(entry, at) & mask)
+            .ok()
+            .filter(|_| is_enabled)
+    };
+    entries(madt).filter_map(id).collect()
+}
+
+/// The entries of the table of CPUs: what each is of, and its bytes.
+fn entries(madt: &'static [u8]) -> impl Iterator<Item = (u8, &'static [u8])> {
+    let mut rest = madt.get(HEADER + 8..).unwrap_or_default();
+    core::iter::from_fn(move || {
+        let (&kind, &len) = (rest.first()?, rest.get(1)?);
+        let (entry, next) = rest.split_at_checked(usize::from(len.max(2)))?;
+        rest = next;
+        Some((kind, entry))
+    })
+}
+
+/// Where the I/O APIC's registers are whose inputs are counted from 0.
+pub(crate) fn io_apic() -> Option<u64> {
+    let madt = TABLES.get()?.find(b"APIC")?;
+    entries(madt)
+        .find(|&(kind, entry)| kind == 1 && number::<4>(entry, 8) == 0)
+        .map(|(_, entry)| number::<4>(entry, 4))
+}
+
+/// Where the HPET's registers are.
+pub(crate) fn hpet() -> Option<u64> {
+    let table = TABLES.get()?.find(b"HPET")?;
+    Some(number::<8>(table, HEADER + 8)).filter(|&at| at != 0)
 }
 
 fn read(rsdp: u64) -> Option<Vec<&'static [u8]>> {

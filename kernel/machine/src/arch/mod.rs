@@ -14,6 +14,7 @@
 //! | [`TrapFrame`] | the saved state of interrupted code |
 //! | [`clock`] | counters, what they count in, the battery-backed clock |
 //! | [`timer`] | this CPU's one-shot timer |
+//! | [`watchdog`] | what interrupts programs that have turned interrupts off |
 //! | [`user`] | copies that a bad address does not kill |
 //! | [`pci`], [`serial`] | configuration space and serial port by I/O ports, where there are such |
 

@@ -4,7 +4,7 @@ mod memory;
 mod pvh;
 
 use crate::arch::clock::time_stamp;
-use crate::arch::{cpu, interrupt_flag, smp};
+use crate::arch::{cpu, interrupt_flag, smp, watchdog};
 use crate::{acpi, mm, sched, time};
 use pvh::StartInfo;
 
@@ -58,6 +58,7 @@ impl Boot {
         log::debug!("ACPI tables at {rsdp:#x}, {} CPUs", cpus.len());
         interrupt_flag::enable();
         smp::start_others(&cpus);
+        watchdog::start();
         log::info!(
             "{} CPUs, {} MiB free",
             cpu::count(),

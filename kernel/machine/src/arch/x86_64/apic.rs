@@ -1,9 +1,9 @@
 //! The local APIC, as x2APIC where there is one, and the silencing of the old interrupt controllers.
 
+use super::registers::Registers;
 use super::{port, vector};
-use crate::mm::kernel_map::map_physical;
 use core::arch::x86_64::__cpuid;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use spin::Once;
 use x86_64::registers::model_specific::Msr;
 
 const IA32_APIC_BASE: u32 = 0x1b;
@@ -20,31 +20,67 @@ const TIMER_INITIAL: u32 = 0x38;
 const TIMER_CURRENT: u32 = 0x39;
 const TIMER_DIVIDE: u32 = 0x3e;
 
-static REGISTERS: AtomicUsize = AtomicUsize::new(0);
-static HAS_X2APIC: AtomicBool = AtomicBool::new(false);
-static HAS_DEADLINE: AtomicBool = AtomicBool::new(false);
-static BOOT_ID: AtomicU32 = AtomicU32::new(0);
+/// What the APICs of all CPUs have in common.
+struct Common {
+    /// Registers in memory; `None`: x2APIC's, which are model-specific registers.
+    registers: Option<Registers>,
+    /// Whether the timer takes time-stamps.
+    has_deadline: bool,
+    /// The id of the CPU that booted.
+    boot_id: u32,
+}
+
+static COMMON: Once<Common> = Once::new();
+
+impl Common {
+    /// Finds out, on the CPU that boots. `at`: where registers in memory are.
+    fn find(at: u64) -> Self {
+        let features = __cpuid(1).ecx;
+        let has_x2apic = features & (1 << 21) != 0;
+        let mut common = Self {
+            registers: (!has_x2apic).then(|| Registers::map(at, 4096)),
+            has_deadline: features & (1 << 24) != 0,
+            boot_id: 0,
+        };
+        common.boot_id = common.id();
+        mask_8259();
+        common
+    }
+
+    fn read(&self, register: u32) -> u32 {
+        match &self.registers {
+            Some(registers) => registers.read(register as usize * 16),
+            #[expect(clippy::cast_possible_truncation, reason = "32-bit registers")]
+            // SAFETY: x2APIC mode is on, and these registers exist.
+            None => unsafe { Msr::new(X2APIC + register).read() as u32 },
+        }
+    }
+
+    fn id(&self) -> u32 {
+        let value = self.read(ID);
+        if self.registers.is_some() {
+            value >> 24
+        } else {
+            value
+        }
+    }
+}
+
+fn common() -> &'static Common {
+    let found = COMMON.get();
+    found.unwrap_or_else(|| panic!("the CPU that booted has not looked for its APIC"))
+}
 
 fn read(register: u32) -> u32 {
-    if HAS_X2APIC.load(Ordering::Relaxed) {
-        // SAFETY: x2APIC mode is on, and these registers exist.
-        #[expect(clippy::cast_possible_truncation, reason = "32-bit registers")]
-        return unsafe { Msr::new(X2APIC + register).read() } as u32;
-    }
-    let at = REGISTERS.load(Ordering::Relaxed) + register as usize * 16;
-    // SAFETY: `init` has mapped the registers' page for good.
-    unsafe { core::ptr::with_exposed_provenance::<u32>(at).read_volatile() }
+    common().read(register)
 }
 
 fn write(register: u32, value: u32) {
-    if HAS_X2APIC.load(Ordering::Relaxed) {
-        // SAFETY: as in `read`; what is written is this module's business.
-        unsafe { Msr::new(X2APIC + register).write(u64::from(value)) };
-        return;
+    match &common().registers {
+        Some(registers) => registers.write(register as usize * 16, value),
+        // SAFETY: as in `Common::read`; what is written is this module's business.
+        None => unsafe { Msr::new(X2APIC + register).write(u64::from(value)) },
     }
-    let at = REGISTERS.load(Ordering::Relaxed) + register as usize * 16;
-    // SAFETY: as in `read`.
-    unsafe { core::ptr::with_exposed_provenance_mut::<u32>(at).write_volatile(value) };
 }
 
 /// Turns this CPU's APIC on.
@@ -58,16 +94,7 @@ pub(crate) fn init() {
         base.write(value);
         value & 0xf_ffff_f000
     };
-    if REGISTERS.load(Ordering::Relaxed) == 0 {
-        REGISTERS.store(
-            map_physical(at, 4096, false).expose_provenance(),
-            Ordering::Relaxed,
-        );
-        HAS_X2APIC.store(x2apic, Ordering::Relaxed);
-        HAS_DEADLINE.store(features & (1 << 24) != 0, Ordering::Relaxed);
-        BOOT_ID.store(id(), Ordering::Relaxed);
-        mask_8259();
-    }
+    COMMON.call_once(|| Common::find(at));
     write(SPURIOUS, 0x100 | vector::SPURIOUS as u32);
     write(TIMER_DIVIDE, 0b1011);
     let mode = u32::from(deadline_mode()) << 18;
@@ -84,17 +111,12 @@ fn mask_8259() {
 
 /// This CPU's APIC id.
 pub(crate) fn id() -> u32 {
-    let value = read(ID);
-    if HAS_X2APIC.load(Ordering::Relaxed) {
-        value
-    } else {
-        value >> 24
-    }
+    common().id()
 }
 
 /// The id of the CPU that booted.
 pub(crate) fn boot_id() -> u32 {
-    BOOT_ID.load(Ordering::Relaxed)
+    common().boot_id
 }
 
 /// Acknowledges the interrupt being handled.
@@ -103,7 +125,7 @@ pub(crate) fn end_of_interrupt() {
 }
 
 fn command(target: u32, low: u32) {
-    if HAS_X2APIC.load(Ordering::Relaxed) {
+    if common().registers.is_none() {
         // SAFETY: the fences touch nothing; the interrupt command register's commands are this module's. What was
         // stored for the other CPU to see comes first: this WRMSR, unlike others, serialises nothing and may overtake
         // stores (SDM volume 3, "MSR Access in x2APIC Mode").
@@ -140,7 +162,7 @@ pub(crate) fn send_startup(target: u32, page: u8) {
 
 /// Whether the timer takes a time-stamp, not a count.
 pub(crate) fn deadline_mode() -> bool {
-    HAS_DEADLINE.load(Ordering::Relaxed)
+    common().has_deadline
 }
 
 /// Arms this CPU's timer: for a time-stamp in deadline mode, else for a number of ticks from now; 0 disarms it.

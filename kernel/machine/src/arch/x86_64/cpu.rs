@@ -2,9 +2,9 @@
 
 use super::cross_call::CrossCalls;
 use super::percpu::PerCpu;
-use super::{apic, percpu, port, tlb, vector};
+use super::{apic, percpu, port, tlb, vector, watchdog};
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use spin::Once;
 use x86_64::instructions::{hlt, interrupts};
 
@@ -167,8 +167,15 @@ pub fn hwcap() -> usize {
     __cpuid(1).edx as usize
 }
 
+unsafe extern "C" {
+    /// Whether an NMI stops the CPU that gets it.
+    safe static elfin_nmi_stops: AtomicBool;
+}
+
 /// Stops all other CPUs for good: the kernel has panicked.
 pub fn halt_others() {
+    watchdog::stop();
+    elfin_nmi_stops.store(true, Ordering::Release);
     let this = percpu::this().apic;
     each(|cpu| {
         if cpu.apic != this {

@@ -28,6 +28,7 @@ static IDT: Once<Box<Gates>> = Once::new();
 
 unsafe extern "C" {
     fn elfin_trap_stubs();
+    fn elfin_nmi();
 }
 
 /// A vector's entry.
@@ -38,7 +39,10 @@ fn gate(vector: usize) -> Entry<HandlerFunc> {
         18 => 3,
         _ => LANDING,
     };
-    let stub = (elfin_trap_stubs as *const ()).addr() + 16 * vector;
+    let stub = match vector {
+        2 => (elfin_nmi as *const ()).addr(),
+        _ => (elfin_trap_stubs as *const ()).addr() + 16 * vector,
+    };
     let mut gate = Entry::missing();
     // SAFETY: the stub is made to be entered so, and each landing stack is in the TSS.
     unsafe {

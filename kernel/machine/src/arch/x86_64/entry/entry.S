@@ -101,6 +101,24 @@ elfin_trap_return:
     add rsp, 16
     iretq
 
+// Non-maskable interrupts come between `swapgs` and the switch of stacks, too, so what they do must not depend on GS: let
+// the program be interrupted again, whatever it has popped into its flags (`watchdog`). After a panic they stop the CPU.
+.balign 16
+.globl elfin_nmi
+elfin_nmi:
+    cmp byte ptr [rip + elfin_nmi_stops], 0
+    jne elfin_trap_stubs + 2 * 16
+    cmp qword ptr [rsp], 0              // where it goes on
+    js 1f
+    or dword ptr [rsp + 16], 0x200
+1:  iretq
+
+.bss
+.globl elfin_nmi_stops
+elfin_nmi_stops:
+    .byte 0
+.text
+
 // (frame): enters the program; the frame lies on the kernel stack.
 .globl elfin_enter_user
 elfin_enter_user:
