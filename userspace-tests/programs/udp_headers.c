@@ -1,6 +1,5 @@
 // What goes along with datagrams: hop limits, classes, where they were sent to and when they came; what comes back, by
 // the error queue; UDP-Lite.
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/errqueue.h>
