@@ -15,6 +15,7 @@
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::ops::Deref;
 use core::ptr;
 
@@ -26,6 +27,11 @@ pub(crate) struct Published<T> {
     current: AtomicPtr<T>,
     readers: &'static Readers,
     owns: PhantomData<Arc<T>>,
+}
+
+impl<T> Published<T> {
+    /// Where debuggers find the address of the current value.
+    pub(crate) const CURRENT: usize = offset_of!(Self, current);
 }
 
 /// Who reads what. Places whose old values go onto one [`Retired`] list share one of these.

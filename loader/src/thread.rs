@@ -16,6 +16,7 @@
 //! So a line of ancestors is as long as there were threads at once, however many generations lie behind.
 
 use core::fmt;
+use core::mem::offset_of;
 
 use alloc::vec::Vec;
 
@@ -61,6 +62,17 @@ pub(crate) struct ThreadProxy {
 }
 
 impl ThreadProxy {
+    /// Where debuggers find the fields, in this order: number, parent, through whom it descends from that, whether it
+    /// has ended (a byte), its Linux id and its parent's (32 bits). A parent is found as an address of its fields.
+    pub(crate) const LAYOUT: [usize; 6] = [
+        offset_of!(Self, id),
+        offset_of!(Self, parent) + Published::<Self>::CURRENT,
+        offset_of!(Self, through),
+        offset_of!(Self, ended),
+        offset_of!(Self, tid),
+        offset_of!(Self, starter),
+    ];
+
     /// Makes the proxy of a thread whose parent nobody knows. It becomes nobody's parent unless a [`Lineage`] ends it.
     pub(crate) fn root() -> Arc<Self> {
         Self::new(0)

@@ -1,5 +1,5 @@
 //! `elfin run --gdb`: gdb, started as elfin says, finds a position-independent program, its libraries, and what it
-//! opens later in its own namespace and in another.
+//! opens later in its own namespace and in another, and says who has started a thread.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,10 +11,22 @@ const PLUGIN: &str = "int plugin_function(void) { return 7; }";
 const PROGRAM: &str = r#"
     #define _GNU_SOURCE
     #include <dlfcn.h>
+    #include <pthread.h>
+    #include <semaphore.h>
+    static sem_t go;
+    __attribute__((noinline)) void grandchild(void) { __asm__ volatile(""); }
+    static void *run(void *none) { sem_wait(&go); grandchild(); return none; }
+    static void *start(void *thread) { pthread_create(thread, 0, run, 0); return thread; }
     int main(void) {
         void *here = dlopen("/app/plugin.so", RTLD_NOW), *there = dlmopen(LM_ID_NEWLM, "/app/plugin.so", RTLD_NOW);
         int (*first)(void) = dlsym(here, "plugin_function"), (*second)(void) = dlsym(there, "plugin_function");
-        return first() + second();
+        int status = first() + second();
+        pthread_t child, grandchild;
+        pthread_create(&child, 0, start, &grandchild);
+        pthread_join(child, 0);
+        sem_post(&go);
+        pthread_join(grandchild, 0);
+        return status;
     }
 "#;
 /// Both copies of the plug-in are stopped in; the status says that the program went on.
@@ -27,6 +39,9 @@ const COMMANDS: &str = "\
     continue\n\
     backtrace\n\
     info sharedlibrary\n\
+    break grandchild\n\
+    continue\n\
+    info lineage\n\
     delete\n\
     detach\n";
 
@@ -103,4 +118,6 @@ fn gdb_finds_the_program_and_what_it_opens() {
     assert_eq!(said.matches("in plugin_function ()").count(), 4, "{said}");
     assert_eq!(said.matches("in main ()").count(), 2, "{said}");
     assert_eq!(said.matches("/app/plugin.so\n").count(), 6, "{said}");
+    let lineage = "thread 3, started by 2 (ended), started by 1\n";
+    assert_eq!(said.matches(lineage).count(), 1, "{said}");
 }

@@ -8,10 +8,11 @@ use alloc::ffi::CString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, UnsafeCell};
+use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use super::table::Table;
+use super::table::{DTV_RECORD, Table};
 use crate::hold::Holds;
 use crate::namespace::NamespaceId;
 use crate::tables::TlsSegment;
@@ -49,6 +50,27 @@ pub(crate) struct Record {
     /// What is held for calls of the program's code.
     pub(crate) holds: Holds,
 }
+
+/// For gdb's command `info lineage` (`qemu/src/run/lineage.py`), which reads the memory of a machine that stands still:
+/// distances in bytes from a thread's `tcb->dtv` to the address of its record, from there to the address of its
+/// proxy's allocation, from there to the proxy, and from there to its fields.
+#[used]
+#[unsafe(no_mangle)]
+static ELFIN_LINEAGE: [usize; 9] = {
+    const COUNTS: usize = 2 * size_of::<usize>();
+    let [id, parent, through, ended, tid, starter] = ThreadProxy::LAYOUT;
+    [
+        DTV_RECORD,
+        offset_of!(Record, thread),
+        COUNTS,
+        id,
+        parent,
+        through,
+        ended,
+        tid,
+        starter,
+    ]
+};
 
 /// The last error of a thread.
 #[derive(Default)]

@@ -29,6 +29,7 @@ run(f"target remote {TARGET}")
 run(f"add-symbol-file {KERNEL}")
 run("thbreak elfin_enter_user")
 run("continue")
+lineage.learn()
 entry = int(gdb.parse_and_eval(f"*(unsigned long *)($rdi + {FRAME_RIP})"))
 bias = entry - linked_entry if is_pie else 0
 # Reads the list of libraries as well, and where to stop when it changes: in the kernel, which gdb must know for that.

@@ -9,7 +9,9 @@ use super::escape::escape;
 use crate::cache::Cache;
 use crate::shell::quote;
 
-/// What gdb does with the names that [`script`] puts before it.
+/// A command that gdb gets.
+const LINEAGE: &str = include_str!("lineage.py");
+/// What gdb does with that, and with the names that [`script`] puts before it.
 const SCRIPT: &str = include_str!("gdb.py");
 /// The registers of QEMU's machines, as gdb must see them.
 const DESCRIPTION: &str = include_str!("gdb.xml");
@@ -82,7 +84,7 @@ fn script(meeting: &Meeting, [description, kernel, sysroot]: [&Path; 3]) -> Stri
         // Rust's literals are Python's, as far as paths go. Writing to a string does not fail.
         let _ = writeln!(text, "{name} = {value:?}");
     }
-    text + SCRIPT
+    text + LINEAGE + SCRIPT
 }
 
 #[cfg(test)]
