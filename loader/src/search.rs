@@ -4,7 +4,8 @@
 //! brought it in (unless it has DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH of the object, the cache, the default
 //! directories; the last two not for an object with DF_1_NODEFLIB. In every directory the subdirectories
 //! for this CPU come first ([`crate::hwcaps`]); those that are not there are asked for once. `$ORIGIN`, `$LIB` and
-//! `$PLATFORM` are expanded.
+//! `$PLATFORM` are expanded; what `$ORIGIN` stands for is not trusted in a program with more rights than its user has
+//! (`AT_SECURE`), as who puts it where it is may be somebody else.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -41,6 +42,37 @@ pub(crate) struct Search {
     cache: Option<Vec<u8>>,
     hwcaps: Hwcaps,
     known: Known,
+    is_secure: bool,
+}
+
+/// What tokens stand for in an object's lists.
+#[derive(Clone, Copy)]
+pub(crate) struct Tokens<'a> {
+    /// The directory it was loaded from.
+    pub(crate) origin: &'a [u8],
+    /// `$PLATFORM`.
+    pub(crate) platform: &'a [u8],
+    /// Whether the program has more rights than its user, and this is the program itself.
+    pub(crate) is_secure: bool,
+    pub(crate) is_main: bool,
+}
+
+impl Tokens<'_> {
+    /// Expands a path; `None` if it may not be.
+    #[doc(alias = "_dl_dst_substitute")]
+    pub(crate) fn expand(self, path: &[u8]) -> Option<Vec<u8>> {
+        let expanded = expand(path, self.origin, self.platform);
+        // A copy without it differs if there is one.
+        if !self.is_secure || expanded == expand(path, b"$ORIGIN", self.platform) {
+            return Some(expanded);
+        }
+        let behind = path
+            .strip_prefix(b"$")
+            .map(|rest| after_token(rest, b"ORIGIN"));
+        let is_first = matches!(behind.flatten(), Some([] | [b'/', ..]));
+        let is_trusted = || DEFAULT.iter().any(|dir| is_within(&expanded, dir));
+        (is_first && (!self.is_main || is_trusted())).then_some(expanded)
+    }
 }
 
 /// The search lists of the object that needs something.
@@ -58,11 +90,18 @@ pub(crate) struct Wanted {
 
 impl Search {
     /// Makes the search of a process with this LD_LIBRARY_PATH, on a CPU with these subdirectories.
-    pub(crate) fn new(library_path: Option<&[u8]>, origin: &[u8], hwcaps: Hwcaps) -> Self {
-        let split = |list| split(list, b":;", origin, hwcaps.platform());
+    pub(crate) fn new(
+        library_path: Option<&[u8]>,
+        origin: &[u8],
+        hwcaps: Hwcaps,
+        is_secure: bool,
+    ) -> Self {
+        let expand = |dir: &[u8]| Some(expand(dir, origin, hwcaps.platform()));
+        let split = |list| split(list, b":;", expand);
         Self {
             library_path: library_path.map_or_else(Vec::new, split),
             hwcaps,
+            is_secure,
             ..Self::default()
         }
     }
@@ -70,6 +109,11 @@ impl Search {
     /// Returns what `$PLATFORM` stands for.
     pub(crate) fn platform(&self) -> &[u8] {
         self.hwcaps.platform()
+    }
+
+    /// Says whether the program has more rights than its user.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// Returns the directories a name is looked for in, in order; the cache, which comes before the last, is none.
@@ -185,20 +229,41 @@ fn is_below(path: &[u8], dir: &[u8]) -> bool {
         .is_some_and(|rest| rest.starts_with(b"/"))
 }
 
+/// Says whether a path without symbolic links, `.` and `..` would be a directory, or lies in it.
+fn is_within(path: &[u8], dir: &[u8]) -> bool {
+    let mut parts = Vec::new();
+    for part in path.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let wanted = dir
+        .split(|&byte| byte == b'/')
+        .filter(|part| !part.is_empty());
+    let mut parts = parts.into_iter();
+    path.starts_with(b"/") && wanted.into_iter().all(|part| parts.next() == Some(part))
+}
+
 /// Splits a DT_RPATH or DT_RUNPATH and expands its entries.
-pub(crate) fn directories(list: &[u8], origin: &[u8], platform: &[u8]) -> Vec<Vec<u8>> {
-    split(list, b":", origin, platform)
+pub(crate) fn directories(list: &[u8], tokens: Tokens<'_>) -> Vec<Vec<u8>> {
+    split(list, b":", |dir| tokens.expand(dir))
 }
 
 /// Splits a list of directories. An empty entry is the current directory, but an empty list is no list. What has been
-/// listed already is left out.
-fn split(list: &[u8], separators: &[u8], origin: &[u8], platform: &[u8]) -> Vec<Vec<u8>> {
+/// listed already is left out, and what cannot be expanded.
+fn split(
+    list: &[u8],
+    separators: &[u8],
+    expand: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Vec<Vec<u8>> {
     let mut dirs = Vec::new();
     if list.is_empty() {
         return dirs;
     }
-    for dir in list.split(|byte| separators.contains(byte)) {
-        let mut dir = expand(dir, origin, platform);
+    let listed = list.split(|byte| separators.contains(byte));
+    for mut dir in listed.filter_map(expand) {
         while dir.len() > 1 && dir.ends_with(b"/") {
             dir.pop();
         }

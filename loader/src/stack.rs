@@ -7,11 +7,41 @@ pub(crate) const AT_BASE: usize = 7;
 pub(crate) const AT_ENTRY: usize = 9;
 pub(crate) const AT_PLATFORM: usize = 15;
 pub(crate) const AT_CLKTCK: usize = 17;
-pub(crate) const AT_SECURE: usize = 23;
+const AT_SECURE: usize = 23;
 pub(crate) const AT_RANDOM: usize = 25;
 pub(crate) const AT_HWCAP2: usize = 26;
 pub(crate) const AT_SYSINFO_EHDR: usize = 33;
 pub(crate) const AT_MINSIGSTKSZ: usize = 51;
+
+/// What programs with more rights than their user do not get to see, as from `ld.so`.
+#[doc(alias = "unsecure_envvars")]
+const UNSAFE_VARIABLES: [&[u8]; 25] = [
+    b"GCONV_PATH",
+    b"GETCONF_DIR",
+    b"GLIBC_TUNABLES",
+    b"HOSTALIASES",
+    b"LD_AUDIT",
+    b"LD_DEBUG",
+    b"LD_DEBUG_OUTPUT",
+    b"LD_DYNAMIC_WEAK",
+    b"LD_HWCAP_MASK",
+    b"LD_LIBRARY_PATH",
+    b"LD_ORIGIN_PATH",
+    b"LD_PRELOAD",
+    b"LD_PROFILE",
+    b"LD_SHOW_AUXV",
+    b"LD_USE_LOAD_BIAS",
+    b"LOCALDOMAIN",
+    b"LOCPATH",
+    b"MALLOC_TRACE",
+    b"NIS_PATH",
+    b"NLSPATH",
+    b"RESOLV_HOST_CONF",
+    b"RES_OPTIONS",
+    b"TMPDIR",
+    b"TZDIR",
+    b"MALLOC_CHECK_",
+];
 
 /// The arguments INIT functions get.
 #[derive(Clone, Copy, Default)]
@@ -102,6 +132,37 @@ impl InitialStack {
                     (*entry)[1] = value;
                 }
             }
+        }
+    }
+
+    /// Says whether the program has more rights than who has started it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.auxiliary(AT_SECURE).unwrap_or(0) != 0
+    }
+
+    /// Takes variables out of the environment by which its maker could get at such a program's rights, or at those of
+    /// what that runs.
+    pub(crate) fn remove_unsafe_variables(&self) {
+        let (mut from, mut to) = (self.envp, self.envp);
+        loop {
+            // SAFETY: the environment is writable and ends with a null pointer, where this stops; `to` is not behind
+            // `from`.
+            let string = unsafe { *(from as *const usize) };
+            // SAFETY: each entry is a C string that stays where it is.
+            let is_unsafe = string != 0
+                && UNSAFE_VARIABLES.iter().any(|name| {
+                    let value = unsafe { c_bytes(string) }.strip_prefix(*name);
+                    value.is_some_and(|value| value.starts_with(b"="))
+                });
+            if !is_unsafe {
+                // SAFETY: as above.
+                unsafe { *(to as *mut usize) = string };
+                to += 8;
+            }
+            if string == 0 {
+                return;
+            }
+            from += 8;
         }
     }
 

@@ -14,7 +14,7 @@ use crate::hwcaps::PLATFORM;
 use crate::namespace::{Audited, BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
-use crate::search::{self, Directories, Search, Wanted};
+use crate::search::{self, Directories, Search, Tokens, Wanted};
 use crate::stacks::Stacks;
 use crate::thread::Family;
 use crate::tls::Tls;
@@ -209,6 +209,16 @@ impl State {
         self.search.as_ref().map_or(PLATFORM, Search::platform)
     }
 
+    /// Returns what tokens stand for in an object's lists.
+    fn tokens<'a>(&'a self, object: &'a Object) -> Tokens<'a> {
+        Tokens {
+            origin: object.origin(),
+            platform: self.platform(),
+            is_secure: self.search.as_ref().is_some_and(Search::is_secure),
+            is_main: object.role() == Role::Main,
+        }
+    }
+
     /// Returns the directories to search for what a node needs.
     pub(crate) fn wanted(&self, key: Option<Key>) -> Wanted {
         let mut wanted = Wanted::default();
@@ -221,7 +231,7 @@ impl State {
         wanted.nodeflib = node.object.dynamic().nodeflib;
         let list = |object: &Object, tag, offset: Option<usize>| {
             let list = offset.and_then(|offset| object.string(offset))?;
-            let dirs = search::directories(list, object.origin(), self.platform());
+            let dirs = search::directories(list, self.tokens(object));
             let from = object.shown().to_vec();
             (!dirs.is_empty()).then_some(Directories { dirs, tag, from })
         };
@@ -557,8 +567,12 @@ impl State {
         let needed = dynamic.needed.iter();
         let needed = needed.map(|&name| (name, DependencyKind::Needed));
         let dependency = |(offset, kind)| {
-            let (name, origin) = (node.object.string(offset)?, node.object.origin());
-            let name = search::expand(name, origin, self.platform());
+            let name = node.object.string(offset)?;
+            // What is not expanded is not found.
+            let name = self
+                .tokens(&node.object)
+                .expand(name)
+                .unwrap_or(name.to_vec());
             Some(Dependency { name, kind })
         };
         filters.chain(needed).filter_map(dependency).collect()

@@ -87,6 +87,20 @@ int main(int argc, char **argv)
     CHECK(fchmod(memory, 0600) == 0);
     by_descriptor(memory, "not executable");
     close(memory);
+
+    // A script is called by its descriptor, which must be there for its interpreter.
+    int script = memfd_create("script", 0);
+    dprintf(script, "#!/bin/sh -e\necho script \"$0\" \"$1\"\n");
+    CHECK(dup3(script, 40, 0) == 40 && close(script) == 0);
+    by_descriptor(40, "script");
+    CHECK(fcntl(40, F_SETFD, FD_CLOEXEC) == 0);
+    by_descriptor(40, "script, closed");
+    CHECK(close(40) == 0 && symlink("/bin/true", path) == 0);
+    int within = open(directory, O_PATH);
+    char *arguments[] = {"program", 0};
+    CHECK(syscall(SYS_execveat, within, "program", arguments, environ, AT_SYMLINK_NOFOLLOW) == -1 && errno == ELOOP);
+    CHECK(syscall(SYS_execveat, AT_FDCWD, path, arguments, environ, AT_SYMLINK_NOFOLLOW) == -1 && errno == ELOOP);
+    CHECK(close(within) == 0 && unlink(path) == 0);
     CHECK(rmdir(directory) == 0);
     by_descriptor(-1, "none");
     return FINISH();

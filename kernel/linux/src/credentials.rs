@@ -3,6 +3,8 @@
 //! As in Linux each thread has its own, which threads that it starts inherit; glibc changes those of all threads at
 //! once. They are found as a part of the thread's state ([`Own`]): files ask whose thread it is, and need not know what
 //! else a process is.
+pub mod program;
+
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
@@ -97,13 +99,16 @@ impl Ids {
     }
 }
 
-/// Capability sets, bit n = capability n. None is ever taken from the bounding set, and the ambient one is empty.
+/// Capability sets, bit n = capability n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are capabilities(7)'s")]
 pub struct Capabilities {
     pub effective: u64,
     pub permitted: u64,
     pub inheritable: u64,
+    pub bounding: u64,
+    /// Never more than is permitted and inheritable.
+    pub ambient: u64,
 }
 
 /// A thread's credentials.
@@ -135,6 +140,8 @@ impl Default for Credentials {
                 effective: ALL,
                 permitted: ALL,
                 inheritable: 0,
+                bounding: ALL,
+                ambient: 0,
             },
             keep_capabilities: false,
         }
@@ -160,9 +167,12 @@ impl Credentials {
         let (old, privileged) = (self.user, self.capable(linux::CAP_SETUID));
         change(&mut self.user, privileged)?;
         let has = &mut self.capabilities;
-        if old.has(0) && !self.user.has(0) && !self.keep_capabilities {
-            has.permitted = 0;
-            has.effective = 0;
+        if old.has(0) && !self.user.has(0) {
+            if !self.keep_capabilities {
+                has.permitted = 0;
+                has.effective = 0;
+            }
+            has.ambient = 0;
         }
         match (old.effective, self.user.effective) {
             (0, 1..) => has.effective = 0,
@@ -193,29 +203,58 @@ impl Credentials {
         change(&mut self.group, privileged)
     }
 
-    /// capset(2): none is gained but to inherit; `EPERM`.
-    pub fn set_capabilities(&mut self, new: Capabilities) -> Result<(), Errno> {
+    /// capset(2): sets the effective, permitted and inheritable set. None is gained but to inherit; `EPERM`.
+    pub fn set_capabilities(
+        &mut self,
+        [effective, permitted, inheritable]: [u64; 3],
+    ) -> Result<(), Errno> {
         let old = self.capabilities;
         let is_within = |set: u64, of: u64| set & !of == 0;
-        let inheritable = if self.capable(linux::CAP_SETPCAP) {
+        let permitted_too = if self.capable(linux::CAP_SETPCAP) {
             ALL
         } else {
-            old.inheritable | old.permitted
+            old.permitted
         };
-        if !is_within(new.inheritable, inheritable)
-            || !is_within(new.permitted, old.permitted)
-            || !is_within(new.effective, new.permitted)
+        if !is_within(inheritable, old.inheritable | permitted_too)
+            || !is_within(inheritable, old.inheritable | old.bounding)
+            || !is_within(permitted, old.permitted)
+            || !is_within(effective, permitted)
         {
             return Err(Errno::EPERM);
         }
-        self.capabilities = new;
+        self.capabilities = Capabilities {
+            effective,
+            permitted,
+            inheritable,
+            ambient: old.ambient & permitted & inheritable,
+            ..old
+        };
+        Ok(())
+    }
+
+    /// `PR_CAPBSET_DROP`: `EPERM`.
+    pub fn drop_from_bounding(&mut self, capability: u32) -> Result<(), Errno> {
+        if !self.capable(linux::CAP_SETPCAP) {
+            return Err(Errno::EPERM);
+        }
+        self.capabilities.bounding &= !(1 << capability);
+        Ok(())
+    }
+
+    /// `PR_CAP_AMBIENT_RAISE`: `EPERM`.
+    pub fn raise_ambient(&mut self, capability: u32) -> Result<(), Errno> {
+        let has = &mut self.capabilities;
+        if (has.permitted & has.inheritable) >> capability & 1 == 0 {
+            return Err(Errno::EPERM);
+        }
+        has.ambient |= 1 << capability;
         Ok(())
     }
 }
 
 impl Capabilities {
-    /// The bounding set.
-    pub const BOUNDING: u64 = ALL;
+    /// All that there are.
+    pub const ALL: u64 = ALL;
 }
 
 /// The calling thread's credentials.
@@ -337,14 +376,11 @@ mod tests {
         };
         one.change_user(|ids, privileged| ids.set(1000, privileged))
             .unwrap();
-        let kept = Capabilities {
-            effective: 1 << linux::CAP_CHOWN,
-            ..one.capabilities
-        };
-        assert_eq!((one.capabilities.effective, kept.permitted), (0, ALL));
+        let has = one.capabilities;
+        assert_eq!((has.effective, has.permitted), (0, ALL));
+        let kept = [1 << linux::CAP_CHOWN, ALL, 0];
         one.set_capabilities(kept).unwrap();
-        let (mut nobody, had) = (nobody(), one.capabilities);
-        assert_eq!(had, kept);
-        assert_eq!(nobody.set_capabilities(had), Err(Errno::EPERM));
+        assert_eq!(one.capabilities.effective, 1 << linux::CAP_CHOWN);
+        assert_eq!(nobody().set_capabilities(kept), Err(Errno::EPERM));
     }
 }

@@ -39,8 +39,12 @@ pub trait Linker: Sync {
 
 /// What is to be run.
 pub struct Command {
-    /// The file, as the program names it.
+    /// The file.
     pub path: Vec<u8>,
+    /// What it is called before the program that it is, which may be the interpreter of a script that has no other name.
+    pub name: Vec<u8>,
+    /// Whether that name is a descriptor's which is closed before an interpreter could open it.
+    pub is_name_lost: bool,
     /// Arguments, the program's name first.
     pub args: Vec<Vec<u8>>,
     /// The environment.
@@ -57,6 +61,8 @@ pub struct Launch {
     pub program: crate::process::Program,
     /// Its address space.
     pub space: Arc<Space>,
+    /// Whether others of the same user may look into it (`PR_SET_DUMPABLE`).
+    pub is_dumpable: bool,
 }
 
 static LINKER: Once<&'static dyn Linker> = Once::new();

@@ -16,11 +16,13 @@ use alloc::vec::Vec;
 use exec::exec;
 use linux::config::{self, Config};
 use linux::control;
+use linux::credentials::program::Runner;
 use linux::fs::{
     context::FsContext,
     path::{Start, lookup},
 };
 use linux::linker::{Command, Launch};
+use linux::process::exec::Identity;
 use linux::process::{Process, Program, ThreadState, user::User, with_space};
 use linux::{process, tty};
 use loader::{Error, Foreign, PAGE_SIZE};
@@ -102,9 +104,16 @@ fn become_user(config: &Config) -> Result<Vec<Vec<u8>>, Failure> {
 
 /// As [`linux::linker::Linker::launch`].
 pub(crate) fn launch(process: &Arc<Process>, command: Command) -> Result<Launch, Errno> {
-    let Command { path, args, env } = command;
-    let state = named(process::inherited_state(process.clone()), &path);
-    let image = path::interpret(path, args).map_err(|problem| problem.errno)?;
+    let Command {
+        path,
+        name,
+        is_name_lost,
+        args,
+        env,
+    } = command;
+    let state = named(process::inherited_state(process.clone()), &name);
+    let image =
+        path::interpret(path, (name, is_name_lost), args).map_err(|problem| problem.errno)?;
     foreign::check(&image.file)?;
     prepare(process, image, env, state)
 }
@@ -121,8 +130,12 @@ fn prepare(
     process: &Arc<Process>,
     image: Image,
     env: Vec<Vec<u8>>,
-    state: ThreadState,
+    mut state: ThreadState,
 ) -> Result<Launch, Errno> {
+    let Identity {
+        runner,
+        is_dumpable,
+    } = state.run(&*image.file)?;
     let space = Arc::new(Space::new().ok_or(Errno::ENOMEM)?);
     let program = Program {
         exe: image.path.clone(),
@@ -135,10 +148,10 @@ fn prepare(
     let rest = slot.clone();
     let body = Box::new(move || run(&rest));
     let main = sched::new_main(process.pid, space.clone(), Box::new(state), body);
-    let state = ThreadState::new(process.clone());
+    let state = ThreadState::of_loader(process.clone());
     let body = Box::new(move || {
-        let loaded = load(&image, &env, &slot);
-        drop((image, env, slot));
+        let loaded = load(&image, &env, &runner, &slot);
+        drop((image, env, runner, slot));
         if let Err(failure) = loaded {
             fail(failure);
         }
@@ -149,15 +162,16 @@ fn prepare(
         loader: loader.ok_or(Errno::ENOMEM)?,
         program,
         space,
+        is_dumpable,
     })
 }
 
 /// Loads a program in the calling thread's address space, and starts the main thread.
-fn load(image: &Image, env: &[Vec<u8>], slot: &Slot) -> Result<(), Failure> {
+fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<(), Failure> {
     linker::install();
     // Up to 64 GiB below the top.
     with_space(|space| space.open((random::number() & 0xff_ffff) as usize));
-    let stack = linker::vdso::map().and_then(|()| stack::build(&image.args, env, &image.path));
+    let stack = linker::vdso::map().and_then(|()| stack::build(image, env, runner));
     let stack = stack.map_err(|errno| no_memory(&image.path, errno))?;
     process::with_current(|process| {
         process.set_program(Program {

@@ -21,6 +21,8 @@ const S_IFREG: u32 = 0o100_000;
 pub(super) struct Image {
     /// Absolute path without symbolic links.
     pub(super) path: Vec<u8>,
+    /// What was to be run, as it was called: `AT_EXECFN`. If it is a script, `path` is its interpreter's.
+    pub(super) name: Vec<u8>,
     /// What is there.
     pub(super) file: Arc<dyn File>,
     /// Arguments, program first.
@@ -73,7 +75,7 @@ pub(super) fn find(config: &Config) -> Result<Image, Failure> {
     } else {
         search(config, name)?
     };
-    Ok(interpret(path, config.args.clone())?)
+    Ok(interpret(path.clone(), (path, false), config.args.clone())?)
 }
 
 fn failure(path: &[u8], errno: Errno) -> Failure {
@@ -134,17 +136,30 @@ fn search(config: &Config, name: &[u8]) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// What running the file `path` means: `#!` lines are followed.
-pub(super) fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Problem> {
+/// What running the file `path`, which is called `name`, means: `#!` lines are followed. `ENOENT` if that leads from a
+/// name that is lost.
+pub(super) fn interpret(
+    mut path: Vec<u8>,
+    (name, is_lost): (Vec<u8>, bool),
+    mut args: Vec<Vec<u8>>,
+) -> Result<Image, Problem> {
     executable(&path).map_err(|errno| Problem::new(&path, errno))?;
-    let (mut path, mut args) = (path, args);
+    let mut called = name.clone();
     for _ in 0..=MOST_INTERPRETERS {
         let about = |errno| Problem::new(&path, errno);
         let Some(line) = first_line(&path).map_err(about)? else {
             let file = open_exec(&path).map_err(about)?;
             let path = resolve(&path).map_err(about)?;
-            return Ok(Image { path, file, args });
+            return Ok(Image {
+                path,
+                name,
+                file,
+                args,
+            });
         };
+        if is_lost {
+            return Err(about(Errno::ENOENT));
+        }
         let Some((interpreter, argument)) = split(&line) else {
             return Err(about(Errno::ENOEXEC));
         };
@@ -154,9 +169,9 @@ pub(super) fn interpret(path: Vec<u8>, args: Vec<Vec<u8>>) -> Result<Image, Prob
         })?;
         let mut all = vec![interpreter.clone()];
         all.extend(argument);
-        all.push(path);
+        all.push(called);
         all.extend(args.into_iter().skip(1));
-        (path, args) = (interpreter, all);
+        (path, called, args) = (interpreter.clone(), interpreter, all);
     }
     Err(Problem::new(&path, Errno::ELOOP))
 }

@@ -1,10 +1,12 @@
 //! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process
 //! Initialization").
 
+use super::path::Image;
 use crate::linker;
 use abi::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
+use linux::credentials::{Credentials, program::Runner};
 use linux::process::signal;
 use linux::process::with_space;
 use linux_raw_sys::auxvec;
@@ -69,7 +71,8 @@ impl Writer {
 }
 
 /// Maps a stack and fills it in. `E2BIG` when arguments and environment take more than a quarter of it.
-pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<Stack, Errno> {
+pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<Stack, Errno> {
+    let Image { name, args, .. } = image;
     let size: usize = args.iter().chain(env).map(|string| string.len() + 9).sum();
     if size > SIZE / 4 {
         return Err(Errno::E2BIG);
@@ -97,7 +100,7 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     let mut writer = Writer {
         at: base + GUARD + SIZE - PAGE - slide,
     };
-    let name = writer.string(path)?;
+    let name = writer.string(name)?;
     let env = writer.strings(env)?;
     let args = writer.strings(args)?;
     let platform = writer.string(b"x86_64")?;
@@ -105,6 +108,7 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
     user::copy_out(writer.at, &bytes[..16])?;
     let random = writer.at;
 
+    let Credentials { user, group, .. } = &runner.credentials;
     let auxiliary = [
         (auxvec::AT_SYSINFO_EHDR, linker::vdso::ADDRESS),
         (auxvec::AT_HWCAP, cpu::hwcap()),
@@ -116,11 +120,11 @@ pub(super) fn build(args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<St
         (auxvec::AT_BASE, 0),
         (auxvec::AT_FLAGS, 0),
         (auxvec::AT_ENTRY, 0),
-        (auxvec::AT_UID, 0),
-        (auxvec::AT_EUID, 0),
-        (auxvec::AT_GID, 0),
-        (auxvec::AT_EGID, 0),
-        (auxvec::AT_SECURE, 0),
+        (auxvec::AT_UID, user.real as usize),
+        (auxvec::AT_EUID, user.effective as usize),
+        (auxvec::AT_GID, group.real as usize),
+        (auxvec::AT_EGID, group.effective as usize),
+        (auxvec::AT_SECURE, runner.is_secure.into()),
         (auxvec::AT_RANDOM, random),
         (
             auxvec::AT_HWCAP2,

@@ -138,11 +138,7 @@ pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset
     };
     set(b"__libc_stack_end", stack.address(), 8);
     set(b"_dl_argv", stack.argv(), 8);
-    set(
-        b"__libc_enable_secure",
-        stack.auxiliary(crate::stack::AT_SECURE).unwrap_or(0),
-        4,
-    );
+    set(b"__libc_enable_secure", stack.is_secure().into(), 4);
     set(b"__rseq_offset", rseq_offset, 8);
 }
 

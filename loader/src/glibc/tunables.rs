@@ -89,7 +89,7 @@ impl Tunables {
 
     /// Enters what the environment says.
     pub(crate) fn set_from(&self, stack: &InitialStack) {
-        if stack.auxiliary(stack::AT_SECURE).unwrap_or(0) != 0 {
+        if stack.is_secure() {
             return;
         }
         for entry in self.entries.clone().step_by(self.stride) {

@@ -17,7 +17,7 @@ use crate::namespace::{Arrival, BASE, Key};
 use crate::object::Role;
 use crate::observer::{self, Category, Times};
 use crate::search::{Search, directory_of};
-use crate::stack::{self, InitialStack};
+use crate::stack::InitialStack;
 use crate::stacks::Stacks;
 use crate::state::State;
 use crate::thread::ThreadProxy;
@@ -64,9 +64,8 @@ impl Beginning {
 
     /// Returns a variable of the environment that the loader heeds.
     fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
-        let secure = self.stack.auxiliary(stack::AT_SECURE).unwrap_or(0) != 0;
         let value = self.stack.variable(name);
-        value.filter(|value| !secure && !value.is_empty())
+        value.filter(|value| !self.stack.is_secure() && !value.is_empty())
     }
 }
 
@@ -133,6 +132,9 @@ impl Loader {
             deep: false,
         };
         let stack = beginning.stack;
+        if stack.is_secure() {
+            stack.remove_unsafe_variables();
+        }
         state.stacks = Some(Stacks::new(stack.address()));
         let load = &mut beginning.load;
         let main = self
@@ -148,6 +150,7 @@ impl Loader {
             beginning.variable(b"LD_LIBRARY_PATH"),
             directory_of(path),
             hwcaps,
+            stack.is_secure(),
         ));
         beginning.tunables = tunables;
         let main = state.node(main).map(|node| node.object.clone());

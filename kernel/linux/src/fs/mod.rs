@@ -29,6 +29,7 @@ pub mod path;
 pub mod permission;
 pub mod pidfd;
 pub mod pipe;
+pub mod privileges;
 pub mod procfs;
 pub mod quota;
 pub mod signalfd;

@@ -155,6 +155,12 @@ impl Mount {
         self.flags() & linux::MS_NOEXEC == 0
     }
 
+    /// Whether its files can give who runs them other rights.
+    #[doc(alias = "mnt_may_suid")]
+    pub fn gives_privileges(&self) -> bool {
+        self.flags() & linux::MS_NOSUID == 0
+    }
+
     fn point(&self) -> Option<Point> {
         self.point.lock().clone()
     }

@@ -196,12 +196,12 @@ impl File for NodeFile {
     }
     fn write(&self, offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
         let len = self.content()?.write(offset, buf)?;
-        self.at.node.touch(true);
+        self.at.node.written();
         Ok(len)
     }
     fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
         let end = self.content()?.append(buf)?;
-        self.at.node.touch(true);
+        self.at.node.written();
         Ok(end)
     }
     fn release(&self) {
@@ -426,7 +426,7 @@ pub fn open(start: &Start, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Ope
         && let Kind::Regular(content) = &node.kind
     {
         content.resize(0)?;
-        node.touch(true);
+        node.written();
         inotify::notify(node, linux::IN_MODIFY);
     }
     let open = OpenFile::new(file, flags);

@@ -171,6 +171,7 @@ mod tests {
                 effective: capabilities,
                 permitted: capabilities,
                 inheritable: 0,
+                ..Credentials::default().capabilities
             },
             keep_capabilities: false,
         }

@@ -4,13 +4,22 @@
 //! of its own. Everything that can fail for reasons that the caller is to hear of comes before the other threads end;
 //! then the new ones take the caller's place.
 
-use super::Process;
+use super::{LinuxThread, Process, ThreadState};
+use crate::credentials::{
+    Credentials,
+    program::{Restraint, Runner},
+};
+use crate::fs::{
+    File,
+    permission::{self, Access},
+    privileges::privileges,
+};
 use crate::linker::{self, Command, Launch};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::sync::atomic::Ordering;
-use machine::sched;
+use machine::{sched, sync::SpinLock};
 
 /// Replaces the program of the calling thread's process. It returns on an error only, and then nothing has happened.
 pub fn execute(command: Command) -> Result<Infallible, Errno> {
@@ -24,6 +33,42 @@ pub fn execute(command: Command) -> Result<Infallible, Errno> {
     sched::exit_current()
 }
 
+/// Whom a program is run as, and whether others of the same user may look into it (`PR_SET_DUMPABLE`).
+pub struct Identity {
+    /// Who it is.
+    pub runner: Runner,
+    /// Whether they may.
+    pub is_dumpable: bool,
+}
+
+impl ThreadState {
+    /// Has it, which the calling thread hands on, be the state of a main thread that runs `file`.
+    pub fn run(&mut self, file: &dyn File) -> Result<Identity, Errno> {
+        let old = self.credentials.lock().clone();
+        let restraint = Restraint {
+            no_new_privileges: self.settings.no_new_privileges.load(Ordering::Relaxed),
+            shares_directories: Arc::strong_count(&self.process.fs) > 1,
+        };
+        let runner = old.run(&privileges(file)?, restraint)?;
+        self.credentials = SpinLock::new(runner.credentials.clone());
+        let exceeds = runner.credentials.exceeds(&old);
+        if !exceeds && !runner.is_secure {
+            sched::with_current(|thread| self.settings.keep_death_signal(&thread.linux().settings));
+        }
+        let acts_as_itself = |one: &Credentials| {
+            [one.user, one.group]
+                .iter()
+                .all(|ids| ids.effective == ids.real)
+        };
+        let is_readable =
+            || (file.node()).is_none_or(|node| permission::check(node, Access::READ).is_ok());
+        Ok(Identity {
+            is_dumpable: !exceeds && acts_as_itself(&old) && is_readable(),
+            runner,
+        })
+    }
+}
+
 impl Process {
     /// Starts a program in place of what the process runs, if anything. The calling thread is the only one, or none of
     /// the process'.
@@ -33,11 +78,13 @@ impl Process {
             loader,
             program,
             space,
+            is_dumpable,
         } = launch;
         self.files.close_on_exec();
         self.sighand.reset();
         self.end_posix_timers();
-        self.settings.dumpable.store(1, Ordering::Relaxed);
+        let dumpable = &self.settings.dumpable;
+        dumpable.store(is_dumpable.into(), Ordering::Relaxed);
         space.set_limits(self.limits.of_space());
         self.set_program(program);
         self.set_space(Some(space));

@@ -289,6 +289,15 @@ impl ThreadState {
         }
     }
 
+    /// What a thread that loads `process`' program starts with. It runs resolvers of the program's, and leaves signals to
+    /// the main thread, whose mask it is that counts.
+    pub fn of_loader(process: Arc<Process>) -> Self {
+        Self {
+            signals: signal::ThreadSignals::new(!signal::UNBLOCKABLE),
+            ..Self::new(process)
+        }
+    }
+
     /// What set_tid_address(2) and set_robust_list(2) would set, for the main thread, whose C library does not call
     /// them.
     pub fn register(&self, clear_child_tid: usize, robust_list: usize) {

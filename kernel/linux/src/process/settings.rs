@@ -81,6 +81,12 @@ impl ThreadSettings {
         }
     }
 
+    /// As long as it runs other programs it wants the same signal at the end of its parent.
+    pub(super) fn keep_death_signal(&self, before: &Self) {
+        let signal = before.death_signal.load(Ordering::Relaxed);
+        self.death_signal.store(signal, Ordering::Relaxed);
+    }
+
     /// `PR_SET_TIMERSLACK`
     pub fn set_timer_slack(&self, ns: usize) {
         let ns = if ns == 0 {

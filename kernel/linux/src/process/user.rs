@@ -96,7 +96,7 @@ impl User {
         let none = Capabilities {
             effective: 0,
             permitted: 0,
-            inheritable: 0,
+            ..root.capabilities
         };
         Credentials {
             user: ids(self.uid),

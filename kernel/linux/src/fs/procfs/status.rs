@@ -57,11 +57,7 @@ fn ids(who: &Credentials) -> String {
 fn capabilities(has: &Capabilities) -> String {
     format!(
         "CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\n",
-        has.inheritable,
-        has.permitted,
-        has.effective,
-        Capabilities::BOUNDING,
-        0,
+        has.inheritable, has.permitted, has.effective, has.bounding, has.ambient,
     )
 }
 

@@ -206,7 +206,7 @@ pub fn fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> SysResult
         _ => return Err(Errno::ENODEV),
     };
     content.allocate(mode, offset as u64, len as u64)?;
-    node.touch(true);
+    node.written();
     open.notify(linux::IN_MODIFY);
     Ok(0)
 }

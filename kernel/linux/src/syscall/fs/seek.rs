@@ -48,7 +48,7 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
         Kind::Generated(_) => (),
         _ => return Err(Errno::EINVAL),
     }
-    node.touch(true);
+    node.written();
     inotify::notify(node, linux::IN_MODIFY);
     Ok(0)
 }

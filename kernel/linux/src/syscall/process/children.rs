@@ -1,6 +1,10 @@
 //! Making processes and threads, running programs, waiting for children.
 use super::{limits::Usage, pidfds};
 use crate::{
+    fs::{
+        path::{self, Last},
+        tree::Kind,
+    },
     linker::Command,
     process::{
         self,
@@ -117,8 +121,19 @@ fn strings(mut at: usize, left: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
     }
 }
 
-fn run(path: Vec<u8>, args: usize, env: usize) -> SysResult {
-    if path.is_empty() {
+/// A program by its path, without arguments and environment yet.
+fn by_path(path: Vec<u8>) -> Command {
+    Command {
+        name: path.clone(),
+        path,
+        is_name_lost: false,
+        args: Vec::new(),
+        env: Vec::new(),
+    }
+}
+
+fn run(command: Command, args: usize, env: usize) -> SysResult {
+    if command.path.is_empty() {
         return Err(Errno::ENOENT);
     }
     let mut left = MOST;
@@ -128,12 +143,16 @@ fn run(path: Vec<u8>, args: usize, env: usize) -> SysResult {
         // As on Linux: programs take it for granted that they have a name.
         args.push(Vec::new());
     }
-    match exec::execute(Command { path, args, env })? {}
+    match exec::execute(Command {
+        args,
+        env,
+        ..command
+    })? {}
 }
 
 /// execve(2)
 pub fn execve(path: usize, args: usize, env: usize) -> SysResult {
-    run(user::read_cstr(path, PATH_MAX - 1)?, args, env)
+    run(by_path(user::read_cstr(path, PATH_MAX - 1)?), args, env)
 }
 
 /// execveat(2)
@@ -145,14 +164,30 @@ pub fn execveat(dir: usize, path: usize, args: usize, env: usize, flags: usize) 
         return Err(Errno::EINVAL);
     }
     let dir = dir as i32;
-    let path = if path.is_empty() && flags & linux::AT_EMPTY_PATH != 0 {
-        format!("/proc/self/fd/{dir}").into_bytes()
-    } else if path.is_empty() || path[0] == b'/' || dir == linux::AT_FDCWD {
-        path
-    } else {
-        [format!("/proc/self/fd/{dir}/").as_bytes(), &path].concat()
+    let is_itself = path.is_empty();
+    let within = |fds| match &path[..] {
+        [] => format!("{fds}/{dir}").into_bytes(),
+        path => [format!("{fds}/{dir}/").as_bytes(), path].concat(),
     };
-    run(path, args, env)
+    let is_absolute = path.first() == Some(&b'/') || dir == linux::AT_FDCWD;
+    let command = if is_absolute || path.is_empty() && flags & linux::AT_EMPTY_PATH == 0 {
+        by_path(path)
+    } else {
+        let closed = process::with_current(|process| process.files.cloexec(dir))?;
+        Command {
+            name: within("/dev/fd"),
+            is_name_lost: closed,
+            ..by_path(within("/proc/self/fd"))
+        }
+    };
+    if flags & linux::AT_SYMLINK_NOFOLLOW != 0 && !is_itself {
+        let start = process::with_current(|process| process.fs.start());
+        let target = path::walk(&start, &command.path, Last::Keep)?;
+        if matches!(target.found()?.node.kind, Kind::Symlink(_)) {
+            return Err(Errno::ELOOP);
+        }
+    }
+    run(command, args, env)
 }
 
 /// wait4(2)

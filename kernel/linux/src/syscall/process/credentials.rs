@@ -1,13 +1,16 @@
 //! System calls about users, groups and capabilities; the rules are `credentials.rs`'.
 use crate::{
     credentials::{self, Capabilities, Credentials, Ids},
-    process,
+    process::{self, LinuxThread},
 };
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
-use machine::{mm::user, sched};
+use machine::{
+    mm::user,
+    sched::{self, Thread},
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// An id to set; -1 stands for none.
@@ -22,12 +25,13 @@ pub(super) fn change(f: impl FnOnce(&mut Credentials) -> Result<(), Errno>) -> R
     let mut new = credentials::current();
     f(&mut new)?;
     let old = credentials::current();
-    let acts_as =
-        |one: &Credentials| [one.user, one.group].map(|ids| (ids.effective, ids.filesystem));
-    if acts_as(&new) != acts_as(&old)
-        || new.capabilities.permitted & !old.capabilities.permitted != 0
-    {
+    if new.exceeds(&old) {
         process::with_current(|process| process.settings.dumpable.store(0, Ordering::Relaxed));
+        let of_thread = |thread: &Thread| {
+            let settings = &thread.linux().settings;
+            settings.death_signal.store(0, Ordering::Relaxed);
+        };
+        sched::with_current(of_thread);
     }
     credentials::set(new);
     Ok(())
@@ -246,12 +250,6 @@ pub fn capset(header: usize, data: usize) -> SysResult {
         *word = user::read(data.wrapping_add(i * size_of::<u32>()))?;
     }
     // What Linux does not know it ignores.
-    let set =
-        |i: usize| (u64::from(words[i]) | u64::from(words[i + 3]) << 32) & Capabilities::BOUNDING;
-    let new = Capabilities {
-        effective: set(0),
-        permitted: set(1),
-        inheritable: set(2),
-    };
-    change(|one| one.set_capabilities(new)).map(|()| 0)
+    let set = |i: usize| (u64::from(words[i]) | u64::from(words[i + 3]) << 32) & Capabilities::ALL;
+    change(|one| one.set_capabilities([set(0), set(1), set(2)])).map(|()| 0)
 }

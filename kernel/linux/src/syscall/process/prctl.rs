@@ -19,6 +19,43 @@ fn with_process<R>(f: impl FnOnce(&ProcessSettings) -> R) -> R {
     process::with_current(|process| f(&process.settings))
 }
 
+/// A `CAP_*` number; `EINVAL`.
+fn capability(arg: usize) -> Result<u32, Errno> {
+    let capability = u32::try_from(arg).ok();
+    capability
+        .filter(|&capability| capability <= CAP_LAST_CAP)
+        .ok_or(Errno::EINVAL)
+}
+
+/// `PR_CAP_AMBIENT`
+fn ambient([operation, arg, arg4, arg5]: [usize; 4]) -> SysResult {
+    let operation = operation as u32;
+    if operation == options::PR_CAP_AMBIENT_CLEAR_ALL && arg | arg4 | arg5 == 0 {
+        super::change(|one| {
+            one.capabilities.ambient = 0;
+            Ok(())
+        })?;
+        return Ok(0);
+    }
+    let capability = capability(arg)?;
+    match operation {
+        _ if arg4 | arg5 != 0 => Err(Errno::EINVAL),
+        options::PR_CAP_AMBIENT_IS_SET => {
+            let ambient = credentials::current().capabilities.ambient;
+            Ok((ambient >> capability & 1) as usize)
+        }
+        options::PR_CAP_AMBIENT_RAISE => {
+            super::change(|one| one.raise_ambient(capability)).map(|()| 0)
+        }
+        options::PR_CAP_AMBIENT_LOWER => super::change(|one| {
+            one.capabilities.ambient &= !(1 << capability);
+            Ok(())
+        })
+        .map(|()| 0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// prctl(2)
 pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -> SysResult {
     let rest = arg3 | arg4 | arg5;
@@ -100,7 +137,16 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
         }
         options::PR_GET_TSC => user::write(arg, &options::PR_TSC_ENABLE)?,
         options::PR_SET_TSC if arg == 1 => {}
-        options::PR_CAPBSET_READ if arg <= CAP_LAST_CAP as usize => return Ok(1),
+        options::PR_CAPBSET_READ => {
+            let capability = capability(arg)?;
+            let bounding = credentials::current().capabilities.bounding;
+            return Ok((bounding >> capability & 1) as usize);
+        }
+        options::PR_CAPBSET_DROP => {
+            let capability = capability(arg)?;
+            super::change(|one| one.drop_from_bounding(capability))?;
+        }
+        options::PR_CAP_AMBIENT => return ambient([arg, arg3, arg4, arg5]),
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)

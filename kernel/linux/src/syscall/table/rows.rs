@@ -69,7 +69,7 @@ calls! {
     56 process::clone frame [LongHex Pointer Pointer Pointer LongHex] Partial("see below");
     57 process::fork frame [] Full;
     58 process::vfork frame [] Full;
-    59 process::execve [String Pointer Pointer] Partial("set-user-ID and set-group-ID bits change nothing");
+    59 process::execve [String Pointer Pointer] Full;
     60 process::exit [Int] Full;
     61 process::wait4 [Int Pointer Hex Pointer] Partial("of usage the time");
     62 signal::kill [Int Int] Full;
@@ -162,7 +162,7 @@ calls! {
     151 mm::mlockall [Hex] NoOp("nothing is ever paged out");
     152 mm::munlockall [] NoOp("nothing is ever paged out");
     157 process::prctl [Int LongHex LongHex LongHex LongHex]
-        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `TIMERSLACK`, `NO_NEW_PRIVS` (kept), subreaper");
+        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `CAPBSET_*`, `CAP_AMBIENT`, `TIMERSLACK`, `NO_NEW_PRIVS`, subreaper; no `SECUREBITS`");
     158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
@@ -290,7 +290,7 @@ calls! {
     317 process::seccomp [Int Hex Pointer] Absent("EINVAL");
     318 process::getrandom [Pointer Size Hex] Full;
     319 fs::memfd_create [String Hex] Partial("`MFD_HUGETLB` is ENOSYS");
-    322 process::execveat [Fd String Pointer Pointer Hex] Partial("as `execve`; no `AT_SYMLINK_NOFOLLOW`");
+    322 process::execveat [Fd String Pointer Pointer Hex] Full;
     324 process::membarrier [Int Hex Int] Partial("no `*_SYNC_CORE`, `*_RSEQ`");
     325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`");
     326 fs::copy_file_range [Fd Pointer Fd Pointer Size Hex] Full;
