@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::host::Host;
 pub(crate) use crate::hunt::{Directories, Found};
 use crate::hunt::{Hunt, Known, cannot_open, renamed};
-use crate::hwcaps::Hwcaps;
+use crate::hwcaps::{Hwcaps, PLATFORM};
 use crate::namespace::NamespaceId;
 use crate::observer::{Step, tell};
 use crate::text::In;
@@ -49,12 +49,24 @@ pub(crate) struct Search {
 #[derive(Clone, Copy)]
 pub(crate) struct Tokens<'a> {
     /// The directory it was loaded from.
-    pub(crate) origin: &'a [u8],
-    /// `$PLATFORM`.
-    pub(crate) platform: &'a [u8],
-    /// Whether the program has more rights than its user, and this is the program itself.
-    pub(crate) is_secure: bool,
-    pub(crate) is_main: bool,
+    origin: &'a [u8],
+    platform: &'a [u8],
+    /// The program has more rights than its user.
+    is_secure: bool,
+    /// It is the program itself.
+    is_main: bool,
+}
+
+impl<'a> Tokens<'a> {
+    /// Those of an object, the program or another one, once it is known what the program's search is.
+    pub(crate) fn new(search: Option<&'a Search>, origin: &'a [u8], is_main: bool) -> Self {
+        Self {
+            origin,
+            platform: search.map_or(PLATFORM, Search::platform),
+            is_secure: search.is_some_and(|search| search.is_secure),
+            is_main,
+        }
+    }
 }
 
 impl Tokens<'_> {
@@ -107,13 +119,8 @@ impl Search {
     }
 
     /// Returns what `$PLATFORM` stands for.
-    pub(crate) fn platform(&self) -> &[u8] {
+    fn platform(&self) -> &[u8] {
         self.hwcaps.platform()
-    }
-
-    /// Says whether the program has more rights than its user.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.is_secure
     }
 
     /// Returns the directories a name is looked for in, in order; the cache, which comes before the last, is none.
@@ -327,7 +334,24 @@ mod tests {
     }
 
     fn directories(list: &[u8], origin: &[u8]) -> Vec<Vec<u8>> {
-        super::directories(list, origin, b"haswell")
+        super::directories(list, Tokens::new(None, origin, true))
+    }
+
+    #[test]
+    fn the_origin_of_a_program_with_more_rights_is_not_trusted() {
+        let search = Search::new(None, b"", Hwcaps::default(), true);
+        let at = |list: &[u8], origin: &[u8], is_main| {
+            super::directories(list, Tokens::new(Some(&search), origin, is_main))
+        };
+        let none: [&[u8]; 0] = [];
+        assert_eq!(at(b"$ORIGIN/../lib", b"/home/joe", true), none);
+        assert_eq!(
+            at(b"$ORIGIN/../lib", b"/usr/bin", true),
+            [b"/usr/bin/../lib"]
+        );
+        assert_eq!(at(b"/a$ORIGIN:/b", b"/usr/lib", true), [b"/b"]);
+        // A library has been found already.
+        assert_eq!(at(b"x${ORIGIN}:${ORIGIN}/x", b"/a", false), [b"/a/x"]);
     }
 
     #[test]

@@ -140,51 +140,43 @@ impl InitialStack {
         self.auxiliary(AT_SECURE).unwrap_or(0) != 0
     }
 
+    /// Returns the strings of the environment, and where they are.
+    fn environment(&self) -> impl Iterator<Item = (usize, &'static [u8])> {
+        let mut at = self.envp;
+        core::iter::from_fn(move || {
+            // SAFETY: the environment ends with a null pointer, where this stops; each entry before is a C string that
+            // stays where it is.
+            let next = unsafe {
+                let string = *(at as *const usize);
+                (string != 0).then(|| (string, c_bytes(string)))
+            };
+            at += 8;
+            next
+        })
+    }
+
     /// Takes variables out of the environment by which its maker could get at such a program's rights, or at those of
     /// what that runs.
     pub(crate) fn remove_unsafe_variables(&self) {
-        let (mut from, mut to) = (self.envp, self.envp);
-        loop {
-            // SAFETY: the environment is writable and ends with a null pointer, where this stops; `to` is not behind
-            // `from`.
-            let string = unsafe { *(from as *const usize) };
-            // SAFETY: each entry is a C string that stays where it is.
-            let is_unsafe = string != 0
-                && UNSAFE_VARIABLES.iter().any(|name| {
-                    let value = unsafe { c_bytes(string) }.strip_prefix(*name);
-                    value.is_some_and(|value| value.starts_with(b"="))
-                });
-            if !is_unsafe {
-                // SAFETY: as above.
-                unsafe { *(to as *mut usize) = string };
-                to += 8;
-            }
-            if string == 0 {
-                return;
-            }
-            from += 8;
+        let is_unsafe = |setting: &[u8]| {
+            let value = |name: &&[u8]| setting.strip_prefix(*name)?.strip_prefix(b"=");
+            UNSAFE_VARIABLES.iter().any(|name| value(name).is_some())
+        };
+        let kept = self
+            .environment()
+            .filter(|(_, setting)| !is_unsafe(setting));
+        let end = core::iter::once(0);
+        for (index, string) in kept.map(|(string, _)| string).chain(end).enumerate() {
+            // SAFETY: the environment is writable; this entry has been read, or is the null pointer at the end.
+            unsafe { *(self.envp as *mut usize).add(index) = string };
         }
     }
 
     /// Returns the value of an environment variable.
     pub(crate) fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
-        let mut at = self.envp;
-        loop {
-            // SAFETY: the environment ends with a null pointer, where this stops.
-            let string = unsafe { *(at as *const usize) };
-            if string == 0 {
-                return None;
-            }
-            // SAFETY: each entry is a C string that stays where it is.
-            let bytes = unsafe { c_bytes(string) };
-            if let Some(value) = bytes
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix(b"="))
-            {
-                return Some(value);
-            }
-            at += 8;
-        }
+        let value =
+            |(_, setting): (usize, &'static [u8])| setting.strip_prefix(name)?.strip_prefix(b"=");
+        self.environment().find_map(value)
     }
 }
 

@@ -10,7 +10,6 @@ use crate::bindings::Bindings;
 use crate::debug::RState;
 use crate::elf::version::Needed;
 use crate::glibc::main_thread::MainThread;
-use crate::hwcaps::PLATFORM;
 use crate::namespace::{Audited, BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
@@ -204,19 +203,10 @@ impl State {
         Some(self.space_mut(namespace)?.add(node))
     }
 
-    /// Returns what `$PLATFORM` stands for.
-    fn platform(&self) -> &[u8] {
-        self.search.as_ref().map_or(PLATFORM, Search::platform)
-    }
-
     /// Returns what tokens stand for in an object's lists.
     fn tokens<'a>(&'a self, object: &'a Object) -> Tokens<'a> {
-        Tokens {
-            origin: object.origin(),
-            platform: self.platform(),
-            is_secure: self.search.as_ref().is_some_and(Search::is_secure),
-            is_main: object.role() == Role::Main,
-        }
+        let is_main = object.role() == Role::Main;
+        Tokens::new(self.search.as_ref(), object.origin(), is_main)
     }
 
     /// Returns the directories to search for what a node needs.

@@ -41,7 +41,7 @@ pub trait Linker: Sync {
 pub struct Command {
     /// The file.
     pub path: Vec<u8>,
-    /// What it is called before the program that it is, which may be the interpreter of a script that has no other name.
+    /// What it is called before the program that it is, which may be the interpreter of a script without other names.
     pub name: Vec<u8>,
     /// Whether that name is a descriptor's which is closed before an interpreter could open it.
     pub is_name_lost: bool,

@@ -109,6 +109,7 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
     let random = writer.at;
 
     let Credentials { user, group, .. } = &runner.credentials;
+    let id = |id: u32| usize::try_from(id).unwrap_or(usize::MAX);
     let auxiliary = [
         (auxvec::AT_SYSINFO_EHDR, linker::vdso::ADDRESS),
         (auxvec::AT_HWCAP, cpu::hwcap()),
@@ -120,10 +121,10 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
         (auxvec::AT_BASE, 0),
         (auxvec::AT_FLAGS, 0),
         (auxvec::AT_ENTRY, 0),
-        (auxvec::AT_UID, user.real as usize),
-        (auxvec::AT_EUID, user.effective as usize),
-        (auxvec::AT_GID, group.real as usize),
-        (auxvec::AT_EGID, group.effective as usize),
+        (auxvec::AT_UID, id(user.real)),
+        (auxvec::AT_EUID, id(user.effective)),
+        (auxvec::AT_GID, id(group.real)),
+        (auxvec::AT_EGID, id(group.effective)),
         (auxvec::AT_SECURE, runner.is_secure.into()),
         (auxvec::AT_RANDOM, random),
         (

@@ -17,7 +17,7 @@ use crate::namespace::{Arrival, BASE, Key};
 use crate::object::Role;
 use crate::observer::{self, Category, Times};
 use crate::search::{Search, directory_of};
-use crate::stack::InitialStack;
+use crate::stack::{self, InitialStack};
 use crate::stacks::Stacks;
 use crate::state::State;
 use crate::thread::ThreadProxy;

@@ -1,5 +1,5 @@
-//! What an executable file gives to who runs it: its set-user-ID and set-group-ID bits, its capabilities; and that it does
-//! not when somebody else has written to it. Left out: capabilities stay.
+//! What an executable file gives to who runs it: its set-user-ID and set-group-ID bits, its capabilities; and that it
+//! does not when somebody else has written to it. Left out: capabilities stay.
 use super::{File, inode::Changes, tree::Node};
 use crate::credentials::{
     caller_is,

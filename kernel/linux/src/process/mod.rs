@@ -289,8 +289,8 @@ impl ThreadState {
         }
     }
 
-    /// What a thread that loads `process`' program starts with. It runs resolvers of the program's, and leaves signals to
-    /// the main thread, whose mask it is that counts.
+    /// What a thread that loads `process`' program starts with. It runs resolvers of the program's, and leaves signals
+    /// to the main thread, whose mask it is that counts.
     pub fn of_loader(process: Arc<Process>) -> Self {
         Self {
             signals: signal::ThreadSignals::new(!signal::UNBLOCKABLE),

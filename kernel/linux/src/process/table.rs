@@ -190,6 +190,9 @@ impl Process {
             let mut all = THREADS.lock();
             let mut threads = self.threads.live.lock();
             let removed = (all.remove(&old), threads.remove(&old));
+            if let Some(before) = &removed.1 {
+                new.linux().signals.succeed(&before.linux().signals);
+            }
             all.insert(new.tid, Arc::clone(new));
             threads.insert(new.tid, Arc::clone(new));
             removed

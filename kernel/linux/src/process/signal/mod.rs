@@ -110,6 +110,13 @@ impl ThreadSignals {
         self.state.lock().altstack = stack;
     }
 
+    /// What is pending for `before` is pending for this one, whose thread takes its place, and is looked at.
+    pub(super) fn succeed(&self, before: &Self) {
+        let queue = core::mem::replace(&mut before.state.lock().queue, Queue::new());
+        self.state.lock().queue = queue;
+        self.deliverable.store(true, Ordering::Release);
+    }
+
     /// The blocked signals.
     pub(crate) fn mask(&self) -> u64 {
         self.state.lock().mask

@@ -29,7 +29,7 @@ fn capability(arg: usize) -> Result<u32, Errno> {
 
 /// `PR_CAP_AMBIENT`
 fn ambient([operation, arg, arg4, arg5]: [usize; 4]) -> SysResult {
-    let operation = operation as u32;
+    let operation = u32::try_from(operation).map_err(|_| Errno::EINVAL)?;
     if operation == options::PR_CAP_AMBIENT_CLEAR_ALL && arg | arg4 | arg5 == 0 {
         super::change(|one| {
             one.capabilities.ambient = 0;
@@ -42,7 +42,7 @@ fn ambient([operation, arg, arg4, arg5]: [usize; 4]) -> SysResult {
         _ if arg4 | arg5 != 0 => Err(Errno::EINVAL),
         options::PR_CAP_AMBIENT_IS_SET => {
             let ambient = credentials::current().capabilities.ambient;
-            Ok((ambient >> capability & 1) as usize)
+            Ok(usize::from(ambient >> capability & 1 != 0))
         }
         options::PR_CAP_AMBIENT_RAISE => {
             super::change(|one| one.raise_ambient(capability)).map(|()| 0)
@@ -140,7 +140,7 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
         options::PR_CAPBSET_READ => {
             let capability = capability(arg)?;
             let bounding = credentials::current().capabilities.bounding;
-            return Ok((bounding >> capability & 1) as usize);
+            return Ok(usize::from(bounding >> capability & 1 != 0));
         }
         options::PR_CAPBSET_DROP => {
             let capability = capability(arg)?;
