@@ -59,6 +59,7 @@ impl Boot {
         interrupt_flag::enable();
         smp::start_others(&cpus);
         watchdog::start();
+        memory::release_low(self.info);
         log::info!(
             "{} CPUs, {} MiB free",
             cpu::count(),

@@ -1,7 +1,8 @@
 //! The buddy system that hands out physical frames in blocks of powers of two (Knuth, TAOCP volume 1, 2.5).
 //!
 //! Knows frame numbers only. The links of free blocks lie in the blocks themselves, reached through [`Links`]; one byte
-//! a frame says which frames begin a free block, and of what order.
+//! a frame says which frames begin a free block, and of what order. That byte is written when a block that begins there
+//! comes into being, and read later alone, so the table is touched as memory comes into use and not before.
 
 /// Number of block sizes: 4 KiB to 1 GiB.
 pub(super) const ORDERS: usize = 19;
@@ -27,9 +28,8 @@ pub(super) struct Buddy<L> {
 }
 
 impl<L: Links> Buddy<L> {
-    /// An allocator without frames, for frame numbers below `states.len()`.
+    /// An allocator without frames, for frame numbers below `states.len()`, whatever is in there.
     pub(super) fn new(links: L, states: &'static mut [u8]) -> Self {
-        states.fill(NOT_FREE);
         Self {
             links,
             states,
@@ -39,17 +39,25 @@ impl<L: Links> Buddy<L> {
         }
     }
 
+    /// Says that `start..end` will be given by one [`Buddy::add`]. All of these are said before the first is given:
+    /// what a block may be united with some day is noted not to be free, so that nobody takes what is there by chance
+    /// for an answer. Below the order that a block is added with, both halves are noted when it is divided.
+    pub(super) fn expect(&mut self, start: usize, end: usize) {
+        for (block, order) in blocks(start, end.min(self.states.len())) {
+            for order in order..ORDERS {
+                let whole = block >> order << order;
+                if let Some(state) = self.states.get_mut(whole ^ (1 << order)) {
+                    *state = NOT_FREE;
+                }
+            }
+        }
+    }
+
     /// Gives the frames `start..end` to the allocator.
     pub(super) fn add(&mut self, start: usize, end: usize) {
-        let end = end.min(self.states.len());
-        let mut at = start;
-        while at < end {
-            let aligned = at.trailing_zeros() as usize;
-            let fits = (end - at).ilog2() as usize;
-            let order = aligned.min(fits).min(ORDERS - 1);
+        for (block, order) in blocks(start, end.min(self.states.len())) {
             self.total += 1 << order;
-            self.release(at, order);
-            at += 1 << order;
+            self.release(block, order);
         }
     }
 
@@ -114,6 +122,18 @@ impl<L: Links> Buddy<L> {
     }
 }
 
+/// The largest blocks that make up `start..end`: where each begins, and its order.
+fn blocks(start: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = start;
+    core::iter::from_fn(move || {
+        let left = end.checked_sub(at).filter(|&left| left > 0)?;
+        let (aligned, fits) = (at.trailing_zeros() as usize, left.ilog2() as usize);
+        let (block, order) = (at, aligned.min(fits).min(ORDERS - 1));
+        at += 1 << order;
+        Some((block, order))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,14 +149,19 @@ mod tests {
         }
     }
 
-    fn buddy(frames: usize) -> Buddy<Table> {
-        let states = vec![0; frames].leak();
-        Buddy::new(Table(vec![(0, 0); frames]), states)
+    /// With the ranges that it will have, and something in each of its bytes.
+    fn buddy(frames: usize, byte: u8, ranges: &[(usize, usize)]) -> Buddy<Table> {
+        let states = vec![byte; frames].leak();
+        let mut buddy = Buddy::new(Table(vec![(0, 0); frames]), states);
+        for &(start, end) in ranges {
+            buddy.expect(start, end);
+        }
+        buddy
     }
 
     #[test]
     fn blocks_do_not_overlap_and_merge_again() {
-        let mut buddy = buddy(1000);
+        let mut buddy = buddy(1000, 0, &[(3, 997)]);
         buddy.add(3, 997);
         assert_eq!(buddy.counts(), (994, 994));
         let mut used = vec![false; 1000];
@@ -167,10 +192,40 @@ mod tests {
 
     #[test]
     fn exhaustion_is_not_an_error() {
-        let mut buddy = buddy(8);
+        let mut buddy = buddy(8, 0, &[(0, 8)]);
         buddy.add(0, 8);
         assert!(buddy.take(3).is_some());
         assert_eq!(buddy.take(0), None);
         assert_eq!(buddy.take(ORDERS - 1), None);
+    }
+
+    #[test]
+    fn what_its_table_held_before_does_not_matter() {
+        let ranges = [(5, 64), (70, 71), (72, 300), (512, 700), (701, 900)];
+        for byte in 0..=u8::MAX {
+            let mut buddy = buddy(1024, byte, &ranges);
+            for (start, end) in ranges {
+                buddy.add(start, end);
+                // Each is whole again before the next comes.
+                let taken: Vec<_> = core::iter::from_fn(|| buddy.take(0)).collect();
+                let given = |frame: &usize| (ranges.iter()).any(|(a, b)| (a..b).contains(&frame));
+                assert!(taken.iter().all(given));
+                taken.iter().for_each(|&frame| buddy.release(frame, 0));
+            }
+            let total = ranges.iter().map(|(start, end)| end - start).sum();
+            assert_eq!(buddy.counts(), (total, total));
+            assert!(buddy.take(7).is_some());
+        }
+    }
+
+    #[test]
+    fn its_table_is_touched_where_memory_is_used() {
+        const FRAMES: usize = 1 << 18;
+        let mut buddy = buddy(FRAMES, 77, &[(256, FRAMES)]);
+        buddy.add(256, FRAMES);
+        for _ in 0..100 {
+            buddy.take(0);
+        }
+        assert!(buddy.states.iter().filter(|&&state| state != 77).count() < 200);
     }
 }

@@ -3,6 +3,7 @@
 use super::buddy::{Buddy, Links};
 use crate::arch::layout::{PAGE, phys_to_virt};
 use crate::sync::{Rank, SpinLock};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use spin::Once;
 
@@ -28,6 +29,8 @@ impl Frame {
             return None;
         }
         let phys = (frames.take(0)? * PAGE) as u64;
+        // Nobody else knows of it yet; what is there of a frame that was never taken is left from before the boot.
+        shares(phys).store(0, Ordering::Relaxed);
         Some(Self { phys })
     }
 
@@ -229,19 +232,38 @@ pub fn available() -> usize {
         .saturating_sub(FRAMES.reserve.load(Ordering::Relaxed))
 }
 
-/// Sets the allocator up for as many frames, from address 0 on, as its two tables are long. `shares` is filled with
-/// zeros.
+/// What the kernel keeps of so many frames for itself.
+fn reserve(total: usize) -> usize {
+    (total / 64).clamp((total / 32).min(128), 1024)
+}
+
+/// Sets the allocator up for as many frames, from address 0 on, as its two tables are long, whatever is in them. They
+/// are touched for frames that are used alone.
 pub(crate) fn init(states: &'static mut [u8], shares: &'static [AtomicU32]) {
     FRAMES.shares.call_once(|| shares);
     *FRAMES.free.lock() = Some(Buddy::new(InFrames, states));
 }
 
+/// The numbers of the whole frames between two addresses.
+fn within(start: u64, end: u64) -> Range<usize> {
+    number(start + PAGE as u64 - 1)..number(end)
+}
+
+/// Says that a range will be given by [`add`]: of all of them before the first is.
+pub(crate) fn expect(start: u64, end: u64) {
+    if let Some(frames) = FRAMES.free.lock().as_mut() {
+        let whole = within(start, end);
+        frames.expect(whole.start, whole.end);
+    }
+}
+
 /// Gives a mapped, unused range of physical memory to the allocator.
 pub(crate) fn add(start: u64, end: u64) {
     if let Some(frames) = FRAMES.free.lock().as_mut() {
-        frames.add(number(start + PAGE as u64 - 1), number(end));
+        let whole = within(start, end);
+        frames.add(whole.start, whole.end);
         FRAMES
             .reserve
-            .store((frames.counts().0 / 64).clamp(128, 1024), Ordering::Relaxed);
+            .store(reserve(frames.counts().0), Ordering::Relaxed);
     }
 }

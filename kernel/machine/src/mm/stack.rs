@@ -5,6 +5,7 @@ use crate::arch::layout::{PAGE, STACKS};
 use crate::arch::paging::{self, Flags};
 use crate::sync::SpinLock;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 /// Size of one.
 pub(crate) const SIZE: usize = 64 << 10;
@@ -67,15 +68,15 @@ impl Drop for KernelStack {
     }
 }
 
-/// Maps a stack's pages, all or none.
+/// Maps a stack's pages, all or none: they have one table, as places of stacks are as large as they are aligned.
 fn map(top: usize) -> Option<()> {
-    let pages = || (top - SIZE..top).step_by(PAGE);
-    let frames: Vec<Frame> = pages().map(|_| Frame::uninit()).collect::<Option<_>>()?;
-    // The tables first, which are kept whatever comes of this: then nothing below fails.
-    pages().try_for_each(|page| paging::entry(page, true).map(|_| ()))?;
-    for (page, frame) in pages().zip(frames) {
-        let flags = Flags::WRITABLE | Flags::NO_EXECUTE;
-        paging::map_kernel(page, frame.into_phys(), PAGE, flags)?;
+    let pages = 0..SIZE / PAGE;
+    let frames: Vec<Frame> = pages.map(|_| Frame::uninit()).collect::<Option<_>>()?;
+    let entries = paging::entries(top - SIZE, SIZE / PAGE)?;
+    let flags =
+        Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::ACCESSED | Flags::DIRTY;
+    for (entry, frame) in entries.iter().zip(frames) {
+        entry.store(frame.into_phys() | flags.bits(), Ordering::Release);
     }
     Some(())
 }

@@ -86,6 +86,14 @@ fn entry_at(root: u64, addr: usize, level: usize, make: bool) -> Option<&'static
     entry_table(root, addr, level, make).map(|entries| &entries[index(addr, level)])
 }
 
+/// The lowest-level entries of `count` pages of the kernel's from `addr` on, which have one table, made if it is not
+/// there. `None` without memory.
+pub fn entries(addr: usize, count: usize) -> Option<&'static [AtomicU64]> {
+    let first = index(addr, 0);
+    let table = entry_table(KERNEL.load(Ordering::Relaxed), addr, 0, true)?;
+    Some(&table[first..first + count])
+}
+
 /// The table in which [`entry_at`] finds it.
 fn entry_table(
     root: u64,
@@ -240,19 +248,28 @@ pub fn map_kernel(virt: usize, phys: u64, len: usize, flags: Flags) -> Option<()
     while done < len {
         let (virt, phys) = (virt + done, phys + done as u64);
         let fits = virt % LARGE == 0 && phys.is_multiple_of(LARGE as u64) && len - done >= LARGE;
-        if fits {
-            let slot = entry_at(KERNEL.load(Ordering::Relaxed), virt, 1, true)?;
-            if slot.load(Ordering::Acquire) == 0 {
-                slot.store(phys | flags | Flags::HUGE.bits(), Ordering::Release);
+        let (level, flags, left) = match fits {
+            true => (1, flags | Flags::HUGE.bits(), (len - done) / LARGE),
+            // As far as a large page may come next.
+            false => (
+                0,
+                flags,
+                (len - done).div_ceil(PAGE).min(ENTRIES - index(virt, 0)),
+            ),
+        };
+        let size = PAGE << (9 * level);
+        let first = index(virt, level);
+        let count = left.min(ENTRIES - first);
+        done += count * size;
+        let entries = match entry_table(KERNEL.load(Ordering::Relaxed), virt, level, true) {
+            Some(entries) => &entries[first..first + count],
+            None if level == 0 => continue,
+            None => return None,
+        };
+        for (entry, phys) in entries.iter().zip((phys..).step_by(size)) {
+            if entry.load(Ordering::Acquire) == 0 {
+                entry.store(phys | flags, Ordering::Release);
             }
-            done += LARGE;
-        } else {
-            if let Some(slot) = entry(virt, true)
-                && slot.load(Ordering::Acquire) == 0
-            {
-                slot.store(phys | flags, Ordering::Release);
-            }
-            done += PAGE;
         }
     }
     Some(())

@@ -17,8 +17,8 @@ const IA32_TSC_AUX: u32 = 0xc000_0103;
 /// TF, IF, DF, NT, AC.
 const CLEARED_BY_SYSCALL: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 18;
 
-/// Where starting CPUs begin: a page below 1 MiB.
-const TRAMPOLINE: u64 = 0x8000;
+/// Where starting CPUs begin: a page below 1 MiB. One may come late.
+pub(crate) const TRAMPOLINE: u64 = 0x8000;
 /// How long a CPU may take to come up, in nanoseconds. Emulated ones take their time.
 const PATIENCE: u64 = 5_000_000_000;
 
