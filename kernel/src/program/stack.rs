@@ -12,7 +12,7 @@ use linux::process::with_space;
 use linux_raw_sys::auxvec;
 use machine::arch::{context, cpu};
 use machine::drivers::random;
-use machine::mm::space::{self, Backing, Options, Place, Prot};
+use machine::mm::space::{self, Backing, Marks, Options, Place, Prot};
 use machine::mm::{PAGE, user};
 
 /// Linux' usual limit.
@@ -87,8 +87,10 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
         ..none
     };
     let base = map(place, SIZE + GUARD, Prot::empty(), guard)?;
+    // It is as large as it may become: machines with less memory than that have programs, too.
     let options = Options {
         name: Some(space::STACK),
+        marks: Marks::NO_RESERVE,
         ..none
     };
     let prot = Prot::READ | Prot::WRITE;

@@ -207,8 +207,8 @@ fn enter(options: &RunOptions) -> Result<Option<Entry>> {
 
 /// Refuses a machine without room for the kernel and its configuration: nothing in it could say so.
 fn check_memory(machine: &qemu::Machine, config: usize) -> Result<()> {
-    /// Boot page tables, ACPI tables and what QEMU tells the kernel.
-    const BESIDE: u64 = 1 << 20;
+    /// What the firmware keeps at the end: ACPI tables and the like.
+    const BESIDE: u64 = 256 << 10;
     let kernel = std::fs::read(&machine.kernel).context("cannot read the kernel")?;
     let elf = goblin::elf::Elf::parse(&kernel)
         .with_context(|| format!("{} is not a kernel", machine.kernel.display()))?;
@@ -218,7 +218,7 @@ fn check_memory(machine: &qemu::Machine, config: usize) -> Result<()> {
         .map(|header| header.p_paddr.saturating_add(header.p_memsz))
         .max()
         .unwrap_or(0);
-    let least = (end + config as u64 + BESIDE).next_multiple_of(1 << 20);
+    let least = end + config as u64 + BESIDE;
     if machine.memory < least {
         bail!(
             "the kernel does not fit into {} KiB of memory; give more with --memory",

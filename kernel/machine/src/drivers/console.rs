@@ -13,6 +13,7 @@ use super::{
     pci::Bus,
     virtio::{Device, Failure, Features},
 };
+use crate::mm::frame;
 use crate::sync::{Signals, SpinLock, WaitQueue};
 use alloc::boxed::Box;
 use ports::{Event, Handshake, Role};
@@ -22,8 +23,10 @@ use virtio_drivers::transport::pci::bus::DeviceFunction;
 
 /// Buffers per direction of a port.
 const BUFFERS: usize = 16;
-const INPUT_SIZE: usize = 4 << 10;
-const OUTPUT_SIZE: usize = 16 << 10;
+/// Bytes of each: where memory is scarce, and where it is not.
+const INPUT_SIZE: (usize, usize) = (512, 4 << 10);
+/// Not less than what is to go out in one piece (`PIPE_BUF`).
+const OUTPUT_SIZE: (usize, usize) = (4 << 10, 16 << 10);
 /// Of the control port, which is seldom used. What is written in one piece of this is not torn apart.
 pub const CONTROL_SIZE: usize = 4 << 10;
 
@@ -59,6 +62,11 @@ struct Console {
 
 static CONSOLE: Once<Console> = Once::new();
 
+/// As large as a buffer is to be between the least and the most: about a byte for each page of memory there is.
+fn as_memory_allows((least, most): (usize, usize)) -> usize {
+    frame::counts().0.next_power_of_two().clamp(least, most)
+}
+
 /// Starts the device and opens the ports.
 pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failure> {
     if CONSOLE.is_completed() {
@@ -82,23 +90,23 @@ pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failu
         }
         port
     };
+    let input = as_memory_allows(INPUT_SIZE);
     let stdin = take(Role::Stdin)
-        .map(|port| Incoming::new(port.id, port.open, port.receive, INPUT_SIZE))
+        .map(|port| Incoming::new(port.id, port.open, port.receive, input))
         .transpose()?;
     let mut output = |role| {
         let port = take(role)?;
-        Some(Outgoing::new(port.id, port.transmit, OUTPUT_SIZE))
+        Some(Outgoing::new(
+            port.id,
+            port.transmit,
+            as_memory_allows(OUTPUT_SIZE),
+        ))
     };
     let stdout = output(Role::Stdout).transpose()?;
     let stderr = output(Role::Stderr).transpose()?;
     let (told, tells) = match take(Role::Control) {
         Some(port) => (
-            Some(Incoming::new(
-                port.id,
-                port.open,
-                port.receive,
-                CONTROL_SIZE,
-            )?),
+            Some(Incoming::new(port.id, port.open, port.receive, input)?),
             Some(Outgoing::new(port.id, port.transmit, CONTROL_SIZE)?),
         ),
         None => (None, None),

@@ -1,5 +1,5 @@
 //! How much a space may map: `RLIMIT_AS`, `RLIMIT_DATA`, and Linux' heuristic against mappings that there can never be
-//! memory for (`vm.overcommit_memory` = 0).
+//! memory for (`vm.overcommit_memory` = 0), which small machines know as if they were larger.
 
 use super::Space;
 use super::area::{Area, Limits, Prot};
@@ -8,9 +8,13 @@ use crate::mm::{PAGE, frame};
 use abi::Errno;
 use core::ops::Range;
 
+/// What may be mapped at once on any machine, in pages: libraries set aside much more than they use (OpenBLAS 128 MiB,
+/// which it asks for again and again until it gets them).
+const PROMISED: usize = (512 << 20) / PAGE;
+
 /// `ENOMEM` for more at once than the machine's memory. What is mapped piece by piece is not added up.
 fn check_memory(len: usize) -> Result<(), Errno> {
-    if len / PAGE > frame::counts().0 {
+    if len / PAGE > frame::counts().0.max(PROMISED) {
         return Err(Errno::ENOMEM);
     }
     Ok(())
