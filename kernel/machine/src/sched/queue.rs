@@ -104,6 +104,13 @@ fn order_of_yielding(thread: &Thread, view: &View) -> Order {
     order(thread)
 }
 
+/// Whether a thread that waits at a place is to run instead of the running one.
+fn wins(thread: &Thread, (top, time): Order, running: &Thread, ns: u64) -> bool {
+    top > running.level()
+        || top == 0
+            && (running.is_idle() || thread.preempts(time, running, running.virtual_time_at(ns)))
+}
+
 impl Local {
     /// Notes that a thread runs on this CPU from now on.
     fn run(&self, thread: &Thread, ns: u64) {
@@ -118,13 +125,7 @@ impl Local {
 
     /// Whether the first that waits is to run instead of the running thread, not only after it.
     fn is_preempted(&self, running: &Thread, ns: u64) -> bool {
-        let level = running.level();
-        let wins = |(top, time), thread: &Thread| {
-            top > level
-                || top == 0
-                    && (running.is_idle()
-                        || thread.preempts(time, running, running.virtual_time_at(ns)))
-        };
+        let wins = |order, thread: &Thread| wins(thread, order, running, ns);
         self.queue.of_first(wins).unwrap_or(false)
     }
 
@@ -150,13 +151,25 @@ fn enqueue_at(thread: Arc<Thread>, end: End) {
         let from = &LOCALS[place.cpu()].queue;
         place.queue_at(target);
         let queue = &LOCALS[target].queue;
+        let (is_here, now) = (target == percpu::this().id, Instant::now().0);
+        let mut comes_first = false;
         let order = |thread: &Thread, view: &View| {
-            let is_here = core::ptr::eq(from, queue);
-            let least = if is_here { view.now } else { from.time() };
-            order_of_arrival(thread, least, view.now)
+            let stays = core::ptr::eq(from, queue);
+            let least = if stays { view.now } else { from.time() };
+            let order = order_of_arrival(thread, least, view.now);
+            // Of those that wait already it was asked when they came.
+            comes_first = is_here && with_current(|running| wins(thread, order, running, now));
+            order
         };
-        queue.push(thread, end, Instant::now().0, order);
-        notify(target);
+        queue.push(thread, end, now, order);
+        if !is_here {
+            // Idle: it wakes. Busy: it lets the other run or begins a time slice (see `reschedule`).
+            cpu::get(target).into_iter().for_each(cpu::send_reschedule);
+        } else if comes_first {
+            percpu::this().need_resched.store(true, Ordering::Relaxed);
+        } else {
+            with_current(|running| begin_slice(running, now));
+        }
     });
 }
 
@@ -192,29 +205,12 @@ fn choose(thread: &Thread, last: usize) -> usize {
         .unwrap_or(last)
 }
 
-/// A CPU has something on its queue.
-fn notify(target: usize) {
-    let Some(cpu) = cpu::get(target) else { return };
-    if target == percpu::this().id {
-        with_current(|running| {
-            if LOCALS[target].is_preempted(running, Instant::now().0) {
-                cpu.need_resched.store(true, Ordering::Relaxed);
-            } else {
-                begin_slice(running);
-            }
-        });
-    } else {
-        // Idle: it wakes. Busy: it lets the other run or begins a time slice (see `reschedule`).
-        cpu::send_reschedule(cpu);
-    }
-}
-
 /// Gives the running thread a time slice, if it is to have one and has none yet.
-fn begin_slice(thread: &Thread) {
+fn begin_slice(thread: &Thread, now: u64) {
     let local = local();
     if timer::slice_end().load(Ordering::Relaxed) == 0
         && let Some(slice) = local.slice_of(thread)
-        && timer::set_slice_end(Instant::now().0 + slice)
+        && timer::set_slice_end(now + slice)
     {
         timer::rearm();
     }
@@ -287,7 +283,7 @@ pub fn reschedule() {
         }
         let since = thread.since.load(Ordering::Relaxed);
         if now.saturating_sub(since) < slice {
-            begin_slice(thread);
+            begin_slice(thread, now);
             return None;
         }
         Some(Leaving::Ready)

@@ -65,11 +65,13 @@ impl<T> Ranked<T> {
 
     /// Takes the first that is wanted out.
     pub(super) fn take(&mut self, wanted: impl Fn(Level, &T) -> bool) -> Option<T> {
-        let mut entries = self.0.iter();
-        let place = entries.position(|((level, _), entry)| wanted(*level, entry))?;
-        let taken = match place {
-            0 => self.0.pop_front(),
-            place => self.0.remove(place),
+        let is_wanted = |((level, _), entry): &(Order, T)| wanted(*level, entry);
+        // Mostly it is the first of all.
+        let taken = if self.0.front().is_some_and(is_wanted) {
+            self.0.pop_front()
+        } else {
+            let place = self.0.iter().skip(1).position(is_wanted)?;
+            self.0.remove(place + 1)
         };
         taken.map(|(_, entry)| entry)
     }
