@@ -18,9 +18,12 @@ pub mod random;
 #[expect(unsafe_code, reason = "memory that devices share")]
 mod virtio;
 
-use crate::sync::SpinLock;
+use crate::{
+    mm::{PAGE, frame::Frame},
+    sync::SpinLock,
+};
 use abi::Errno;
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use spin::Once;
 
 /// The device that holds the root file system.
@@ -29,9 +32,28 @@ pub trait RootDevice: Send + Sync {
     fn size(&self) -> u64;
     /// Fills `buf` with what is at `offset`. `EIO` when that is not all on the device, or it cannot be read. May sleep.
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno>;
+    /// Fills frames that nobody else has with what is from `offset` on, as [`RootDevice::read`] does.
+    fn read_frames(&self, offset: u64, frames: &[Frame]) -> Result<(), Errno> {
+        read_each_frame(self, offset, frames)
+    }
     /// Physical address of the byte at `offset` when the device is memory; the memory is contiguous, mapped, and never
     /// changes.
     fn direct(&self, offset: u64) -> Option<u64>;
+}
+
+/// The same by way of a copy.
+fn read_each_frame(
+    device: &(impl RootDevice + ?Sized),
+    mut offset: u64,
+    frames: &[Frame],
+) -> Result<(), Errno> {
+    let mut page = vec![0; PAGE];
+    for frame in frames {
+        device.read(offset, &mut page)?;
+        frame.write(0, &page);
+        offset = offset.saturating_add(PAGE as u64);
+    }
+    Ok(())
 }
 
 static ROOT: Once<Box<dyn RootDevice>> = Once::new();

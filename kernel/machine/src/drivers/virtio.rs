@@ -99,6 +99,8 @@ bitflags::bitflags! {
         const BLOCK_READ_ONLY = 1 << 5;
         /// The disk has a cache that can be flushed.
         const BLOCK_FLUSH = 1 << 9;
+        /// Blocks of the disk can be given back.
+        const BLOCK_DISCARD = 1 << 13;
         /// The console has ports.
         const CONSOLE_MULTIPORT = 1 << 1;
         /// The network device has a hardware address.

@@ -18,6 +18,12 @@ pub fn virt_to_phys(virt: usize) -> u64 {
     (virt - direct_map()) as u64
 }
 
+/// Whether memory at this address is physically in one piece: that of the direct map and the kernel image is, stacks
+/// and the program's are not.
+pub fn is_contiguous(virt: usize) -> bool {
+    (direct_map()..STACKS).contains(&virt) || virt >= KERNEL_BASE
+}
+
 /// Maps device memory (uncached) or a pmem range (cached) into the direct map and returns its address.
 pub fn map_physical(phys: u64, len: usize, cached: bool) -> *mut u8 {
     let start = phys & !(PAGE as u64 - 1);
