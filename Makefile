@@ -47,6 +47,7 @@ bench: build $(IMAGE) ## compare with ld.so, a Linux guest and the bare program:
 	python3 bench/growth.py $(ELFIN)
 	python3 bench/wall.py $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
 	python3 bench/servers.py $(ELFIN)
+	python3 bench/files.py $(ELFIN)
 
 check-bench: build $(IMAGE) ## fail if something takes over 3 % more instructions than bench/counts.json says
 	python3 bench/instructions.py $(ELFIN) $(IMAGE) --check

@@ -123,6 +123,7 @@ fn fill(from: &Arc<Node>, to: &Arc<Node>) -> Result<(), Errno> {
                     }
                     at += written as u64;
                 }
+                write_back::wrote(&made);
             }
             _ => (),
         }
@@ -183,6 +184,7 @@ fn mount_one(wish: &MountWish, user: &User) -> Result<(), Errno> {
                 let (from, to) = (&target.found()?.node, fs.root());
                 fill(from, &to)?;
                 copy_attributes(from, &to, false)?;
+                write_back::all()?;
                 fs.sync()?;
             }
             write_back::start();

@@ -4,7 +4,7 @@
 //! device.
 use abi::Errno;
 use alloc::{boxed::Box, collections::BTreeMap, vec};
-use machine::{drivers::RootDevice, sync::Mutex};
+use machine::{drivers::RootDevice, mm::frame::Frame, sync::Mutex};
 
 const BLOCK: usize = 4096;
 /// Blocks kept; when there are more, all go.
@@ -64,6 +64,9 @@ impl RootDevice for Cached {
             done += len;
         }
         Ok(())
+    }
+    fn read_frames(&self, offset: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.device.read_frames(offset, frames)
     }
     fn direct(&self, _offset: u64) -> Option<u64> {
         None

@@ -7,6 +7,7 @@ use super::{
     path::Target,
     permission::{self, Access},
     tree::{Directory, Entry, Kind, Node},
+    write_back,
 };
 use crate::credentials;
 use abi::Errno;
@@ -159,6 +160,7 @@ pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
     if let Some(operations) = &parent.operations {
         operations.link(&target.name, node)?;
         node.touch(false);
+        write_back::names_changed(node);
         know(parent, &target.name, Some(node.clone()))?;
     } else {
         enter(parent, &target.name, node.clone())?;
@@ -226,6 +228,7 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
     if let Some(operations) = &target.parent.node.operations {
         operations.remove(&target.name, &node)?;
         node.touch(false);
+        write_back::names_changed(&node);
         know(&target.parent.node, &target.name, None)?;
     } else {
         take_out(&target.parent.node, &target.name)?;
@@ -301,6 +304,12 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         return Err(Errno::EXDEV);
     }
     from.parent.mount.check_writable()?;
+    if let (Some(moved), Some(_)) = (&from.node, &to.node)
+        && let Kind::Regular(content) = &moved.node.kind
+    {
+        // Else a crash could leave the name with neither what it had nor what it gets. A failure is remembered.
+        let _ = content.write_back();
+    }
     let _changes = CHANGES.lock();
     let node = present(from)?;
     let (parent, to_parent) = (&from.parent.node, &to.parent.node);
@@ -371,6 +380,7 @@ pub fn rename(from: &Target, to: &Target, flags: u32) -> Result<(), Errno> {
         node.touch(false);
         if let Some(old) = &old {
             old.touch(false);
+            write_back::names_changed(old);
         }
         know(to_parent, &to.name, Some(node.clone()))?;
         notify_renamed(from, to, &node, old.as_deref());

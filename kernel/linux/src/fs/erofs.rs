@@ -4,6 +4,8 @@
 //! links. Everything an image says is checked against the device: a corrupt one gives `EUCLEAN`, never a panic.
 //! Nothing is cached here (see `block_cache.rs`) and nothing is written. Left out: compression, extra devices, extended
 //! attributes. Field layout: Linux, fs/erofs/erofs_fs.h.
+mod frames;
+
 use abi::Errno;
 use alloc::{vec, vec::Vec};
 use machine::drivers::RootDevice;

@@ -10,6 +10,7 @@ use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use core::any::Any;
 use linux_raw_sys::general as linux;
+use machine::mm::{PAGE, frame::Frame};
 
 /// What keeps a file open where it is.
 pub type Handle = Arc<dyn Any + Send + Sync>;
@@ -91,6 +92,15 @@ pub trait InodeOperations: Any + Send + Sync {
     fn refresh(&self, node: &Node, now: bool) -> Result<(), Errno>;
     /// Something has changed: what the node says is not to be trusted any longer.
     fn expire(&self);
+    /// The node's file was changed by a call: its status, and its data if `modified`.
+    fn touch(&self, node: &Node, modified: bool) {
+        let _ = (node, modified);
+        self.expire();
+    }
+    /// Whether it has no name any more: when nobody has it open, nobody will read it.
+    fn is_unlinked(&self) -> bool {
+        false
+    }
     /// Whether the name it was reached by is gone, so that another has to be looked up anew.
     fn is_lost(&self) -> bool {
         false
@@ -107,8 +117,29 @@ pub trait InodeOperations: Any + Send + Sync {
     fn closed(&self, node: &Node);
     /// Reads from the file, which is open; fewer bytes only at its end.
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno>;
+    /// Fills frames that nobody else has from `offset` on, a multiple of the page size; with zeros past the end.
+    fn read_frames(&self, offset: u64, frames: &[Frame]) -> Result<(), Errno> {
+        copy_to_frames(frames, |bytes| self.read(offset, bytes))
+    }
     /// Writes to the file, which is open.
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno>;
+    /// Whether what is written may be kept in memory for a while.
+    fn keeps_back(&self) -> bool {
+        false
+    }
+    /// Sets room aside where the file is for so many more pages that are kept in memory; whether there is.
+    fn set_room_aside(&self, pages: u64) -> bool {
+        let _ = pages;
+        false
+    }
+    /// So many of these are written, or gone.
+    fn give_room_back(&self, pages: u64) {
+        let _ = pages;
+    }
+    /// What was kept in memory has been written.
+    fn written_back(&self) -> Result<(), Errno> {
+        Ok(())
+    }
     /// Gives the file another size.
     fn resize(&self, size: u64) -> Result<(), Errno>;
     /// fallocate(2) with its flags, of which there is a combination.
@@ -137,4 +168,20 @@ pub trait InodeOperations: Any + Send + Sync {
 pub fn downcast<T: InodeOperations>(node: &Node) -> Option<&T> {
     let operations: &dyn Any = &**node.operations.as_ref()?;
     operations.downcast_ref()
+}
+
+/// Fills frames by way of memory that `read` fills from the beginning.
+pub fn copy_to_frames(
+    frames: &[Frame],
+    read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    let mut bytes = Vec::new();
+    let len = frames.len() * PAGE;
+    bytes.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(len, 0);
+    read(&mut bytes)?;
+    for (frame, bytes) in frames.iter().zip(bytes.chunks(PAGE)) {
+        frame.write(0, bytes);
+    }
+    Ok(())
 }

@@ -134,6 +134,10 @@ pub trait File: Any + Send + Sync {
         let _ = data_only;
         Ok(())
     }
+    /// Has what was written where the file is, which may not be for good.
+    fn write_out(&self) -> Result<(), Errno> {
+        Ok(())
+    }
     /// Opened again through /proc/self/fd.
     fn reopen(&self, flags: u32) -> Result<Arc<dyn File>, Errno> {
         let _ = flags;

@@ -164,7 +164,7 @@ impl NodeFile {
     }
     fn with_handle(at: Path, path: Vec<u8>, handle: Option<Handle>) -> Arc<Self> {
         let failures = match &at.node.kind {
-            Kind::Regular(content) => content.failures().0,
+            Kind::Regular(content) => content.failures_told(),
             _ => 0,
         };
         Arc::new(Self {
@@ -196,15 +196,21 @@ impl File for NodeFile {
     }
     fn write(&self, offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
         let len = self.content()?.write(offset, buf)?;
-        self.at.node.written();
+        write_back::wrote(&self.at.node);
         Ok(len)
     }
     fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
         let end = self.content()?.append(buf)?;
-        self.at.node.written();
+        write_back::wrote(&self.at.node);
         Ok(end)
     }
     fn release(&self) {
+        if let Kind::Regular(content) = &self.at.node.kind
+            && content.is_replaced()
+        {
+            // Else there would be neither the old nor the new after a crash. A failure is remembered.
+            let _ = content.write_back();
+        }
         let handle = self.handle.lock().take();
         if let (Some(handle), Some(operations)) = (handle, &self.at.node.operations) {
             drop(handle);
@@ -221,12 +227,14 @@ impl File for NodeFile {
         // The error, if there is one, is remembered for everyone who has the file open.
         let _ = content.write_back();
         operations.sync(data_only)?;
-        let (count, error) = content.failures();
-        if self.failures_seen.swap(count, Ordering::Relaxed) == count {
-            Ok(())
-        } else {
-            Err(error)
-        }
+        content.failure_since(&self.failures_seen)
+    }
+    fn write_out(&self) -> Result<(), Errno> {
+        let Kind::Regular(content) = &self.at.node.kind else {
+            return Ok(());
+        };
+        let _ = content.write_back();
+        content.failure_since(&self.failures_seen)
     }
     fn ioctl(&self, request: u32, arg: usize) -> Result<usize, Errno> {
         fiemap::ioctl(&self.at.node, request, arg)
@@ -348,6 +356,15 @@ impl PageSource for Pages {
             Kind::Regular(content) => content.is_cached(index),
             _ => false,
         }
+    }
+    fn sync(&self) -> Result<(), Errno> {
+        let Some(operations) = &self.at.node.operations else {
+            return Ok(());
+        };
+        if let Kind::Regular(content) = &self.at.node.kind {
+            content.write_back()?;
+        }
+        operations.sync(true)
     }
     fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         match &self.at.node.kind {

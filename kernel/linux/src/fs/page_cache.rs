@@ -6,9 +6,11 @@
 mod allocate;
 mod dirty;
 mod frames;
+mod read_ahead;
 mod reclaim;
 mod resident;
 mod seals;
+mod write;
 
 use super::{
     erofs::{Inode, mounted},
@@ -17,14 +19,16 @@ use super::{
 };
 use abi::Errno;
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Weak},
     vec::Vec,
 };
 use core::{
     cell::Cell,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+pub use dirty::{BACKGROUND_RATIO, RATIO, dirty_pages, may_be_dirty};
+use dirty::{DirtyPages, Failures};
 use frames::Purpose;
 pub use frames::available;
 use machine::{
@@ -32,24 +36,47 @@ use machine::{
     sync::{Mutex, SpinLock},
     upcall::each_space,
 };
+use read_ahead::ReadAhead;
 pub use reclaim::make_room;
 pub use seals::Seals;
 
 /// [`PAGE`], as offsets are.
-const PAGE_LEN: u64 = PAGE as u64;
+pub(super) const PAGE_LEN: u64 = PAGE as u64;
 const MAX_SIZE: u64 = i64::MAX as u64;
-/// Pages read from a device at a time.
-const READ_AHEAD: u64 = 32;
+/// Where in its page a byte is.
+fn within(offset: u64) -> usize {
+    usize::try_from(offset % PAGE_LEN).unwrap_or(0)
+}
+
+pub(super) fn len64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
 
 /// The data of one file.
 pub struct Content {
     inner: Mutex<Inner>,
     /// Whether pages have been given out to be mapped.
     mapped: AtomicBool,
-    /// How often writing back has failed, and why the last time.
-    #[doc(alias = "errseq_t")]
-    failures: SpinLock<(u64, Errno)>,
+    /// Held while changed pages are written: who comes second finds them written.
+    writing: Mutex<()>,
+    /// What writing back has come to.
+    failures: SpinLock<Failures>,
+    /// Whether who writes back knows that there are changed pages.
+    pub(super) is_noted: AtomicBool,
 }
+
+/// What all files have in common.
+struct All {
+    /// Those that have pages to give back.
+    listed: Mutex<VecDeque<Weak<Content>>>,
+    /// Pages that are to be written where their files are.
+    dirty: AtomicUsize,
+}
+
+static ALL: All = All {
+    listed: Mutex::new(VecDeque::new()),
+    dirty: AtomicUsize::new(0),
+};
 
 struct Inner {
     content: Weak<Content>,
@@ -59,11 +86,14 @@ struct Inner {
     source_len: u64,
     pages: BTreeMap<u64, CachedPage>,
     /// Pages that differ from the source and are to be written there.
-    dirty: BTreeSet<u64>,
+    dirty: DirtyPages,
+    /// Cut to nothing while it had data: what is written instead is written when it is closed.
+    replaced: bool,
     /// What pages are taken from.
     quota: Option<Arc<Quota>>,
     /// What may not be done to it; `None` if its file system has no seals.
     seals: Option<Seals>,
+    read_ahead: ReadAhead,
     /// Where the search for pages to give back goes on; `None` if it has not been told of any yet.
     hand: Option<u64>,
 }
@@ -105,15 +135,19 @@ impl Content {
             source,
             source_len: size,
             pages: BTreeMap::new(),
-            dirty: BTreeSet::new(),
+            dirty: DirtyPages::default(),
+            replaced: false,
             quota: None,
             seals: None,
+            read_ahead: ReadAhead::default(),
             hand: None,
         };
         Arc::new_cyclic(|this| Self {
             inner: Mutex::new(inner(this)),
             mapped: AtomicBool::new(false),
-            failures: SpinLock::new((0, Errno::EIO)),
+            writing: Mutex::new(()),
+            failures: SpinLock::new(Failures::default()),
+            is_noted: AtomicBool::new(false),
         })
     }
 
@@ -178,66 +212,14 @@ impl Content {
         Ok(total)
     }
 
-    /// Writes at `offset`; fewer bytes when memory runs out.
-    pub fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
-        let mut inner = self.inner.lock();
-        let buf = &buf[..inner.may_write(offset, buf.len())?];
-        let before = inner.pages.len();
-        let written = inner.write(offset, buf);
-        let copied = inner.pages.len() != before;
-        drop(inner);
-        if copied {
-            self.forget_mapped(offset, offset + buf.len() as u64, false);
-        }
-        written
-    }
-
-    /// Writes at the end; bytes written and the new end.
-    pub fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {
-        let mut inner = self.inner.lock();
-        let end = inner.size;
-        let buf = &buf[..inner.may_write(end, buf.len())?];
-        let len = inner.write(end, buf)?;
-        drop(inner);
-        // The page the file ended in may have been copied up.
-        self.forget_mapped(end, end + 1, false);
-        Ok((len, end + len as u64))
-    }
-
-    /// ftruncate(2).
-    pub fn resize(&self, size: u64) -> Result<(), Errno> {
-        if size > MAX_SIZE {
-            return Err(Errno::EFBIG);
-        }
-        let mut inner = self.inner.lock();
-        inner.may_resize(size)?;
-        let before = inner.size;
-        if let Some(Source::Stored(operations)) = &inner.source {
-            operations.resize(size)?;
-            inner.source_len = size;
-        }
-        if size < before {
-            inner.cut(size)?;
-        }
-        inner.size = size;
-        drop(inner);
-        if size < before {
-            self.forget_mapped(size, size + 1, false);
-            self.forget_mapped(size.next_multiple_of(PAGE_LEN), u64::MAX, true);
-        }
-        Ok(())
-    }
-
     /// The source has become another, of this size: what is in memory of it goes, but what was written here.
     pub(super) fn changed_elsewhere(&self, size: u64) {
         let mut inner = self.inner.lock();
-        let dirty = core::mem::take(&mut inner.dirty);
-        let gone = inner
-            .pages
-            .extract_if(.., |index, _| !dirty.contains(index))
+        let Inner { pages, dirty, .. } = &mut *inner;
+        let gone = pages
+            .extract_if(.., |&index, _| !dirty.contains(index))
             .count();
         inner.give_back(gone);
-        inner.dirty = dirty;
         inner.size = size;
         inner.source_len = size;
         drop(inner);
@@ -283,6 +265,8 @@ impl Content {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.give_back(self.pages.len());
+        self.dirty.forget(0..u64::MAX);
+        self.give_room_back();
     }
 }
 
@@ -365,38 +349,50 @@ impl Inner {
     /// Reads pages from the device into memory: `index` and those after it that are not there.
     fn load(&mut self, index: u64, purpose: Purpose) -> Result<(), Errno> {
         let end = self.source_len.div_ceil(PAGE_LEN);
-        let ahead = if self.is_direct() { 1 } else { READ_AHEAD };
+        let ahead = match self.is_direct() {
+            true => 1,
+            false => self.read_ahead.window(index, purpose == Purpose::Need),
+        };
         let count = (index..end.min(index.saturating_add(ahead)))
             .take_while(|at| !self.pages.contains_key(at))
             .count();
-        let mut data = Vec::new();
-        // Fewer at a time where memory is scarce.
-        let count = if data.try_reserve_exact(count * PAGE).is_ok() {
-            count
-        } else {
-            1
-        };
-        data.resize(count * PAGE, 0);
-        self.read_source(index * PAGE_LEN, &mut data)?;
         // None is there before all are: making room for one could take another away.
-        let mut frames = Vec::new();
-        for (at, bytes) in (index..).zip(data.chunks(PAGE)) {
-            // All of it is written.
-            let frame = match self.frame(if at == index {
+        let mut frames = Vec::with_capacity(count);
+        for at in (index..).take(count) {
+            let purpose = if at == index {
                 purpose
             } else {
                 Purpose::Reading
-            }) {
-                Err(_) if at > index => break,
-                frame => frame?,
             };
-            frame.write(0, bytes);
-            frames.push(frame);
+            match self.frame(purpose) {
+                Err(_) if at > index => break,
+                frame => frames.push(frame?),
+            }
         }
+        self.fill(index, &frames)?;
         for (at, frame) in (index..).zip(frames) {
             self.pages.insert(at, CachedPage::new(frame, true));
         }
         self.list();
+        Ok(())
+    }
+
+    /// Fills new frames with pages of the source; zeros past the part that shows.
+    fn fill(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let start = index * PAGE_LEN;
+        match &self.source {
+            Some(Source::Image(source)) => {
+                let fs = mounted().ok_or(Errno::EIO)?;
+                fs.read_frames(source, start, frames)?;
+            }
+            Some(Source::Stored(operations)) => operations.read_frames(start, frames)?,
+            None => frames.iter().for_each(|frame| frame.zero(0)),
+        }
+        let past = self.source_len.saturating_sub(start);
+        for (at, frame) in (0..).step_by(PAGE).zip(frames) {
+            let shown = usize::try_from(past.saturating_sub(at)).unwrap_or(PAGE);
+            frame.zero(shown.min(PAGE));
+        }
         Ok(())
     }
 
@@ -419,73 +415,7 @@ impl Inner {
         let page = self.pages.get(&index).ok_or(Errno::EIO)?;
         Ok(page.frame.clone())
     }
-
-    /// The page in memory, which will not be as the source has it.
-    fn writable(&mut self, index: u64, purpose: Purpose) -> Result<Frame, Errno> {
-        let frame = self.present(index, purpose)?;
-        if let Some(page) = self.pages.get_mut(&index) {
-            page.clean = false;
-        }
-        Ok(frame)
-    }
-
-    fn write(&mut self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        if offset >= MAX_SIZE {
-            return Err(Errno::EFBIG);
-        }
-        let total = (buf.len() as u64).min(MAX_SIZE - offset) as usize;
-        if let Some(Source::Stored(operations)) = &self.source {
-            let len = operations.write(offset, &buf[..total])?;
-            self.written_through(offset, &buf[..len]);
-            return Ok(len);
-        }
-        let mut done = 0;
-        while done < total {
-            let at = offset + done as u64;
-            let within = at as usize % PAGE;
-            let len = (PAGE - within).min(total - done);
-            match self.writable(at / PAGE_LEN, Purpose::Growth) {
-                Ok(frame) => frame.write(within, &buf[done..done + len]),
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
-            done += len;
-            self.size = self.size.max(at + len as u64);
-        }
-        Ok(done)
-    }
-
-    /// Brings what is in memory up to date with what was written to the source.
-    fn written_through(&mut self, offset: u64, buf: &[u8]) {
-        let end = offset + buf.len() as u64;
-        for (&index, page) in self.pages.range(offset / PAGE_LEN..end.div_ceil(PAGE_LEN)) {
-            let start = (index * PAGE_LEN).max(offset);
-            let stop = ((index + 1) * PAGE_LEN).min(end);
-            let part = (start - offset) as usize..(stop - offset) as usize;
-            page.frame.write((start % PAGE_LEN) as usize, &buf[part]);
-        }
-        self.size = self.size.max(end);
-        self.source_len = self.size;
-    }
-
-    /// Drops what lies past `size`; what is left of its page reads as zeros if the file grows again.
-    fn cut(&mut self, size: u64) -> Result<(), Errno> {
-        let within = size as usize % PAGE;
-        if within != 0 {
-            let index = size / PAGE_LEN;
-            let stored = matches!(self.source, Some(Source::Stored(_)));
-            let in_source = !stored && index * PAGE_LEN < self.source_len;
-            if self.pages.contains_key(&index) || in_source {
-                self.writable(index, Purpose::Need)?.zero(within);
-            }
-        }
-        let gone = self.pages.split_off(&size.div_ceil(PAGE_LEN));
-        self.give_back(gone.len());
-        drop(self.dirty.split_off(&size.div_ceil(PAGE_LEN)));
-        self.source_len = self.source_len.min(size);
-        Ok(())
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,9 @@ use machine::{
 
 pub use super::numbers as dev;
 
+/// 512-byte blocks of a page.
+const BLOCKS_OF_PAGE: u64 = 8;
+
 /// A file, directory, link or device.
 pub struct Node {
     /// Inode number.
@@ -483,7 +486,8 @@ impl Node {
         let blocks = || attributes.blocks;
         let (size, blocks) = match &self.kind {
             Kind::Regular(content) => {
-                let blocks = blocks().unwrap_or_else(|| content.blocks());
+                let kept = |blocks| blocks + content.pages_with_room() * BLOCKS_OF_PAGE;
+                let blocks = blocks().map_or_else(|| content.blocks(), kept);
                 (content.size(), blocks)
             }
             Kind::Symlink(target) => (target.len() as u64, blocks().unwrap_or(0)),
@@ -537,7 +541,7 @@ impl Node {
     /// Dates the node: its status, and its data if `modified`.
     pub fn touch(&self, modified: bool) {
         if let Some(operations) = &self.operations {
-            return operations.expire();
+            return operations.touch(self, modified);
         }
         let now = time::realtime_ns();
         let mut attributes = self.attributes.lock();

@@ -4,7 +4,6 @@ mod policy;
 
 pub use policy::*;
 
-use crate::fs::write_back;
 use crate::ipc::shared_memory;
 use crate::linker;
 use crate::process::with_space;
@@ -294,7 +293,7 @@ fn pages_end(addr: usize, len: usize) -> Option<usize> {
     addr.checked_add(len).filter(|_| addr.is_multiple_of(PAGE))
 }
 
-/// msync(2): mappings and files are the same pages; those of files elsewhere are written there, all of them.
+/// msync(2): mappings and files are the same pages; those of files elsewhere are written there.
 pub fn msync(addr: usize, len: usize, flags: usize) -> SysResult {
     let flags = flags as u32;
     let both = linux::MS_ASYNC | linux::MS_SYNC;
@@ -307,7 +306,7 @@ pub fn msync(addr: usize, len: usize, flags: usize) -> SysResult {
     let end = pages_end(addr, len).ok_or(Errno::ENOMEM)?;
     with_space(|space| space.check_mapped(addr, end - addr))?;
     if flags & linux::MS_SYNC != 0 {
-        write_back::all()?;
+        with_space(|space| space.sync(addr, end))?;
     }
     Ok(0)
 }

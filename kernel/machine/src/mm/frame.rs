@@ -257,6 +257,17 @@ pub(crate) fn expect(start: u64, end: u64) {
     }
 }
 
+/// Sets the allocator up for unit tests, of this crate or another, with the memory that these have. Called once.
+#[cfg(hosted)]
+pub fn init_hosted() {
+    use crate::arch::hosted::MEMORY_SIZE;
+    use alloc::{vec, vec::Vec};
+    let count = MEMORY_SIZE / PAGE;
+    let shares = (0..count).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
+    init(vec![0; count].leak(), shares.leak());
+    add(PAGE as u64, MEMORY_SIZE as u64);
+}
+
 /// Gives a mapped, unused range of physical memory to the allocator.
 pub(crate) fn add(start: u64, end: u64) {
     if let Some(frames) = FRAMES.free.lock().as_mut() {

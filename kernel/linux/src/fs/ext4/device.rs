@@ -3,6 +3,7 @@ use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use machine::{
     drivers::{self, RootDevice, block::Disk},
+    mm::frame::Frame,
     sync::SpinLock,
     time,
 };
@@ -60,6 +61,11 @@ impl Volume {
     pub(super) fn again(&self) -> Self {
         let (disk, state) = (self.disk, self.state.clone());
         Self { disk, state }
+    }
+
+    /// Fills frames that nobody else has with what is at `offset`.
+    pub(super) fn read_frames(&self, offset: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.disk.read_frames(offset, frames)
     }
 
     /// Before anything is written: has the superblock say that the journal is to be replayed.

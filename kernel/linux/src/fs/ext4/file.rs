@@ -1,39 +1,47 @@
 //! A file of a volume: what its node does.
 use super::{
-    Mounted, Shared, UNNAMED, Unnamed,
+    Shared, UNNAMED, Unnamed,
     device::{errno, timestamp},
+    range,
+    xattr::forget_xattrs,
 };
 use crate::fs::{
     Content, DirEntry,
     inode::{self, Changes, Extent, Handle, InodeOperations},
+    page_cache::{PAGE_LEN, len64},
     pipe,
     tree::{Attributes, Kind, Node},
 };
 use abi::Errno;
 use alloc::{sync::Arc, vec, vec::Vec};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
+use machine::{mm::frame::Frame, sync::SpinLock, time};
 use rsext4::{
-    DeviceNumber, DirectoryCursor, DirectoryEntryType, ErrorContext, Ext4Error, Ext4Result,
-    FileExtentState, FileExtentTarget, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate,
-    InodeNumber, MutationContext, PreallocationOptions, RangeOperation, RenameOptions,
-    SpecialInodeKind, UnlinkOutcome, XattrName, XattrNamespace, XattrSetMode, ZeroRangeOptions,
+    DeviceNumber, DirectoryEntryType, Ext4Error, FileExtentState, FileExtentTarget, FileName,
+    FilePermissions, InodeInfo, InodeMetadataUpdate, InodeNumber, MutationContext, RenameOptions,
+    SpecialInodeKind, UnlinkOutcome,
 };
 
-/// Entries of a directory read at a time.
-const ENTRIES: usize = 256;
-/// Zeros written at a time.
-const ZEROS: u16 = 1 << 15;
 const SECOND: u64 = 1_000_000_000;
 
 /// What a node of a volume does.
 pub(super) struct File {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     number: InodeNumber,
     /// The node's attributes are not the inode's.
     stale: AtomicBool,
     /// It has no name any more: it is freed with the node.
     orphan: AtomicBool,
+    /// When its data were last written by a call, in nanoseconds, if they have been: the inode may say that it was when
+    /// they came to the disk.
+    modified_ns: AtomicU64,
+    /// The inode does.
+    misdated: AtomicBool,
+    /// Where its data are, if that is known.
+    pub(super) extents: SpinLock<Option<Arc<[Extent]>>>,
+    /// Until this commit the disk may lack some of its data, which the crate has.
+    behind_until: AtomicU64,
 }
 
 impl Drop for File {
@@ -77,83 +85,6 @@ fn attributes(info: &InodeInfo, known: &Attributes) -> Attributes {
     }
 }
 
-/// Namespaces of extended attributes.
-const SPACES: [(&[u8], XattrNamespace); 3] = [
-    (b"user.", XattrNamespace::User),
-    (b"trusted.", XattrNamespace::Trusted),
-    (b"security.", XattrNamespace::Security),
-];
-
-/// An attribute's name as the disk has it.
-fn namespace(name: &[u8]) -> Result<(XattrNamespace, &[u8]), Errno> {
-    let found = SPACES
-        .iter()
-        .find_map(|(prefix, space)| Some((*space, name.strip_prefix(*prefix)?)));
-    found.ok_or(Errno::EOPNOTSUPP)
-}
-
-/// What it means for an attribute that there is none.
-fn no_data(error: Errno) -> Errno {
-    match error {
-        Errno::ENOENT => Errno::ENODATA,
-        other => other,
-    }
-}
-
-/// Removes from a new inode the extended attributes of the file that had it before, which the crate leaves.
-fn forget_xattrs(fs: &mut Mounted, inode: InodeNumber) -> Ext4Result<()> {
-    for old in fs.list_xattrs(inode)? {
-        fs.remove_xattr(inode, old.namespace, &old.name)?;
-    }
-    Ok(())
-}
-
-/// Whether a hole would part an extent in two for which its node of the tree has no room: the crate makes none.
-fn is_full_node(error: Ext4Error) -> bool {
-    let op = "extent:node_capacity";
-    error.context() == Some(ErrorContext::Operation { op })
-}
-
-/// Writes zeros where a range has data, which is as good as a hole to who reads.
-fn write_zeros(fs: &mut Mounted, number: InodeNumber, start: u64, len: u64) -> Ext4Result<()> {
-    let end = start.saturating_add(len).min(fs.inode(number)?.size);
-    if start >= end {
-        return Ok(());
-    }
-    let map = fs.inode_extents(
-        number,
-        start,
-        end - start,
-        FileExtentTarget::Data,
-        usize::MAX,
-    )?;
-    let zeros = vec![0; usize::from(ZEROS)];
-    for extent in map.extents {
-        let mut at = start.max(extent.logical_start);
-        let end = end.min(extent.logical_start + extent.length);
-        while at < end && extent.state != FileExtentState::Unwritten {
-            let next = end.min(at + u64::from(ZEROS));
-            let part = usize::try_from(next - at).map_err(|_| Ext4Error::overflow())?;
-            fs.write_inode(number, at, &zeros[..part])?;
-            at = next;
-        }
-    }
-    Ok(())
-}
-
-/// What fallocate(2)'s flags say.
-fn range_operation(mode: u32) -> Result<RangeOperation, Errno> {
-    let keep_size = mode & linux::FALLOC_FL_KEEP_SIZE != 0;
-    Ok(match mode & !linux::FALLOC_FL_KEEP_SIZE {
-        0 => RangeOperation::Allocate(PreallocationOptions { keep_size }),
-        linux::FALLOC_FL_PUNCH_HOLE => RangeOperation::PunchHole,
-        linux::FALLOC_FL_ZERO_RANGE => RangeOperation::Zero(ZeroRangeOptions { keep_size }),
-        linux::FALLOC_FL_COLLAPSE_RANGE => RangeOperation::Collapse,
-        linux::FALLOC_FL_INSERT_RANGE => RangeOperation::Insert,
-        _ => return Err(Errno::EOPNOTSUPP),
-    })
-}
-
 impl File {
     /// A node for an inode.
     pub(super) fn node(shared: &Arc<Shared>, info: &InodeInfo) -> Result<Arc<Node>, Errno> {
@@ -162,6 +93,10 @@ impl File {
             number: info.number,
             stale: AtomicBool::new(false),
             orphan: AtomicBool::new(false),
+            modified_ns: AtomicU64::new(0),
+            misdated: AtomicBool::new(false),
+            extents: SpinLock::new(None),
+            behind_until: AtomicU64::new(0),
         });
         let kind = match info.file_type() {
             DirectoryEntryType::Directory => Kind::directory(),
@@ -188,6 +123,22 @@ impl File {
             kind,
             Some(file),
         ))
+    }
+
+    /// Its data are, or will be, elsewhere; some of them are with the crate until the next commit if they are no whole
+    /// `pages`.
+    fn data_moved(&self, pages: bool) {
+        *self.extents.lock() = None;
+        if !pages {
+            let commits = self.shared.commits.load(Ordering::Relaxed);
+            self.behind_until.store(commits + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the crate has data of it that the disk lacks.
+    pub(super) fn is_behind(&self) -> bool {
+        let commits = self.shared.commits.load(Ordering::Relaxed);
+        self.behind_until.load(Ordering::Relaxed) > commits
     }
 
     /// A file has lost a name.
@@ -217,39 +168,7 @@ impl InodeOperations for File {
     }
 
     fn list(&self) -> Result<Vec<DirEntry>, Errno> {
-        let is_root = self.shared.with(|fs| Ok(fs.root_inode() == self.number))?;
-        let mut entries = Vec::new();
-        let mut cursor = DirectoryCursor::Start;
-        loop {
-            let part = self
-                .shared
-                .with(|fs| fs.read_directory(self.number, cursor, ENTRIES))?;
-            let Some(last) = part.last() else {
-                return Ok(entries);
-            };
-            cursor = last.next_cursor;
-            let seen = part
-                .into_iter()
-                .filter(|entry| entry.name != b"." && entry.name != b"..")
-                .filter(|entry| !is_root || entry.name != UNNAMED);
-            entries.extend(seen.map(|entry| {
-                let kind = match entry.file_type {
-                    DirectoryEntryType::Unknown => linux::DT_UNKNOWN,
-                    DirectoryEntryType::RegularFile => linux::DT_REG,
-                    DirectoryEntryType::Directory => linux::DT_DIR,
-                    DirectoryEntryType::CharacterDevice => linux::DT_CHR,
-                    DirectoryEntryType::BlockDevice => linux::DT_BLK,
-                    DirectoryEntryType::Fifo => linux::DT_FIFO,
-                    DirectoryEntryType::Socket => linux::DT_SOCK,
-                    DirectoryEntryType::Symlink => linux::DT_LNK,
-                };
-                DirEntry {
-                    name: entry.name.into_boxed_slice(),
-                    ino: entry.inode.as_u64(),
-                    kind: kind as u8,
-                }
-            }));
-        }
+        self.shared.list(self.number)
     }
 
     fn create(
@@ -383,8 +302,31 @@ impl InodeOperations for File {
             if self.orphan.load(Ordering::Relaxed) {
                 known.nlink = 0;
             }
+            let modified = self.modified_ns.load(Ordering::Relaxed);
+            if modified != 0 {
+                known.mtime_ns = modified;
+                known.ctime_ns = known.ctime_ns.max(modified);
+            }
         }
         Ok(())
+    }
+
+    fn touch(&self, node: &Node, modified: bool) {
+        let is_regular = matches!(node.kind, Kind::Regular(_));
+        let mut attributes = node.attributes.lock();
+        if !modified || !is_regular {
+            drop(attributes);
+            return self.expire();
+        }
+        let now = time::realtime_ns();
+        attributes.mtime_ns = now;
+        attributes.ctime_ns = now;
+        self.modified_ns.store(now, Ordering::Relaxed);
+        self.misdated.store(true, Ordering::Relaxed);
+    }
+
+    fn is_unlinked(&self) -> bool {
+        self.orphan.load(Ordering::Relaxed)
     }
 
     fn expire(&self) {
@@ -410,6 +352,11 @@ impl InodeOperations for File {
         let info = self
             .shared
             .with(|fs| fs.update_inode_metadata(self.number, update))?;
+        if let Some(modified) = changes.mtime_ns
+            && self.modified_ns.load(Ordering::Relaxed) != 0
+        {
+            self.modified_ns.store(modified, Ordering::Relaxed);
+        }
         let mut attributes_now = node.attributes.lock();
         attributes_now.atime_ns = changes.atime_ns.unwrap_or(known.atime_ns);
         attributes_now.mtime_ns = changes.mtime_ns.unwrap_or(known.mtime_ns);
@@ -432,49 +379,80 @@ impl InodeOperations for File {
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
         self.shared.with(|fs| {
             self.shared.settle(fs, self.number, offset, buf.len())?;
-            fs.write_inode(self.number, offset, buf)
+            let end = offset.saturating_add(len64(buf.len()));
+            let written = fs.write_inode(self.number, offset, buf);
+            self.data_moved((offset | end).is_multiple_of(PAGE_LEN));
+            written
         })?;
-        self.expire();
         Ok(buf.len())
     }
 
+    fn keeps_back(&self) -> bool {
+        true
+    }
+
+    fn set_room_aside(&self, pages: u64) -> bool {
+        self.shared.room.promise(pages)
+    }
+
+    fn give_room_back(&self, pages: u64) {
+        self.shared.room.give_back(pages);
+    }
+
+    fn written_back(&self) -> Result<(), Errno> {
+        let node = self.shared.known(self.number);
+        let mode = node
+            .as_ref()
+            .map(|node| node.attributes.lock().mode & 0o7777);
+        let info = self.shared.with(|fs| {
+            let info = fs.inode(self.number)?;
+            // The crate takes set-user-ID bits away, whoever has written.
+            let lost = mode.filter(|&mode| mode & !u32::from(info.mode) != 0);
+            let bits = lost.and_then(|mode| u16::try_from(mode).ok());
+            let modified = self.modified_ns.load(Ordering::Relaxed);
+            let misdated = self.misdated.swap(false, Ordering::Relaxed);
+            // No more than the seconds is told of what the inode says.
+            let is_dated = !misdated || modified / SECOND == u64::from(info.mtime);
+            if is_dated && bits.is_none() {
+                return Ok(info);
+            }
+            let update = InodeMetadataUpdate {
+                mtime: (!is_dated).then(|| timestamp(modified)),
+                permissions: bits.map(FilePermissions::new).transpose()?,
+                ..InodeMetadataUpdate::default()
+            };
+            fs.update_inode_metadata(self.number, update)
+        })?;
+        if let Some(node) = node {
+            node.attributes.lock().blocks = Some(info.blocks);
+        }
+        Ok(())
+    }
+
     fn resize(&self, size: u64) -> Result<(), Errno> {
-        self.shared
-            .with_freeing(|fs| fs.truncate_inode(self.number, size))?;
+        self.shared.with_freeing(|fs| {
+            let cut = fs.truncate_inode(self.number, size);
+            self.data_moved(size == 0);
+            cut
+        })?;
         self.expire();
         Ok(())
     }
 
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
-        let operation = range_operation(mode)?;
+        let operation = range::operation(mode)?;
         self.shared.with(|fs| {
-            // Blocks that others have had must not be this file's before it is known that they are not theirs.
-            if self.shared.freed.load(Ordering::Relaxed) {
-                self.shared.commit(fs)?;
-            }
-            if !matches!(operation, RangeOperation::Allocate(_)) {
-                self.shared.freed.store(true, Ordering::Relaxed);
-            }
-            let done = fs.operate_inode_range(self.number, offset, len, operation);
-            if !done.is_err_and(is_full_node) {
-                return done;
-            }
-            match operation {
-                RangeOperation::PunchHole => write_zeros(fs, self.number, offset, len),
-                RangeOperation::Zero(ZeroRangeOptions { keep_size }) => {
-                    write_zeros(fs, self.number, offset, len)?;
-                    fs.preallocate_inode(
-                        self.number,
-                        offset,
-                        len,
-                        PreallocationOptions { keep_size },
-                    )
-                }
-                _ => done,
-            }
+            let done = range::operate(fs, &self.shared, self.number, (offset, len), operation);
+            // After what it may have committed first.
+            self.data_moved(false);
+            done
         })?;
         self.expire();
         Ok(())
+    }
+
+    fn read_frames(&self, offset: u64, frames: &[Frame]) -> Result<(), Errno> {
+        self.read_to(offset, frames)
     }
 
     fn extents(&self, from: u64, len: u64) -> Result<Option<Vec<Extent>>, Errno> {
@@ -492,41 +470,19 @@ impl InodeOperations for File {
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        let (space, name) = namespace(name)?;
-        let value = self
-            .shared
-            .with(|fs| fs.get_xattr(self.number, space, name));
-        value.map_err(no_data)
+        self.shared.xattr(self.number, name)
     }
 
     fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Errno> {
-        let names = self.shared.with(|fs| fs.list_xattrs(self.number))?;
-        let full = |name: &XattrName| {
-            let space = SPACES.iter().find(|space| space.1 == name.namespace)?;
-            Some([space.0, &name.name].concat())
-        };
-        Ok(names.iter().filter_map(full).collect())
+        self.shared.xattr_names(self.number)
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
-        let (space, name) = namespace(name)?;
-        let mode = match flags {
-            linux::XATTR_CREATE => XattrSetMode::Create,
-            linux::XATTR_REPLACE => XattrSetMode::Replace,
-            _ => XattrSetMode::Upsert,
-        };
-        let set = self
-            .shared
-            .with(|fs| fs.set_xattr(self.number, space, name, value, mode));
-        set.map_err(no_data)
+        self.shared.set_xattr(self.number, name, value, flags)
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno> {
-        let (space, name) = namespace(name)?;
-        let removed = self
-            .shared
-            .with(|fs| fs.remove_xattr(self.number, space, name));
-        removed.map_err(no_data)
+        self.shared.remove_xattr(self.number, name)
     }
 
     fn sync(&self, _data_only: bool) -> Result<(), Errno> {

@@ -1,10 +1,15 @@
 //! Volumes: ext4 on a disk, by the rsext4 crate: `elfin run -v NAME:GUEST`. [`file`] has what is done with a file,
 //! [`device`] what the crate asks for.
 //!
-//! The crate's file system is one value behind one lock. What is written is with it when write(2) returns, and on the
-//! disk, through the journal, when fsync(2) does, every few seconds, and at the end.
+//! The crate's file system is one value behind one lock. What is written is in the page cache when write(2) returns,
+//! with room set aside for it ([`room`]), and on the disk when fsync(2) does, after half a minute, and at the end.
 mod device;
 mod file;
+mod list;
+mod range;
+mod read;
+mod room;
+mod xattr;
 
 use super::{
     file_system::{FileSystem, Statistics},
@@ -17,7 +22,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use device::{Now, Random, Volume, errno};
 use file::File;
 use linux_raw_sys::general::EXT4_SUPER_MAGIC;
@@ -25,6 +30,7 @@ use machine::{
     drivers,
     sync::{Mutex, SpinLock},
 };
+use room::Room;
 use rsext4::{
     DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentTarget, FileName,
     FilePermissions, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
@@ -58,6 +64,9 @@ struct Shared {
     /// Blocks have been freed since the last commit.
     freed: AtomicBool,
     disk: Volume,
+    room: Room,
+    /// Of so many commits has the disk everything.
+    commits: AtomicU64,
 }
 
 /// Inodes without a name. Those of `O_TMPFILE` have one that nobody sees, as the crate gives none to inodes that have
@@ -100,6 +109,7 @@ impl Ext4 {
         })?;
         let read_only = fs.options().readonly;
         let root = fs.root_inode();
+        let statistics = fs.statfs();
         let shared = Arc::new(Shared {
             dev: numbers::next_dev(),
             fs: Mutex::new(fs),
@@ -108,6 +118,8 @@ impl Ext4 {
             unnamed: SpinLock::new(None),
             freed: AtomicBool::new(false),
             disk,
+            room: Room::new(statistics.block_size, statistics.free_blocks),
+            commits: AtomicU64::new(0),
         });
         let info = shared.with(|fs| fs.inode(root))?;
         if !read_only {
@@ -132,7 +144,9 @@ impl Shared {
                 log::warn!("inode {} is not freed: {error}", inode.raw());
             }
         }
-        f(&mut fs).map_err(errno)
+        let result = f(&mut fs);
+        self.room.set_free(fs.statfs().free_blocks);
+        result.map_err(errno)
     }
 
     fn free(&self, fs: &mut Mounted, inode: InodeNumber, name: Option<Unnamed>) -> Ext4Result<()> {
@@ -197,6 +211,7 @@ impl Shared {
     /// Has everything on the disk.
     fn commit(&self, fs: &mut Mounted) -> Ext4Result<()> {
         fs.sync()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.freed.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -220,6 +235,12 @@ impl Shared {
             self.commit(fs)?;
         }
         Ok(())
+    }
+
+    /// The node of an inode, if there is one.
+    fn known(&self, inode: InodeNumber) -> Option<Arc<Node>> {
+        let nodes = self.nodes.lock();
+        nodes.get(&inode.raw()).and_then(Weak::upgrade)
     }
 
     /// The node of a file.
@@ -262,12 +283,13 @@ impl FileSystem for Ext4 {
     }
     fn statistics(&self) -> Result<Statistics, Errno> {
         let of = self.shared.with(|fs| Ok(fs.statfs()))?;
+        let free = of.free_blocks.saturating_sub(self.shared.room.promised());
         Ok(Statistics {
             magic: EXT4_SUPER_MAGIC,
             block_size: of.block_size,
             blocks: of.total_blocks,
-            blocks_free: of.free_blocks,
-            blocks_available: of.free_blocks,
+            blocks_free: free,
+            blocks_available: free,
             files: of.total_inodes.into(),
             files_free: of.free_inodes.into(),
         })

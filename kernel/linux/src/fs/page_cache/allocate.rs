@@ -61,7 +61,8 @@ impl Content {
         operations.allocate(mode, start, end - start)?;
         let gone = inner.pages.extract_if(pages.clone(), |_, _| true).count();
         inner.give_back(gone);
-        inner.dirty.retain(|index| !pages.contains(index));
+        inner.dirty.forget(pages);
+        inner.give_room_back();
         let size = match mode {
             COLLAPSE => inner.size - (end - start),
             INSERT => inner.size + (end - start),

@@ -1,40 +1,156 @@
-//! Writing pages that mappings have changed to where the file is, and remembering what went wrong. When that is done is
-//! `fs/write_back.rs`'.
-use super::{Content, Inner, PAGE_LEN, Source};
+//! Changed pages of files that are elsewhere: which there are, how many of all files may be, writing them to where the
+//! file is, and remembering what went wrong. When that is done is `fs/write_back.rs`'.
+use super::{ALL, Content, Inner, PAGE_LEN, Source, len64};
 use crate::fs::inode::InodeOperations;
 use abi::Errno;
-use alloc::vec::Vec;
-use core::{iter::Peekable, ops::Range};
-use machine::mm::PAGE;
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use core::{
+    iter::Peekable,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use machine::mm::{PAGE, frame};
 
 /// Pages written at a time.
-const RUN: u64 = 32;
+const RUN: u64 = 128;
 
-impl Content {
-    /// How often writing back has failed, and why the last time.
-    pub fn failures(&self) -> (u64, Errno) {
-        *self.failures.lock()
+/// Changed pages there are, of all files.
+pub fn dirty_pages() -> usize {
+    ALL.dirty.load(Ordering::Relaxed)
+}
+
+/// Of what memory there is for them so many percent may be changed pages before they are written back, whatever their
+/// age.
+pub const BACKGROUND_RATIO: u64 = 10;
+/// The same before who changes more writes himself.
+pub const RATIO: u64 = 20;
+
+/// Both as pages.
+pub fn may_be_dirty() -> (usize, usize) {
+    let all = len64(frame::available() + dirty_pages());
+    let [background, most] =
+        [BACKGROUND_RATIO, RATIO].map(|percent| usize::try_from(all * percent / 100));
+    (background.unwrap_or(0), most.unwrap_or(0))
+}
+
+/// Pages of a file that are to be written to where it is.
+#[derive(Default)]
+pub(super) struct DirtyPages {
+    indices: BTreeSet<u64>,
+    /// Of those taken away to be written.
+    in_flight: u64,
+    /// For so many of both there is room set aside where the file is.
+    with_room: u64,
+}
+
+impl DirtyPages {
+    pub(super) fn contains(&self, index: u64) -> bool {
+        self.indices.contains(&index)
     }
 
-    /// Writes the pages that mappings have changed to where the file is. What cannot be written is lost, and that is
-    /// remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, index: u64) {
+        if self.indices.insert(index) {
+            ALL.dirty.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The same for one with room set aside.
+    pub(super) fn insert_with_room(&mut self, index: u64) {
+        self.insert(index);
+        self.with_room += 1;
+    }
+
+    /// They are not to be written any more.
+    pub(super) fn forget(&mut self, pages: Range<u64>) {
+        let gone = self.indices.extract_if(pages, |_| true).count();
+        ALL.dirty.fetch_sub(gone, Ordering::Relaxed);
+    }
+
+    /// Takes all, to be written.
+    fn take(&mut self) -> BTreeSet<u64> {
+        let taken = core::mem::take(&mut self.indices);
+        ALL.dirty.fetch_sub(taken.len(), Ordering::Relaxed);
+        self.in_flight = len(&taken);
+        taken
+    }
+
+    /// Room that is set aside for more pages than there are.
+    fn excess(&mut self) -> u64 {
+        let needed = len(&self.indices) + self.in_flight;
+        let excess = self.with_room.saturating_sub(needed);
+        self.with_room -= excess;
+        excess
+    }
+}
+
+fn len(pages: &BTreeSet<u64>) -> u64 {
+    len64(pages.len())
+}
+
+/// What writing back has come to.
+#[doc(alias = "errseq_t")]
+#[derive(Default)]
+pub(super) struct Failures {
+    /// How often it has failed.
+    count: u64,
+    /// Why the last time.
+    last: Option<Errno>,
+    /// Somebody has been told.
+    is_told: bool,
+}
+
+impl Content {
+    /// What who opens the file now need not be told any more: a failure that nobody has been told of is not among that.
+    pub fn failures_told(&self) -> u64 {
+        let failures = self.failures.lock();
+        let untold = failures.count > 0 && !failures.is_told;
+        failures.count - u64::from(untold)
+    }
+
+    /// The last failure since `told`, which it is among then.
+    pub fn failure_since(&self, told: &AtomicU64) -> Result<(), Errno> {
+        let mut failures = self.failures.lock();
+        if told.swap(failures.count, Ordering::Relaxed) == failures.count {
+            return Ok(());
+        }
+        failures.is_told = true;
+        failures.last.map_or(Ok(()), Err)
+    }
+
+    /// Pages for which there is room set aside where the file is.
+    pub fn pages_with_room(&self) -> u64 {
+        self.inner.lock().dirty.with_room
+    }
+
+    /// Whether it was cut to nothing and has been written again, and this has not been where the file is.
+    pub fn is_replaced(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.replaced && !inner.dirty.is_empty()
+    }
+
+    /// Writes changed pages to where the file is. What cannot be written is lost, and that is remembered.
     pub fn write_back(&self) -> Result<(), Errno> {
         self.write_dirty().inspect_err(|error| {
             let mut failures = self.failures.lock();
-            *failures = (failures.0 + 1, *error);
+            *failures = Failures {
+                count: failures.count + 1,
+                last: Some(*error),
+                is_told: false,
+            };
         })
     }
 
     fn write_dirty(&self) -> Result<(), Errno> {
+        let _one_at_a_time = self.writing.lock();
         let mut inner = self.inner.lock();
-        let Some(Source::Stored(operations)) = &inner.source else {
+        let Some(operations) = inner.stored().filter(|_| !inner.dirty.is_empty()) else {
             return Ok(());
         };
-        let operations = operations.clone();
-        let dirty = core::mem::take(&mut inner.dirty);
-        if dirty.is_empty() {
-            return Ok(());
-        }
+        let dirty = inner.dirty.take();
         drop(inner);
         // From here on mappings fault again when they write, and their pages are dirty again.
         let (first, last) = (dirty.first().copied(), dirty.last().copied());
@@ -47,7 +163,12 @@ impl Content {
             let written = self.inner.lock().write_pages(&*operations, run);
             result = result.and(written);
         }
-        result
+        let mut inner = self.inner.lock();
+        inner.dirty.in_flight = 0;
+        inner.replaced = false;
+        inner.give_room_back();
+        drop(inner);
+        result.and(operations.written_back())
     }
 }
 
@@ -62,6 +183,22 @@ fn next_run(left: &mut Peekable<impl Iterator<Item = u64>>) -> Option<Range<u64>
 }
 
 impl Inner {
+    /// Where the file is, if that is not here.
+    pub(super) fn stored(&self) -> Option<Arc<dyn InodeOperations>> {
+        match &self.source {
+            Some(Source::Stored(operations)) => Some(operations.clone()),
+            _ => None,
+        }
+    }
+
+    /// Gives room back that is set aside for no page any more.
+    pub(super) fn give_room_back(&mut self) {
+        let excess = self.dirty.excess();
+        if let Some(operations) = self.stored().filter(|_| excess > 0) {
+            operations.give_room_back(excess);
+        }
+    }
+
     /// Writes those pages of a range that the file has otherwise to where it is.
     pub(super) fn write_changed(
         &mut self,
@@ -77,6 +214,7 @@ impl Inner {
         while let Some(run) = next_run(&mut changed) {
             self.write_pages(operations, run)?;
         }
+        self.give_room_back();
         Ok(())
     }
 
@@ -89,37 +227,50 @@ impl Inner {
         let mut at = pages.start;
         while at < pages.end {
             let there = (at..pages.end).take_while(|index| self.pages.contains_key(index));
-            let end = there.last().map_or(at, |last| last + 1);
-            if end > at {
-                self.write_run(operations, at..end)?;
+            let mut end = there.last().map_or(at, |last| last + 1);
+            let mut bytes = Vec::new();
+            let len = usize::try_from((end - at) * PAGE_LEN).unwrap_or(usize::MAX);
+            if bytes.try_reserve_exact(len).is_err() {
+                end = at + 1;
             }
-            at = end + 1;
+            if end > at {
+                self.write_run(operations, at..end, bytes)?;
+                at = end;
+            } else {
+                at += 1;
+            }
         }
         Ok(())
     }
 
-    /// The same for pages that are all there.
+    /// The same for pages that are all there, by way of `bytes`.
     fn write_run(
         &mut self,
         operations: &dyn InodeOperations,
         pages: Range<u64>,
+        mut bytes: Vec<u8>,
     ) -> Result<(), Errno> {
         let start = pages.start * PAGE_LEN;
         let end = self.size.min(pages.end * PAGE_LEN);
-        let mut bytes = alloc::vec![0; end.saturating_sub(start) as usize];
+        bytes.resize(usize::try_from(end.saturating_sub(start)).unwrap_or(0), 0);
         for (index, bytes) in pages.zip(bytes.chunks_mut(PAGE)) {
-            if let Some(page) = self.pages.get_mut(&index) {
-                page.frame.read(0, bytes);
-                page.clean = !self.dirty.contains(&index);
+            let Some(page) = self.pages.get_mut(&index) else {
+                continue;
+            };
+            page.frame.read(0, bytes);
+            if page.frame.references() == 1 {
+                self.dirty.forget(index..index + 1);
             }
+            page.clean = !self.dirty.contains(index);
         }
         let mut done = 0;
         while done < bytes.len() {
-            match operations.write(start + done as u64, &bytes[done..])? {
+            match operations.write(start + len64(done), &bytes[done..])? {
                 0 => return Err(Errno::EIO),
                 more => done += more,
             }
         }
+        self.source_len = self.source_len.max(end);
         Ok(())
     }
 }

@@ -5,17 +5,14 @@
 //! mapped is not seen to be used, and stays; only when nothing else is left, [`make_room`] takes all of them out of the
 //! mappings, into which they come back with the next access. Left out: pages of files in memory, and swapping.
 use super::{
-    CachedPage, Content, Inner,
+    ALL, CachedPage, Content, Inner, PAGE_LEN,
     frames::{self, Purpose, new_frame},
 };
 use crate::fs::write_back;
 use abi::Errno;
-use alloc::{collections::VecDeque, sync::Weak, vec::Vec};
+use alloc::{sync::Weak, vec::Vec};
 use core::cell::Cell;
-use machine::{
-    mm::frame::{self, Frame},
-    sync::Mutex,
-};
+use machine::mm::frame::{self, Frame};
 
 /// Pages given back in one go.
 const BATCH: usize = 64;
@@ -23,9 +20,6 @@ const BATCH: usize = 64;
 const SCAN: usize = 1024;
 /// How often room is looked for.
 const TRIES: usize = 8;
-
-/// Files that have pages to give back.
-static LISTED: Mutex<VecDeque<Weak<Content>>> = Mutex::new(VecDeque::new());
 
 impl CachedPage {
     pub(super) fn new(frame: Frame, clean: bool) -> Self {
@@ -43,12 +37,31 @@ impl CachedPage {
     }
 }
 
+impl Content {
+    /// Gives back the pages that lie within the bytes `start..end`, as far as the file has them, too, and nobody else
+    /// does, once they are written.
+    #[doc(alias = "invalidate_mapping_pages")]
+    pub fn let_go(&self, start: u64, end: u64) {
+        // A failure is remembered.
+        let _ = self.write_back();
+        let mut inner = self.inner.lock();
+        let (from, to) = (start.div_ceil(PAGE_LEN), end / PAGE_LEN);
+        // The last page goes with the range that reaches the end, however long it is.
+        let to = if end >= inner.size { u64::MAX } else { to };
+        if from < to {
+            let idle = |_: &u64, page: &mut CachedPage| page.is_idle();
+            let gone = inner.pages.extract_if(from..to, idle).count();
+            inner.give_back(gone);
+        }
+    }
+}
+
 impl Inner {
     /// Has the file found when pages are to be given back.
     pub(super) fn list(&mut self) {
         if self.hand.is_none() {
             self.hand = Some(0);
-            LISTED.lock().push_back(self.content.clone());
+            ALL.listed.lock().push_back(self.content.clone());
         }
     }
 
@@ -80,7 +93,7 @@ impl Inner {
         if own != 0 {
             return own;
         }
-        let mut files = LISTED.lock();
+        let mut files = ALL.listed.lock();
         for _ in 0..files.len().min(BATCH) {
             let Some(file) = files.pop_front() else {
                 break;
@@ -134,7 +147,7 @@ pub fn make_room() -> bool {
             // What cannot be written remembers it.
             let _ = write_back::all();
         }
-        let files: Vec<_> = LISTED.lock().iter().filter_map(Weak::upgrade).collect();
+        let files: Vec<_> = ALL.listed.lock().iter().filter_map(Weak::upgrade).collect();
         for content in files {
             content.forget_mapped(0, u64::MAX, false);
             let mut inner = content.inner.lock();

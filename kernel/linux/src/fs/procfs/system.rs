@@ -1,6 +1,9 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
-    fs::{descriptor, generated, inotify, locks, pipe, tree::Node},
+    fs::{
+        descriptor, generated, inotify, locks, page_cache::dirty_pages, pipe, tree::Node,
+        write_back,
+    },
     ipc::{self, messages, semaphores, shared_memory},
     process,
     syscall::process::{RELEASE, VERSION, hostname},
@@ -37,7 +40,7 @@ fn meminfo() -> String {
         ("Inactive", 0),
         ("SwapTotal", 0),
         ("SwapFree", 0),
-        ("Dirty", 0),
+        ("Dirty", dirty_pages() * (PAGE / 1024)),
         ("Writeback", 0),
         ("AnonPages", used),
         ("Mapped", 0),
@@ -165,6 +168,9 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     let vm = generated::directory(proc, "sys/vm")?;
     generated::file(&vm, "overcommit_memory", || "0\n".into())?;
     generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;
+    for (name, value) in write_back::SETTINGS {
+        generated::file(&vm, name, move || format!("{value}\n"))?;
+    }
     let fs = generated::directory(proc, "sys/fs")?;
     generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::MAX_CAPACITY))?;
     generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))?;

@@ -136,7 +136,7 @@ pub fn syncfs(fd: usize) -> SysResult {
     }
     Ok(0)
 }
-/// sync_file_range(2): as fdatasync(2).
+/// sync_file_range(2): all of the file, at once.
 pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> SysResult {
     let open = opened(fd)?;
     let end = (offset as i64).checked_add(len as i64);
@@ -146,18 +146,30 @@ pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> Sy
     if !open.file.seekable() {
         return Err(Errno::ESPIPE);
     }
-    open.file.sync(true)?;
+    if flags != 0 {
+        open.file.write_out()?;
+    }
     Ok(0)
 }
 
-/// posix_fadvise(2): taken note of.
-pub fn fadvise64(fd: usize, _offset: usize, len: usize, advice: usize) -> SysResult {
+/// posix_fadvise(2): pages that are not needed go, the others are taken note of.
+pub fn fadvise64(fd: usize, offset: usize, len: usize, advice: usize) -> SysResult {
     let open = opened(fd)?;
     if !open.file.seekable() {
         return Err(Errno::ESPIPE);
     }
     if advice > 5 || (len as i64) < 0 {
         return Err(Errno::EINVAL);
+    }
+    if u32::try_from(advice) == Ok(linux::POSIX_FADV_DONTNEED)
+        && let Some(Kind::Regular(content)) = open.file.node().map(|node| &node.kind)
+    {
+        let offset = u64::try_from(offset).unwrap_or(u64::MAX);
+        let end = match u64::try_from(len) {
+            Ok(len) if len > 0 => offset.saturating_add(len),
+            _ => u64::MAX,
+        };
+        content.let_go(offset, end);
     }
     Ok(0)
 }

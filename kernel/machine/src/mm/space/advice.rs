@@ -1,7 +1,7 @@
 //! What a program says about memory that it has mapped, and asks about it: madvise(2), mincore(2), msync(2), mlock(2).
 
 use super::Space;
-use super::area::{Area, Backing, Marks, PageSource, Prot};
+use super::area::{Area, Backing, Marks, PageSource, Prot, is_same_file};
 use super::mappings::{Mappings, page_up, range};
 use crate::mm::PAGE;
 use crate::mm::fault::{Fault, Wanted};
@@ -124,6 +124,26 @@ impl Space {
         } else {
             Err(Errno::ENOMEM)
         }
+    }
+
+    /// msync(2) with `MS_SYNC`: has what shared mappings in the range show of files where it is to stay; the first
+    /// error.
+    pub fn sync(&self, addr: usize, end: usize) -> Result<(), Errno> {
+        let space = self.mappings.lock();
+        let mut sources: Vec<Arc<dyn PageSource>> = Vec::new();
+        for (_, area) in space.areas.overlapping(addr, end) {
+            if let Backing::File { source, shared, .. } = &area.backing
+                && *shared
+                && !sources
+                    .iter()
+                    .any(|other| is_same_file(&**other, &**source))
+            {
+                sources.push(source.clone());
+            }
+        }
+        drop(space);
+        let synced = sources.iter().map(|source| source.sync());
+        synced.fold(Ok(()), Result::and)
     }
 
     /// mincore(2): one byte a page, 1 when it is in memory.

@@ -82,6 +82,10 @@ pub trait PageSource: Send + Sync {
         let _ = index;
         true
     }
+    /// MS_SYNC: has what was written where it is to stay. No space is locked.
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
     /// MADV_REMOVE: makes a range of the file zeros.
     fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         let _ = (offset, len);
@@ -93,7 +97,7 @@ pub trait PageSource: Send + Sync {
     }
 }
 
-fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
+pub(super) fn is_same_file(one: &dyn PageSource, other: &dyn PageSource) -> bool {
     one.key().is_some() && one.key() == other.key() && one.writable() == other.writable()
 }
 

@@ -4,14 +4,14 @@
 //! Frames, page tables and areas are the kernel's own. The processor is the test, which looks into the page tables.
 
 use super::*;
-use crate::arch::hosted::{MEMORY_SIZE, peek, poke};
+use crate::arch::hosted::{peek, poke};
 use crate::arch::paging::{self, Flags, entry_address, entry_flags};
 use crate::mm::frame::{self, Frame};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::{vec, vec::Vec};
-use core::sync::atomic::{AtomicU32, Ordering};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use std::sync::{Mutex as StdMutex, OnceLock};
 
 /// Most of what is mapped lies in these pages; what may go anywhere lies below the end.
@@ -23,10 +23,7 @@ const FILE_PAGES: usize = 10;
 pub(super) fn with_memory(f: impl FnOnce()) {
     static ONE: OnceLock<StdMutex<()>> = OnceLock::new();
     let one = ONE.get_or_init(|| {
-        let count = MEMORY_SIZE / PAGE;
-        let shares = (0..count).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
-        frame::init(vec![0; count].leak(), shares.leak());
-        frame::add(PAGE as u64, MEMORY_SIZE as u64);
+        frame::init_hosted();
         paging::set_root(frame::alloc_table().unwrap());
         StdMutex::new(())
     });
