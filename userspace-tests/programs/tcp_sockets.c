@@ -101,6 +101,14 @@ static void conversation(int family)
     CHECK(recv(pair[0], buffer, 1, 0) == 0);
     close(pair[0]), close(pair[1]);
 
+    // Nothing that is sent to who has closed has no consequence; something has.
+    connected(family, pair);
+    close(pair[0]);
+    CHECK(send(pair[1], "", 0, 0) == 0 && send(pair[1], "", 0, 0) == 0);
+    CHECK(send(pair[1], "x", 1, 0) == 1);
+    CHECK(send(pair[1], "", 0, 0) == -1 && errno == EPIPE);
+    close(pair[1]);
+
     // Closed: what is sent then comes back as a reset.
     connected(family, pair);
     CHECK(send(pair[0], "last", 4, 0) == 4);

@@ -110,6 +110,10 @@ impl Connection for Loopback {
         if self.outbox.has_ended() || self.is_reset() {
             return Err(Errno::EPIPE);
         }
+        if data.is_empty() {
+            // Nothing goes out, so nothing comes back.
+            return Ok(0);
+        }
         let ancillary = Ancillary::default();
         let message = Outgoing {
             data,
