@@ -116,10 +116,12 @@ impl Flight {
         now: u64,
     ) -> Report {
         let mut report = Report::default();
+        let mut again = false;
         while let Some(sent) = self.list.front_mut() {
             if !sent.end.after(ack) {
                 let sent = *sent;
                 self.list.pop_front();
+                again |= sent.times > 1;
                 if sent.sacked {
                     self.sacked -= sent.len();
                 } else {
@@ -141,6 +143,10 @@ impl Flight {
                 }
             }
             break;
+        }
+        if again {
+            // What follows a hole may have arrived long before the hole was filled.
+            report.sample = None;
         }
         for &(start, end) in ranges {
             self.sack(start.max(ack), end, rtt, now, &mut report);
@@ -178,8 +184,11 @@ impl Flight {
         if sent.times > 1 && took < rtt.least {
             return;
         }
-        if sent.times == 1 {
+        // One that was taken for lost may have arrived long ago, and what said so was lost.
+        if sent.times == 1 && !sent.lost {
             report.sample = Some(report.sample.map_or(took, |other| other.min(took)));
+        }
+        if sent.times == 1 {
             self.reordered |= self.furthest.is_some_and(|end| sent.end.before(end));
         }
         if self.furthest.is_none_or(|end| sent.end.after(end)) {
