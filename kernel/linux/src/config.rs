@@ -45,6 +45,8 @@ pub struct Config {
     pub read_only: bool,
     /// Addresses of the Ethernet device, with the lengths of their networks' prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// The device asks the network for an address of IPv4.
+    pub dhcp: bool,
     /// Who passes on what is for other networks.
     pub gateways: Vec<IpAddr>,
     /// Files that are written before the program starts: absolute path, content.
@@ -137,6 +139,7 @@ pub(crate) fn parse(records: &[u8]) -> Config {
                     .split_once('x')
                     .and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
             }
+            b"dhcp" => config.dhcp = text == "1",
             b"address" => config.addresses.extend(prefix(text)),
             b"gateway" => config.gateways.extend(text.parse::<IpAddr>()),
             b"file" => {

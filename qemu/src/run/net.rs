@@ -4,11 +4,12 @@
 //! By default QEMU plays a router (`-netdev user`): the machine reaches what this host reaches, and is reached by
 //! published ports only. In a named network other machines are reached, too, and the router is joined to the machine by
 //! whoever carries frames between them (`network`). Addresses are known beforehand, so nothing in the machine waits for
-//! DHCP.
+//! DHCP, unless it is to.
 
 use std::fmt::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -27,9 +28,9 @@ pub(crate) struct NetworkOptions {
     /// Let a port of this host lead to one of the machine
     #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = Published::parse)]
     pub(crate) publish: Vec<Published>,
-    /// The machine's address in its network (default: 10.0.2.15, or the next)
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ip: Option<Ipv4Addr>,
+    /// The machine's address in its network (default: 10.0.2.15, or the next); with dhcp it asks QEMU's router
+    #[arg(long, value_name = "ADDRESS|dhcp")]
+    pub(crate) ip: Option<Ip>,
     /// A server that knows names, for /etc/resolv.conf (default: this host's)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
@@ -39,6 +40,25 @@ pub(crate) struct NetworkOptions {
     /// A line for /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = parse_host)]
     pub(crate) add_host: Vec<(String, IpAddr)>,
+}
+
+/// The address that a machine is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ip {
+    Address(Ipv4Addr),
+    /// Whichever it is given by who plays the router.
+    Dhcp,
+}
+
+impl FromStr for Ip {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text {
+            "dhcp" => Ok(Self::Dhcp),
+            text => text.parse().map(Self::Address),
+        }
+    }
 }
 
 /// Which network the machine is in.
@@ -170,6 +190,8 @@ enum Link {
 pub(super) struct Net {
     /// Its address, if it is in a network, and how it is.
     link: Option<(Ipv4Addr, Link)>,
+    /// It asks for the address.
+    dhcp: bool,
     published: Vec<Published>,
     hostname: String,
     hosts: Vec<(String, IpAddr)>,
@@ -182,6 +204,7 @@ impl Net {
     pub(super) fn alone() -> Self {
         Self {
             link: None,
+            dhcp: false,
             published: Vec::new(),
             hostname: HOSTNAME.to_owned(),
             hosts: Vec::new(),
@@ -209,7 +232,11 @@ impl Net {
             Network::None => None,
             Network::User => {
                 let subnet = Subnet::DEFAULT;
-                let address = options.ip.or_else(|| subnet.machines().next());
+                let address = match options.ip {
+                    Some(Ip::Address(address)) => Some(address),
+                    // The router gives the first one to who asks first.
+                    Some(Ip::Dhcp) | None => subnet.machines().next(),
+                };
                 if let Some(wrong) = address.filter(|&address| !subnet.has(address)) {
                     bail!(
                         "--ip {wrong}: the network is {subnet}, of which {} are free",
@@ -224,7 +251,14 @@ impl Net {
                 )
             }
             Network::Named(name) => {
-                let member = network::join(name, hostname.as_deref(), options.ip)?;
+                let address = match options.ip {
+                    Some(Ip::Address(address)) => Some(address),
+                    Some(Ip::Dhcp) => {
+                        bail!("network {name} has no DHCP: it gives addresses without")
+                    }
+                    None => None,
+                };
+                let member = network::join(name, hostname.as_deref(), address)?;
                 if member.settings.internal && !options.publish.is_empty() {
                     bail!("network {name} is internal: nothing leads into it, so -p cannot");
                 }
@@ -235,6 +269,7 @@ impl Net {
         };
         let subnet = link.as_ref().map(|(_, link)| link.subnet());
         Ok(Self {
+            dhcp: options.ip == Some(Ip::Dhcp),
             published: options.publish.clone(),
             hostname: hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             hosts: options.add_host.clone(),
@@ -326,11 +361,13 @@ impl Net {
         let mut records = vec![("hostname", self.hostname.clone().into_bytes())];
         if let Some((address, link)) = &self.link {
             let subnet = link.subnet();
-            records.push((
-                "address",
-                format!("{address}/{}", subnet.bits()).into_bytes(),
-            ));
-            if !link.is_internal() {
+            if self.dhcp {
+                records.push(("dhcp", b"1".to_vec()));
+            } else {
+                let own = format!("{address}/{}", subnet.bits());
+                records.push(("address", own.into_bytes()));
+            }
+            if !link.is_internal() && !self.dhcp {
                 records.push(("gateway", subnet.router().to_string().into_bytes()));
             }
             if let Link::User(_) = link {
@@ -421,6 +458,7 @@ mod tests {
     fn the_machine_finds_its_names() {
         let net = Net {
             link: Some((Ipv4Addr::new(10, 0, 2, 15), Link::User(Subnet::DEFAULT))),
+            dhcp: false,
             published: vec![Published::parse("1:2").unwrap()],
             hostname: "web".into(),
             hosts: vec![("db".into(), "1.2.3.4".parse().unwrap())],

@@ -287,3 +287,71 @@ fn the_machine_reaches_this_host_by_ipv6() {
     assert_eq!(machine.line(), "datagram\n");
     server.join().expect("all went well");
 }
+
+const ASK: &str = r#"
+#include <arpa/inet.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/icmp6.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static void ping(int family, int type, const char *address) {
+    struct sockaddr_storage to = {family}, from;
+    socklen_t length = sizeof from;
+    unsigned char message[500] = {family == AF_INET ? 8 : 128, 0, 0, 0, 1, 2, 0, 7, 'd', 'a', 't', 'a'};
+    inet_pton(family, address, family == AF_INET ? (void *)&((struct sockaddr_in *)&to)->sin_addr
+                                                 : (void *)&((struct sockaddr_in6 *)&to)->sin6_addr);
+    int s = socket(family, type, family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+    /* Of a raw socket of IPv4 nobody fills in the sum. */
+    unsigned sum = 0;
+    for (int i = 0; i < 12; i += 2)
+        sum += message[i] << 8 | message[i + 1];
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    message[2] = sum >> 8, message[3] = sum;
+    socklen_t size = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (sendto(s, message, 12, 0, (void *)&to, size) != 12)
+        perror("sendto");
+    unsigned char *answer = message;
+    do {
+        ssize_t n = recvfrom(s, message, sizeof message, 0, (void *)&from, &length);
+        answer = family == AF_INET && type == SOCK_RAW ? message + 20 : message;
+        if (n < 0)
+            perror("recvfrom");
+    } while (answer[0] != (family == AF_INET ? 0 : 129));
+    char text[100];
+    inet_ntop(family, family == AF_INET ? (void *)&((struct sockaddr_in *)&from)->sin_addr
+                                        : (void *)&((struct sockaddr_in6 *)&from)->sin6_addr, text, sizeof text);
+    printf("%s answers %d %.4s\n", text, answer[7], answer + 8);
+    close(s);
+}
+int main(void) {
+    struct sockaddr_in to = {AF_INET, htons(9)}, own;
+    socklen_t length = sizeof own;
+    int s = socket(AF_INET, SOCK_DGRAM, 0);
+    inet_aton("10.0.2.2", &to.sin_addr);
+    connect(s, (void *)&to, sizeof to);
+    getsockname(s, (void *)&own, &length);
+    printf("this is %s\n", inet_ntoa(own.sin_addr));
+    for (int type = SOCK_DGRAM; type <= SOCK_RAW; type++) {
+        ping(AF_INET, type, "127.0.0.1");
+        ping(AF_INET6, type, "::1");
+        ping(AF_INET, type, "10.0.2.2");
+        ping(AF_INET6, type, "fec0::2");
+    }
+}
+"#;
+
+#[test]
+fn an_address_is_asked_for_and_echoes_are_answered() {
+    let root = program(ASK);
+    for options in [&["--ip", "dhcp"][..], &[]] {
+        let mut machine = Machine::start(elfin(), root.path(), options, &[]);
+        assert_eq!(machine.line(), "this is 10.0.2.15\n", "{options:?}");
+        for _kind in ["ping", "raw"] {
+            for from in ["127.0.0.1", "::1", "10.0.2.2", "fec0::2"] {
+                assert_eq!(machine.line(), format!("{from} answers 7 data\n"));
+            }
+        }
+    }
+}

@@ -157,6 +157,17 @@ pub fn ethernet_device() -> Option<&'static Ethernet> {
     INTERFACES.ethernet.get()
 }
 
+/// The address by which neighbours know a device with a hardware address (RFC 4291, "Link-Local IPv6 Unicast
+/// Addresses").
+pub fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Prefix {
+    let pair = |high, low| u16::from_be_bytes([high, low]);
+    let last = [pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f)];
+    Prefix {
+        ip: Ipv6Addr::new(0xfe80, 0, 0, 0, last[0], last[1], last[2], last[3]).into(),
+        len: 64,
+    }
+}
+
 /// Whom a packet to `ip` is handed to on the wire; `None` if to nobody alone.
 pub fn next_hop(ip: IpAddr) -> Option<IpAddr> {
     let ethernet = INTERFACES.ethernet.get()?;

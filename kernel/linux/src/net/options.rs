@@ -83,6 +83,7 @@ const KNOWN: &[Known] = {
         (IP, linux::IP_TTL, 64, Range(-1, 255)),
         (IP, linux::IP_OPTIONS, 0, Any),
         (IP, linux::IP_RECVOPTS, 0, Flag),
+        (IP, linux::IP_RETOPTS, 0, Flag),
         (IP, linux::IP_PKTINFO, 0, Flag),
         (IP, linux::IP_MTU_DISCOVER, 1, Range(0, 5)),
         (IP, linux::IP_RECVERR, 0, Flag),
@@ -125,6 +126,8 @@ pub const KEEPINTVL: (u32, u32) = (TCP, linux::TCP_KEEPINTVL);
 pub const KEEPCNT: (u32, u32) = (TCP, linux::TCP_KEEPCNT);
 /// `TCP_SYNCNT`
 pub const SYNCNT: (u32, u32) = (TCP, linux::TCP_SYNCNT);
+/// `TCP_DEFER_ACCEPT`
+pub const DEFER_ACCEPT: (u32, u32) = (TCP, linux::TCP_DEFER_ACCEPT);
 /// `TCP_CORK`
 pub const CORK: (u32, u32) = (TCP, linux::TCP_CORK);
 /// `TCP_NODELAY`

@@ -134,6 +134,7 @@ pub(super) fn populate_proc(proc: &Arc<Node>) -> Result<(), Errno> {
         ("tcp_rmem", "4096\t131072\t6291456\n"),
         ("tcp_wmem", "4096\t16384\t4194304\n"),
         ("ip_forward", "0\n"),
+        ("ping_group_range", "0\t2147483647\n"),
     ] {
         generated::file(&ipv4, name, || text.into())?;
     }

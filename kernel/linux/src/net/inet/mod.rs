@@ -3,7 +3,9 @@
 //! What goes to an address of this machine's own stays in the kernel and is never a packet: a connection is a pair of
 //! queues ([`loopback`]), a datagram is put into the receiver's. What goes further is the [`stack`]'s.
 pub mod connection;
+mod datagram;
 pub mod failure;
+mod icmp;
 pub mod listener;
 pub mod loopback;
 pub mod ports;
@@ -32,6 +34,10 @@ use stack::Header;
 const TCP: u32 = 6;
 /// `IPPROTO_UDP`
 const UDP: u32 = 17;
+/// `IPPROTO_ICMP`
+const ICMP: u32 = 1;
+/// `IPPROTO_ICMPV6`
+const ICMPV6: u32 = 58;
 /// `IPPROTO_UDPLITE`
 const UDPLITE: u32 = 136;
 
@@ -41,7 +47,16 @@ pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Err
         (Kind::Stream, 0 | TCP) => Ok(tcp::create(Sock::new(domain, kind, TCP))),
         (Kind::Datagram, 0 | UDP) => Ok(udp::create(Sock::new(domain, kind, UDP))),
         (Kind::Datagram, UDPLITE) => Ok(udp::create(Sock::new(domain, kind, UDPLITE))),
-        (Kind::Stream | Kind::Datagram, _) => Err(Errno::EPROTONOSUPPORT),
+        (Kind::Datagram, ICMP) if domain == family::INET => Ok(icmp::create(domain, kind, ICMP)),
+        (Kind::Datagram, ICMPV6) if domain == family::INET6 => {
+            Ok(icmp::create(domain, kind, ICMPV6))
+        }
+        // `IPPROTO_RAW` sends headers of its own.
+        (Kind::Raw, 1..255) if credentials::capable(linux::CAP_NET_RAW) => {
+            Ok(icmp::create(domain, kind, protocol))
+        }
+        (Kind::Raw, 1..255) => Err(Errno::EPERM),
+        (Kind::Stream | Kind::Datagram | Kind::Raw, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
 }
@@ -55,6 +70,9 @@ impl stack::Upper for Inet {
     }
     fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> bool {
         udp::deliver(data, from, to, header)
+    }
+    fn packet(&self, packet: &stack::Packet<'_>) {
+        icmp::arrived(packet, 2);
     }
     fn failed(&self, failure: &Failure<'_>) {
         udp::failed(failure);

@@ -206,6 +206,10 @@ impl stack::Accepting for Accepting {
         !self.0.is_full()
     }
 
+    fn defers(&self) -> bool {
+        self.0.sock.options.lock().is_set(options::DEFER_ACCEPT)
+    }
+
     fn window(&self) -> Option<usize> {
         self.0.sock.options.lock().asked_buffers()[0]
     }

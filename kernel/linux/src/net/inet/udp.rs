@@ -1,401 +1,53 @@
-//! UDP sockets. What finds no room in the receiver's queue is lost, as on any network.
+//! UDP sockets: datagrams to other machines, and within this one.
 use super::{
-    UDPLITE, destination,
-    failure::{Failure, Told},
-    given, hexadecimal, may_bind,
-    ports::{Binding, Owner, Ports, unspecified},
-    sharing, source, told,
+    datagram::{self, Endpoint, ports},
+    failure::Failure,
+    hexadecimal,
+    ports::unspecified,
 };
-use crate::{
-    fs::Poll,
-    net::{
-        address::{Address, family},
-        interface,
-        message::{Ancillary, How, Outgoing, Packet, Received},
-        options::{self, IP, IPV6, Options},
-        queue::Queue,
-        sock::Sock,
-        socket::{Protocol, Socket},
-        stack::{self, Header},
-    },
+use crate::net::{
+    address::family,
+    interface,
+    sock::{Kind, Sock},
+    socket::Socket,
+    stack::{self, Header},
 };
 use abi::Errno;
-use alloc::{boxed::Box, string::String, sync::Arc};
+use alloc::{string::String, sync::Arc};
 use core::fmt::Write;
-use core::net::{IpAddr, SocketAddr};
-use linux_raw_sys::net as linux;
-use machine::{sync::SpinLock, time};
-
-/// Of UDP, and of UDP-Lite (RFC 3828), whose datagrams differ in what the checksum is of.
-static PORTS: [Ports<Endpoint>; 2] = [Ports::new(), Ports::new()];
-
-fn ports(protocol: u32) -> &'static Ports<Endpoint> {
-    &PORTS[usize::from(protocol == UDPLITE)]
-}
-
-/// The most bytes of a datagram.
-const MOST: usize = 65_507;
-
-/// A socket as datagrams find it.
-pub(super) struct Endpoint {
-    sock: Arc<Sock>,
-    inbox: Queue,
-    /// What has come back.
-    failures: Queue,
-    state: SpinLock<State>,
-}
-
-#[derive(Default)]
-struct State {
-    bound: Option<Arc<Binding<Endpoint>>>,
-    /// It was bound by bind(2), and stays so when an association is dissolved.
-    asked: bool,
-    /// Where it is, once it is connected.
-    local: Option<IpAddr>,
-    peer: Option<SocketAddr>,
-    shut: [bool; 2],
-}
-
-/// A UDP socket, opened.
-pub struct Udp(Arc<Endpoint>);
+use core::net::SocketAddr;
 
 /// A new socket.
 pub fn create(sock: Arc<Sock>) -> Arc<Socket> {
-    let endpoint = Arc::new(Endpoint {
-        sock: sock.clone(),
-        inbox: Queue::new(),
-        failures: Queue::new(),
-        state: SpinLock::new(State::default()),
-    });
-    Socket::new(sock, Box::new(Udp(endpoint)))
+    datagram::create(sock, send)
 }
 
-impl Owner for Endpoint {
-    fn shares(&self) -> bool {
-        true
+/// Sends to another machine, or to a socket of this one. If there is none, it has come back.
+fn send(
+    end: &Endpoint,
+    data: &[u8],
+    from: SocketAddr,
+    to: SocketAddr,
+    header: Header,
+) -> Result<(), Errno> {
+    if !interface::is_local(to.ip()) {
+        return stack::send_datagram(data, from, to, header);
     }
-    fn takes(&self, from: SocketAddr) -> Option<bool> {
-        match self.state.lock().peer {
-            None => Some(false),
-            Some(peer) => (peer == from).then_some(true),
+    match end.ports().find(to, from) {
+        Some(receiver) => {
+            interface::loopback().sent(data.len());
+            receiver.deliver(data, from, to.ip(), header, 1);
+            interface::loopback().received(data.len());
         }
+        None => end.failed(&Failure::no_port(header.protocol, from, to, data)),
     }
-}
-
-impl Endpoint {
-    /// Its port; a random one if it has none yet.
-    fn port(self: &Arc<Self>) -> Result<Arc<Binding<Self>>, Errno> {
-        if let Some(binding) = &self.state.lock().bound {
-            return Ok(binding.clone());
-        }
-        let v6 = self.sock.domain == family::INET6;
-        let sharing = sharing(&self.sock.options.lock());
-        let any = SocketAddr::new(unspecified(v6), 0);
-        let ports = ports(self.sock.protocol);
-        let binding = ports.bind(any, sharing, self).map_err(|_| Errno::EAGAIN)?;
-        let mut state = self.state.lock();
-        Ok(state.bound.get_or_insert(binding).clone())
-    }
-
-    /// What the headers of its datagrams say, but for what is said of one.
-    fn header(&self, to: IpAddr, packet: &Packet) -> Header {
-        let options = self.sock.options.lock();
-        let value = |level, name| options.get(level, name).ok();
-        let (hops, class) = match (to, to.is_multicast()) {
-            (IpAddr::V4(_), false) => (value(IP, linux::IP_TTL), value(IP, linux::IP_TOS)),
-            (IpAddr::V4(_), true) => (value(IP, linux::IP_MULTICAST_TTL), value(IP, linux::IP_TOS)),
-            (IpAddr::V6(_), false) => (
-                value(IPV6, linux::IPV6_UNICAST_HOPS),
-                value(IPV6, linux::IPV6_TCLASS),
-            ),
-            (IpAddr::V6(_), true) => (
-                value(IPV6, linux::IPV6_MULTICAST_HOPS),
-                value(IPV6, linux::IPV6_TCLASS),
-            ),
-        };
-        let byte = |value: Option<i32>| value.and_then(|value| u8::try_from(value).ok());
-        Header {
-            protocol: u8::try_from(self.sock.protocol).unwrap_or(0),
-            hops: packet.hops.or(byte(hops)).unwrap_or(stack::HOPS),
-            class: packet.class.or(byte(class)).unwrap_or(0),
-        }
-    }
-
-    /// Sends to a socket of this machine. If there is none, it has come back.
-    fn send_here(&self, data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) {
-        let Some(receiver) = ports(self.sock.protocol).find(to, from) else {
-            self.failed(&Failure::no_port(header.protocol, from, to, data));
-            return;
-        };
-        interface::loopback().sent(data.len());
-        receiver.deliver(data, from, to.ip(), header, 1);
-        interface::loopback().received(data.len());
-    }
-
-    /// A datagram has come by an interface.
-    fn deliver(&self, data: &[u8], from: SocketAddr, to: IpAddr, header: Header, interface: u32) {
-        let (limit, ancillary) = {
-            let options = self.sock.options.lock();
-            let ancillary = Ancillary {
-                packet: wanted(&options, self.sock.domain, to, header, interface),
-                time: stamp(&options),
-                ..Ancillary::default()
-            };
-            (options.buffers[0], ancillary)
-        };
-        let message = Outgoing {
-            data,
-            to: None,
-            ancillary: &ancillary,
-        };
-        let from = told(&self.sock, from);
-        if self
-            .inbox
-            .push_message(&message, Some(from), limit, usize::MAX, None)
-            .is_ok()
-        {
-            self.sock.readable();
-        }
-    }
-
-    /// A datagram has not arrived. A connected socket is told, if that will stay so; any, if it has asked for it
-    /// (ip(7), `IP_RECVERR`), of each by itself.
-    fn failed(&self, failure: &Failure<'_>) {
-        let Some((error, hard)) = failure.error() else {
-            return;
-        };
-        let v6 = self.sock.domain == family::INET6;
-        let (asked, limit) = {
-            let options = self.sock.options.lock();
-            let asked = options.is_set(if v6 {
-                options::RECVERR6
-            } else {
-                options::RECVERR
-            });
-            (asked, options.buffers[0])
-        };
-        if asked {
-            let ancillary = Ancillary {
-                error: Some(Told::new(failure, error, v6)),
-                ..Ancillary::default()
-            };
-            let message = Outgoing {
-                data: failure.data,
-                to: None,
-                ancillary: &ancillary,
-            };
-            let to = told(&self.sock, failure.to);
-            // Those for which there is no room are lost.
-            let _ = self
-                .failures
-                .push_message(&message, Some(to), limit, usize::MAX, None);
-        }
-        let connected = self.state.lock().peer == Some(failure.to);
-        if asked || connected && hard {
-            self.sock.fail(error);
-        }
-    }
-}
-
-/// What a socket of a domain has asked for of a packet's header.
-fn wanted(options: &Options, domain: u16, to: IpAddr, header: Header, interface: u32) -> Packet {
-    let v6 = to.is_ipv6();
-    let flags = match v6 {
-        true => [options::RECVHOPLIMIT, options::RECVTCLASS],
-        false => [options::RECVTTL, options::RECVTOS],
-    };
-    let [hops, class] = flags.map(|flag| options.is_set(flag));
-    let (info, address) = match (domain, to) {
-        (family::INET, to) => (options::PKTINFO, to),
-        (_, IpAddr::V4(ip)) => (options::RECVPKTINFO, ip.to_ipv6_mapped().into()),
-        (_, to) => (options::RECVPKTINFO, to),
-    };
-    Packet {
-        v6,
-        address: options.is_set(info).then_some((address, interface)),
-        hops: hops.then_some(header.hops),
-        class: class.then_some(header.class),
-    }
-}
-
-/// The time, if a socket has asked for it.
-fn stamp(options: &Options) -> Option<(u64, bool)> {
-    let exact = options.is_set(options::TIMESTAMPNS);
-    (exact || options.is_set(options::TIMESTAMP)).then(|| (time::realtime_ns(), exact))
-}
-
-impl Protocol for Udp {
-    fn bind(&self, address: &Address) -> Result<(), Errno> {
-        let end = &self.0;
-        let address = given(&end.sock, address)?;
-        if end.state.lock().bound.is_some() {
-            return Err(Errno::EINVAL);
-        }
-        may_bind(address)?;
-        let sharing = sharing(&end.sock.options.lock());
-        let binding = ports(end.sock.protocol).bind(address, sharing, end)?;
-        let mut state = end.state.lock();
-        state.bound = Some(binding);
-        state.asked = true;
-        Ok(())
-    }
-
-    fn connect(&self, address: &Address) -> Result<(), Errno> {
-        let end = &self.0;
-        if *address == Address::Unspecified {
-            let mut state = end.state.lock();
-            state.peer = None;
-            state.local = None;
-            let left = if state.asked {
-                None
-            } else {
-                state.bound.take()
-            };
-            drop(state);
-            drop(left);
-            return Ok(());
-        }
-        let to = destination(given(&end.sock, address)?);
-        let bound = end.port()?;
-        let ip = source(Some(bound.address.ip()), to.ip())?;
-        let mut state = end.state.lock();
-        state.peer = Some(to);
-        state.local = Some(ip);
-        drop(state);
-        end.sock.changed();
-        Ok(())
-    }
-
-    fn send(&self, message: &Outgoing<'_>) -> Result<usize, Errno> {
-        let end = &self.0;
-        end.sock.check_error()?;
-        if message.data.len() > MOST {
-            return Err(Errno::EMSGSIZE);
-        }
-        let (peer, shut) = {
-            let state = end.state.lock();
-            (state.peer, state.shut[1])
-        };
-        if shut {
-            return Err(Errno::EPIPE);
-        }
-        let to = match message.to {
-            Some(Address::Unspecified) | None => peer.ok_or(Errno::EDESTADDRREQ)?,
-            Some(address) => destination(given(&end.sock, address)?),
-        };
-        if to.port() == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let bound = end.port()?;
-        let packet = &message.ancillary.packet;
-        let asked = match packet.address {
-            Some((ip, _)) if !interface::is_local(ip) => return Err(Errno::EINVAL),
-            Some((ip, _)) => ip,
-            None => bound.address.ip(),
-        };
-        let ip = source(Some(asked), to.ip())?;
-        let from = SocketAddr::new(ip, bound.address.port());
-        let header = end.header(to.ip(), packet);
-        if interface::is_local(to.ip()) {
-            end.send_here(message.data, from, to, header);
-        } else {
-            stack::send_datagram(message.data, from, to, header)?;
-        }
-        Ok(message.data.len())
-    }
-
-    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
-        let end = &self.0;
-        if how.urgent {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        end.sock.check_error()?;
-        match end.inbox.take_message(buf, how) {
-            Err(Errno::EAGAIN) if end.state.lock().shut[0] => Ok(Received::default()),
-            result => result,
-        }
-    }
-
-    fn receive_error(&self, buf: &mut [u8]) -> Result<Received, Errno> {
-        self.0.failures.take_message(buf, How::default())
-    }
-
-    fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno> {
-        let mut state = self.0.state.lock();
-        if state.peer.is_none() {
-            return Err(Errno::ENOTCONN);
-        }
-        state.shut[0] |= receiving;
-        state.shut[1] |= sending;
-        drop(state);
-        self.0.sock.changed();
-        Ok(())
-    }
-
-    fn local(&self) -> Address {
-        let state = self.0.state.lock();
-        let v6 = self.0.sock.domain == family::INET6;
-        let mut address = match &state.bound {
-            Some(binding) => binding.address,
-            None => SocketAddr::new(unspecified(v6), 0),
-        };
-        if let Some(ip) = state.local {
-            address.set_ip(ip);
-        }
-        told(&self.0.sock, address)
-    }
-
-    fn peer(&self) -> Result<Address, Errno> {
-        let peer = self.0.state.lock().peer.ok_or(Errno::ENOTCONN)?;
-        Ok(told(&self.0.sock, peer))
-    }
-
-    fn poll(&self) -> Poll {
-        let [receive, send] = self.0.state.lock().shut;
-        let mut events = Poll::OUT;
-        if self.0.inbox.packets() > 0 {
-            events |= Poll::IN;
-        }
-        if self.0.failures.packets() > 0 {
-            events |= Poll::ERR;
-        }
-        if receive {
-            events |= Poll::IN | Poll::RDHUP;
-        }
-        if receive && send {
-            events |= Poll::HUP;
-        }
-        events
-    }
-
-    fn queued(&self) -> [usize; 2] {
-        [self.0.inbox.first(), 0]
-    }
-
-    fn set_option(&self, level: u32, name: u32, _value: &[u8]) -> Result<(), Errno> {
-        let v6 = self.0.sock.domain == family::INET6;
-        match (level, name) {
-            (options::TCP, _) => Err(Errno::ENOPROTOOPT),
-            (options::UDPLITE, _) if self.0.sock.protocol != UDPLITE => Err(Errno::ENOPROTOOPT),
-            (options::IPV6, _) if !v6 => Err(Errno::ENOPROTOOPT),
-            (options::IPV6, linux::IPV6_V6ONLY) if self.0.state.lock().bound.is_some() => {
-                Err(Errno::EINVAL)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn close(&self) {
-        let bound = self.0.state.lock().bound.take();
-        drop(bound);
-        self.0.inbox.discard();
-        self.0.sock.changed();
-    }
+    Ok(())
 }
 
 /// A datagram from another machine; whether anybody takes it.
 pub fn deliver(data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> bool {
-    let Some(receiver) = ports(header.protocol.into()).find(to, from) else {
+    let ports = ports(Kind::Datagram, header.protocol.into());
+    let Some(receiver) = ports.find(to, from) else {
         return false;
     };
     receiver.deliver(data, from, to.ip(), header, 2);
@@ -404,7 +56,8 @@ pub fn deliver(data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) ->
 
 /// A datagram from here to another machine has not arrived.
 pub fn failed(failure: &Failure<'_>) {
-    if let Some(sender) = ports(failure.protocol.into()).find(failure.from, failure.to) {
+    let ports = ports(Kind::Datagram, failure.protocol.into());
+    if let Some(sender) = ports.find(failure.from, failure.to) {
         sender.failed(failure);
     }
 }
@@ -416,7 +69,7 @@ pub fn list(v6: bool) -> String {
          ref pointer drops\n",
     );
     let of_family = |end: &Endpoint| (end.sock.domain == family::INET6) == v6;
-    let all = PORTS[0].all();
+    let all = ports(Kind::Datagram, 0).all();
     for (index, (bound, end)) in all.iter().filter(|(_, end)| of_family(end)).enumerate() {
         let state = end.state.lock();
         let local = state

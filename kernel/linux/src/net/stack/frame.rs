@@ -1,5 +1,5 @@
 //! What a frame is for, read off its headers.
-use super::{Header, tcp::segment::Segment};
+use super::{Header, Packet, tcp::segment::Segment};
 use crate::net::inet::failure::Failure;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::wire::{
@@ -69,12 +69,7 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
             if packet.next_header() == IpProtocol::Icmp {
                 return control(packet.payload(), from);
             }
-            let header = Header {
-                protocol: packet.next_header().into(),
-                hops: packet.hop_limit(),
-                class: packet.dscp() << 2 | packet.ecn(),
-            };
-            transport(header, from.into(), to.into(), packet.payload())
+            transport(header4(&packet), from.into(), to.into(), packet.payload())
         }
         EthernetProtocol::Ipv6 => {
             let Ok(packet) = Ipv6Packet::new_checked(frame.payload()) else {
@@ -87,14 +82,56 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
             if packet.next_header() == IpProtocol::Icmpv6 {
                 return control6(&packet);
             }
-            let header = Header {
-                protocol: packet.next_header().into(),
-                hops: packet.hop_limit(),
-                class: packet.traffic_class(),
-            };
-            transport(header, from.into(), to.into(), packet.payload())
+            transport(header6(&packet), from.into(), to.into(), packet.payload())
         }
         _ => Frame::Other,
+    }
+}
+
+/// The packet of IP in a frame, whatever it carries.
+pub(super) fn packet(frame: &[u8]) -> Option<Packet<'_>> {
+    let frame = EthernetFrame::new_checked(frame).ok()?;
+    let whole = frame.payload();
+    match frame.ethertype() {
+        EthernetProtocol::Ipv4 => {
+            let packet = Ipv4Packet::new_checked(whole).ok()?;
+            let good = packet.version() == 4 && packet.verify_checksum();
+            let cut = packet.more_frags() || packet.frag_offset() != 0;
+            (good && !cut).then(|| Packet {
+                from: packet.src_addr().into(),
+                to: packet.dst_addr().into(),
+                header: header4(&packet),
+                whole: &whole[..packet.total_len().into()],
+                payload: packet.payload(),
+            })
+        }
+        EthernetProtocol::Ipv6 => {
+            let packet = Ipv6Packet::new_checked(whole).ok()?;
+            (packet.version() == 6).then(|| Packet {
+                from: packet.src_addr().into(),
+                to: packet.dst_addr().into(),
+                header: header6(&packet),
+                whole: &whole[..packet.total_len()],
+                payload: packet.payload(),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn header4(packet: &Ipv4Packet<&[u8]>) -> Header {
+    Header {
+        protocol: packet.next_header().into(),
+        hops: packet.hop_limit(),
+        class: packet.dscp() << 2 | packet.ecn(),
+    }
+}
+
+fn header6(packet: &Ipv6Packet<&[u8]>) -> Header {
+    Header {
+        protocol: packet.next_header().into(),
+        hops: packet.hop_limit(),
+        class: packet.traffic_class(),
     }
 }
 
@@ -129,7 +166,7 @@ fn transport(header: Header, from: IpAddr, to: IpAddr, payload: &[u8]) -> Frame<
     }
 }
 
-/// The length of UDP's header; the ports that UDP's and TCP's begin with.
+/// The length of UDP's header, and of ICMP's; what a message of ICMP quotes of a packet's payload at least.
 const UDP: usize = 8;
 
 /// What a message of ICMP says of a packet from `from` to `to`, which it quotes after its header.
@@ -140,15 +177,21 @@ fn failure<'a>(
     [from, to]: [IpAddr; 2],
     quoted: &'a [u8],
 ) -> Frame<'a> {
-    let Some(&[a, b, c, d]) = quoted.first_chunk() else {
+    let Some(&[a, b, c, d, e, f, ..]) = quoted.first_chunk::<UDP>() else {
         return Frame::Other;
     };
     let end = |ip, port| SocketAddr::new(ip, u16::from_be_bytes(port));
+    let ping = matches!(protocol, IpProtocol::Icmp | IpProtocol::Icmpv6);
+    let (ports, data) = match ping {
+        // An echo is known by its identifier, and its type is told.
+        true => ([[e, f], [0, 0]], quoted),
+        false => ([[a, b], [c, d]], &quoted[UDP..]),
+    };
     Frame::Failed(Failure {
         protocol: protocol.into(),
-        from: end(from, [a, b]),
-        to: end(to, [c, d]),
-        data: quoted.get(UDP..).unwrap_or_default(),
+        from: end(from, ports[0]),
+        to: end(to, ports[1]),
+        data,
         by,
         kind,
         code,

@@ -13,7 +13,7 @@ use smoltcp::{
 };
 
 /// Bytes of a header of Ethernet.
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// Bytes of TCP's header without options, and of UDP's.
 const TCP: usize = 20;
 const UDP: usize = 8;
@@ -32,6 +32,11 @@ pub(super) fn mss(ip: IpAddr) -> u16 {
 /// The most bytes of a datagram to `ip`, which is not cut into fragments.
 pub(super) fn most(ip: IpAddr) -> usize {
     driver::FRAME - ETHERNET - ip_header(ip) - UDP
+}
+
+/// The most bytes of a packet's payload to `ip`.
+pub(super) fn most_payload(ip: IpAddr) -> usize {
+    driver::FRAME - ETHERNET - ip_header(ip)
 }
 
 /// Writes the headers of a packet of `len` bytes into a frame; the packet's place.
@@ -111,6 +116,13 @@ pub(super) fn datagram(data: &[u8], from: SocketAddr, to: SocketAddr, header: He
         |room| room.copy_from_slice(data),
         &ChecksumCapabilities::default(),
     );
+    frame
+}
+
+/// A frame with a packet of any protocol, but for whom it is handed to.
+pub(super) fn frame(payload: &[u8], from: IpAddr, to: IpAddr, header: Header) -> Vec<u8> {
+    let mut frame = alloc::vec![0; ETHERNET + ip_header(from) + payload.len()];
+    wrap(&mut frame, [0; 6], [from, to], header, payload.len()).copy_from_slice(payload);
     frame
 }
 

@@ -5,13 +5,15 @@
 //! of the kernel's takes frames and serves timers; who sends has its segments sent at once. smoltcp answers ARP, ND
 //! and ICMP.
 //!
-//! Left out: fragments, offloads, addresses by DHCP.
+//! Left out: fragments, offloads.
 pub mod connection;
 mod device;
+mod dhcp;
 mod frame;
 mod isn;
 mod link;
 mod neighbour;
+mod passive;
 mod requests;
 mod tcp;
 #[cfg(test)]
@@ -33,9 +35,10 @@ use alloc::{
     vec::Vec,
 };
 use connection::{Handle, Remote, Step};
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use device::Device;
+use dhcp::Lease;
 use frame::Frame;
 use machine::{
     drivers::{net as driver, random},
@@ -79,13 +82,30 @@ pub struct Header {
 /// The ends of a connection, this one first.
 pub(super) type Key = (SocketAddr, SocketAddr);
 
+/// A packet that is neither TCP's nor UDP's.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Where it is from.
+    pub from: IpAddr,
+    /// Where it is for.
+    pub to: IpAddr,
+    /// What its header says besides.
+    pub header: Header,
+    /// All of it.
+    pub whole: &'a [u8],
+    /// What it carries.
+    pub payload: &'a [u8],
+}
+
 /// What the stack asks of those above it.
 pub trait Upper: Send + Sync {
     /// Who takes a connection from `from` to `to`.
     fn accepting(&self, to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn Accepting>>;
     /// A datagram has come; whether anybody takes it.
     fn datagram(&self, data: &[u8], from: SocketAddr, to: SocketAddr, header: Header) -> bool;
-    /// A datagram from here has not arrived.
+    /// Another packet has come. What there is to be done about it is done without them.
+    fn packet(&self, packet: &Packet<'_>);
+    /// A datagram, or an echo, from here has not arrived.
     fn failed(&self, failure: &Failure<'_>);
 }
 
@@ -93,6 +113,8 @@ pub trait Upper: Send + Sync {
 pub trait Accepting: Send + Sync {
     /// Whether there is room for one more connection.
     fn has_room(&self) -> bool;
+    /// Whether a connection is there only when something was sent on it (`TCP_DEFER_ACCEPT`).
+    fn defers(&self) -> bool;
     /// How much it may be sent at first, if it was said (`SO_RCVBUF`).
     fn window(&self) -> Option<usize>;
     /// The socket of a new connection; `None` if there is no room.
@@ -127,6 +149,8 @@ struct Stack {
     waiting: Vec<Arc<Remote>>,
     parked: VecDeque<(IpAddr, Vec<u8>)>,
     neighbours: Neighbours,
+    /// The address, if it was given by DHCP.
+    lease: Option<Lease>,
     isn: isn::Generator,
     upper: &'static dyn Upper,
     /// The second that answers are counted in, and how many there were.
@@ -142,25 +166,38 @@ fn instant(ns: u64) -> Instant {
     Instant::from_micros(i64::try_from(ns / 1000).unwrap_or(i64::MAX))
 }
 
-/// Starts the stack if there is a device and an address for it.
+/// Starts the stack if there is a device and an address for it, or a network that gives one.
 pub fn start(upper: &'static dyn Upper) {
     let config = config::get();
-    let Some(mac) = driver::mac().filter(|_| !config.addresses.is_empty()) else {
+    let wanted = config.dhcp || !config.addresses.is_empty();
+    let Some(mac) = driver::mac().filter(|_| wanted) else {
         return;
     };
+    let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
+    settings.random_seed = random::number();
+    let mut interface = Interface::new(settings, &mut Device(None), instant(now()));
+    let (mut gateways, mut lease, mut given) = (config.gateways.clone(), None, None);
+    if config.dhcp {
+        let (asked, answer) = Lease::ask(&mut interface);
+        match answer {
+            Some((own, router)) => {
+                given = Some(own);
+                gateways.extend(router);
+            }
+            None => log::warn!("nobody gives an address by DHCP"),
+        }
+        lease = Some(asked);
+    }
     let addresses = config.addresses.iter().map(|&(ip, len)| Prefix { ip, len });
-    let mut addresses: Vec<_> = addresses.collect();
+    let mut addresses: Vec<_> = given.into_iter().chain(addresses).collect();
     if addresses.iter().any(|own| own.ip.is_ipv6()) {
-        addresses.push(link_local(mac));
+        addresses.push(interface::link_local(mac));
     }
     let ethernet = interface::set_up(Ethernet {
         mac,
         addresses,
-        gateways: config.gateways.clone(),
+        gateways,
     });
-    let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
-    settings.random_seed = random::number();
-    let mut interface = Interface::new(settings, &mut Device(None), instant(now()));
     interface.update_ip_addrs(|list| {
         for own in &ethernet.addresses {
             // More than there is room for are left out, as the log says.
@@ -178,19 +215,10 @@ pub fn start(upper: &'static dyn Upper) {
             log::warn!("no room for the gateway {gateway}");
         }
     }
-    *STACK.state.lock() = Some(Stack::new(interface, isn::Generator::new(), upper));
+    let mut stack = Stack::new(interface, isn::Generator::new(), upper);
+    stack.lease = lease;
+    *STACK.state.lock() = Some(stack);
     sched::spawn_kernel("net", Box::new(NoState), Box::new(run));
-}
-
-/// The address by which neighbours know a device with a hardware address (RFC 4291, "Link-Local IPv6 Unicast
-/// Addresses").
-fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Prefix {
-    let pair = |high, low| u16::from_be_bytes([high, low]);
-    let last = [pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f)];
-    Prefix {
-        ip: Ipv6Addr::new(0xfe80, 0, 0, 0, last[0], last[1], last[2], last[3]).into(),
-        len: 64,
-    }
 }
 
 /// Takes frames and serves timers, for ever.
@@ -261,6 +289,20 @@ pub fn send_datagram(
     with(|stack| stack.send_datagram(to.ip(), frame)).ok_or(Errno::ENETUNREACH)
 }
 
+/// Sends a packet with a payload of any protocol; errors as with a datagram.
+pub fn send_packet(payload: &[u8], from: IpAddr, to: IpAddr, header: Header) -> Result<(), Errno> {
+    if payload.len() > link::most_payload(to) {
+        return Err(Errno::EMSGSIZE);
+    }
+    let frame = link::frame(payload, from, to, header);
+    with(|stack| stack.send_datagram(to, frame)).ok_or(Errno::ENETUNREACH)
+}
+
+/// Such a packet as it would be on the wire.
+pub fn packet(payload: &[u8], from: IpAddr, to: IpAddr, header: Header) -> Vec<u8> {
+    link::frame(payload, from, to, header).split_off(link::ETHERNET)
+}
+
 /// Machines in the same network that something was sent to lately, with their hardware addresses if they have answered.
 pub fn neighbours() -> Vec<(IpAddr, Option<[u8; 6]>)> {
     with(|stack| stack.neighbours.list()).unwrap_or_default()
@@ -282,6 +324,7 @@ impl Stack {
             waiting: Vec::new(),
             parked: VecDeque::new(),
             neighbours: Neighbours::default(),
+            lease: None,
             isn,
             upper,
             answers: (0, 0),
@@ -290,7 +333,14 @@ impl Stack {
 
     /// A frame has come.
     fn take(&mut self, frame: &[u8]) {
-        match frame::parse(frame) {
+        let parsed = frame::parse(frame);
+        if !matches!(parsed, Frame::Segment { .. } | Frame::Datagram { .. })
+            && let Some(packet) = frame::packet(frame)
+            && interface::is_local(packet.to)
+        {
+            self.upper.packet(&packet);
+        }
+        match parsed {
             Frame::Segment { from, to, segment } => {
                 let mut mac = [0; 6];
                 mac.copy_from_slice(&frame[6..12]);
@@ -302,6 +352,9 @@ impl Stack {
                 data,
                 header,
             } => {
+                if to.port() == dhcp::PORT && self.renew(Some(frame)) {
+                    return;
+                }
                 let own = interface::is_local(to.ip());
                 if !self.upper.datagram(data, from, to, header) && own {
                     self.answer(frame);
@@ -363,74 +416,10 @@ impl Stack {
         }
     }
 
-    /// A connection is asked for.
-    fn asked(
-        &mut self,
-        key: Key,
-        segment: &Segment<'_>,
-        mac: [u8; 6],
-        accepting: &dyn Accepting,
-        now: u64,
-    ) {
-        // Silence has the other end try again, when there may be room.
-        if !accepting.has_room() {
-            return;
-        }
-        let window = accepting
-            .window()
-            .map_or(u16::MAX, |window| u16::try_from(window).unwrap_or(u16::MAX));
-        let syn = &segment.head;
-        if self.requests.is_full() && self.requests.get(&key).is_none() {
-            let cookie = self.isn.cookie(key, syn);
-            self.requests
-                .give_cookie(key, syn, mac, cookie, window, now);
-        } else {
-            let own = self.isn.first(key);
-            self.requests.ask(key, syn, mac, own, window, now);
-            self.hurry(now + SECOND);
-        }
-    }
-
-    /// The answer to a SYN may have been acknowledged: then the connection is there. Whether it was.
-    fn open(&mut self, key: Key, segment: &Segment<'_>, mac: [u8; 6], now: u64) -> bool {
-        let head = &segment.head;
-        let (own, syn, rtt) = match self.requests.get(&key) {
-            Some(request) if head.ack == Some(request.own.plus(1)) => {
-                (request.own, request.syn, request.round_trip(now))
-            }
-            Some(_) => return false,
-            None if self.requests.believes(now) => match (self.isn.redeem(key, head), head.ack) {
-                (Some(syn), Some(ack)) => (ack.plus(u32::MAX), syn, None),
-                _ => return false,
-            },
-            None => return false,
-        };
-        let Some(accepting) = self.upper.accepting(key.0, key.1) else {
-            self.requests.remove(&key);
-            return false;
-        };
-        // When there is no room, the answer to the SYN is sent again, until there is.
-        let Some(sock) = accepting.child() else {
-            return true;
-        };
-        self.requests.remove(&key);
-        let remote = Remote::passive(sock.clone(), key, own, &syn, rtt);
-        self.connections.insert(key, remote.clone());
-        let (_, step) = remote.segment(segment, mac, now);
-        let connection = Arc::new(Handle(remote.clone()));
-        if accepting.established(sock, connection) {
-            self.settle(&remote, step, now);
-        } else {
-            remote.abort();
-            self.look_after(&remote);
-        }
-        true
-    }
-
     /// What was sent from here has not arrived.
     fn tell(&mut self, failure: &Failure<'_>) {
         match IpProtocol::from(failure.protocol) {
-            IpProtocol::Udp => self.upper.failed(failure),
+            IpProtocol::Udp | IpProtocol::Icmp | IpProtocol::Icmpv6 => self.upper.failed(failure),
             // One that is there already goes on trying (RFC 5461).
             IpProtocol::Tcp => {
                 if let Some((error, _)) = failure.error()
@@ -534,9 +523,31 @@ impl Stack {
         }
     }
 
+    /// Takes a frame about the address that was given, or asks for it again; whether there is one.
+    fn renew(&mut self, frame: Option<&[u8]>) -> bool {
+        let Some(lease) = &mut self.lease else {
+            return false;
+        };
+        let given = lease.go_on(&mut self.interface, frame);
+        if let Some((own, _)) = given
+            && !interface::is_local(own.ip)
+        {
+            log::warn!(
+                "DHCP gives {}, which is not the address that programs know",
+                own.ip
+            );
+        }
+        true
+    }
+
     /// Looks at what has its time come; when the next comes.
     fn serve_timers(&mut self) -> Option<u64> {
-        let others = earlier(self.requests.serve(now()), self.time_wait.serve(now()));
+        let mut others = earlier(self.requests.serve(now()), self.time_wait.serve(now()));
+        if self.renew(None)
+            && let Some(lease) = &self.lease
+        {
+            others = earlier(others, lease.due(&mut self.interface));
+        }
         for _ in 0..BUDGET {
             let Some((&key, _)) = self.timers.first_key_value() else {
                 return others;

@@ -138,6 +138,13 @@ impl Requests {
         self.pending.get(key)
     }
 
+    /// Whether it has been answered once.
+    pub(super) fn is_new(&self, key: &Key) -> bool {
+        self.pending
+            .get(key)
+            .is_some_and(|request| request.sent == 1)
+    }
+
     /// Forgets one.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Request> {
         let request = self.pending.remove(key)?;

@@ -1,24 +1,33 @@
 //! Damaged and made-up frames: whatever comes in, nothing panics and what is kept is bounded.
+extern crate std;
+
 use super::*;
 use crate::net::{address::family, sock::Kind};
 use rand::{Damage, MAC};
 
-/// Somebody who takes everything.
-struct Everybody;
+/// Somebody who takes everything, at port 81 when something is sent.
+struct Everybody {
+    defers: bool,
+}
 
 impl Upper for Everybody {
-    fn accepting(&self, _to: SocketAddr, _from: SocketAddr) -> Option<Arc<dyn Accepting>> {
-        Some(Arc::new(Self))
+    fn accepting(&self, to: SocketAddr, _from: SocketAddr) -> Option<Arc<dyn Accepting>> {
+        let defers = to.port() == 81;
+        Some(Arc::new(Self { defers }))
     }
     fn datagram(&self, _: &[u8], _: SocketAddr, _: SocketAddr, _: Header) -> bool {
         false
     }
+    fn packet(&self, _: &Packet<'_>) {}
     fn failed(&self, _: &Failure<'_>) {}
 }
 
 impl Accepting for Everybody {
     fn has_room(&self) -> bool {
         true
+    }
+    fn defers(&self) -> bool {
+        self.defers
     }
     fn window(&self) -> Option<usize> {
         None
@@ -118,8 +127,8 @@ mod rand {
     }
 }
 
-#[test]
-fn damaged_frames_do_no_harm() {
+/// A stack with an address.
+fn stack() -> Stack {
     interface::set_up(Ethernet {
         mac: MAC,
         addresses: vec![Prefix {
@@ -134,10 +143,17 @@ fn damaged_frames_do_no_harm() {
         list.push(IpCidr::new(smoltcp::wire::IpAddress::v4(10, 0, 2, 15), 24))
             .unwrap();
     });
-    let mut stack = Stack::new(interface, isn::Generator::with_key([7; 16]), &Everybody);
+    let upper = &Everybody { defers: false };
+    Stack::new(interface, isn::Generator::with_key([7; 16]), upper)
+}
+
+#[test]
+fn damaged_frames_do_no_harm() {
+    let mut stack = stack();
     let mut damage = Damage(0x9e37_79b9_7f4a_7c15);
     let mut most = 0;
-    for _ in 0..20_000 {
+    let frames = std::env::var("FRAMES").map_or(20_000, |text| text.parse().unwrap());
+    for _ in 0..frames {
         stack.take(&damage.frame());
         most = most.max(stack.requests.len());
         assert!(
@@ -145,4 +161,37 @@ fn damaged_frames_do_no_harm() {
         );
     }
     assert!(most > 0, "some frames are good");
+}
+
+#[test]
+fn connections_are_put_off_until_something_is_sent() {
+    let mut stack = stack();
+    let ends: Key = (
+        "10.0.2.15:81".parse().unwrap(),
+        "10.0.2.2:9".parse().unwrap(),
+    );
+    let send = |stack: &mut Stack, head: &segment::Head, data: &[u8]| {
+        let mut payload = vec![0; head.len() + data.len()];
+        payload[head.len()..].copy_from_slice(data);
+        head.emit(&mut payload, [(ends.1.ip(), 9), (ends.0.ip(), 81)]);
+        let header = Header {
+            protocol: 6,
+            hops: HOPS,
+            class: 0,
+        };
+        stack.take(&link::frame(&payload, ends.1.ip(), ends.0.ip(), header));
+    };
+    let mut head = segment::Head {
+        seq: tcp::seq::Seq(5),
+        syn: true,
+        window: 1000,
+        ..segment::Head::default()
+    };
+    send(&mut stack, &head, b"");
+    let own = stack.requests.get(&ends).unwrap().own;
+    (head.syn, head.seq, head.ack) = (false, head.seq.plus(1), Some(own.plus(1)));
+    send(&mut stack, &head, b"");
+    assert!(stack.connections.is_empty() && stack.requests.len() == 1);
+    send(&mut stack, &head, b"request");
+    assert!(stack.connections.len() == 1 && stack.requests.len() == 0);
 }
