@@ -34,7 +34,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::any::{Any, TypeId};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
-use machine::mm::space::Space;
+use machine::mm::space::{self, Space};
 use machine::sched::{self, Thread, Tid};
 use machine::sync::{SpinLock, WaitQueue};
 use machine::time::Instant;
@@ -209,7 +209,7 @@ pub fn with_current<R>(f: impl FnOnce(&Arc<Process>) -> R) -> R {
 
 /// Calls `f` with the calling thread's address space; as [`with_current`].
 pub fn with_space<R>(f: impl FnOnce(&Space) -> R) -> R {
-    sched::with_space(|space| f(space.expect("whoever asks runs for the program")))
+    space::with_current(|space| f(space.expect("whoever asks runs for the program")))
 }
 
 /// Longest thread name, with its NUL.

@@ -1,10 +1,9 @@
 //! The running thread.
 
-use super::space;
+use super::space::{self, AddressSpace};
 use super::state::Tid;
 use super::thread::Thread;
 use crate::arch::{context, interrupt_flag, percpu};
-use crate::mm::space::Space;
 use alloc::sync::Arc;
 
 /// The running thread's address, from `Arc::into_raw`; null before there is one.
@@ -39,7 +38,7 @@ pub(crate) fn is_idle() -> bool {
 
 /// Calls `f` with the running thread's address space, if it has one.
 #[inline]
-pub fn with_space<R>(f: impl FnOnce(Option<&Arc<Space>>) -> R) -> R {
+pub fn with_space<R>(f: impl FnOnce(Option<&Arc<dyn AddressSpace>>) -> R) -> R {
     // SAFETY: only the thread itself changes it, in `leave_space`, and does not come back to `f` after that.
     with_current(|thread| f(unsafe { &*thread.space.get() }.as_ref()))
 }

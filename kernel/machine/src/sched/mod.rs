@@ -31,10 +31,10 @@ pub use policy::Policy;
 pub(crate) use queue::{become_idle, init, thread_start, tick};
 pub use queue::{enter_program, exit_current, exit_current_with, park, reschedule, yield_now};
 pub use ranked::Level;
+pub use space::AddressSpace;
 pub use state::{NoState, ThreadState, Tid};
 pub use thread::{Body, Start, Thread, thread_count};
 
-use crate::mm::space::Space;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -52,7 +52,7 @@ pub fn spawn_kernel(name: &'static str, state: Box<dyn ThreadState>, body: Body)
 /// Makes a kernel thread, whose id is 0, that works on a program in an address space, or in none. It does not run
 /// before [`fn@start`]. `None` without memory.
 pub fn new_kernel(
-    space: Option<Arc<Space>>,
+    space: Option<Arc<dyn AddressSpace>>,
     state: Box<dyn ThreadState>,
     body: Body,
 ) -> Option<Arc<Thread>> {
@@ -63,7 +63,7 @@ pub fn new_kernel(
 /// without memory.
 pub fn new_main(
     tid: Tid,
-    space: Arc<Space>,
+    space: Arc<dyn AddressSpace>,
     state: Box<dyn ThreadState>,
     body: Body,
 ) -> Option<Arc<Thread>> {

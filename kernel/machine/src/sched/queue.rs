@@ -455,7 +455,7 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving, now: u64) {
     next.fpu.load();
     // SAFETY: `next` is on no CPU, so its record is this CPU's to use.
     if let Some(space) = unsafe { &*next.space.get() } {
-        space::switch_to(space);
+        space::switch_to(&**space);
     }
     let local = &LOCALS[this];
     local.previous.store(

@@ -3,10 +3,16 @@
 
 use crate::arch::paging::{self, Tables};
 use crate::arch::{cpu, percpu};
-use crate::mm::space::Space;
 use crate::sync::SpinLock;
 use alloc::sync::Arc;
+use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
+
+/// What the scheduler knows of an address space: [`crate::mm::space::Space`].
+pub trait AddressSpace: Any + Send + Sync {
+    /// Its page tables.
+    fn tables(&self) -> &Arc<Tables>;
+}
 
 /// One CPU's.
 struct Active {
@@ -25,7 +31,7 @@ static ACTIVE: [Active; cpu::MOST] = [const {
 
 /// Makes this CPU use the tables of a space. Interrupts are off.
 #[inline]
-pub(super) fn switch_to(space: &Space) {
+pub(super) fn switch_to(space: &dyn AddressSpace) {
     let tables = space.tables();
     if ACTIVE[percpu::this().id].root.load(Ordering::Relaxed) != tables.root() {
         enter(Some(tables));

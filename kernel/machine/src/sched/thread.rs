@@ -6,10 +6,10 @@ use super::fair;
 use super::parking::Parking;
 use super::place::Place;
 use super::policy::Scheduling;
+use super::space::AddressSpace;
 use super::state::{NoState, ThreadState, Tid};
 use crate::arch::fpu::Area;
 use crate::arch::{TrapFrame, context, cpu, interrupt_flag, percpu};
-use crate::mm::space::Space;
 use crate::mm::stack::KernelStack;
 use crate::sync::SpinLock;
 use crate::time::Instant;
@@ -45,7 +45,7 @@ pub struct Start {
     /// Its thread pointer.
     pub thread_pointer: u64,
     /// Its address space.
-    pub space: Arc<Space>,
+    pub space: Arc<dyn AddressSpace>,
     /// What it does in the kernel first.
     pub first: Option<Body>,
 }
@@ -61,7 +61,7 @@ pub struct Thread {
     /// The type of `state`: to ask it each time would cost as much as a short system call.
     kind: TypeId,
     /// The address space it runs in. Only the thread itself changes it, and who switches to it looks at it.
-    pub(super) space: UnsafeCell<Option<Arc<Space>>>,
+    pub(super) space: UnsafeCell<Option<Arc<dyn AddressSpace>>>,
     pub(super) parking: Parking,
     pub(super) place: Place,
     affinity: AtomicU64,
@@ -97,7 +97,7 @@ impl core::fmt::Debug for Thread {
 impl Thread {
     fn build(
         tid: Tid,
-        space: Option<Arc<Space>>,
+        space: Option<Arc<dyn AddressSpace>>,
         state: Box<dyn ThreadState>,
         body: Option<Body>,
         is_idle: bool,
@@ -152,7 +152,7 @@ impl Thread {
     pub(super) fn kernel(
         tid: Tid,
         body: Body,
-        space: Option<Arc<Space>>,
+        space: Option<Arc<dyn AddressSpace>>,
         state: Box<dyn ThreadState>,
     ) -> Option<Arc<Self>> {
         let mut thread = Self::build(tid, space, state, Some(body), false)?;

@@ -2,8 +2,9 @@
 //! areas of each file, the bytes they have together.
 
 use super::area::Area;
+use super::arena;
 use super::holes::Holes;
-use crate::mm::{USER_END, USER_START, arena};
+use crate::mm::{USER_END, USER_START};
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

@@ -6,6 +6,7 @@ use super::*;
 use crate::arch::hosted::{peek, poke};
 use crate::arch::paging::{Flags, entry_address, entry_flags};
 use crate::mm::frame;
+use crate::sched::AddressSpace;
 use alloc::vec;
 use core::sync::atomic::Ordering;
 

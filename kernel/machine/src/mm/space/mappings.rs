@@ -2,10 +2,11 @@
 
 use super::area::{Area, Backing, Limits, Marks, PageSource, Place, Prot, page_index};
 use super::areas::Areas;
+use super::arena;
 use super::pages::Pages;
 use crate::arch::paging::Tables;
 use crate::mm::fault::{Fault, Wanted};
-use crate::mm::{PAGE, USER_END, USER_START, arena};
+use crate::mm::{PAGE, USER_END, USER_START};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::ops::Range;

@@ -5,8 +5,11 @@
 mod advice;
 mod area;
 mod areas;
+#[expect(unsafe_code, reason = "memory that is reached by address")]
+pub(super) mod arena;
 #[cfg(test)]
 mod copies;
+mod current;
 mod holes;
 mod limits;
 mod mappings;
@@ -21,8 +24,9 @@ mod tests;
 pub use advice::Advice;
 pub use area::{Backing, Limits, MapsLine, Marks, Options, Page, PageSource, Place, Prot};
 pub use areas::MAX as MAX_AREAS;
+pub use current::with_current;
 
-use super::arena::Arena;
+use self::arena::Arena;
 use super::fault::{Fault, Wanted};
 use super::{PAGE, USER_END, frame};
 use crate::arch::paging::Tables;
@@ -96,11 +100,6 @@ impl Space {
             tables,
         };
         shared.map(|()| copy)
-    }
-
-    /// Its page tables.
-    pub(crate) fn tables(&self) -> &Arc<Tables> {
-        &self.tables
     }
 
     /// Where the dynamic linker keeps what it has.

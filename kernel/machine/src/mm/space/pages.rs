@@ -5,12 +5,13 @@
 //! translation, and no CPU may see the page's next frame before: what one reads there never goes back.
 
 use super::area::{Area, Backing, Page, Prot, page_index};
+use super::arena;
 use crate::arch::layout::phys_to_virt;
 use crate::arch::paging::{Flags, Tables, entry_address, entry_flags};
 use crate::arch::{tlb, user as arch_user};
 use crate::mm::fault::Fault;
 use crate::mm::frame::Frame;
-use crate::mm::{PAGE, USER_END, arena, user};
+use crate::mm::{PAGE, USER_END, user};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::ops::Range;

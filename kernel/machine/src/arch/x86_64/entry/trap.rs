@@ -6,6 +6,7 @@ use crate::arch::user;
 use crate::arch::{TrapFrame, apic, cpu, interrupt, percpu, vector};
 use crate::mm::arena;
 use crate::mm::fault::{Fault, Wanted};
+use crate::mm::space;
 use crate::upcall::{self, Exception};
 use crate::{record, sched, time};
 use core::sync::atomic::Ordering;
@@ -163,7 +164,7 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
     } else {
         loop {
             let result =
-                sched::with_space(|space| space.ok_or(Fault::NotMapped)?.fault(addr, wanted));
+                space::with_current(|space| space.ok_or(Fault::NotMapped)?.fault(addr, wanted));
             if result != Err(Fault::OutOfMemory) || !upcall::traps().make_room() {
                 break result;
             }
