@@ -17,6 +17,7 @@ use linux_raw_sys::general::{
     CLONE_FS, CLONE_IO, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SETTLS,
     CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK, CLONE_VM, O_RDWR,
+    RLIMIT_CPU,
 };
 use machine::{
     arch::{TrapFrame, gate},
@@ -154,6 +155,9 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
     }
     table::insert_process(&child);
     table::insert(&thread);
+    if child.limits.soft(RLIMIT_CPU) != u64::MAX {
+        child.watch_cpu_limit();
+    }
     // References that a child which ends soon would wait for.
     drop(child);
     sched::start(thread);

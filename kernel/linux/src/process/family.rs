@@ -1,10 +1,12 @@
 //! Who is whose child, groups and sessions, and waiting for children: wait4(2), waitid(2), setpgid(2), setsid(2).
 //!
 //! A process that has ended stays in the table, as a zombie, until its parent has heard of it. Children of one that
-//! ends are those of the nearest ancestor that has asked for them (`PR_SET_CHILD_SUBREAPER`), else the first process';
-//! that one does not know them, so nobody waits for these. All of it happens under the lock of the table of processes.
+//! ends are those of the nearest ancestor that has asked for them (`PR_SET_CHILD_SUBREAPER`), else the first process',
+//! as in a container. Many programs do not know that they may be the first: of what they have so come by, and do not
+//! wait for, a few are kept. All of it happens under the lock of the table of processes.
 
 use super::signal::{Recipient, SigInfo};
+use super::usage::Usage;
 use super::{LinuxThread, Pid, Process, table};
 use crate::credentials;
 use crate::tty::Tty;
@@ -40,8 +42,6 @@ pub(super) struct Kin {
     end: Option<(Status, u32)>,
     /// It has stopped or gone on, so, and nobody has waited for that.
     job: Option<Change>,
-    /// CPU time of its children that have been waited for, in nanoseconds.
-    children_cpu_ns: u64,
 }
 
 /// How a process has ended, as wait(2) tells it.
@@ -101,8 +101,8 @@ pub struct Report {
     pub uid: u32,
     /// What has become of it.
     pub status: Change,
-    /// CPU time that it and its children have used, in nanoseconds.
-    pub cpu_ns: u64,
+    /// What it and its children have used.
+    pub usage: Usage,
 }
 
 impl Change {
@@ -156,6 +156,22 @@ fn let_go_of_groups(all: &BTreeMap<Pid, Arc<Process>>, groups: &[Pid]) {
     }
 }
 
+/// How many processes that have ended the first one may leave unwaited for, of those that are its children because
+/// their parents have ended.
+const MOST_FORGOTTEN: usize = 64;
+
+/// Those that are too many.
+fn forgotten(all: &BTreeMap<Pid, Arc<Process>>) -> Vec<Pid> {
+    let ended = |one: &&Arc<Process>| {
+        let kin = one.kin();
+        kin.is_adopted && kin.end.is_some()
+    };
+    let count = all.values().filter(ended).count();
+    let too_many = count.saturating_sub(MOST_FORGOTTEN);
+    let oldest = all.values().filter(ended).take(too_many);
+    oldest.map(|one| one.pid).collect()
+}
+
 /// Sends all processes of a group a signal of the kernel's.
 pub(crate) fn signal_group(group: Pid, signal: i32) {
     for process in table::processes().filter(|process| process.pgid() == group) {
@@ -181,7 +197,7 @@ impl Report {
         SigInfo {
             signal,
             code,
-            fields: [id, status, self.cpu_ns / TICK_NS, 0],
+            fields: [id, status, self.usage.cpu_ns / TICK_NS, 0],
             errno: 0,
         }
     }
@@ -200,7 +216,6 @@ impl Kin {
             has_executed: false,
             end: None,
             job: None,
-            children_cpu_ns: 0,
         }
     }
 
@@ -269,11 +284,6 @@ impl Process {
         self.kin().exit_signal
     }
 
-    /// CPU time of its children that it has waited for, in nanoseconds.
-    pub fn children_cpu_ns(&self) -> u64 {
-        self.kin().children_cpu_ns
-    }
-
     /// It runs another program from now on.
     pub(super) fn set_executed(&self) {
         let mut kin = self.kin.lock();
@@ -286,7 +296,7 @@ impl Process {
 
     fn report(&self, kin: &Kin) -> Option<Report> {
         let (status, uid) = kin.end?;
-        Some(self.report_of(kin, Change::Ended(status), uid))
+        Some(self.report_of(Change::Ended(status), uid))
     }
 
     /// What there is to tell of it that its parent waits for.
@@ -301,15 +311,15 @@ impl Process {
         })?;
         let main = self.main_thread();
         let uid = main.map_or(0, |thread| credentials::of(&thread).user.real);
-        Some(self.report_of(kin, job, uid))
+        Some(self.report_of(job, uid))
     }
 
-    fn report_of(&self, kin: &Kin, status: Change, uid: u32) -> Report {
+    fn report_of(&self, status: Change, uid: u32) -> Report {
         Report {
             pid: self.pid,
             uid,
             status,
-            cpu_ns: self.cpu_time_ns() + kin.children_cpu_ns,
+            usage: self.usage_to_tell(),
         }
     }
 
@@ -322,7 +332,7 @@ impl Process {
                 return;
             };
             if parent.hears_of_stops() {
-                let report = self.report_of(&kin, status, 0);
+                let report = self.report_of(status, 0);
                 let _ = parent.send(
                     Recipient::Process,
                     report.info(linux::SIGCHLD.cast_signed()),
@@ -370,6 +380,8 @@ impl Process {
             let_go_of_groups(all, &groups);
             if !self.tell_parent(all) {
                 gone.push(self.pid);
+            } else if own.is_adopted || heir.is_none() {
+                gone.extend(forgotten(all));
             }
             gone.iter().map(|pid| all.remove(pid)).collect::<Vec<_>>()
         });
@@ -441,9 +453,6 @@ impl Process {
         let Some((parent, report)) = all.get(&kin.parent).zip(self.report(&kin)) else {
             return false;
         };
-        if kin.is_adopted {
-            return false;
-        }
         let ignored = kin.exit_signal == SIGCHLD && parent.ignores_children();
         if kin.exit_signal != 0 {
             // Only a full queue of real-time signals is an error.
@@ -471,7 +480,6 @@ impl Process {
                 let kin = child.kin();
                 let sends = kin.exit_signal == SIGCHLD;
                 let is_meant = kin.parent == self.pid
-                    && !kin.is_adopted
                     && target.covers(child.pid, &kin)
                     && options.sends_sigchld.is_none_or(|wanted| wanted == sends);
                 if is_meant {
@@ -489,7 +497,7 @@ impl Process {
                     None
                 }
                 Ok(Some(report)) if !options.keep => {
-                    self.kin.lock().children_cpu_ns += report.cpu_ns;
+                    self.add_child(report.usage);
                     all.remove(&report.pid)
                 }
                 _ => None,

@@ -1,5 +1,5 @@
-//! Resource limits, getrlimit(2). Those on the address space, descriptors, processes and signals hold; the others are
-//! kept for the program to see.
+//! Resource limits, getrlimit(2). Those on the address space, CPU time, descriptors, processes and signals hold; the
+//! others are kept for the program to see.
 use crate::fs::descriptor;
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +89,11 @@ impl Limits {
     /// Descriptors are below this.
     pub fn descriptors(&self) -> usize {
         self.soft(linux::RLIMIT_NOFILE) as usize
+    }
+
+    /// Whether so much CPU time, in nanoseconds, is more than may be had.
+    pub(super) fn has_used_up(&self, cpu_ns: u64) -> bool {
+        self.hard.lock()[linux::RLIMIT_CPU as usize] <= cpu_ns / 1_000_000_000
     }
 
     /// The limit on `resource`; `EINVAL`.

@@ -18,6 +18,7 @@ pub mod settings;
 pub mod signal;
 mod table;
 pub mod transfers;
+pub mod usage;
 pub mod user;
 mod vfork;
 
@@ -73,6 +74,8 @@ pub struct Process {
     pub settings: settings::ProcessSettings,
     program: SpinLock<Arc<Program>>,
     threads: table::Threads,
+    /// What its children that it has waited for have used.
+    children_usage: SpinLock<usage::Usage>,
     /// Dispositions.
     pub(crate) sighand: Arc<signal::Sighand>,
     signals: signal::SharedPending,
@@ -149,6 +152,7 @@ impl Process {
             settings: settings::ProcessSettings::default(),
             program: SpinLock::default(),
             threads: table::Threads::default(),
+            children_usage: SpinLock::default(),
             sighand: Arc::default(),
             signals: signal::SharedPending::default(),
             stop: signal::Stop::default(),
@@ -182,6 +186,9 @@ impl Process {
     /// Gives it another address space, or none.
     fn set_space(&self, space: Option<Arc<Space>>) {
         let old = core::mem::replace(&mut *self.space.lock(), space);
+        if let Some(old) = &old {
+            self.left_space(old.most_resident());
+        }
         // Not under the lock: it may be the last reference.
         drop(old);
     }

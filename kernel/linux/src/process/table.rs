@@ -1,10 +1,10 @@
 //! The tables of processes and threads by their ids, and which threads a process has.
-use super::{Pid, Process, ThreadState, transfers::Transfers};
+use super::{Pid, Process, ThreadState, transfers::Transfers, usage::Usage};
 use crate::credentials;
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
 use linux_raw_sys::general::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE, RLIMIT_NPROC};
 use machine::{
     mm::frame,
@@ -32,8 +32,8 @@ static THREADS: SpinLock<BTreeMap<Tid, Arc<Thread>>> = SpinLock::new(BTreeMap::n
 pub(super) struct Threads {
     /// Those that live.
     pub(super) live: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
-    /// CPU time of those that have ended, in nanoseconds.
-    ended_cpu_ns: AtomicU64,
+    /// What those that have ended have used, and the address spaces that there were.
+    ended: SpinLock<Usage>,
     /// What those have read and written, and the process' children that it has waited for.
     ended_transfers: SpinLock<Transfers>,
 }
@@ -41,8 +41,7 @@ pub(super) struct Threads {
 impl Threads {
     /// Adds what one that has been taken out has used.
     fn ended(&self, thread: &Thread) {
-        let used = thread.cpu_time_ns();
-        self.ended_cpu_ns.fetch_add(used, Ordering::Relaxed);
+        self.ended.lock().add(Usage::of_thread(thread));
         let transfers = &thread.linux().transfers;
         self.ended_transfers.lock().add_thread(transfers);
     }
@@ -226,7 +225,28 @@ impl Process {
     pub fn cpu_time_ns(&self) -> u64 {
         let threads = self.threads.live.lock();
         let live: u64 = threads.values().map(|thread| thread.cpu_time_ns()).sum();
-        live + self.threads.ended_cpu_ns.load(Ordering::Relaxed)
+        live + self.threads.ended.lock().cpu_ns
+    }
+
+    /// What its threads have used.
+    pub(super) fn usage_of_threads(&self) -> Usage {
+        let threads = self.threads.live.lock();
+        let mut all = self.usage_of_ended();
+        for thread in threads.values() {
+            all.add(Usage::of_thread(thread));
+        }
+        all
+    }
+
+    /// What those that have ended have used.
+    pub(super) fn usage_of_ended(&self) -> Usage {
+        *self.threads.ended.lock()
+    }
+
+    /// It does not use an address space any more that had so many bytes in memory at most.
+    pub(super) fn left_space(&self, most_resident: usize) {
+        let mut ended = self.threads.ended.lock();
+        ended.most_resident = ended.most_resident.max(most_resident);
     }
 
     /// What it has read and written, and its children that it has waited for.

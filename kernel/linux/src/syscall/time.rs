@@ -238,8 +238,9 @@ pub fn time(to: usize) -> SysResult {
 pub fn times(to: usize) -> SysResult {
     const TICK: u64 = SECOND / 100;
     if to != 0 {
-        let (own, children) =
-            process::with_current(|process| (process.cpu_time_ns(), process.children_cpu_ns()));
+        let (own, children) = process::with_current(|process| {
+            (process.cpu_time_ns(), process.usage_of_children().cpu_ns)
+        });
         let [user, children] = [own, children].map(|ns| (ns / TICK) as i64);
         user::write(to, &[user, 0, children, 0])?;
     }

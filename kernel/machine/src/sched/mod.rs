@@ -20,6 +20,7 @@ mod space;
 mod state;
 #[expect(unsafe_code, reason = "what the switch saves")]
 mod thread;
+mod usage;
 
 pub(crate) use current::is_idle;
 pub use current::{
@@ -34,6 +35,7 @@ pub use ranked::Level;
 pub use space::AddressSpace;
 pub use state::{NoState, ThreadState, Tid};
 pub use thread::{Body, Start, Thread, thread_count};
+pub use usage::Used;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

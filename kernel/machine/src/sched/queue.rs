@@ -399,6 +399,9 @@ fn schedule(leaving: Leaving) {
     if next.cpu() != this && !next.is_idle() {
         order_of_arrival(&next, LOCALS[next.cpu()].queue.time(), local.queue.time());
     }
+    previous
+        .usage
+        .count_switch(matches!(leaving, Leaving::Parked | Leaving::Ended));
     switch(previous, next, leaving, now);
 }
 

@@ -8,6 +8,7 @@ use super::place::Place;
 use super::policy::Scheduling;
 use super::space::AddressSpace;
 use super::state::{NoState, ThreadState, Tid};
+use super::usage::{Usage, Used};
 use crate::arch::fpu::Area;
 use crate::arch::{TrapFrame, context, cpu, interrupt_flag, percpu};
 use crate::mm::stack::KernelStack;
@@ -67,6 +68,7 @@ pub struct Thread {
     affinity: AtomicU64,
     pub(super) scheduling: Scheduling,
     pub(super) used: AtomicU64,
+    pub(crate) usage: Usage,
     pub(super) since: AtomicU64,
     /// How much it has had of the CPU it is at, in that CPU's virtual time.
     pub(super) virtual_time: AtomicU64,
@@ -124,6 +126,7 @@ impl Thread {
             affinity: AtomicU64::new(u64::MAX),
             scheduling: Scheduling::default(),
             used: AtomicU64::new(0),
+            usage: Usage::default(),
             since: AtomicU64::new(0),
             virtual_time: AtomicU64::new(0),
             saved: UnsafeCell::new(saved),
@@ -136,6 +139,11 @@ impl Thread {
             entry: SpinLock::new(None),
             is_idle,
         })
+    }
+
+    /// What it has used beside CPU time.
+    pub fn used(&self) -> Used {
+        self.usage.get()
     }
 
     /// Whether it waits for something.

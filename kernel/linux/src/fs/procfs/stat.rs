@@ -1,7 +1,8 @@
 //! /proc/PID/stat: a thread in one line of numbers, for ps, top and their like. What would say where something is in the
-//! program's memory is 0, as Linux has it for those who may not know; so are page faults, which are not counted.
+//! program's memory is 0, as Linux has it for those who may not know; so are faults that wait for a device, which
+//! nobody counts.
 use super::status::{comm, state, usage};
-use crate::process::{self, LinuxThread, Process, signal::SignalSets};
+use crate::process::{self, LinuxThread, Process, signal::SignalSets, usage::Usage};
 use alloc::{format, vec::Vec};
 use linux_raw_sys::general as linux;
 use machine::{
@@ -45,17 +46,14 @@ impl Scheduled {
 /// The line of a thread, or of the process when it is the main thread.
 pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
     let is_main = tid == process.pid;
-    let (ns, children_ns, started) = if is_main {
-        (
-            process.cpu_time_ns(),
-            process.children_cpu_ns(),
-            process.started,
-        )
+    let (used, of_children, started) = if is_main {
+        let of_children = process.usage_of_children();
+        (process.usage(), of_children, process.started)
     } else {
-        process::with_thread(tid, |thread| {
-            (thread.cpu_time_ns(), 0, thread.linux().started)
-        })
-        .unwrap_or((0, 0, process.started))
+        let of_thread = |thread: &Thread| (Usage::of_thread(thread), thread.linux().started);
+        let found = process::with_thread(tid, of_thread);
+        let (used, started) = found.unwrap_or((Usage::default(), process.started));
+        (used, Usage::default(), started)
     };
     let scheduled = process::with_thread(tid, Scheduled::of).unwrap_or(Scheduled {
         policy: Policy::OTHER,
@@ -74,8 +72,11 @@ pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
     let fields = [
         format!(") {}", &state(process, tid)[..1]),
         format!("{} {} {}", process.ppid(), process.pgid(), process.sid()),
-        format!("{tty} {foreground} 4194304 0 0 0 0"),
-        format!("{} 0 {} 0", ticks(ns), ticks(children_ns)),
+        format!(
+            "{tty} {foreground} 4194304 {} {} 0 0",
+            used.used.faults, of_children.used.faults
+        ),
+        format!("{} 0 {} 0", ticks(used.cpu_ns), ticks(of_children.cpu_ns)),
         format!("{} {}", scheduled.priority(), scheduled.nice),
         format!("{} 0 {}", process.thread_ids().len(), ticks(started.0)),
         format!("{mapped} {}", resident / PAGE),

@@ -11,7 +11,7 @@ use linux_raw_sys::general as linux;
 use machine::{
     arch::cpu,
     mm::space::{MapsLine, Prot},
-    sched::{self, Tid},
+    sched::{self, Thread, Tid, Used},
 };
 
 /// Bytes that are mapped, and those that are there.
@@ -76,6 +76,10 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
     let (pid, ppid) = (process.pid, process.ppid());
     let (mapped, resident) = usage(process);
     let (size, rss) = (mapped / 1024, resident / 1024);
+    let most = process.most_resident() / 1024;
+    let Used {
+        waits, preemptions, ..
+    } = process::with_thread(tid, Thread::used).unwrap_or_default();
     let cpus = cpu::count();
     let mask = u64::MAX >> (64 - cpus.clamp(1, 64));
     let who = process::with_thread(tid, credentials::of).unwrap_or_default();
@@ -90,9 +94,10 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
         "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t{ppid}\nTracerPid:\t0\n\
          {}FDSize:\t256\nGroups:\t{} \n\
          NStgid:\t{pid}\nNSpid:\t{tid}\nNSpgid:\t{}\nNSsid:\t{}\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
-         VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{rss:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
+         VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{most:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
          Threads:\t{}\n{}{}NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\n\
-         Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+         Mems_allowed:\t1\nMems_allowed_list:\t0\n\
+         voluntary_ctxt_switches:\t{waits}\nnonvoluntary_ctxt_switches:\t{preemptions}\n",
         process.fs.umask(),
         state(process, tid),
         ids(&who),

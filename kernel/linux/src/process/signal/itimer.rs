@@ -10,7 +10,7 @@ use crate::process::{
     clock::{Clock, next_expiry},
 };
 use alloc::sync::{Arc, Weak};
-use linux_raw_sys::general::{SIGALRM, SIGPROF, SIGVTALRM};
+use linux_raw_sys::general::{RLIMIT_CPU, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU};
 use machine::{
     sync::SpinLock,
     time::{Alarm, Instant, Timer},
@@ -23,7 +23,7 @@ pub type Setting = (u64, u64);
 #[derive(Default)]
 pub(crate) struct IntervalTimers {
     real: SpinLock<RealTimer>,
-    cpu: [SpinLock<CpuTimer>; 2],
+    cpu: [SpinLock<CpuTimer>; 3],
 }
 
 /// The real timer.
@@ -147,6 +147,8 @@ pub enum CpuTime {
     Virtual,
     /// `ITIMER_PROF`
     Prof,
+    /// `RLIMIT_CPU`
+    Limit,
 }
 
 impl CpuTime {
@@ -155,6 +157,7 @@ impl CpuTime {
         match self {
             Self::Virtual => SIGVTALRM as i32,
             Self::Prof => SIGPROF as i32,
+            Self::Limit => SIGXCPU.cast_signed(),
         }
     }
 }
@@ -238,6 +241,18 @@ impl Process {
         old
     }
 
+    /// Looks after its limit of CPU time from now on: each second above it tells.
+    pub fn watch_cpu_limit(self: &Arc<Self>) {
+        const SECOND: u64 = 1_000_000_000;
+        let limit = self.limits.soft(RLIMIT_CPU);
+        let left = limit
+            .max(1)
+            .saturating_mul(SECOND)
+            .saturating_sub(self.cpu_time_ns());
+        let left = if limit == u64::MAX { 0 } else { left.max(1) };
+        self.set_cpu_timer(CpuTime::Limit, left, SECOND);
+    }
+
     /// The alarm of a timer of CPU time has rung. Runs in interrupt context.
     fn look_at_cpu_timer(self: &Arc<Self>, which: CpuTime, generation: u64) {
         let mut timer = self.itimers.cpu[which as usize].lock();
@@ -246,7 +261,13 @@ impl Process {
         }
         let now = self.cpu_time_ns();
         if timer.advance(now) {
-            self.send_kernel(Recipient::Running, which.signal());
+            let is_over = which == CpuTime::Limit && self.limits.has_used_up(now);
+            let signal = if is_over {
+                SIGKILL.cast_signed()
+            } else {
+                which.signal()
+            };
+            self.send_kernel(Recipient::Running, signal);
         }
         if timer.expires != 0 {
             timer.arm(self, which, now);

@@ -319,7 +319,8 @@ impl Process {
     pub(super) fn end_timers(self: &Arc<Self>) {
         self.end_posix_timers();
         self.set_real_timer(0, 0);
-        for which in [itimer::CpuTime::Virtual, itimer::CpuTime::Prof] {
+        use itimer::CpuTime;
+        for which in [CpuTime::Virtual, CpuTime::Prof, CpuTime::Limit] {
             self.set_cpu_timer(which, 0, 0);
         }
     }

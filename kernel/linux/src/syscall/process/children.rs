@@ -216,7 +216,7 @@ pub fn wait4(pid: usize, status: usize, options: usize, usage: usize) -> SysResu
         user::write(status, &report.status.word())?;
     }
     if usage != 0 {
-        user::write(usage, &Usage::of(report.cpu_ns))?;
+        user::write(usage, &Usage::of(&report.usage))?;
     }
     Ok(report.pid as usize)
 }
@@ -264,7 +264,7 @@ pub fn waitid(kind: usize, id: usize, info: usize, options: usize, usage: usize)
     if let Some(report) = report
         && usage != 0
     {
-        user::write(usage, &Usage::of(report.cpu_ns))?;
+        user::write(usage, &Usage::of(&report.usage))?;
     }
     Ok(0)
 }

@@ -1,15 +1,12 @@
 //! Resource limits and usage.
 use crate::{
     credentials,
-    process::{self, Process, limits::Limit},
+    process::{self, Process, limits::Limit, usage},
     syscall::time::Timespec,
 };
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
-use machine::{
-    mm::{space::Space, user},
-    sched::Thread,
-};
+use machine::{mm::user, sched::Used};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// getrlimit(2)
@@ -34,6 +31,11 @@ fn set(process: &Process, resource: u32, new: Limit) -> Result<Limit, Errno> {
         && let Some(space) = process.space()
     {
         space.set_limits(process.limits.of_space());
+    }
+    if resource == linux::RLIMIT_CPU
+        && let Some(process) = process::find(process.pid)
+    {
+        process.watch_cpu_limit();
     }
     Ok(old)
 }
@@ -60,42 +62,46 @@ pub fn prlimit64(pid: usize, resource: usize, new: usize, old: usize) -> SysResu
 pub(super) struct Usage {
     user: Timespec,
     system: Timespec,
-    max_resident_kib: i64,
-    others: [i64; 13],
+    max_resident_kib: u64,
+    /// Of shared memory, data and stack, which Linux does not tell either.
+    areas: [u64; 3],
+    minor_faults: u64,
+    major_faults: u64,
+    /// Of swapping, blocks read and written, messages sent and received, signals.
+    others: [u64; 6],
+    voluntary_switches: u64,
+    involuntary_switches: u64,
 }
 
 impl Usage {
-    /// That of so much CPU time.
-    pub(super) fn of(cpu_ns: u64) -> Self {
+    pub(super) fn of(usage: &usage::Usage) -> Self {
+        let Used {
+            faults,
+            waits,
+            preemptions,
+        } = usage.used;
         Self {
-            user: Timespec::micros_from_ns(cpu_ns),
+            user: Timespec::micros_from_ns(usage.cpu_ns),
+            max_resident_kib: u64::try_from(usage.most_resident >> 10).unwrap_or(u64::MAX),
+            minor_faults: faults,
+            voluntary_switches: waits,
+            involuntary_switches: preemptions,
             ..Self::default()
         }
     }
 }
 
-/// getrusage(2): all CPU time counts as user time; resident memory is what is resident now.
+/// getrusage(2)
 pub fn getrusage(who: usize, to: usize) -> SysResult {
-    let used = match who as i32 {
-        linux::RUSAGE_CHILDREN => {
-            let used = process::with_current(|process| process.children_cpu_ns());
-            user::write(to, &Usage::of(used))?;
-            return Ok(0);
-        }
-        who if who == linux::RUSAGE_SELF as i32 => {
-            process::with_current(|process| process.cpu_time_ns())
-        }
-        who if who == linux::RUSAGE_THREAD as i32 => {
-            machine::sched::with_current(Thread::cpu_time_ns)
-        }
+    const SELF: i32 = linux::RUSAGE_SELF.cast_signed();
+    const THREAD: i32 = linux::RUSAGE_THREAD.cast_signed();
+    let usage = match who as i32 {
+        linux::RUSAGE_CHILDREN => process::with_current(|process| process.usage_of_children()),
+        SELF => process::with_current(|process| process.usage()),
+        THREAD => usage::Usage::of_caller(),
         _ => return Err(Errno::EINVAL),
     };
-    let (_, resident) = process::with_space(Space::usage);
-    let usage = Usage {
-        max_resident_kib: (resident >> 10) as i64,
-        ..Usage::of(used)
-    };
-    user::write(to, &usage)?;
+    user::write(to, &Usage::of(&usage))?;
     Ok(0)
 }
 

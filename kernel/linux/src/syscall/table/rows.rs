@@ -71,7 +71,7 @@ calls! {
     58 process::vfork frame [] Full;
     59 process::execve [String Pointer Pointer] Full;
     60 process::exit [Int] Full;
-    61 process::wait4 [Int Pointer Hex Pointer] Partial("of usage the time");
+    61 process::wait4 [Int Pointer Hex Pointer] Partial("as `getrusage`");
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     64 ipc::semget [Hex Int Mode] Full;
@@ -110,7 +110,7 @@ calls! {
     96 time::gettimeofday [Pointer Pointer] Full;
     97 process::getrlimit [Int Pointer] Full;
     98 process::getrusage [Int Pointer]
-        Partial("all time is user time; else only `ru_maxrss`, which is what is resident now");
+        Partial("all time is user time; no blocks of devices, and no faults that wait for them");
     99 process::sysinfo [Pointer] Partial("no loads, no shared and buffer memory");
     100 time::times [Pointer] Partial("all time is user time");
     102 process::getuid [] Full;
@@ -167,7 +167,8 @@ calls! {
     158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
     160 process::setrlimit [Int Pointer]
-        Partial("`RLIMIT_AS`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `NPROC`, `RTPRIO`, `SIGPENDING`; others are kept");
+        Partial("`RLIMIT_AS`, `CPU`, `DATA`, `MSGQUEUE`, `NICE`, `NOFILE`, `NPROC`, `RTPRIO`, `SIGPENDING`; \
+            others are kept");
     161 fs::chroot [String] Full;
     162 fs::sync [] Full;
     164 time::settimeofday [Pointer Pointer] Partial("the time zone is not kept");
@@ -225,7 +226,7 @@ calls! {
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
     244 fs::mq_notify [Fd Pointer] Full;
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
-    247 process::waitid [Int Int Pointer Hex Pointer] Partial("of usage the time");
+    247 process::waitid [Int Int Pointer Hex Pointer] Partial("as `getrusage`");
     251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
     252 process::ioprio_get [Int Int] NoOp("0: none was set");
     253 fs::inotify_init [] Full;

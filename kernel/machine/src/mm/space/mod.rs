@@ -374,6 +374,11 @@ impl Space {
         lines
     }
 
+    /// The most bytes that were resident at once.
+    pub fn most_resident(&self) -> usize {
+        self.mappings.lock().pages.most_resident() * PAGE
+    }
+
     /// Mapped and resident bytes.
     pub fn usage(&self) -> (usize, usize) {
         let space = self.mappings.lock();

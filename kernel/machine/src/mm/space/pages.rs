@@ -28,7 +28,32 @@ const BATCH: usize = 512;
 /// The tables, and what their entries refer to.
 pub(super) struct Pages {
     tables: Arc<Tables>,
-    resident: usize,
+    resident: Resident,
+}
+
+/// How many pages are there.
+struct Resident {
+    now: usize,
+    /// The most before some were taken out.
+    most_before: usize,
+}
+
+impl Resident {
+    const fn new() -> Self {
+        Self {
+            now: 0,
+            most_before: 0,
+        }
+    }
+
+    fn enter(&mut self) {
+        self.now += 1;
+    }
+
+    fn leave(&mut self) {
+        self.most_before = self.most_before.max(self.now);
+        self.now -= 1;
+    }
 }
 
 /// Frames that entries had which have been emptied, and that a CPU may still reach.
@@ -58,13 +83,19 @@ impl Pages {
     pub(super) const fn new(tables: Arc<Tables>) -> Self {
         Self {
             tables,
-            resident: 0,
+            resident: Resident::new(),
         }
     }
 
     /// Number of pages that are there.
     pub(super) fn resident(&self) -> usize {
-        self.resident
+        self.resident.now
+    }
+
+    /// The most that there were at once.
+    #[doc(alias = "hiwater_rss")]
+    pub(super) fn most_resident(&self) -> usize {
+        self.resident.most_before.max(self.resident.now)
     }
 
     /// Whether a page is there.
@@ -200,7 +231,7 @@ impl Pages {
                     entry.store(new, Ordering::Release);
                 }
                 copy.store(new, Ordering::Release);
-                to.resident += 1;
+                to.resident.enter();
             }
             at = first + entries.len() * PAGE;
         }
@@ -325,25 +356,25 @@ impl Drop for Pages {
     }
 }
 
-fn set_owned(resident: &mut usize, entry: &AtomicU64, frame: Frame, prot: Prot) {
+fn set_owned(resident: &mut Resident, entry: &AtomicU64, frame: Frame, prot: Prot) {
     let flags = flags(prot, true) | Flags::OWNED;
     entry.store(frame.into_phys() | flags.bits(), Ordering::Release);
-    *resident += 1;
+    resident.enter();
 }
 
-fn set_shared(resident: &mut usize, entry: &AtomicU64, page: Page, prot: Prot, write: bool) {
+fn set_shared(resident: &mut Resident, entry: &AtomicU64, page: Page, prot: Prot, write: bool) {
     let flags = flags(prot, write);
     let (phys, flags) = match page {
         Page::Static(phys) => (phys, flags),
         Page::Cached(frame) => (frame.into_phys(), flags | Flags::CACHED),
     };
     entry.store(phys | flags.bits(), Ordering::Release);
-    *resident += 1;
+    resident.enter();
 }
 
-fn take_out(resident: &mut usize, entry: &AtomicU64, gone: &mut Gone) {
+fn take_out(resident: &mut Resident, entry: &AtomicU64, gone: &mut Gone) {
     let old = entry.swap(0, Ordering::AcqRel);
-    *resident -= 1;
+    resident.leave();
     if entry_flags(old).intersects(Flags::OWNED | Flags::CACHED) {
         gone.0.push(entry_address(old));
     }

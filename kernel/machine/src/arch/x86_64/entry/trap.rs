@@ -170,9 +170,9 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
             }
         }
     };
-    if result.is_err()
-        && let Some(fixup) = user::fixup(frame.instruction_pointer())
-    {
+    if result.is_ok() {
+        sched::with_current(|thread| thread.usage.count_fault());
+    } else if let Some(fixup) = user::fixup(frame.instruction_pointer()) {
         if result == Err(Fault::OutOfMemory) {
             upcall::traps().copy_lacks_memory();
         }

@@ -1,0 +1,76 @@
+//! What processes have used: getrusage(2), wait4(2), /proc/PID/stat. All CPU time is the program's. Left out: blocks of
+//! devices, and with them faults that wait for one.
+use super::Process;
+use crate::process::LinuxThread;
+use machine::sched::{self, Thread, Used};
+
+/// What is counted of a thread, of a process, or of processes together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// CPU time in nanoseconds.
+    pub cpu_ns: u64,
+    /// Faults and switches.
+    pub used: Used,
+    /// The most bytes that one of them has had in memory at once.
+    #[doc(alias = "maxrss")]
+    pub most_resident: usize,
+}
+
+impl Usage {
+    /// A thread's, without its memory, which is the process'.
+    pub fn of_thread(thread: &Thread) -> Self {
+        Self {
+            cpu_ns: thread.cpu_time_ns(),
+            used: thread.used(),
+            most_resident: 0,
+        }
+    }
+
+    /// The calling thread's.
+    pub fn of_caller() -> Self {
+        sched::with_current(|thread| Self {
+            most_resident: thread.linux().process.most_resident(),
+            ..Self::of_thread(thread)
+        })
+    }
+
+    /// Adds another one.
+    pub(super) fn add(&mut self, other: Self) {
+        self.cpu_ns += other.cpu_ns;
+        self.used.add(other.used);
+        self.most_resident = self.most_resident.max(other.most_resident);
+    }
+}
+
+impl Process {
+    /// What it has used itself.
+    pub fn usage(&self) -> Usage {
+        let mut all = self.usage_of_threads();
+        all.most_resident = self.most_resident();
+        all
+    }
+
+    /// The most bytes that it has had in memory at once, whatever it has run.
+    pub fn most_resident(&self) -> usize {
+        let now = self.space().map_or(0, |space| space.most_resident());
+        now.max(self.usage_of_ended().most_resident)
+    }
+
+    /// What its children that it has waited for have used, and theirs.
+    pub fn usage_of_children(&self) -> Usage {
+        *self.children_usage.lock()
+    }
+
+    /// What it and the children that it has waited for have used: of memory what it does not use any more, as a zombie
+    /// has none, and where somebody is told no lock that sleeps may be taken.
+    pub(super) fn usage_to_tell(&self) -> Usage {
+        let mut all = self.usage_of_threads();
+        all.add(self.usage_of_children());
+        all
+    }
+
+    /// A child that it has waited for is gone.
+    pub(super) fn add_child(&self, child: Usage) {
+        self.children_usage.lock().add(child);
+    }
+}
