@@ -70,11 +70,29 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "MACHINE")]
         machines: Vec<String>,
     },
+    /// Wait until detached machines end, and print their exit statuses
+    Wait {
+        /// Machines, by name or id
+        #[arg(required = true, value_name = "MACHINE")]
+        machines: Vec<String>,
+    },
+    /// Forget detached machines that have ended
+    Rm {
+        /// Those that run, too, which are killed
+        #[arg(short, long)]
+        force: bool,
+        /// Machines, by name or id
+        #[arg(required = true, value_name = "MACHINE")]
+        machines: Vec<String>,
+    },
     /// Print what a detached machine has put out
     Logs {
         /// Go on until it ends
         #[arg(short, long)]
         follow: bool,
+        /// Begin with so many lines of what there is
+        #[arg(short = 'n', long, value_name = "LINES")]
+        tail: Option<usize>,
         /// The machine, by name or id
         machine: String,
     },

@@ -34,7 +34,13 @@ fn main() -> ExitCode {
         cli::Command::Ps { all, quiet } => machines::list(all, quiet),
         cli::Command::Stop { time, machines } => machines::stop(&machines, time),
         cli::Command::Kill { signal, machines } => machines::kill(&machines, signal),
-        cli::Command::Logs { follow, machine } => machines::logs(&machine, follow),
+        cli::Command::Wait { machines } => machines::wait(&machines),
+        cli::Command::Rm { force, machines } => machines::remove(&machines, force),
+        cli::Command::Logs {
+            follow,
+            tail,
+            machine,
+        } => machines::logs(&machine, follow, tail),
         cli::Command::Sdk { dir } => {
             dev::install(&tree::Tree::new(dir), std::path::Path::new("/")).map(|()| 0)
         }

@@ -21,6 +21,9 @@ use self::registry::{Known, Registry};
 use crate::message::{self, Message};
 use crate::shell;
 
+/// The status of a machine whose elfin was killed.
+const KILLED: u8 = 137;
+
 /// Makes a machine known to others.
 pub(crate) fn enter(mut about: About, remembered: Remembered) -> Result<Entry> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -144,8 +147,64 @@ fn ask(machine: &Known, message: &Message) -> Result<()> {
     Ok(())
 }
 
-/// `elfin logs`: the output of a detached machine, and with `follow` what is still to come.
-pub(crate) fn logs(wish: &str, follow: bool) -> Result<u8> {
+/// `elfin wait`: prints how each of the machines has ended, once it has.
+pub(crate) fn wait(wishes: &[String]) -> Result<u8> {
+    let registry = Registry::open()?;
+    for wish in wishes {
+        let machine = registry.find(wish)?;
+        if !machine.about.detached {
+            bail!("machine {wish} is not detached: its status is where it was started");
+        }
+        machine.wait()?;
+        let ended = machine.end().map(|(status, _)| status);
+        if ended.is_none() && !machine.dir.exists() {
+            bail!("machine {wish} has ended, and was started with --rm: nothing is known of it");
+        }
+        writeln!(std::io::stdout(), "{}", ended.unwrap_or(KILLED))?;
+    }
+    Ok(0)
+}
+
+/// `elfin rm`: forgets machines that have ended; with `force` others are killed.
+pub(crate) fn remove(wishes: &[String], force: bool) -> Result<u8> {
+    for_each(wishes, |machine| {
+        if machine.runs() {
+            let name = machine.name();
+            if !force {
+                bail!(
+                    "machine {name} runs: `elfin stop {name}` ends it, `elfin rm -f {name}` kills it"
+                );
+            }
+            let signal = rustix::process::Signal::KILL.as_raw().to_le_bytes();
+            ask(machine, &Message::new(message::SIGNAL, &signal))?;
+            machine.wait()?;
+        }
+        machine.forget()
+    })
+}
+
+/// Leaves the last so many lines of records, whichever stream they went to.
+fn keep_last_lines(records: &mut Vec<(u8, Vec<u8>)>, lines: usize) {
+    let mut left = lines;
+    // The newline at the end ends the last line and begins none.
+    let mut is_end = true;
+    for index in (0..records.len()).rev() {
+        let bytes = &mut records[index].1;
+        for at in (0..bytes.len()).rev() {
+            let begins_line = !std::mem::take(&mut is_end) && bytes[at] == b'\n';
+            left -= usize::from(begins_line && left > 0);
+            if left == 0 {
+                bytes.drain(..=at);
+                records.drain(..index);
+                return;
+            }
+        }
+    }
+}
+
+/// `elfin logs`: the output of a detached machine, of what there is the last `tail` lines, and with `follow` what is
+/// still to come.
+pub(crate) fn logs(wish: &str, follow: bool, tail: Option<usize>) -> Result<u8> {
     let machine = Registry::open()?.find(wish)?;
     if !machine.about.detached {
         bail!("machine {wish} is not detached: its output is where it was started");
@@ -157,10 +216,22 @@ pub(crate) fn logs(wish: &str, follow: bool) -> Result<u8> {
     inotify::add_watch(&watch, &machine.dir, events).context("cannot watch a log")?;
     let context = || anyhow!("cannot read the log of machine {wish}");
     let mut reader = log::Reader::open(&machine.dir).with_context(context)?;
+    let mut records = Vec::new();
+    if let Some(lines) = tail {
+        while let Some(record) = reader.next().with_context(context)? {
+            records.push(record);
+        }
+        keep_last_lines(&mut records, lines);
+    }
+    let mut records = records.into_iter();
     loop {
         // In this order: what is written before the end is read after it has been seen.
         let ends = !follow || !machine.runs();
-        while let Some((stream, bytes)) = reader.next().with_context(context)? {
+        let mut next = || match records.next() {
+            None => reader.next(),
+            record => Ok(record),
+        };
+        while let Some((stream, bytes)) = next().with_context(context)? {
             let written = match stream {
                 2 => std::io::stderr().write_all(&bytes),
                 _ => std::io::stdout()
@@ -183,6 +254,25 @@ pub(crate) fn logs(wish: &str, follow: bool) -> Result<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_lines() {
+        let left = |lines, records: &[(u8, &[u8])]| {
+            let owned = records
+                .iter()
+                .map(|&(stream, bytes)| (stream, bytes.to_vec()));
+            let mut records: Vec<_> = owned.collect();
+            keep_last_lines(&mut records, lines);
+            let text: Vec<u8> = records.into_iter().flat_map(|(_, bytes)| bytes).collect();
+            String::from_utf8(text).unwrap()
+        };
+        let records: [(u8, &[u8]); 3] = [(1, b"one\ntwo\nth"), (2, b"ree\n"), (1, b"four\n")];
+        assert_eq!(left(0, &records), "");
+        assert_eq!(left(1, &records), "four\n");
+        assert_eq!(left(2, &records), "three\nfour\n");
+        assert_eq!(left(9, &records), "one\ntwo\nthree\nfour\n");
+        assert_eq!(left(1, &[(1, b"one\ntwo")]), "two");
+    }
 
     #[test]
     fn times() {

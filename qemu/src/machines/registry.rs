@@ -254,6 +254,23 @@ impl Known {
         flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
     }
 
+    /// Waits until there is none.
+    pub(super) fn wait(&self) -> Result<()> {
+        // One that is not remembered may have gone.
+        let Ok(lock) = File::open(self.dir.join(LOCK)) else {
+            return Ok(());
+        };
+        flock(&lock, FlockOperation::LockShared).context("cannot wait for the machine")
+    }
+
+    /// Removes what is left of it. It does not run any more.
+    pub(super) fn forget(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("cannot remove {}", self.dir.display())),
+        }
+    }
+
     /// What a user calls it.
     pub(super) fn name(&self) -> &str {
         self.about.name.as_deref().unwrap_or(&self.id)
