@@ -91,7 +91,7 @@ fn sqlite_in_a_directory_of_the_host_loses_no_committed_row() {
 }
 
 /// What the other databases are of.
-const PACKAGES: &str = "redis-server,postgresql";
+const PACKAGES: &str = "redis-server,postgresql,python3-psycopg2";
 
 /// The image that they are in, made once.
 fn image() -> PathBuf {
@@ -233,4 +233,65 @@ fn postgresql_keeps_what_it_has_committed() {
         support::kill(child);
     }
     volumes.is_sound("cluster");
+}
+
+/// A server that others may ask, with the port of this host that leads to it.
+const SERVER: &str = "
+    version=$(ls /usr/lib/postgresql)
+    printf 'local all all trust\\nhost all all all trust\\n' > /tmp/hba
+    exec /usr/lib/postgresql/$version/bin/postgres -D /var/lib/postgresql/$version/main \\
+        -c config_file=/etc/postgresql/$version/main/postgresql.conf -c hba_file=/tmp/hba -c listen_addresses='*'";
+
+/// Asks it from another machine, once it answers.
+const PSYCOPG: &str = "
+import psycopg2, sys, threading, time
+def connect():
+    return psycopg2.connect(host='10.0.2.2', port=int(sys.argv[1]), user='postgres', dbname='postgres')
+while True:
+    try:
+        first = connect()
+        break
+    except psycopg2.OperationalError:
+        time.sleep(0.1)
+with first, first.cursor() as cursor:
+    cursor.execute('create table numbers (number int primary key, text text)')
+    rows = [(number, 'x' * number) for number in range(1000)]
+    cursor.executemany('insert into numbers values (%s, %s)', rows)
+def add(number):
+    with connect() as connection, connection.cursor() as cursor:
+        cursor.execute('insert into numbers values (%s, %s)', (number, 'thread'))
+threads = [threading.Thread(target=add, args=(number,)) for number in range(1000, 1008)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+with first, first.cursor() as cursor:
+    cursor.execute('select count(*), sum(length(text)) from numbers')
+    print(cursor.fetchone())
+try:
+    add(1)
+except psycopg2.errors.UniqueViolation as error:
+    print(error.pgcode)
+";
+
+#[test]
+fn psycopg_asks_postgresql() {
+    let volumes = Volumes::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    drop(listener);
+    let mut command = volumes.command();
+    command.args(["run", "--cpus", "2", "--user", "postgres", "-p"]);
+    command.arg(format!("127.0.0.1:{port}:5432"));
+    command.args(["-v", "cluster:/var/lib/postgresql", "--image"]);
+    command
+        .arg(image())
+        .args(["--", "/bin/sh", "-c", SERVER])
+        .stderr(Stdio::null());
+    let server = command.spawn().expect("elfin starts");
+    let mut client = volumes.command();
+    client.args(["run", "--cpus", "2", "--image"]).arg(image());
+    client.args(["--", "python3", "-c", PSYCOPG, &port.to_string()]);
+    let asked = client.stderr(Stdio::inherit()).output();
+    support::kill(server);
+    let asked = asked.expect("elfin starts");
+    assert_eq!(text(&asked.stdout), "(1008, 499548)\n23505\n");
 }
