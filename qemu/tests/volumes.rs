@@ -239,6 +239,18 @@ fn files_hold_what_was_written_to_them_in_any_order() {
 }
 
 #[test]
+fn who_watches_a_volume_is_told_what_linux_tells() {
+    let (volumes, root) = (Volumes::new(), compared("inotify.c"));
+    // The program makes its directory there.
+    let mut command = volumes.with(elfin(root.path(), &["data:/tmp".to_owned()]));
+    let native = Command::new(root.path().join("program")).output();
+    let native = native.expect("the program starts");
+    let output = command.output().expect("elfin starts");
+    assert_eq!(text(&output.stdout), text(&native.stdout));
+    volumes.is_sound("data");
+}
+
+#[test]
 fn files_have_extended_attributes() {
     let (volumes, root) = (Volumes::new(), compared("xattrs.c"));
     // Where the host keeps them, too: not every /tmp does.

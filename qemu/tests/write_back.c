@@ -1,6 +1,6 @@
 // What is written to a volume and not yet on its disk has room there: `fill DIRECTORY` fills the volume in small pieces
 // and finds all of it again. `replace DIRECTORY` has files take others' places and says so, for the machine to be
-// killed then.
+// killed then. `grow DIRECTORY` makes a large file, `shrink DIRECTORY` removes it.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -113,6 +113,16 @@ int main(int count, char **arguments)
         nobody_misses_it();
         long first = fill(), second = fill();
         CHECK(second >= first - first / 50);
+        puts("passed");
+        return 0;
+    }
+    if (!strcmp(arguments[1], "grow") || !strcmp(arguments[1], "shrink")) {
+        int grows = *arguments[1] == 'g';
+        int fd = open("large", O_CREAT | O_RDWR, 0644);
+        memset(large, 'x', LARGE);
+        for (int i = 0; i < 16 && grows; i++)
+            CHECK(fd >= 0 && write(fd, large, LARGE) == LARGE);
+        CHECK(grows || unlink("large") == 0);
         puts("passed");
         return 0;
     }

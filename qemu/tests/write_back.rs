@@ -5,7 +5,9 @@
 mod program;
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use program::program;
@@ -48,6 +50,30 @@ fn killed_after(volumes: &Volumes, what: &str) {
     output.read_line(&mut line).expect("it prints");
     support::kill(child);
     assert_eq!(line, "passed\n");
+    volumes.is_sound("data");
+}
+
+#[test]
+fn free_blocks_are_given_back_to_the_host_at_the_end() {
+    let (volumes, root) = (Volumes::new(), root());
+    let made = volumes.elfin(&["volume", "create", "data", "--size", "256M"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let taken = || {
+        fs::metadata(volumes.image("data"))
+            .expect("it is there")
+            .blocks()
+            * 512
+    };
+    let before = taken();
+    let output = volumes.command().args(arguments(&root, "grow")).output();
+    let output = output.expect("elfin starts");
+    assert_eq!(text(&output.stdout), "passed\n", "{}", text(&output.stderr));
+    let grown = taken();
+    assert!(grown >= before + (12 << 20), "{before}, {grown}");
+    let output = volumes.command().args(arguments(&root, "shrink")).output();
+    let output = output.expect("elfin starts");
+    assert_eq!(text(&output.stdout), "passed\n", "{}", text(&output.stderr));
+    assert!(taken() <= grown - (8 << 20), "{grown}, {}", taken());
     volumes.is_sound("data");
 }
 

@@ -16,7 +16,7 @@ const SECTOR: u32 = 512;
 const SECOND: u64 = 1_000_000_000;
 
 /// Where the superblock is.
-const SUPERBLOCK: u64 = 1024;
+pub(super) const SUPERBLOCK: u64 = 1024;
 
 /// A volume's disk.
 ///
@@ -66,6 +66,21 @@ impl Volume {
     /// Fills frames that nobody else has with what is at `offset`.
     pub(super) fn read_frames(&self, offset: u64, frames: &[Frame]) -> Result<(), Errno> {
         self.disk.read_frames(offset, frames)
+    }
+
+    /// Fills `bytes` with what is at `offset`, past the crate.
+    pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        self.disk.read(offset, bytes)
+    }
+
+    /// Whether blocks can be given back to the host.
+    pub(super) fn discards(&self) -> bool {
+        self.disk.discards()
+    }
+
+    /// Gives blocks back to the host, which nobody reads any more.
+    pub(super) fn discard(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        self.disk.discard(offset, len)
     }
 
     /// Before anything is written: has the superblock say that the journal is to be replayed.

@@ -9,6 +9,7 @@ mod list;
 mod range;
 mod read;
 mod room;
+mod trim;
 mod xattr;
 
 use super::{
@@ -42,6 +43,9 @@ const EXTENTS: usize = 64;
 /// Names read at a time of what a crash has left.
 const LEFT: usize = 64;
 
+/// So many bytes given up are worth to be given back to the host at the end.
+const WORTH: u64 = 4 << 20;
+
 type Mounted = rsext4::Ext4<Volume, MountedServices<Random, NoopObserver>>;
 
 /// A volume.
@@ -65,6 +69,9 @@ struct Shared {
     freed: AtomicBool,
     disk: Volume,
     room: Room,
+    block_size: u64,
+    /// Bytes that files have given up since the volume was mounted.
+    freed_bytes: AtomicU64,
     /// Of so many commits has the disk everything.
     commits: AtomicU64,
 }
@@ -119,6 +126,8 @@ impl Ext4 {
             freed: AtomicBool::new(false),
             disk,
             room: Room::new(statistics.block_size, statistics.free_blocks),
+            block_size: statistics.block_size,
+            freed_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
         });
         let info = shared.with(|fs| fs.inode(root))?;
@@ -138,6 +147,7 @@ impl Shared {
     /// Calls `f` with the file system.
     fn with<R>(&self, f: impl FnOnce(&mut Mounted) -> Ext4Result<R>) -> Result<R, Errno> {
         let mut fs = self.fs.lock();
+        let before = fs.statfs().free_blocks;
         let orphans = core::mem::take(&mut self.orphans.lock().closed);
         for (inode, name) in orphans {
             if let Err(error) = self.free(&mut fs, inode, name) {
@@ -145,7 +155,10 @@ impl Shared {
             }
         }
         let result = f(&mut fs);
-        self.room.set_free(fs.statfs().free_blocks);
+        let free = fs.statfs().free_blocks;
+        let freed = free.saturating_sub(before) * self.block_size;
+        self.freed_bytes.fetch_add(freed, Ordering::Relaxed);
+        self.room.set_free(free);
         result.map_err(errno)
     }
 
@@ -307,6 +320,11 @@ impl FileSystem for Ext4 {
         orphans.closed.extend(open);
         drop(orphans);
         self.shared.with(Mounted::unmount)?;
+        if self.shared.freed_bytes.load(Ordering::Relaxed) >= WORTH
+            && let Err(error) = self.shared.disk.trim()
+        {
+            log::warn!("free blocks of a volume stay on the host: {}", error.text());
+        }
         self.shared.disk.close()
     }
 }
