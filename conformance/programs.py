@@ -2,15 +2,19 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
-import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock, Timer
 
+from batch import execute
 from sources import run
 
 NATIVE = Path(__file__).with_name("native.py")
+# What runs tests in the guest, where it has the same path.
+BATCH = Path(__file__).with_name("batch.py")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LC_ALL": "C"}
 # Seconds a program has on Linux; in the guest it has more, for QEMU may translate each instruction.
 LIMIT = 30
@@ -19,37 +23,65 @@ GUEST_LIMIT = 300
 NOT_STAGED = {".a", ".c", ".cc", ".C", ".d", ".dt", ".h", ".i", ".log", ".o", ".oS", ".os", ".out"}
 
 
-def execute(command, environment, directory, limit):
-    """Runs a command in a session of its own; its exit status as a shell has it, what it printed, the time it took."""
-    start = time.monotonic()
-    process = subprocess.Popen(command, env=environment, cwd=directory, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=limit)
-        status = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        (out, err), status = process.communicate(), "timeout"
-    return {"status": status, "out": out.decode("latin1")[:20000], "err": err.decode("latin1")[-4000:],
-            "seconds": round(time.monotonic() - start, 1)}
-
-
 def natively(test):
     """Runs a test on Linux."""
     environment = ENVIRONMENT | test["env"]
     return execute([str(NATIVE), *test["argv"]], environment, test["cwd"], LIMIT)
 
 
-def guest(elfin, image):
-    """What runs a test in the guest."""
-    def run_test(test):
-        variables = []
-        for name, value in (ENVIRONMENT | test["env"]).items():
-            variables += ["--env", f"{name}={value}"]
-        command = [elfin, "run", "--image", str(image), "--cpus", "2", "--memory", "4G", *variables,
-                   "--cwd", test["cwd"], "--", *test["argv"]]
-        return execute(command, os.environ, "/", GUEST_LIMIT)
-    return run_test
+def in_guest(elfin, image, tests, path, jobs):
+    """Runs those tests of which `path` has no result in `jobs` machines, and returns all results."""
+    known = results(path)
+    waiting = deque(test for test in tests if test["id"] not in known)
+    total, lock = len(waiting), Lock()
+    with open(path, "a") as file, ThreadPoolExecutor(jobs) as pool:
+        def keep(result):
+            with lock:
+                file.write(json.dumps(result) + "\n")
+                file.flush()
+                print(f"\r{path.parent.name}: {path.stem}: {total - len(waiting)} of {total}", end="", flush=True)
+
+        def work():
+            while waiting:
+                machine(elfin, image, waiting, keep)
+
+        for done in [pool.submit(work) for _ in range(min(jobs, total))]:
+            done.result()
+    if total:
+        print()
+    return results(path)
+
+
+def machine(elfin, image, waiting, keep):
+    """Has one machine run tests until none is left, or it ends: the one that it has ended in has failed then."""
+    command = [elfin, "run", "--image", str(image), "--cpus", "2", "--memory", "4G", "--env", "PATH=/usr/bin:/bin",
+               "--", "python3", str(BATCH)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    running = None
+    try:
+        while waiting:
+            try:
+                running = waiting.popleft()
+            except IndexError:
+                break
+            order = running | {"env": ENVIRONMENT | running["env"], "limit": GUEST_LIMIT}
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            timer = Timer(GUEST_LIMIT + 60, process.kill)
+            timer.start()
+            process.stdout.readline()
+            line = process.stdout.readline()
+            timer.cancel()
+            if not line:
+                break
+            keep(json.loads(line))
+            running = None
+    except BrokenPipeError:
+        pass
+    _, err = process.communicate()
+    if running:
+        keep({"id": running["id"], "status": f"the machine's, {process.returncode}", "out": "", "err": err[-4000:]})
 
 
 def results(path):
@@ -85,5 +117,8 @@ def image(elfin, suite, work):
                 for name in names:
                     if Path(name).suffix not in NOT_STAGED and not (place / name).exists():
                         os.link(Path(directory) / name, place / name, follow_symlinks=False)
-        run([elfin, "build", "-o", target, "--deb", ",".join(suite["packages"]), "--root", stage])
+        script = stage / BATCH.relative_to("/")
+        script.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(BATCH, script)
+        run([elfin, "build", "-o", target, "--deb", ",".join([*suite["packages"], "python3"]), "--root", stage])
     return target

@@ -14,7 +14,8 @@ from pathlib import Path
 from sources import run, tarball
 
 PACKAGES = ["libc6", "libstdc++6", "libgcc-s1", "libcrypt1"]
-SUBDIRS = ["elf", "dlfcn", "nptl", "malloc", "rt", "signal", "stdlib", "setjmp", "debug", "misc"]
+SUBDIRS = ["elf", "dlfcn", "nptl", "malloc", "rt", "signal", "stdlib", "setjmp", "debug", "misc", "posix",
+           "io"]
 CONFIGURE = ["--prefix=/usr", "--disable-werror", "--disable-nscd", "--disable-timezone-tools", "--enable-cet=no"]
 
 # What the build directory has of the installed library.
@@ -83,9 +84,14 @@ def commands(listing, objects, subdir):
         before, found, after = line.partition(LOADER)
         if not output or not found:
             continue
-        variables = dict(word.split("=", 1) for word in shlex.split(before) if re.match(r"[A-Z_0-9]+=", word))
         words = after.split(" ", 1)[1].split(";")[0]
-        argv = shlex.split(re.sub(r"\d?[<>]\s*\S+", "", words))
+        try:
+            set_before = [word for word in shlex.split(before) if re.match(r"[A-Z_0-9]+=", word)]
+            argv = shlex.split(re.sub(r"\d?[<>]\s*\S+", "", words))
+        except ValueError:
+            # A script in quotes, which runs more than one program.
+            continue
+        variables = dict(word.split("=", 1) for word in set_before)
         if argv and os.access(argv[0], os.X_OK):
             tests.setdefault(output[1], test(output[1], argv, variables, objects, subdir))
     return list(tests.values())
