@@ -25,30 +25,49 @@ const L_REAL: usize = 5;
 const L_NS: usize = 6;
 const L_LIBNAME: usize = 7;
 const L_INFO: usize = 8;
-/// Where `l_info` has DT_GNU_HASH: at its end. From here on, words are counted as in glibc 2.36.
-const L_INFO_GNU_HASH: usize = L_INFO + 79;
-const L_PHDR: usize = 88;
-const L_ENTRY: usize = 89;
+// From here on, words are counted from the end of `l_info`, the last of which is for DT_GNU_HASH.
+const L_PHDR: usize = 0;
+const L_ENTRY: usize = 1;
 /// `l_phnum` and `l_ldnum`, 16 bits each.
-const L_PHNUM: usize = 90;
+const L_PHNUM: usize = 2;
 /// `l_nversions`, which nobody outside `ld.so` reads, and `l_nbuckets`, 32 bits each.
-const L_NBUCKETS: usize = 97;
+const L_NBUCKETS: usize = 9;
 /// `l_gnu_bitmask_idxbits` and `l_gnu_shift`, 32 bits each.
-const L_GNU_SHIFT: usize = 98;
-const L_GNU_BITMASK: usize = 99;
-const L_GNU_BUCKETS: usize = 100;
-const L_GNU_CHAIN_ZERO: usize = 101;
-/// `l_direct_opencount`, and flags from bit 32 on: `l_type` (two bits), `l_relocated` (bit 3), `l_contiguous` (bit 19).
-const L_DIRECT_OPENCOUNT: usize = 102;
-const RELOCATED_AND_CONTIGUOUS: usize = (1 << 3 | 1 << 19) << 32;
-const L_MAP_START: usize = 110;
-const L_MAP_END: usize = 111;
+const L_GNU_SHIFT: usize = 10;
+const L_GNU_BITMASK: usize = 11;
+const L_GNU_BUCKETS: usize = 12;
+const L_GNU_CHAIN_ZERO: usize = 13;
+/// `l_direct_opencount`, and flags from bit 32 on: `l_type` (two bits), and those that [`Layout`] knows.
+const L_DIRECT_OPENCOUNT: usize = 14;
+const L_MAP_START: usize = 22;
+const L_MAP_END: usize = 23;
 /// How many standard tags `l_info` is indexed by in glibc 2.36 and later.
 const L_INFO_TAGS: usize = 37;
 
-/// How many words more `l_info` has in a glibc 2.x than in 2.36: since 2.39, those for DT_X86_64_PLT and its like.
-pub(crate) fn further_tags(minor: u32) -> usize {
-    if minor >= 39 { 4 } else { 0 }
+/// What differs between releases of glibc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// The word behind `l_info`.
+    info_end: usize,
+    /// Of the flags, `l_relocated` and `l_contiguous`.
+    flags: usize,
+}
+
+impl Layout {
+    /// Returns that of glibc 2.x. `l_info` has had words for DT_RELR and its like since 2.36, since 2.39 those for
+    /// DT_X86_64_PLT and its like; flags came in 2.35 and 2.36.
+    pub(crate) fn of(minor: u32) -> Self {
+        let (info, relocated, contiguous) = match minor {
+            ..=34 => (77, 2, 14),
+            35 => (77, 2, 18),
+            36..=38 => (80, 3, 19),
+            39.. => (84, 3, 19),
+        };
+        Self {
+            info_end: L_INFO + info,
+            flags: (1 << relocated | 1 << contiguous) << 32,
+        }
+    }
 }
 
 /// The structure, as far as it goes, and what belongs to it.
@@ -57,11 +76,9 @@ pub(crate) struct LinkMap<const WORDS: usize> {
     words: [AtomicUsize; WORDS],
     /// The only entry of the list at `l_libname`: name, next entry, and that neither is to be freed.
     name: [AtomicUsize; 3],
-    /// What [`further_tags`] says; [`UNKNOWN`] as long as nothing beyond `l_info` is filled in.
-    further_tags: AtomicUsize,
+    /// Where [`Layout`] says that `l_info` ends; 0 as long as nothing beyond it is filled in.
+    info_end: AtomicUsize,
 }
-
-const UNKNOWN: usize = usize::MAX;
 
 /// What the first fields hold.
 pub(crate) struct Fields {
@@ -106,7 +123,7 @@ impl<const WORDS: usize> LinkMap<WORDS> {
         Self {
             words: [const { AtomicUsize::new(0) }; WORDS],
             name: [const { AtomicUsize::new(0) }; 3],
-            further_tags: AtomicUsize::new(UNKNOWN),
+            info_end: AtomicUsize::new(0),
         }
     }
 
@@ -146,10 +163,10 @@ impl<const WORDS: usize> LinkMap<WORDS> {
 
 impl LinkMap<FULL> {
     /// Fills in the fields beyond `l_info`, whose length is known now.
-    pub(crate) fn fill_details(&self, details: &Details, further_tags: usize) {
-        self.further_tags.store(further_tags, Ordering::Relaxed);
-        let set = |word: usize, value| self.set(word + further_tags, value);
-        set(L_INFO_GNU_HASH, details.gnu_hash);
+    pub(crate) fn fill_details(&self, details: &Details, layout: Layout) {
+        self.info_end.store(layout.info_end, Ordering::Relaxed);
+        let set = |word: usize, value| self.set(layout.info_end + word, value);
+        self.set(layout.info_end - 1, details.gnu_hash);
         set(L_PHDR, details.headers.0);
         set(L_ENTRY, details.entry);
         let (headers, entries) = (details.headers.1, details.dynamic_entries);
@@ -162,7 +179,7 @@ impl LinkMap<FULL> {
             set(L_GNU_BUCKETS, hash.buckets);
             set(L_GNU_CHAIN_ZERO, hash.chain_of_zero);
         }
-        let flags = (details.kind as usize) << 32 | RELOCATED_AND_CONTIGUOUS;
+        let flags = (details.kind as usize) << 32 | layout.flags;
         set(L_DIRECT_OPENCOUNT, flags);
         set(L_MAP_START, details.span.start);
         set(L_MAP_END, details.span.end);
@@ -170,11 +187,11 @@ impl LinkMap<FULL> {
 
     /// Notes how many `dlopen`s have not been undone.
     pub(crate) fn set_opens(&self, opens: usize) {
-        let further_tags = self.further_tags.load(Ordering::Relaxed);
-        if further_tags == UNKNOWN {
+        let info_end = self.info_end.load(Ordering::Relaxed);
+        if info_end == 0 {
             return;
         }
-        let word = L_DIRECT_OPENCOUNT + further_tags;
+        let word = info_end + L_DIRECT_OPENCOUNT;
         let flags = self.words[word].load(Ordering::Relaxed) >> 32 << 32;
         self.set(word, flags | opens & 0xffff_ffff);
     }

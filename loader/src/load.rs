@@ -150,8 +150,8 @@ impl Linker<'_> {
             vdso: vdso.as_deref(),
         };
         let object = Object::new(state.new_id(), place, file.id(), image, &load.thread)?;
-        if !load.initial {
-            object.fill_details(state.further_tags);
+        if let Some(layout) = state.layout.filter(|_| !load.initial) {
+            object.fill_details(layout);
         }
         if object.dynamic().program && !is_main {
             return Err(executable(name, true));

@@ -10,6 +10,7 @@ use crate::bindings::Bindings;
 use crate::debug::RState;
 use crate::elf::version::Needed;
 use crate::glibc::main_thread::MainThread;
+use crate::link_map::Layout;
 use crate::namespace::{Audited, BASE, Key, Namespace, NamespaceId, Node, Order};
 use crate::object::{Object, ObjectId, Role};
 use crate::publish::{Published, Retired};
@@ -47,8 +48,8 @@ pub(crate) struct State {
     pub(crate) closing: Option<Closing>,
     /// LD_BIND_NOW.
     pub(crate) bind_now: bool,
-    /// How long `l_info` is: see [`further_tags`](crate::link_map::further_tags). Known once libc is mapped.
-    pub(crate) further_tags: usize,
+    /// What this libc's `struct link_map` looks like. Known once libc is mapped.
+    pub(crate) layout: Option<Layout>,
     /// The main thread, if it has been made for auditors before everything is mapped.
     pub(crate) main_thread: Option<MainThread>,
     /// The program's stacks, if there is one.
@@ -70,7 +71,7 @@ impl State {
             retired: Retired::new(),
             closing: None,
             bind_now: false,
-            further_tags: 0,
+            layout: None,
             main_thread: None,
             stacks: None,
         }

@@ -13,7 +13,7 @@ use crate::dl::Opening;
 use crate::error::Error;
 use crate::glibc;
 use crate::host::Event;
-use crate::link_map::further_tags;
+use crate::link_map::Layout;
 use crate::load::Load;
 use crate::loader::Loader;
 use crate::mode::Mode;
@@ -93,7 +93,7 @@ impl Loader {
         let [_, rtld] = &objects;
         let thread =
             self.make_main_thread((&libc, rtld), &objects, ROOM, beginning.stack, &load.thread)?;
-        state.further_tags = further_tags(thread.fields.minor);
+        state.layout = Some(Layout::of(thread.fields.minor));
         state.main_thread = Some(thread);
         state.publish(self.world());
         Ok(objects)

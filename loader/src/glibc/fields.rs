@@ -45,7 +45,7 @@ impl Fields {
         // `user_stack` follows `report_events`.
         // SAFETY: a field of the thread's descriptor, which is there.
         let is_users = unsafe { *((thread_pointer + self.report_events + 1) as *const u8) } != 0;
-        // stackblock, stackblock_size, guardsize: at 1680 in 2.36 to 2.41.
+        // stackblock, stackblock_size, guardsize: at 1680 in 2.34 to 2.43.
         // SAFETY: fields of the thread's descriptor, which is there.
         let [block, size, guard] = unsafe { *((thread_pointer + 1680) as *const [usize; 3]) };
         (!is_users).then_some(block + guard..block + size)

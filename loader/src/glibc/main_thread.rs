@@ -30,7 +30,8 @@ pub(crate) unsafe fn write_header(tp: usize, random: usize) {
 pub(crate) struct MainThread {
     /// The thread pointer.
     pub(crate) pointer: usize,
-    pub(crate) rseq_offset: usize,
+    /// Where the area for restartable sequences is, if libc has one.
+    pub(crate) rseq_offset: Option<usize>,
     pub(crate) stack: InitialStack,
     /// The area for static thread-local storage.
     pub(crate) area: Area,
@@ -74,20 +75,23 @@ impl MainThread {
             *(node as *mut [usize; 2]) = [*list, fields.stack_user];
             *((*list + 8) as *mut usize) = node;
             *list = node;
-            *((tp.wrapping_add(rseq_offset) + 4) as *mut u32) = RSEQ_NOT_REGISTERED;
+            if let Some(offset) = rseq_offset {
+                *((tp.wrapping_add(offset) + 4) as *mut u32) = RSEQ_NOT_REGISTERED;
+            }
         }
-        if fields.minor >= 43 {
-            // stack_mode: owned by the user; joinstate: joinable.
-            // SAFETY: fields of the main thread's descriptor, by the offsets of 2.43.
-            unsafe {
+        // SAFETY: fields of the main thread's descriptor. Its stack is the user's: `user_stack` follows
+        // `report_events`, or is stack_mode in 2.42 and 2.43; and it can be joined, says joinstate in 2.43.
+        unsafe {
+            if fields.minor >= 42 {
                 *((tp + 1556) as *mut u32) = 2;
+            } else {
+                *((tp + fields.report_events + 1) as *mut u8) = 1;
+            }
+            if fields.minor >= 43 {
                 *((tp + 1576) as *mut u32) = 2;
             }
-        } else {
-            // SAFETY: a field of the main thread's descriptor: `user_stack` follows `report_events`.
-            unsafe { *((tp + fields.report_events + 1) as *mut u8) = 1 };
         }
-        // SAFETY: a field of the main thread's descriptor: stackblock_size, which holds the stack's end (1688 in 2.36
+        // SAFETY: a field of the main thread's descriptor: stackblock_size, which holds the stack's end (1688 in 2.34
         // to 2.43).
         unsafe { *word(1688) = stack_end };
     }

@@ -36,8 +36,7 @@ use tunables::Tunables;
 
 /// Says whether the differences between a glibc version and its neighbours have been read.
 ///
-/// 2.36, 2.41 and 2.43 were run; 2.37 to 2.40 lie between two versions that treat every field alike. 2.42 does not:
-/// `struct pthread` changed after 2.41, and nobody has looked when.
+/// 2.37 to 2.40 were not run, but lie between two versions that treat every field alike.
 pub(crate) fn is_reviewed(version: &[u8]) -> Option<u32> {
     let minor = version.strip_prefix(b"2.")?;
     let digits = minor
@@ -48,7 +47,7 @@ pub(crate) fn is_reviewed(version: &[u8]) -> Option<u32> {
         .ok()?
         .parse()
         .ok()?;
-    matches!(minor, 36..=41 | 43).then_some(minor)
+    matches!(minor, 34..=43).then_some(minor)
 }
 
 /// Returns the version of a mapped libc, as it tells debuggers, who look before it is relocated.
@@ -117,7 +116,7 @@ pub(crate) fn static_tls_surplus(tunables: Option<&Tunables>) -> usize {
 }
 
 /// Sets the variables `ld.so` exports by name. Before relocation: the program may have copies of them.
-pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset: usize) {
+pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset: Option<usize>) {
     let set = |name: &[u8], value: usize, size: usize| {
         let Some(at) = rtld
             .address_of(name)
@@ -139,7 +138,9 @@ pub(crate) fn set_exported_data(rtld: &Object, stack: &InitialStack, rseq_offset
     set(b"__libc_stack_end", stack.address(), 8);
     set(b"_dl_argv", stack.argv(), 8);
     set(b"__libc_enable_secure", stack.is_secure().into(), 4);
-    set(b"__rseq_offset", rseq_offset, 8);
+    if let Some(offset) = rseq_offset {
+        set(b"__rseq_offset", offset, 8);
+    }
 }
 
 /// The functions libc calls for `dlopen` and its relatives while `rtld_active()` is false.
@@ -240,16 +241,22 @@ pub(crate) unsafe fn fill(
             *ro(offsets.clktck).cast::<u32>() = ticks as u32;
         }
     }
-    if fields.minor >= 43 {
+    if fields.minor >= 42 {
         // Null in the image; `printf("%n")` with _FORTIFY_SOURCE would jump there.
         // SAFETY: a field of ld.so's data: the one before `_dl_dlfcn_hook`.
         unsafe { *ro(offsets.dlfcn_hook - 8) = host.gate(Gate::ReadonlyArea) };
     }
-    // `_dl_libc_freeres`, which comes before `_dl_find_object` (and, since 2.42, `_dl_readonly_area`): it frees what
-    // `ld.so` has allocated, by an allocator that is not there.
-    let freeres = offsets.dlfcn_hook - if fields.minor >= 42 { 24 } else { 16 };
-    // SAFETY: a field of ld.so's data, by an offset that was found.
-    unsafe { *ro(freeres) = host.function(arch::debug_state()) };
+    // `_dl_libc_freeres`, since 2.35: it frees what `ld.so` has allocated, by an allocator that is not there. Behind it
+    // come `_dl_find_object` and either, in 2.35, `_dl_discover_osversion`, or, since 2.42, `_dl_readonly_area`.
+    let before_hook = match fields.minor {
+        ..=34 => None,
+        36..=41 => Some(16),
+        _ => Some(24),
+    };
+    if let Some(distance) = before_hook {
+        // SAFETY: a field of ld.so's data, by an offset that was found.
+        unsafe { *ro(offsets.dlfcn_hook - distance) = host.function(arch::debug_state()) };
+    }
     for list in [fields.stack_used, fields.stack_user, fields.stack_user + 16] {
         // An empty list points at itself, twice.
         // SAFETY: `Fields::find` checked that they lie inside `_rtld_global`.

@@ -97,9 +97,11 @@ pub(crate) unsafe fn find(
     let hook = [function::dlerror(); 13];
     let mut dlfcn_hook = None;
     let mut clock_gettime = None;
-    // The functions have come after the sizes in every glibc so far, and each try may be a system call.
+    // The functions have come after the sizes in every glibc so far, and each try may be a system call. The hook has
+    // been followed by two words, and `dlerror` of 2.34 dies if it is missing.
     let likely = tls.map_or(0, |[_, align]| align.unwrap_or(0) / 8);
-    let slots = (likely..words).chain(0..likely);
+    let slots = words.checked_sub(3).into_iter();
+    let slots = slots.chain(likely..words).chain(0..likely);
     for index in slots.filter(|&index| saved.get(index) == Some(&0)) {
         if dlfcn_hook.is_none() {
             set(index, hook.as_ptr().expose_provenance());

@@ -33,7 +33,7 @@ use crate::error::Error;
 use crate::gates::Substitute;
 use crate::host::{FileId, Host};
 use crate::image::{Image, Region};
-use crate::link_map::{Details, FULL, Fields, LinkMap, Type};
+use crate::link_map::{Details, FULL, Fields, Layout, LinkMap, Type};
 use crate::namespace::{BASE, NamespaceId};
 pub(crate) use crate::tables::TlsSegment;
 use crate::tables::{Memory, Tables, dynamic_section, headers_address, tls_segment};
@@ -218,7 +218,7 @@ impl Object {
     }
 
     /// Fills in the rest of the structure, when it is known how long its `l_info` is.
-    pub(crate) fn fill_details(&self, further_tags: usize) {
+    pub(crate) fn fill_details(&self, layout: Layout) {
         let details = Details {
             headers: (self.headers_at, self.segments.len()),
             entry: self.entry,
@@ -228,7 +228,7 @@ impl Object {
             kind: self.kind,
             hash: self.hash().and_then(HashTable::gnu_fields),
         };
-        self.link_map.fill_details(&details, further_tags);
+        self.link_map.fill_details(&details, layout);
     }
 
     /// Returns where the dynamic section has a tag, standard or not.

@@ -8,7 +8,7 @@ use crate::debug::RDebug;
 use crate::error::Error;
 use crate::glibc::main_thread::MainThread;
 use crate::glibc::{self, Fields, probe};
-use crate::link_map::further_tags;
+use crate::link_map::Layout;
 use crate::loader::Loader;
 use crate::namespace::BASE;
 use crate::object::{Object, Role};
@@ -48,9 +48,10 @@ impl Loader {
         let (objects, proxy) = (state.program(), &load.thread);
         let [main, libc, rtld] = roles(state)?;
         let fields = Fields::find(&libc, &rtld)?;
-        state.further_tags = further_tags(fields.minor);
+        let layout = Layout::of(fields.minor);
+        state.layout = Some(layout);
         for object in &objects {
-            object.fill_details(state.further_tags);
+            object.fill_details(layout);
         }
         main.link_map().set_opens(1);
         self.registry().add_linker(self.host(), rtld.clone());

@@ -15,12 +15,18 @@ use crate::thread::ThreadProxy;
 use crate::tls::Area;
 
 /// Returns where the area for restartable sequences is, as a distance from the thread pointer: below if libc imports
-/// its offset (2.41), which the caller then makes room for, else at the end of the thread descriptor.
-fn rseq_offset(libc: &Object, fields: &Fields, reserve: impl FnOnce() -> usize) -> usize {
+/// its offset (2.41), which the caller then makes room for, else at the end of the thread descriptor. `None` if this
+/// `ld.so` knows of no such thing (2.34).
+fn rseq_offset(
+    (libc, rtld): (&Object, &Object),
+    fields: &Fields,
+    reserve: impl FnOnce() -> usize,
+) -> Option<usize> {
+    rtld.defined(b"__rseq_offset")?;
     if imports(libc, b"__rseq_offset") {
-        reserve().wrapping_neg()
+        Some(reserve().wrapping_neg())
     } else {
-        fields.pthread_size - 32
+        Some(fields.pthread_size - 32)
     }
 }
 
@@ -49,7 +55,7 @@ impl Loader {
             for object in objects {
                 tls.make_static(object);
             }
-            let rseq_offset = rseq_offset(libc, &fields, || tls.reserve(32, 32));
+            let rseq_offset = rseq_offset((libc, rtld), &fields, || tls.reserve(32, 32));
             (tls.fix_layout(room), rseq_offset)
         };
         let pointer = self.make_control_block(&fields, area, &stack, thread)?;
