@@ -55,8 +55,8 @@ pub trait Traps: Sync {
 pub trait Gates: Sync {
     /// The program has called a gate with these arguments, and has saved `%rbp` on its stack at `frame`.
     fn enter(&self, number: usize, arguments: [usize; 4], frame: usize) -> usize;
-    /// Kernel code that works on the program's memory in place has met an address where nothing is.
-    fn bad_address(&self, addr: usize) -> !;
+    /// Kernel code that works on the program's memory in place has met an address where nothing is, or can be now.
+    fn bad_address(&self, addr: usize, fault: Fault) -> !;
     /// A function of the program that the kernel has called has returned with another stack pointer than it was called
     /// with.
     fn stack_lost(&self) -> !;

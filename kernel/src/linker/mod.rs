@@ -14,11 +14,13 @@ use linux::process;
 use loader::{Gate, Loader, PAGE_SIZE};
 use machine::arch::gate;
 use machine::mm::arena;
+use machine::mm::fault::Fault;
 use machine::mm::space::Space;
 use machine::sync::SpinLock;
 use machine::upcall::Gates;
 
-const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV as i32;
+const SIGSEGV: i32 = linux_raw_sys::general::SIGSEGV.cast_signed();
+const SIGKILL: i32 = linux_raw_sys::general::SIGKILL.cast_signed();
 
 /// An address space's dynamic linker. It lies at the same address in each of them, as all that it has.
 pub(crate) struct Linker {
@@ -106,8 +108,12 @@ impl Gates for Entry {
     }
 
     /// The loader has followed one of the program's pointers to where nothing is, as ld.so would have.
-    fn bad_address(&self, addr: usize) -> ! {
+    fn bad_address(&self, addr: usize, fault: Fault) -> ! {
         arena::outside(|| {
+            if fault == Fault::OutOfMemory {
+                let line = "elfin: out of memory in the dynamic linker; give more with --memory";
+                end::by_signal(line, SIGKILL)
+            }
             let line =
                 format!("elfin: the dynamic linker was made to access {addr:#x}, where nothing is");
             end::by_signal(&line, SIGSEGV)

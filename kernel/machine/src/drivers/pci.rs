@@ -144,10 +144,90 @@ impl ConfigurationAccess for Config {
     }
 }
 
+/// Number of a function's base address registers.
+const BARS: usize = 6;
+/// Where they are, and the command register.
+const BAR: u8 = 0x10;
+const COMMAND: u8 = 4;
+/// What asks a BAR which of its bits can be set.
+const ALL_ONES: u32 = u32::MAX;
+
+/// A function of the bus.
+struct Found {
+    function: DeviceFunction,
+    /// Its virtio device type, if it has one.
+    kind: Option<u16>,
+    bars: Bars,
+}
+
+/// BARs as they were found: their values, and the bits that can be set in each. Asking for these has a function not
+/// decode any address for a moment, and a hypervisor map all memory anew, twice; so it is done once.
+#[derive(Clone, Copy, Default)]
+struct Bars {
+    values: [u32; BARS],
+    masks: [u32; BARS],
+}
+
+/// The register of a BAR.
+fn bar_register(index: u8) -> u8 {
+    BAR + 4 * index
+}
+
+/// Which BAR a register is.
+fn bar_index(register: u8) -> Option<usize> {
+    let at = usize::from(register.checked_sub(BAR)? / 4);
+    (at < BARS).then_some(at)
+}
+
+/// A configuration space that answers for the BARs of a function itself.
+struct Known {
+    config: Config,
+    bars: Bars,
+    /// Those that were asked for the bits that can be set.
+    asked: [bool; BARS],
+}
+
+impl Known {
+    fn root(config: Config, bars: Bars) -> PciRoot<Self> {
+        PciRoot::new(Self {
+            config,
+            bars,
+            asked: [false; BARS],
+        })
+    }
+}
+
+impl ConfigurationAccess for Known {
+    fn read_word(&self, function: DeviceFunction, register: u8) -> u32 {
+        match bar_index(register) {
+            Some(at) if self.asked[at] => self.bars.masks[at],
+            Some(at) => self.bars.values[at],
+            None if register == COMMAND => {
+                // Nobody has to keep it from decoding.
+                let decodes = Command::IO_SPACE | Command::MEMORY_SPACE;
+                self.config.read_word(function, register) & !u32::from(decodes.bits())
+            }
+            None => self.config.read_word(function, register),
+        }
+    }
+
+    /// BARs are asked and put back as they were; nothing else is written.
+    fn write_word(&mut self, _: DeviceFunction, register: u8, data: u32) {
+        if let Some(at) = bar_index(register) {
+            self.asked[at] = data == ALL_ONES;
+        }
+    }
+
+    unsafe fn unsafe_clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
 /// The PCI bus.
 pub(super) struct Bus {
     root: PciRoot<Config>,
     config: Config,
+    found: Vec<Found>,
     /// The parts of [`WINDOW`] that BARs have.
     used: Vec<Range<u64>>,
 }
@@ -159,13 +239,22 @@ impl Bus {
         let mut bus = Self {
             root: PciRoot::new(config),
             config,
+            found: Vec::new(),
             used: Vec::new(),
         };
         let functions: Vec<_> = bus.root.enumerate_bus(0).collect();
         for (function, info) in functions {
             ::log::debug!("pci {function}: {info}");
             if info.header_type == HeaderType::Standard {
-                let bars = bus.root.bars(function).unwrap_or_default();
+                let is_virtio = info.vendor_id == VIRTIO_VENDOR_ID;
+                let kind = is_virtio.then(|| virtio::kind(info.device_id)).flatten();
+                let bars = bus.ask_bars(function);
+                bus.found.push(Found {
+                    function,
+                    kind,
+                    bars,
+                });
+                let bars = bus.known(function).bars(function).unwrap_or_default();
                 let ranges = bars
                     .iter()
                     .flatten()
@@ -180,18 +269,48 @@ impl Bus {
         bus
     }
 
+    /// Asks a function for its BARs, while it decodes no addresses.
+    fn ask_bars(&mut self, function: DeviceFunction) -> Bars {
+        let (_, command) = self.root.get_status_command(function);
+        let silent = command - (Command::IO_SPACE | Command::MEMORY_SPACE);
+        if silent != command {
+            self.root.set_command(function, silent);
+        }
+        let mut bars = Bars::default();
+        let (values, masks) = (&mut bars.values, &mut bars.masks);
+        for (index, (value, mask)) in (0u8..).zip(values.iter_mut().zip(masks)) {
+            let register = bar_register(index);
+            *value = self.config.read_word(function, register);
+            self.config.write_word(function, register, ALL_ONES);
+            *mask = self.config.read_word(function, register);
+            self.config.write_word(function, register, *value);
+        }
+        if silent != command {
+            self.root.set_command(function, command);
+        }
+        bars
+    }
+
+    /// The bus as it was found, for questions after a function's BARs.
+    fn known(&self, function: DeviceFunction) -> PciRoot<Known> {
+        let found = self.found.iter().find(|found| found.function == function);
+        Known::root(
+            self.config,
+            found.map(|found| found.bars).unwrap_or_default(),
+        )
+    }
+
     /// The functions that speak modern virtio or may, with their virtio device types.
     pub(super) fn virtio_functions(&self) -> Vec<(DeviceFunction, u16)> {
-        let functions = self.root.enumerate_bus(0);
-        let virtio = functions.filter(|(_, info)| info.vendor_id == VIRTIO_VENDOR_ID);
-        virtio
-            .filter_map(|(function, info)| Some((function, virtio::kind(info.device_id)?)))
+        let found = self.found.iter();
+        found
+            .filter_map(|found| Some((found.function, found.kind?)))
             .collect()
     }
 
     /// Lets a function decode its memory BARs and use memory itself, having given addresses to the BARs without one.
     pub(super) fn prepare(&mut self, function: DeviceFunction) -> Result<(), Failure> {
-        let bars = self.root.bars(function)?;
+        let bars = self.known(function).bars(function)?;
         for (index, bar) in (0u8..).zip(&bars) {
             if let Some(BarInfo::Memory {
                 address_type,
@@ -208,6 +327,15 @@ impl Bus {
                 }
                 self.used.push(address..address + size);
             }
+        }
+        let read = |index| self.config.read_word(function, bar_register(index));
+        let values = [0, 1, 2, 3, 4, 5].map(read);
+        if let Some(found) = self
+            .found
+            .iter_mut()
+            .find(|found| found.function == function)
+        {
+            found.bars.values = values;
         }
         let (_, command) = self.root.get_status_command(function);
         let wanted = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
@@ -230,12 +358,15 @@ impl Bus {
 
     /// The virtio-drivers crate's view of a function.
     pub(super) fn transport(&mut self, function: DeviceFunction) -> Result<PciTransport, Failure> {
-        Ok(PciTransport::new::<DmaHal, _>(&mut self.root, function)?)
+        Ok(PciTransport::new::<DmaHal, _>(
+            &mut self.known(function),
+            function,
+        )?)
     }
 
     /// Address and size of a memory BAR.
     pub(super) fn bar(&mut self, function: DeviceFunction, index: u8) -> Option<(u64, u64)> {
-        let bar = self.root.bar_info(function, index).ok()??;
+        let bar = self.known(function).bar_info(function, index).ok()??;
         bar.memory_address_size()
             .filter(|&(address, _)| address != 0)
     }

@@ -136,8 +136,9 @@ fn page_fault(frame: &mut TrapFrame) {
     if let Err(fault) = result {
         if !frame.is_program() {
             if addr < USER_END && frame.rflags & RFLAGS_IF != 0 {
-                // The dynamic linker, at work in place of the program's ld.so, was given a bad pointer or a bad object.
-                upcall::gates().bad_address(addr);
+                // The dynamic linker, at work in place of the program's ld.so, was given a bad pointer or a bad object,
+                // or there is no memory.
+                upcall::gates().bad_address(addr, fault);
             }
             interrupts::disable();
             fatal(frame);
