@@ -235,6 +235,13 @@ static void orphans(void)
 int main(void)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
+    // The first process of a machine gets all orphans, so it is not the one that is tested.
+    int status;
+    pid_t tested = fork();
+    if (tested) {
+        CHECK(tested > 0 && waitpid(tested, &status, 0) == tested && WIFEXITED(status));
+        return WEXITSTATUS(status);
+    }
     opened();
     made();
     parents_end();
