@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,6 +154,32 @@ static void touch_memory(void)
 
 static void touch_file(void) { touch(mmap(NULL, PAGES * PAGE, PROT_READ, MAP_PRIVATE, file_fd, 0)); }
 
+static const char *self;
+
+static void wait_for(pid_t child)
+{
+    int status;
+    check(child > 0 && waitpid(child, &status, 0) == child && !status, "a child");
+}
+
+static void fork_and_exit(void)
+{
+    pid_t child = fork();
+    if (!child)
+        _exit(0);
+    wait_for(child);
+}
+
+static void vfork_and_exec(void)
+{
+    pid_t child = vfork();
+    if (!child) {
+        execl(self, self, "end", NULL);
+        _exit(1);
+    }
+    wait_for(child);
+}
+
 static const struct {
     const char *name;
     void (*once)(void);
@@ -177,12 +204,18 @@ static const struct {
     {"raise, with a handler", raise_, 500, 1},
     {"page fault, anonymous", touch_memory, 5, PAGES},
     {"page fault, file", touch_file, 5, PAGES},
+    {"fork, exit, wait", fork_and_exit, 100, 1},
+    {"vfork, exec, wait", vfork_and_exec, 20, 1},
 };
 
 #define MARK_HERE(n) __asm__ volatile("nopl %c0(%%rax)" : : "i"(MARK + (n)) : "memory")
 
-int main(void)
+int main(int count, char **arguments)
 {
+    // What vfork_and_exec starts.
+    if (count > 1)
+        return 0;
+    self = arguments[0];
     if (getpid() == 1)
         mkdir("/tmp", 0777), mkdir("/dev", 0777), mknod("/dev/null", S_IFCHR | 0666, 1 << 8 | 3);
     null_fd = open("/dev/null", O_WRONLY);

@@ -46,6 +46,34 @@ fn every_machine_runs_a_program() {
 }
 
 #[test]
+fn unknown_options_are_no_program_and_the_programs_are_not_ours() {
+    for command in [
+        "run --root / --nothing /program",
+        "exec --nothing machine /program",
+    ] {
+        let output = elfin().args(command.split(' ')).output();
+        let output = output.expect("elfin starts");
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{error}");
+        assert!(
+            error.contains("unexpected argument '--nothing' found"),
+            "{error}"
+        );
+    }
+    let root = program(
+        "int main(int argc, char **argv) { return argc + argv[1][2]; }",
+        &["-static"],
+    );
+    let output = run(root.path(), &[], &["--root".as_ref(), "--".as_ref()]);
+    assert_eq!(
+        output.status.code(),
+        Some(3 + i32::from(b'r')),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn too_little_memory_is_one_clear_line() {
     let root = program("int main(void) { return 0; }", &["-static"]);
     for memory in ["1M", "2M", "3M", "4M", "5M"] {

@@ -43,8 +43,7 @@ pub(crate) struct ExecOptions {
     #[arg(
         value_name = "PROGRAM [ARG…]",
         required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
+        trailing_var_arg = true
     )]
     pub(crate) command: Vec<OsString>,
 }

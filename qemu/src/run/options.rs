@@ -50,7 +50,13 @@ pub(crate) struct RunOptions {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,
     /// The program's working directory
-    #[arg(long, value_name = "DIR", default_value = "/")]
+    #[arg(
+        short = 'w',
+        long,
+        visible_alias = "workdir",
+        value_name = "DIR",
+        default_value = "/"
+    )]
     pub(crate) cwd: PathBuf,
     /// Print each system call, as strace does
     #[arg(long)]
@@ -123,8 +129,7 @@ pub(crate) struct RunOptions {
     #[arg(
         value_name = "PROGRAM [ARG…]",
         required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
+        trailing_var_arg = true
     )]
     pub(crate) command: Vec<OsString>,
 }
