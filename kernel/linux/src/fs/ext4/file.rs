@@ -8,7 +8,6 @@ use super::{
 use crate::fs::{
     Content, DirEntry,
     inode::{self, Changes, Extent, Handle, InodeOperations},
-    page_cache::{PAGE_LEN, len64},
     pipe,
     tree::{Attributes, Kind, Node},
 };
@@ -125,14 +124,12 @@ impl File {
         ))
     }
 
-    /// Its data are, or will be, elsewhere; some of them are with the crate until the next commit if they are no whole
-    /// `pages`.
-    fn data_moved(&self, pages: bool) {
+    /// Its data are, or will be, elsewhere. Until the next commit the crate may have some of them in its cache and the
+    /// disk not: parts of blocks, and whole ones that it had read before.
+    fn data_moved(&self) {
         *self.extents.lock() = None;
-        if !pages {
-            let commits = self.shared.commits.load(Ordering::Relaxed);
-            self.behind_until.store(commits + 1, Ordering::Relaxed);
-        }
+        let commits = self.shared.commits.load(Ordering::Relaxed);
+        self.behind_until.store(commits + 1, Ordering::Relaxed);
     }
 
     /// Whether the crate has data of it that the disk lacks.
@@ -379,9 +376,8 @@ impl InodeOperations for File {
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
         self.shared.with(|fs| {
             self.shared.settle(fs, self.number, offset, buf.len())?;
-            let end = offset.saturating_add(len64(buf.len()));
             let written = fs.write_inode(self.number, offset, buf);
-            self.data_moved((offset | end).is_multiple_of(PAGE_LEN));
+            self.data_moved();
             written
         })?;
         Ok(buf.len())
@@ -432,7 +428,7 @@ impl InodeOperations for File {
     fn resize(&self, size: u64) -> Result<(), Errno> {
         self.shared.with_freeing(|fs| {
             let cut = fs.truncate_inode(self.number, size);
-            self.data_moved(size == 0);
+            self.data_moved();
             cut
         })?;
         self.expire();
@@ -444,7 +440,7 @@ impl InodeOperations for File {
         self.shared.with(|fs| {
             let done = range::operate(fs, &self.shared, self.number, (offset, len), operation);
             // After what it may have committed first.
-            self.data_moved(false);
+            self.data_moved();
             done
         })?;
         self.expire();

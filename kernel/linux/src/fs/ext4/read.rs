@@ -1,6 +1,6 @@
 //! Reading data of files from the disk into frames, without the crate: where they are is asked for once, and the disk
-//! fills the frames, while others use the file system. Left out: what is not in whole pages on the disk, and what the
-//! crate has not written there yet; those are read by the crate.
+//! fills the frames, while others use the file system. Left out: what is not in whole pages on the disk, and all of a
+//! file that has been written to since the last commit, as the crate may have it in its cache; those it reads itself.
 use super::file::File;
 use crate::fs::{
     inode::{Extent, InodeOperations, copy_to_frames},
@@ -10,6 +10,8 @@ use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use machine::mm::{PAGE, frame::Frame};
 
+/// Pages that the crate reads at a time.
+const AT_A_TIME: usize = 8;
 /// Files in more pieces are looked up each time.
 const MOST: usize = 4096;
 
@@ -67,7 +69,12 @@ impl File {
             false => runs(&self.all_extents()?, offset, frames.len()),
         };
         let Some(runs) = runs else {
-            return copy_to_frames(frames, |bytes| self.read(offset, bytes));
+            // A few at a time: the crate takes as much memory again, and has nothing else if there is none.
+            let offsets = (offset..).step_by(AT_A_TIME * PAGE);
+            for (at, frames) in offsets.zip(frames.chunks(AT_A_TIME)) {
+                copy_to_frames(frames, |bytes| self.read(at, bytes))?;
+            }
+            return Ok(());
         };
         let mut left = frames;
         for (len, from) in runs {
