@@ -257,10 +257,11 @@ impl Inner {
             let Some(page) = self.pages.get_mut(&index) else {
                 continue;
             };
-            page.frame.read(0, bytes);
+            // Before it is read: who has it mapped may change it, and not have it any more right afterwards.
             if page.frame.references() == 1 {
                 self.dirty.forget(index..index + 1);
             }
+            page.frame.read(0, bytes);
             page.clean = !self.dirty.contains(index);
         }
         let mut done = 0;
