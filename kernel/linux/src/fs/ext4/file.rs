@@ -95,7 +95,7 @@ impl File {
             modified_ns: AtomicU64::new(0),
             misdated: AtomicBool::new(false),
             extents: SpinLock::new(None),
-            behind_until: AtomicU64::new(0),
+            behind_until: AtomicU64::new(shared.behind_until.load(Ordering::Relaxed)),
         });
         let kind = match info.file_type() {
             DirectoryEntryType::Directory => Kind::directory(),
@@ -128,8 +128,9 @@ impl File {
     /// disk not: parts of blocks, and whole ones that it had read before.
     fn data_moved(&self) {
         *self.extents.lock() = None;
-        let commits = self.shared.commits.load(Ordering::Relaxed);
-        self.behind_until.store(commits + 1, Ordering::Relaxed);
+        let next = self.shared.commits.load(Ordering::Relaxed) + 1;
+        self.behind_until.store(next, Ordering::Relaxed);
+        self.shared.behind_until.store(next, Ordering::Relaxed);
     }
 
     /// Whether the crate has data of it that the disk lacks.

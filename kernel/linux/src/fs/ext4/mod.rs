@@ -74,6 +74,8 @@ struct Shared {
     freed_bytes: AtomicU64,
     /// Of so many commits has the disk everything.
     commits: AtomicU64,
+    /// As a file's, of all files: of those that have no node any more, too.
+    behind_until: AtomicU64,
 }
 
 /// Inodes without a name. Those of `O_TMPFILE` have one that nobody sees, as the crate gives none to inodes that have
@@ -129,6 +131,7 @@ impl Ext4 {
             block_size: statistics.block_size,
             freed_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            behind_until: AtomicU64::new(0),
         });
         let info = shared.with(|fs| fs.inode(root))?;
         if !read_only {
