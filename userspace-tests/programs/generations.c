@@ -8,11 +8,9 @@
 // soak: 1000000 1
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/sysinfo.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 #include "check.h"
+#include "memory_taken.h"
 
 static long generations, size, total, before;
 static pthread_t parent;
@@ -42,20 +40,6 @@ static void *live(void *unused)
 {
     __atomic_add_fetch(&total, 1, __ATOMIC_RELAXED);
     return unused;
-}
-
-// Pages of memory in use: the program's, or all of a guest's, whose memory is this program's and the kernel's.
-static long taken(void)
-{
-    struct utsname name;
-    struct sysinfo system;
-    if (!uname(&name) && strstr(name.release, "elfin") && !sysinfo(&system))
-        return (long)((system.totalram - system.freeram) * system.mem_unit / 4096);
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(fscanf(file, "%ld", &pages) == 1);
-    fclose(file);
-    return pages;
 }
 
 static void *generation(void *left)

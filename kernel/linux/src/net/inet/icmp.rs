@@ -13,8 +13,9 @@ use crate::net::{
     stack::{self, Header, Packet},
 };
 use abi::Errno;
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
+use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet};
 
 /// The header of a message, and types of it: an echo, and its answer, of ICMP and ICMPv6.
 const HEADER: usize = 8;
@@ -113,28 +114,15 @@ pub(super) fn arrived(packet: &Packet<'_>, interface: u32) {
     }
 }
 
-/// Writes a message's checksum (RFC 792; RFC 4443, "Message Checksum Calculation").
+/// Writes a message's checksum (RFC 792; RFC 4443, "Message Checksum Calculation"), if there is a place for one.
 fn fill_checksum(message: &mut [u8], from: IpAddr, to: IpAddr) {
-    let Some(place) = message.get_mut(2..4) else {
-        return;
-    };
-    place.fill(0);
-    let mut pseudo = Vec::new();
-    if let (IpAddr::V6(from), IpAddr::V6(to)) = (from, to) {
-        pseudo.extend(from.octets());
-        pseudo.extend(to.octets());
-        let len = u32::try_from(message.len()).unwrap_or(0);
-        pseudo.extend(len.to_be_bytes());
-        pseudo.extend([0, 0, 0, 58]);
+    match (from, to) {
+        _ if message.len() < HEADER / 2 => (),
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            Icmpv6Packet::new_unchecked(message).fill_checksum(&from, &to);
+        }
+        _ => Icmpv4Packet::new_unchecked(message).fill_checksum(),
     }
-    let word = |pair: &[u8]| u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
-    let words = pseudo.chunks(2).chain(message.chunks(2)).map(word);
-    let sum = words.fold(0, |sum: u32, word| {
-        let sum = sum + u32::from(word);
-        (sum & 0xffff) + (sum >> 16)
-    });
-    let sum = !u16::try_from(sum).unwrap_or(0);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[cfg(test)]
