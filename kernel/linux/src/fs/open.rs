@@ -152,7 +152,7 @@ pub struct NodeFile {
     handle: SpinLock<Option<Handle>>,
     /// Of the failures to write its data those that were told already.
     #[doc(alias = "f_wb_err")]
-    failures_seen: AtomicU64,
+    failures_seen: Arc<AtomicU64>,
     /// What getdents(2) goes through, taken when it starts.
     listing: Mutex<Option<Arc<[DirEntry]>>>,
 }
@@ -170,7 +170,7 @@ impl NodeFile {
         Arc::new(Self {
             at,
             path,
-            failures_seen: AtomicU64::new(failures),
+            failures_seen: Arc::new(AtomicU64::new(failures)),
             handle: SpinLock::new(handle),
             listing: Mutex::new(None),
         })
@@ -251,6 +251,7 @@ impl File for NodeFile {
             at: self.at.clone(),
             path: self.path.clone(),
             writable: writable && !content.is_sealed(),
+            failures_seen: self.failures_seen.clone(),
             _handle: self.handle.lock().clone(),
         }))
     }
@@ -307,6 +308,8 @@ struct Pages {
     path: Vec<u8>,
     _handle: Option<Handle>,
     writable: bool,
+    /// Those of the open file that was mapped.
+    failures_seen: Arc<AtomicU64>,
 }
 
 impl PageSource for Pages {
@@ -361,10 +364,13 @@ impl PageSource for Pages {
         let Some(operations) = &self.at.node.operations else {
             return Ok(());
         };
-        if let Kind::Regular(content) = &self.at.node.kind {
-            content.write_back()?;
-        }
-        operations.sync(true)
+        let Kind::Regular(content) = &self.at.node.kind else {
+            return operations.sync(true);
+        };
+        // The error, if there is one, is remembered for everyone who has the file open.
+        let _ = content.write_back();
+        operations.sync(true)?;
+        content.failure_since(&self.failures_seen)
     }
     fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         match &self.at.node.kind {

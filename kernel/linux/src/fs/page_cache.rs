@@ -215,10 +215,7 @@ impl Content {
     /// The source has become another, of this size: what is in memory of it goes, but what was written here.
     pub(super) fn changed_elsewhere(&self, size: u64) {
         let mut inner = self.inner.lock();
-        let Inner { pages, dirty, .. } = &mut *inner;
-        let gone = pages
-            .extract_if(.., |&index, _| !dirty.contains(index))
-            .count();
+        let gone = inner.pages.extract_if(.., |_, page| page.clean).count();
         inner.give_back(gone);
         inner.size = size;
         inner.source_len = size;
@@ -410,7 +407,12 @@ impl Inner {
             if let Some(quota) = &self.quota {
                 quota.take()?;
             }
-            self.pages.insert(index, CachedPage::new(frame, false));
+            // Where the file is, a hole reads as zeros, too.
+            let clean = self.stored().is_some();
+            self.pages.insert(index, CachedPage::new(frame, clean));
+            if clean {
+                self.list();
+            }
         }
         let page = self.pages.get(&index).ok_or(Errno::EIO)?;
         Ok(page.frame.clone())

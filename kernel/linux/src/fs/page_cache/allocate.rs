@@ -2,7 +2,7 @@
 //! some in, lseek(2)'s `SEEK_DATA` and `SEEK_HOLE`. Files in memory cannot move ranges; others can do what their file
 //! system can.
 use super::{
-    Content, MAX_SIZE, PAGE_LEN, Source,
+    Content, MAX_SIZE, PAGE_LEN,
     frames::{Purpose, available},
 };
 use crate::fs::inode::{Extent, InodeOperations};
@@ -22,12 +22,8 @@ impl Content {
         if end > MAX_SIZE {
             return Err(Errno::EFBIG);
         }
-        let stored = match &self.inner.lock().source {
-            Some(Source::Stored(operations)) => Some(operations.clone()),
-            _ => None,
-        };
-        if let Some(operations) = stored {
-            return self.allocate_stored(&*operations, mode, offset, end);
+        if self.inner.lock().stored().is_some() {
+            return self.allocate_stored(mode, offset, end);
         }
         let grow = mode & KEEP == 0;
         match mode & !KEEP {
@@ -41,13 +37,7 @@ impl Content {
         }
     }
 
-    fn allocate_stored(
-        &self,
-        operations: &dyn InodeOperations,
-        mode: u32,
-        start: u64,
-        end: u64,
-    ) -> Result<(), Errno> {
+    fn allocate_stored(&self, mode: u32, start: u64, end: u64) -> Result<(), Errno> {
         let moves = mode & (COLLAPSE | INSERT) != 0;
         let changed = match mode & !KEEP {
             0 => start..start,
@@ -55,23 +45,22 @@ impl Content {
             _ => start..end,
         };
         let pages = changed.start / PAGE_LEN..changed.end.div_ceil(PAGE_LEN);
-        let mut inner = self.inner.lock();
         // What lies around the range, or moves, must not be lost with the pages.
-        inner.write_changed(operations, pages.clone())?;
-        operations.allocate(mode, start, end - start)?;
-        let gone = inner.pages.extract_if(pages.clone(), |_, _| true).count();
-        inner.give_back(gone);
-        inner.dirty.forget(pages);
-        inner.give_room_back();
-        let size = match mode {
-            COLLAPSE => inner.size - (end - start),
-            INSERT => inner.size + (end - start),
-            _ if mode & KEEP == 0 => inner.size.max(end),
-            _ => inner.size,
-        };
-        inner.size = size;
-        inner.source_len = size;
-        drop(inner);
+        self.with_written(pages.clone(), |inner, operations| {
+            operations.allocate(mode, start, end - start)?;
+            let gone = inner.pages.extract_if(pages.clone(), |_, _| true).count();
+            inner.give_back(gone);
+            inner.dirty.forget(pages);
+            inner.give_room_back();
+            inner.size = match mode {
+                COLLAPSE => inner.size - (end - start),
+                INSERT => inner.size + (end - start),
+                _ if mode & KEEP == 0 => inner.size.max(end),
+                _ => inner.size,
+            };
+            inner.source_len = inner.size;
+            Ok(())
+        })?;
         self.forget_mapped(changed.start, changed.end, moves);
         Ok(())
     }
@@ -132,15 +121,16 @@ impl Content {
 
     /// The next offset from `offset` with data (or in a hole); `ENXIO` past the end.
     pub fn seek(&self, offset: u64, data: bool) -> Result<u64, Errno> {
-        let mut inner = self.inner.lock();
+        let inner = self.inner.lock();
         if offset >= inner.size {
             return Err(Errno::ENXIO);
         }
-        if let Some(Source::Stored(operations)) = &inner.source {
-            let operations = operations.clone();
-            // What mappings have put into holes is not known there yet.
-            inner.write_changed(&*operations, 0..u64::MAX)?;
-            return seek_stored(&*operations, offset, inner.size, data);
+        if inner.stored().is_some() {
+            drop(inner);
+            // What has been put into holes is not known there yet.
+            return self.with_written(0..u64::MAX, |inner, operations| {
+                seek_stored(operations, offset, inner.size, data)
+            });
         }
         let mut at = offset;
         while at < inner.size {
@@ -164,18 +154,14 @@ impl Content {
 
     /// Where the bytes of the range are on a disk, once they are there; `EOPNOTSUPP`.
     pub fn extents(&self, offset: u64, len: u64) -> Result<Vec<Extent>, Errno> {
-        let mut inner = self.inner.lock();
-        let Some(Source::Stored(operations)) = &inner.source else {
-            return Err(Errno::EOPNOTSUPP);
-        };
-        let operations = operations.clone();
-        inner.write_changed(&*operations, 0..u64::MAX)?;
-        let len = len.min(inner.size.saturating_sub(offset));
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        let extents = operations.extents(offset, len)?;
-        extents.ok_or(Errno::EOPNOTSUPP)
+        self.with_written(0..u64::MAX, |inner, operations| {
+            let len = len.min(inner.size.saturating_sub(offset));
+            if len == 0 {
+                return Ok(Vec::new());
+            }
+            let extents = operations.extents(offset, len)?;
+            extents.ok_or(Errno::EOPNOTSUPP)
+        })
     }
 
     /// The 512-byte blocks that a file in memory takes, those of the image included.
@@ -198,7 +184,10 @@ fn seek_stored(
     size: u64,
     data: bool,
 ) -> Result<u64, Errno> {
-    let Some(extents) = operations.extents(offset, size - offset)? else {
+    let Some(left) = size.checked_sub(offset).filter(|&left| left > 0) else {
+        return Err(Errno::ENXIO);
+    };
+    let Some(extents) = operations.extents(offset, left)? else {
         return Ok(if data { offset } else { size });
     };
     let mut at = offset;

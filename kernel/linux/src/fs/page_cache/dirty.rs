@@ -71,7 +71,7 @@ impl DirtyPages {
     }
 
     /// Takes all, to be written.
-    fn take(&mut self) -> BTreeSet<u64> {
+    pub(super) fn take(&mut self) -> BTreeSet<u64> {
         let taken = core::mem::take(&mut self.indices);
         ALL.dirty.fetch_sub(taken.len(), Ordering::Relaxed);
         self.in_flight = len(&taken);
@@ -134,14 +134,33 @@ impl Content {
 
     /// Writes changed pages to where the file is. What cannot be written is lost, and that is remembered.
     pub fn write_back(&self) -> Result<(), Errno> {
-        self.write_dirty().inspect_err(|error| {
-            let mut failures = self.failures.lock();
-            *failures = Failures {
-                count: failures.count + 1,
-                last: Some(*error),
-                is_told: false,
-            };
-        })
+        self.write_dirty().inspect_err(|error| self.failed(*error))
+    }
+
+    /// Changed pages could not be written.
+    fn failed(&self, error: Errno) {
+        let mut failures = self.failures.lock();
+        *failures = Failures {
+            count: failures.count + 1,
+            last: Some(error),
+            is_told: false,
+        };
+    }
+
+    /// Calls `f` when the changed pages of a range are where the file is, and nobody can change the file otherwise than
+    /// by mappings; `EOPNOTSUPP` for one that is here.
+    pub(super) fn with_written<R>(
+        &self,
+        range: Range<u64>,
+        f: impl FnOnce(&mut Inner, &dyn InodeOperations) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        // What somebody has taken away to write is not to be called clean, and given back, before he has seen it.
+        let _one_at_a_time = self.writing.lock();
+        let mut inner = self.inner.lock();
+        let operations = inner.stored().ok_or(Errno::EOPNOTSUPP)?;
+        let written = inner.write_changed(&*operations, range);
+        written.inspect_err(|error| self.failed(*error))?;
+        f(&mut inner, &*operations)
     }
 
     fn write_dirty(&self) -> Result<(), Errno> {
@@ -200,7 +219,7 @@ impl Inner {
     }
 
     /// Writes those pages of a range that the file has otherwise to where it is.
-    pub(super) fn write_changed(
+    fn write_changed(
         &mut self,
         operations: &dyn InodeOperations,
         range: Range<u64>,
@@ -211,19 +230,21 @@ impl Inner {
             .collect::<Vec<_>>()
             .into_iter()
             .peekable();
+        let mut result = Ok(());
         while let Some(run) = next_run(&mut changed) {
-            self.write_pages(operations, run)?;
+            result = result.and(self.write_pages(operations, run));
         }
         self.give_room_back();
-        Ok(())
+        result
     }
 
-    /// Writes pages, as far as they are still there, to where the file is.
-    fn write_pages(
+    /// Writes pages, as far as they are still there, to where the file is: all that can be; the first error.
+    pub(super) fn write_pages(
         &mut self,
         operations: &dyn InodeOperations,
         pages: Range<u64>,
     ) -> Result<(), Errno> {
+        let mut result = Ok(());
         let mut at = pages.start;
         while at < pages.end {
             let there = (at..pages.end).take_while(|index| self.pages.contains_key(index));
@@ -234,13 +255,13 @@ impl Inner {
                 end = at + 1;
             }
             if end > at {
-                self.write_run(operations, at..end, bytes)?;
+                result = result.and(self.write_run(operations, at..end, bytes));
                 at = end;
             } else {
                 at += 1;
             }
         }
-        Ok(())
+        result
     }
 
     /// The same for pages that are all there, by way of `bytes`.

@@ -15,6 +15,8 @@ struct Elsewhere {
     writes: AtomicUsize,
     room: AtomicU64,
     fails: AtomicBool,
+    /// Writes that begin here fail, too.
+    failing_page: AtomicU64,
 }
 
 impl Elsewhere {
@@ -26,6 +28,7 @@ impl Elsewhere {
             writes: AtomicUsize::new(0),
             room: AtomicU64::new(pages),
             fails: AtomicBool::new(false),
+            failing_page: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -81,7 +84,8 @@ impl InodeOperations for Elsewhere {
         Ok(len)
     }
     fn write(&self, offset: u64, buf: &[u8]) -> Result<usize, Errno> {
-        if self.fails.load(Ordering::Relaxed) {
+        let failing = self.failing_page.load(Ordering::Relaxed);
+        if self.fails.load(Ordering::Relaxed) || offset / PAGE_LEN == failing {
             return Err(Errno::EIO);
         }
         self.writes.fetch_add(1, Ordering::Relaxed);
@@ -182,4 +186,50 @@ fn a_failure_is_told_once_to_each_who_has_the_file_open_and_to_who_opens_it_next
     }
     let later = AtomicU64::new(content.failures_told());
     assert_eq!(content.failure_since(&later), Ok(()));
+}
+
+#[test]
+fn a_failure_is_remembered_whoever_has_changed_pages_written() {
+    let file = Elsewhere::with_room(8);
+    let content = Content::stored(file.clone(), 0);
+    let told = AtomicU64::new(content.failures_told());
+    content.write(0, b"lost").unwrap();
+    file.fails.store(true, Ordering::Relaxed);
+    assert_eq!(content.seek(0, true), Err(Errno::EIO));
+    assert_eq!(content.failure_since(&told), Err(Errno::EIO));
+}
+
+#[test]
+fn what_cannot_be_written_does_not_keep_the_rest_from_it() {
+    let file = Elsewhere::with_room(8);
+    let content = Content::stored(file.clone(), 0);
+    for page in [0, 2, 3] {
+        content.write(page * PAGE_LEN, &[5; PAGE]).unwrap();
+    }
+    file.failing_page.store(0, Ordering::Relaxed);
+    let operations = content.inner.lock().stored().unwrap();
+    let mut inner = content.inner.lock();
+    assert_eq!(inner.write_pages(&*operations, 0..4), Err(Errno::EIO));
+    assert!(inner.pages.values().all(|page| page.clean));
+    assert_eq!(file.data.lock()[2 * PAGE..], [5; 2 * PAGE]);
+}
+
+#[test]
+fn what_the_host_changes_takes_nothing_that_is_being_written() {
+    let file = Elsewhere::with_room(8);
+    let content = Content::stored(file.clone(), 0);
+    content.write(0, &[6; PAGE]).unwrap();
+    content.inner.lock().dirty.take();
+    content.changed_elsewhere(PAGE_LEN);
+    assert!(content.inner.lock().pages.contains_key(&0));
+}
+
+#[test]
+fn holes_that_are_mapped_can_be_given_back() {
+    let file = Elsewhere::with_room(8);
+    let content = Content::stored(file.clone(), 0);
+    content.write(9 * PAGE_LEN, b"end").unwrap();
+    drop(content.page(4, false).unwrap());
+    content.let_go(0, 8 * PAGE_LEN);
+    assert!(!content.inner.lock().pages.contains_key(&4));
 }
