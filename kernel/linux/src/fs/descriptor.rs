@@ -22,6 +22,7 @@ struct Slot {
 #[doc(alias = "files_struct")]
 #[derive(Default)]
 pub struct Files {
+    /// As long as the highest descriptor that was in use wants it: who closes all has few to look at.
     table: SpinLock<Vec<Option<Slot>>>,
     /// No descriptor below is free. Changed under the table's lock.
     lowest: AtomicUsize,
@@ -30,21 +31,24 @@ pub struct Files {
 impl Files {
     /// Makes the table at least `len` long; memory is allocated and freed outside the lock.
     fn grow(&self, len: usize) -> Result<(), Errno> {
-        if self.table.lock().len() >= len {
-            return Ok(());
-        }
         let mut longer = Vec::new();
-        longer
-            .try_reserve_exact(len.next_power_of_two().max(256))
-            .map_err(|_| Errno::ENOMEM)?;
-        let mut table = self.table.lock();
-        if table.len() < len && longer.capacity() >= table.len() {
-            longer.append(&mut table);
-            longer.resize(longer.capacity(), None);
-            core::mem::swap(&mut *table, &mut longer);
+        loop {
+            let mut table = self.table.lock();
+            if table.capacity() < len && longer.capacity() >= len {
+                longer.append(&mut table);
+                core::mem::swap(&mut *table, &mut longer);
+            }
+            if table.capacity() >= len {
+                let len = table.len().max(len);
+                table.resize(len, None);
+                drop(table);
+                return Ok(());
+            }
+            drop(table);
+            longer
+                .try_reserve_exact(len.next_power_of_two().max(16))
+                .map_err(|_| Errno::ENOMEM)?;
         }
-        drop(table);
-        Ok(())
     }
 
     /// The description behind a descriptor; `EBADF`.
@@ -121,13 +125,18 @@ impl Files {
 
     /// The same for another process: what is open is shared, but not which descriptors are.
     pub fn copy(&self) -> Self {
+        let used = |table: &[Option<Slot>]| {
+            let last = table.iter().rposition(Option::is_some);
+            last.map_or(0, |last| last + 1)
+        };
         let copy = loop {
-            let len = self.table.lock().len();
-            let mut copy = Vec::with_capacity(len);
+            let len = used(&self.table.lock());
+            let mut copy = Vec::with_capacity(len.next_power_of_two().max(16));
             let table = self.table.lock();
+            let len = used(&table);
             // Not under the lock: memory is allocated.
-            if table.len() <= copy.capacity() {
-                copy.extend_from_slice(&table);
+            if len <= copy.capacity() {
+                copy.extend_from_slice(&table[..len]);
                 break copy;
             }
         };
@@ -291,6 +300,21 @@ mod tests {
         assert_eq!(files.cloexec(0), Ok(true));
         files.close_range(0, usize::MAX, false);
         assert_eq!(Arc::strong_count(&new), 1);
+    }
+
+    #[test]
+    fn a_copy_has_what_is_open() {
+        let files = Files::default();
+        for fd in [0, 300, 40] {
+            files.install(file(), fd == 40, fd..1024).unwrap();
+        }
+        files.close(300).unwrap();
+        let copy = files.copy();
+        files.close(0).unwrap();
+        assert_eq!(copy.descriptors(), [0, 40]);
+        assert_eq!((copy.cloexec(0), copy.cloexec(40)), (Ok(false), Ok(true)));
+        assert_eq!(copy.install(file(), false, 0..1024), Ok(1));
+        assert_eq!(copy.install(file(), false, 500..1024), Ok(500));
     }
 
     #[test]

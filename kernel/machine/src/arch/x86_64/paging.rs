@@ -166,12 +166,17 @@ impl Tables {
             let mut current = table(self.root);
             let mut level = ROOT;
             loop {
-                let value = current[index(addr, level)].load(Ordering::Acquire);
+                let first = index(addr, level);
+                let mut value = current[first].load(Ordering::Acquire);
                 if value == 0 {
-                    // Nothing below this entry: on to the next one of this level.
+                    // Nothing below these entries: on to the one behind them, or to the next table.
+                    let skipped = empty(&current[first..]);
                     let size = PAGE << (9 * level);
-                    addr = (addr & !(size - 1)).saturating_add(size);
-                    break;
+                    addr = (addr & !(size - 1)).saturating_add(skipped * size);
+                    if first + skipped == ENTRIES || addr >= end {
+                        break;
+                    }
+                    value = current[first + skipped].load(Ordering::Acquire);
                 }
                 current = table(entry_address(value));
                 level -= 1;
@@ -227,17 +232,31 @@ impl Drop for Tables {
 
 /// Frees the tables that entries of a table of this level refer to.
 fn free(entries: &[AtomicU64], level: usize) {
-    for entry in entries {
-        let value = entry.load(Ordering::Acquire);
-        if value == 0 {
-            continue;
-        }
+    let mut rest = entries;
+    while let Some((entry, behind)) = rest[empty(rest)..].split_first() {
+        let below = entry_address(entry.load(Ordering::Acquire));
         if level > 1 {
-            free(table(entry_address(value)), level - 1);
+            free(table(below), level - 1);
         }
         // SAFETY: `entry_at` took it, and only the tables above, which nobody uses any more, refer to it.
-        unsafe { frame::free_contiguous(entry_address(value), 1) };
+        unsafe { frame::free_contiguous(below, 1) };
+        rest = behind;
     }
+}
+
+/// How many entries are empty before the first that is not. Most tables have hardly any: looks at several at once.
+pub fn empty(entries: &[AtomicU64]) -> usize {
+    const AT_ONCE: usize = 16;
+    let any = |bits, entry: &AtomicU64| bits | entry.load(Ordering::Relaxed);
+    let mut count = 0;
+    for some in entries.chunks(AT_ONCE) {
+        if some.iter().fold(0, any) != 0 {
+            let is_used = |entry: &AtomicU64| entry.load(Ordering::Relaxed) != 0;
+            return count + some.iter().position(is_used).unwrap_or(some.len());
+        }
+        count += some.len();
+    }
+    count
 }
 
 /// Maps `len` bytes of physical memory at a kernel address, with large pages where they fit. What is mapped already

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 pub const MAX: usize = 65530;
 
 /// The areas by their first address.
+#[derive(Clone)]
 pub(super) struct Areas {
     areas: BTreeMap<usize, Area>,
     holes: Holes,
@@ -112,6 +113,13 @@ impl Areas {
     pub(super) fn insert(&mut self, start: usize, area: Area) {
         self.holes.occupy(start, area.end);
         self.unite(start, area);
+    }
+
+    /// Takes the area out that begins at `start`.
+    pub(super) fn remove(&mut self, start: usize) {
+        if let Some(area) = self.take(start) {
+            self.holes.release(start, area.end);
+        }
     }
 
     /// Takes everything out of `start..end`. `ENOMEM` if that makes two of one area and there are as many as may be.

@@ -14,6 +14,7 @@ type Range = (usize, usize);
 /// A subtree.
 type Link = Option<Box<Node>>;
 
+#[derive(Clone)]
 struct Node {
     start: usize,
     end: usize,
@@ -26,6 +27,7 @@ struct Node {
 }
 
 /// A set of ranges that neither overlap nor touch.
+#[derive(Clone)]
 pub(super) struct Holes(Link);
 
 impl Holes {

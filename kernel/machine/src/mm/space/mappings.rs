@@ -73,16 +73,13 @@ impl Mappings {
     /// The same areas on other tables, and no pages; without what a child is not to have.
     pub(super) fn copy_areas(&self, tables: Arc<Tables>) -> Self {
         let mut copy = Self {
-            top: self.top,
-            break_start: self.break_start,
-            break_end: self.break_end,
-            limits: self.limits,
-            ..Self::new(tables)
+            areas: self.areas.clone(),
+            pages: Pages::new(tables),
+            ..*self
         };
-        copy.areas.open();
         for (start, area) in self.areas.iter() {
-            if !area.marks.contains(Marks::DONT_FORK) {
-                copy.areas.insert(start, area.clone());
+            if area.marks.contains(Marks::DONT_FORK) {
+                copy.areas.remove(start);
             }
         }
         copy

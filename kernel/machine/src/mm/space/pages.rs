@@ -7,7 +7,7 @@
 use super::area::{Area, Backing, Page, Prot, page_index};
 use super::arena;
 use crate::arch::layout::phys_to_virt;
-use crate::arch::paging::{Flags, Tables, entry_address, entry_flags};
+use crate::arch::paging::{Flags, Tables, empty, entry_address, entry_flags};
 use crate::arch::{tlb, user as arch_user};
 use crate::mm::fault::Fault;
 use crate::mm::frame::Frame;
@@ -217,8 +217,13 @@ impl Pages {
     pub(super) fn share(&self, to: &mut Self, start: usize, end: usize) -> Option<()> {
         let mut at = start;
         while let Some((first, entries)) = self.tables.next_entries(at, end) {
+            at = first + entries.len() * PAGE;
+            let unused = empty(entries);
+            if unused == entries.len() {
+                continue;
+            }
             let copies = to.tables.entries(first, entries.len())?;
-            for (entry, copy) in entries.iter().zip(copies) {
+            for (entry, copy) in entries.iter().zip(copies).skip(unused) {
                 let old = entry.load(Ordering::Relaxed);
                 if old == 0 || entry_flags(old).contains(Flags::CACHED) {
                     continue;
@@ -233,7 +238,6 @@ impl Pages {
                 copy.store(new, Ordering::Release);
                 to.resident.enter();
             }
-            at = first + entries.len() * PAGE;
         }
         Some(())
     }
