@@ -495,33 +495,38 @@ pub(crate) fn apply_relr(host: &dyn Host, object: &Object) -> Result<(), Error> 
     }
     let (bias, mut writable) = (object.bias(), Writable::of(object));
     let is_counted = observer::is_on(Category::Statistics);
-    let mut add = |place: usize| {
-        if !writable.has(place, 8) {
-            return Err(malformed(
-                object,
-                "DT_RELR entry outside the writable segments",
-            ));
+    // Adds to the words that a bitmap names, the lowest bit that at `start`.
+    let mut add = |start: usize, bitmap: usize| {
+        // Mostly all up to the last are in one segment.
+        let words = (usize::BITS - bitmap.leading_zeros()) as usize;
+        let are_writable = writable.has(start, words * 8);
+        let mut left = bitmap;
+        while left != 0 {
+            let place = start.wrapping_add(left.trailing_zeros() as usize * 8);
+            left &= left - 1;
+            if !are_writable && !writable.has(place, 8) {
+                return Err(malformed(
+                    object,
+                    "DT_RELR entry outside the writable segments",
+                ));
+            }
+            // SAFETY: the word is in a writable segment: just checked.
+            unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
         }
         if is_counted {
-            tell(host, &Step::Relative);
+            (0..bitmap.count_ones()).for_each(|_| tell(host, &Step::Relative));
         }
-        // SAFETY: the word is in a writable segment: just checked.
-        unsafe { *(place as *mut usize) = (*(place as *mut usize)).wrapping_add(bias) };
         Ok(())
     };
     let mut next = 0usize;
     for &word in object.relr() {
         let word = address(word);
         if word & 1 == 0 {
-            add(object.real(word))?;
+            add(object.real(word), 1)?;
             next = object.real(word).wrapping_add(8);
             continue;
         }
-        let mut left = word >> 1;
-        while left != 0 {
-            add(next.wrapping_add(left.trailing_zeros() as usize * 8))?;
-            left &= left - 1;
-        }
+        add(next, word >> 1)?;
         next = next.wrapping_add(63 * 8);
     }
     Ok(())

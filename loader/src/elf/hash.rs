@@ -119,6 +119,14 @@ impl<'a> HashTable<'a> {
             Self::SysV(table) => u32_at(table, 4).unwrap_or(0) as usize,
         }
     }
+
+    /// Returns how many symbols there are before the first that GNU's table has: it has none that is undefined.
+    pub(crate) fn unhashed_count(&self) -> usize {
+        match self {
+            Self::Gnu(table) => table.first as usize,
+            Self::SysV(_) => self.symbol_count(),
+        }
+    }
 }
 
 /// What a `struct link_map` holds of a DT_GNU_HASH table.

@@ -10,7 +10,7 @@ use core::ffi::CStr;
 use core::ops::Range;
 
 use crate::object::Object;
-use crate::stack::{self, InitialStack};
+use crate::stack::InitialStack;
 
 const PREFIX: &[u8] = b"glibc.";
 /// The tunable whose bounds and default value, the same in all versions, show where entries have theirs.
@@ -94,7 +94,9 @@ impl Tunables {
         }
         for entry in self.entries.clone().step_by(self.stride) {
             let variable = self.variable(entry);
-            if let Some(value) = stack.variable(variable).filter(|_| !variable.is_empty()) {
+            if !variable.is_empty()
+                && let Some(value) = stack.variable(variable)
+            {
                 self.set(entry, value);
             }
         }
@@ -119,8 +121,11 @@ impl Tunables {
 
     fn entry(&self, name: &[u8]) -> Option<usize> {
         let mut entries = self.entries.clone().step_by(self.stride);
-        // SAFETY: an entry begins with a C string, which stays as it is.
-        entries.find(|&entry| unsafe { stack::c_bytes(entry) } == name)
+        entries.find(|&entry| {
+            // SAFETY: the table's; an entry begins with a C string, which stays as it is.
+            let bytes = unsafe { core::slice::from_raw_parts(entry as *const u8, self.stride) };
+            bytes.strip_prefix(name).and_then(<[u8]>::first) == Some(&0)
+        })
     }
 
     /// Returns the name of the older variable for an entry; empty if there is none.

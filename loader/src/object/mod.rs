@@ -446,6 +446,15 @@ impl Object {
             .unwrap_or(self.tables.symbols)
     }
 
+    /// Returns the symbols among which those are that are not defined.
+    pub(crate) fn unhashed_symbols(&self) -> &[Sym] {
+        let count = self.hash().map_or(0, HashTable::unhashed_count);
+        self.tables
+            .symbols
+            .get(..count)
+            .unwrap_or(self.tables.symbols)
+    }
+
     /// Returns the DT_VERSYM entry of a symbol, or `None` when the object has no versions.
     pub(crate) fn version_index(&self, index: usize) -> Option<u16> {
         self.tables

@@ -33,8 +33,8 @@ fn rseq_offset(
 fn imports(object: &Object, name: &[u8]) -> bool {
     // Undefined symbols are not hashed; they come first in the table.
     let undefined =
-        |symbol: &crate::elf::Sym| symbol.st_shndx == 0 && object.symbol_name(symbol) == Some(name);
-    object.symbols().iter().any(undefined) && object.defined(name).is_none()
+        |symbol: &crate::elf::Sym| symbol.st_shndx == 0 && object.is_named(symbol, name);
+    object.unhashed_symbols().iter().any(undefined) && object.defined(name).is_none()
 }
 
 impl Loader {

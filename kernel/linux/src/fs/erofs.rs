@@ -272,8 +272,9 @@ impl<'a> Erofs<'a> {
     }
 
     /// Physical address of a page of the file, when it can be mapped as it lies there: on memory, aligned, and with
-    /// zeros after the end of the file.
-    pub fn direct_page(&self, inode: &Inode, index: u64) -> Result<Option<u64>, Errno> {
+    /// zeros after the end of the file. And in how many pages from there on the file goes on, of which so much holds,
+    /// too.
+    pub fn direct_pages(&self, inode: &Inode, index: u64) -> Result<Option<(u64, u64)>, Errno> {
         let offset = index.checked_mul(PAGE).ok_or(Errno::EFAULT)?;
         if offset >= inode.size {
             return Err(Errno::EFAULT);
@@ -295,11 +296,12 @@ impl<'a> Erofs<'a> {
             let mut tail = [0; PAGE as usize];
             let tail = &mut tail[extent.len as usize..];
             self.fetch(address + extent.len, tail)?;
-            if tail.iter().any(|&byte| byte != 0) {
+            if tail.iter().fold(0, |bits, byte| bits | byte) != 0 {
                 return Ok(None);
             }
         }
-        Ok(Some(phys))
+        let whole = extent.len.min(self.size - address) / PAGE;
+        Ok(Some((phys, whole.max(1))))
     }
 
     /// Calls `f` with name, inode number and type (`DT_*`) of each entry but `.` and `..`.

@@ -78,7 +78,7 @@ fn survives_corruption() {
                 let _ = fs.entries(&inode, |_, _, _| ());
                 let _ = fs.link(&inode);
                 let _ = fs.read(&inode, 0, &mut [0; 100]);
-                let _ = fs.direct_page(&inode, 0);
+                let _ = fs.direct_pages(&inode, 0);
             }
         }
     }

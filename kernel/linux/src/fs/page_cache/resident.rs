@@ -3,6 +3,7 @@
 use super::{Content, Inner, PAGE_LEN, Source};
 use crate::fs::{Cached, Pages, erofs::mounted};
 use abi::Errno;
+use core::ops::Range;
 use machine::mm::{PAGE, space::Page};
 
 impl Content {
@@ -37,13 +38,19 @@ impl Inner {
     /// Gives up to `count` pages, to be read only, as long as they are in memory and `f` says to go on.
     fn resident(&self, first: u64, count: usize, mut f: impl FnMut(Page) -> bool) {
         let mut cached = self.pages.range(first..).peekable();
+        let mut direct = Run::default();
         for index in (first..).take(count) {
             let page = match cached.next_if(|&(&at, _)| at == index) {
                 Some((_, page)) => {
                     page.used.set(true);
                     Some(Page::Cached(page.frame.clone()))
                 }
-                None => self.direct(index).ok().flatten(),
+                None => {
+                    if !direct.pages.contains(&index) {
+                        direct = self.run(index).ok().flatten().unwrap_or_default();
+                    }
+                    direct.page(index)
+                }
             };
             if !page.is_some_and(&mut f) {
                 break;
@@ -53,11 +60,34 @@ impl Inner {
 
     /// A page of the image, if it can be mapped where it lies.
     pub(super) fn direct(&self, index: u64) -> Result<Option<Page>, Errno> {
-        if (index + 1).saturating_mul(PAGE_LEN) <= self.source_page_end()
+        Ok(self.run(index)?.and_then(|run| run.page(index)))
+    }
+
+    /// The page of the image at `index`, if it can be mapped where it lies, and those behind it that can.
+    fn run(&self, index: u64) -> Result<Option<Run>, Errno> {
+        let end = self.source_page_end() / PAGE_LEN;
+        if index < end
             && let (Some(fs), Some(Source::Image(source))) = (mounted(), &self.source)
+            && let Some((phys, count)) = fs.direct_pages(source, index)?
         {
-            return Ok(fs.direct_page(source, index)?.map(Page::Static));
+            let pages = index..end.min(index + count);
+            return Ok(Some(Run { pages, phys }));
         }
         Ok(None)
+    }
+}
+
+/// Pages of a file that lie in memory one behind the other.
+#[derive(Default)]
+struct Run {
+    pages: Range<u64>,
+    /// Where the first is.
+    phys: u64,
+}
+
+impl Run {
+    fn page(&self, index: u64) -> Option<Page> {
+        let is_there = self.pages.contains(&index);
+        is_there.then(|| Page::Static(self.phys + (index - self.pages.start) * PAGE_LEN))
     }
 }
