@@ -1,6 +1,7 @@
 //! The descriptor table of a process.
 use super::{
     locks::{self, Class, Owner},
+    notify::dnotify,
     open::OpenFile,
 };
 use abi::Errno;
@@ -190,6 +191,10 @@ impl Files {
     fn closed(&self, old: Option<Slot>) -> bool {
         old.is_some_and(|slot| {
             slot.file.file.flush();
+            dnotify::closed(
+                &*slot.file.file,
+                [slot.file.lock_owner(), self.lock_owner()],
+            );
             locks::end(self.lock_owner(), &*slot.file.file, &[Class::Record]);
             true
         })

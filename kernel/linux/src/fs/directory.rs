@@ -1,9 +1,9 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
-    Content, inotify,
+    Content,
     mount::Path,
-    page_cache,
+    notify, page_cache,
     path::Target,
     permission::{self, Access},
     tree::{Directory, Entry, Kind, Node},
@@ -102,11 +102,11 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
         let (owner, mode) = made_in(parent, mode);
         let node = operations.create(&target.name, mode, owner, &kind)?;
         know(parent, &target.name, Some(node.clone()))?;
-        inotify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
+        notify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
         return Ok(node);
     }
     let node = add(parent, &target.name, Node::made_in(parent, mode, kind))?;
-    inotify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
+    notify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
     Ok(node)
 }
 
@@ -167,8 +167,8 @@ pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
         node.attributes.lock().nlink += 1;
         node.touch(false);
     }
-    inotify::notify_node(node, linux::IN_ATTRIB);
-    inotify::notify_entry(parent, &target.name, node, linux::IN_CREATE);
+    notify::notify_node(node, linux::IN_ATTRIB);
+    notify::notify_entry(parent, &target.name, node, linux::IN_CREATE);
     Ok(())
 }
 
@@ -234,7 +234,7 @@ pub fn unlink(target: &Target) -> Result<(), Errno> {
         take_out(&target.parent.node, &target.name)?;
         lose_name(&node);
     }
-    inotify::notify_node(&node, linux::IN_ATTRIB);
+    notify::notify_node(&node, linux::IN_ATTRIB);
     notify_removed(target, &node);
     Ok(())
 }
@@ -270,20 +270,20 @@ pub fn rmdir(target: &Target) -> Result<(), Errno> {
 
 /// In Linux' order: what has no name any more is gone before its directory has lost it.
 fn notify_removed(target: &Target, node: &Node) {
-    inotify::notify_unlinked(node);
-    inotify::notify_entry(&target.parent.node, &target.name, node, linux::IN_DELETE);
+    notify::notify_unlinked(node);
+    notify::notify_entry(&target.parent.node, &target.name, node, linux::IN_DELETE);
 }
 
 /// Tells that `node`, in the place of `old`, has another name.
 fn notify_renamed(from: &Target, to: &Target, node: &Node, old: Option<&Node>) {
     let [from, to] = [from, to].map(|place| (&*place.parent.node, &*place.name));
-    inotify::notify_move(from, to, node);
+    notify::notify_move(from, to, node);
     if let Some(old) = old {
-        inotify::notify_node(old, linux::IN_ATTRIB);
+        notify::notify_node(old, linux::IN_ATTRIB);
     }
-    inotify::notify_node(node, linux::IN_MOVE_SELF);
+    notify::notify_node(node, linux::IN_MOVE_SELF);
     if let Some(old) = old {
-        inotify::notify_unlinked(old);
+        notify::notify_unlinked(old);
     }
 }
 

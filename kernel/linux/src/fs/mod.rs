@@ -17,11 +17,11 @@ pub mod file_system;
 pub mod generated;
 pub mod image;
 pub mod inode;
-pub mod inotify;
 pub mod locks;
 pub mod mount;
 pub mod mqueue;
 pub mod ninep;
+pub mod notify;
 pub mod numbers;
 pub mod open;
 pub mod page_cache;
@@ -32,6 +32,7 @@ pub mod pipe;
 pub mod privileges;
 pub mod procfs;
 pub mod quota;
+pub mod signal_driven;
 pub mod signalfd;
 pub mod sysfs;
 pub mod tmpfs;
@@ -47,6 +48,7 @@ use core::{
 };
 use machine::{
     mm::space::{Page, PageSource},
+    sched::Tid,
     sync::WaitQueue,
 };
 pub use open::OpenFile;
@@ -112,6 +114,16 @@ pub trait File: Any + Send + Sync {
     /// [`File::poll`] count.
     fn edges(&self) -> [u64; 2] {
         [0; 2]
+    }
+    /// Whether its owner can be sent a signal at each edge (`O_ASYNC`).
+    #[doc(alias = "fasync")]
+    fn drives_signals(&self) -> bool {
+        false
+    }
+    /// Of a terminal: the group in the foreground, 0 for none. It is sent the signals, or the caller without one,
+    /// unless somebody was named.
+    fn foreground(&self) -> Option<Tid> {
+        None
     }
     /// For mmap, of a file opened for writing or not.
     fn page_source(&self, writable: bool) -> Option<Arc<dyn PageSource>> {

@@ -3,12 +3,13 @@ use super::{
     Cached, DirEntry, File, Metadata, Poll, directory, fiemap,
     generated::Text,
     inode::Handle,
-    inotify,
     locks::{self, Class, Owner},
     mount::Path,
+    notify,
     page_cache::Content,
     path::{self, Last, Start, Target},
     permission::{self, Access},
+    signal_driven::{self, SignalDriven},
     tree::{Kind, Node},
     write_back,
 };
@@ -22,8 +23,7 @@ use machine::{
 };
 
 /// Flags that fcntl(F_SETFL) changes.
-const SETTABLE: u32 =
-    linux::O_APPEND | linux::O_NONBLOCK | linux::O_DIRECT | linux::O_NOATIME | linux::FASYNC;
+const SETTABLE: u32 = linux::O_APPEND | linux::O_NONBLOCK | linux::O_DIRECT | linux::O_NOATIME;
 
 /// An open file description: what descriptors made by dup(2) share.
 pub struct OpenFile {
@@ -32,6 +32,8 @@ pub struct OpenFile {
     /// File position; held over a read or write at it.
     pub offset: Mutex<u64>,
     flags: AtomicU32,
+    /// Who is sent signals about it.
+    pub signals: SignalDriven,
 }
 
 impl OpenFile {
@@ -41,7 +43,8 @@ impl OpenFile {
         Arc::new(Self {
             file,
             offset: Mutex::new(0),
-            flags: AtomicU32::new(flags & !linux::O_CLOEXEC),
+            flags: AtomicU32::new(flags & !(linux::O_CLOEXEC | linux::FASYNC)),
+            signals: SignalDriven::default(),
         })
     }
     /// Writes all of `text`, waiting while there is no room.
@@ -73,10 +76,30 @@ impl OpenFile {
     pub fn flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
     }
-    /// fcntl(F_SETFL).
+    /// fcntl(F_SETFL), but for `O_ASYNC` ([`OpenFile::set_async`]).
     pub fn set_flags(&self, flags: u32) {
         let kept = self.flags() & !SETTABLE;
         self.flags.store(kept | flags & SETTABLE, Ordering::Relaxed);
+    }
+    /// Has its owner, which is this one, told when it has become readable or writable (`O_ASYNC`), by way of `fd`, or
+    /// not any more (`None`). `ENOTTY` if the file tells of nothing.
+    pub fn set_async(
+        &self,
+        owner: Option<Arc<dyn signal_driven::Owner>>,
+        fd: i32,
+    ) -> Result<(), Errno> {
+        match owner {
+            Some(owner) => {
+                let directions = [self.readable(), self.writable()];
+                self.signals.begin(&self.file, owner, fd, directions)?;
+                self.flags.fetch_or(linux::FASYNC, Ordering::Relaxed);
+            }
+            None => {
+                self.signals.end(&*self.file)?;
+                self.flags.fetch_and(!linux::FASYNC, Ordering::Relaxed);
+            }
+        }
+        Ok(())
     }
     /// Whether it may be read.
     pub fn readable(&self) -> bool {
@@ -116,16 +139,20 @@ impl OpenFile {
     /// Tells who watches its node.
     #[inline]
     pub fn notify(&self, event: u32) {
-        if inotify::is_active()
+        if notify::is_active()
             && let Some(node) = self.file.node()
         {
-            inotify::notify(node, event);
+            notify::notify(node, event);
         }
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        if self.flags() & linux::FASYNC != 0 {
+            // That there were none is no error.
+            let _ = self.signals.end(&*self.file);
+        }
         let classes = [Class::Flock, Class::Record];
         locks::end(self.lock_owner(), &*self.file, &classes);
         self.file.release();
@@ -450,7 +477,7 @@ pub fn open(start: &Start, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Ope
     {
         content.resize(0)?;
         node.written();
-        inotify::notify(node, linux::IN_MODIFY);
+        notify::notify(node, linux::IN_MODIFY);
     }
     let open = OpenFile::new(file, flags);
     open.notify(linux::IN_OPEN);

@@ -206,11 +206,13 @@ impl Pipe {
     }
 
     fn read(&self, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
+        let mut was_full = false;
         let mut attempt = || {
             let mut done = 0;
             while done < buf.len() {
                 let end = buf.len().min(done + CHUNK);
                 let mut state = self.state.lock();
+                was_full |= state.ring.space() < PIPE_BUF;
                 let len = state.ring.pop(&mut buf[done..end]);
                 if len == 0 {
                     return if done > 0 {
@@ -233,7 +235,9 @@ impl Pipe {
                 .map_err(|_| Errno::ERESTARTSYS)??
         };
         if len > 0 {
-            self.edges.writable();
+            if was_full {
+                self.edges.writable();
+            }
             self.queue.wake_all();
         }
         Ok(len)
@@ -460,6 +464,9 @@ impl File for End {
     }
     fn edges(&self) -> [u64; 2] {
         self.pipe.edges.counts()
+    }
+    fn drives_signals(&self) -> bool {
+        true
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         match &self.named {

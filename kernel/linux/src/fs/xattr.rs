@@ -2,7 +2,7 @@
 //! out: access control lists (`system.posix_acl_*`), and what a kernel would make of `security.capability`.
 use super::{
     inode::InodeOperations,
-    inotify, page_cache,
+    notify, page_cache,
     permission::{self, Access},
     tree::{Kind, Node},
 };
@@ -126,7 +126,7 @@ impl Node {
         if let Some(operations) = self.keeper()? {
             operations.set_xattr(name, value, flags)?;
             operations.expire();
-            inotify::notify(self, linux::IN_ATTRIB);
+            notify::notify(self, linux::IN_ATTRIB);
             return Ok(());
         }
         if page_cache::available() == 0 {
@@ -147,7 +147,7 @@ impl Node {
         }
         drop(xattrs);
         self.touch(false);
-        inotify::notify(self, linux::IN_ATTRIB);
+        notify::notify(self, linux::IN_ATTRIB);
         Ok(())
     }
 
@@ -158,13 +158,13 @@ impl Node {
         if let Some(operations) = self.keeper()? {
             operations.remove_xattr(name)?;
             operations.expire();
-            inotify::notify(self, linux::IN_ATTRIB);
+            notify::notify(self, linux::IN_ATTRIB);
             return Ok(());
         }
         let gone = self.xattrs.lock().as_mut().and_then(|all| all.remove(name));
         gone.ok_or(Errno::ENODATA)?;
         self.touch(false);
-        inotify::notify(self, linux::IN_ATTRIB);
+        notify::notify(self, linux::IN_ATTRIB);
         Ok(())
     }
 }

@@ -224,6 +224,9 @@ impl File for Socket {
     fn edges(&self) -> [u64; 2] {
         self.sock.edges.counts()
     }
+    fn drives_signals(&self) -> bool {
+        true
+    }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.sock.ino, linux::S_IFSOCK | 0o777))
     }

@@ -1,6 +1,6 @@
 //! The tables of processes and threads by their ids, and which threads a process has.
 use super::{Pid, Process, ThreadState, transfers::Transfers, usage::Usage};
-use crate::credentials;
+use crate::credentials::{self, Ids};
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -140,6 +140,15 @@ pub fn with_thread<R>(tid: Tid, f: impl FnOnce(&Thread) -> R) -> Option<R> {
     Some(f(&thread))
 }
 
+/// The process of the thread `tid`. May be called in interrupt context.
+pub fn process_of(tid: Tid) -> Option<Arc<Process>> {
+    // Under the lock: a reference of our own to the thread could be the last one.
+    let threads = THREADS.lock();
+    threads
+        .get(&tid)
+        .map(|thread| thread.linux().process.clone())
+}
+
 /// Whether there is a thread `tid`.
 pub(super) fn contains(tid: Tid) -> bool {
     THREADS.lock().contains_key(&tid)
@@ -214,6 +223,13 @@ impl Process {
     /// Its main thread, if that has not ended.
     pub fn main_thread(&self) -> Option<Arc<Thread>> {
         self.threads.live.lock().get(&self.pid).cloned()
+    }
+
+    /// Who its main thread, if that has not ended, is to checks of permission. May be called in interrupt context.
+    pub fn user(&self) -> Option<Ids> {
+        let threads = self.threads.live.lock();
+        let main = threads.get(&self.pid)?;
+        Some(credentials::of(main).user)
     }
 
     /// Ids of its threads, ascending.

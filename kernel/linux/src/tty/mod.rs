@@ -141,6 +141,7 @@ impl Tty {
         let mut shown = Vec::new();
         let mut effects = Vec::new();
         let mut group = 0;
+        let mut frees = false;
         let mut attempt = || {
             let mut state = self.state.lock();
             if state.is_hung_up {
@@ -150,11 +151,13 @@ impl Tty {
             if len == 0 {
                 return None;
             }
+            let was_stopped = state.discipline.is_stopped;
             for &byte in &bytes[..len] {
                 let effect = state.discipline.receive(byte, &mut shown);
                 if let Effect::Signal(signal, flushes) = effect {
                     effects.push(signal);
                     if flushes {
+                        frees = true;
                         state.output.clear();
                         state.tell(linux::TIOCPKT_FLUSHREAD | linux::TIOCPKT_FLUSHWRITE);
                     }
@@ -164,6 +167,7 @@ impl Tty {
             if self.index.is_some() && state.output.len() < 2 * OUTPUT_LIMIT {
                 state.output.extend(shown.iter().copied());
             }
+            frees |= was_stopped && !state.discipline.is_stopped;
             group = state.foreground;
             Some(Ok(len))
         };
@@ -174,7 +178,13 @@ impl Tty {
         for signal in effects {
             session::signal_group(group, signal.cast_unsigned());
         }
-        self.changed();
+        if frees {
+            self.changed();
+        } else {
+            self.edges.readable();
+            self.master_edges.readable();
+            self.queue.wake_all();
+        }
         Ok(taken)
     }
 

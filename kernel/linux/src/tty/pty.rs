@@ -4,6 +4,7 @@ use crate::credentials;
 use crate::fs::path::{self, Start};
 use crate::fs::tree::{Kind, Listing, Node, SpecialFile, dev};
 use crate::fs::{File, Metadata, OpenFile, Poll, downcast};
+use crate::process::Pid;
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
@@ -204,6 +205,14 @@ impl File for Master {
 
     fn edges(&self) -> [u64; 2] {
         self.tty.master_edges.counts()
+    }
+
+    fn drives_signals(&self) -> bool {
+        true
+    }
+
+    fn foreground(&self) -> Option<Pid> {
+        Some(self.tty.foreground())
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {

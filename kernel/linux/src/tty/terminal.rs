@@ -2,6 +2,7 @@
 use super::Tty;
 use crate::fs::tree::Node;
 use crate::fs::{File, Metadata, Poll};
+use crate::process::Pid;
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
@@ -92,6 +93,14 @@ impl File for Terminal {
 
     fn edges(&self) -> [u64; 2] {
         self.tty.edges.counts()
+    }
+
+    fn drives_signals(&self) -> bool {
+        true
+    }
+
+    fn foreground(&self) -> Option<Pid> {
+        Some(self.tty.foreground())
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {

@@ -1,6 +1,6 @@
 //! Changing what is mounted where: mount(2), umount2(2).
 use super::{Mount, NAMESPACE, Path, Point, all, joined};
-use crate::fs::{file_system::FileSystem, inotify, path::Target, write_back};
+use crate::fs::{file_system::FileSystem, notify, path::Target, write_back};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 
@@ -146,7 +146,7 @@ pub fn unmount(path: Path, lazily: bool) -> Result<(), Errno> {
     drop(mounts);
     for dev in gone.iter().map(|mount| mount.fs.dev()) {
         if !left.contains(&dev) {
-            inotify::notify_unmounted(dev);
+            notify::notify_unmounted(dev);
         }
     }
     drop(gone);

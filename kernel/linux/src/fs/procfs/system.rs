@@ -1,8 +1,7 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
     fs::{
-        descriptor, generated, inotify, locks, page_cache::dirty_pages, pipe, tree::Node,
-        write_back,
+        descriptor, generated, locks, notify, page_cache::dirty_pages, pipe, tree::Node, write_back,
     },
     ipc::{self, messages, semaphores, shared_memory},
     process,
@@ -176,9 +175,9 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))?;
     let limits = generated::directory(&fs, "inotify")?;
     for (name, limit) in [
-        ("max_queued_events", inotify::MAX_QUEUED_EVENTS),
-        ("max_user_instances", inotify::MAX_USER_INSTANCES),
-        ("max_user_watches", inotify::MAX_USER_WATCHES),
+        ("max_queued_events", notify::MAX_QUEUED_EVENTS),
+        ("max_user_instances", notify::inotify::MAX_USER_INSTANCES),
+        ("max_user_watches", notify::inotify::MAX_USER_WATCHES),
     ] {
         generated::file(&limits, name, move || format!("{limit}\n"))?;
     }

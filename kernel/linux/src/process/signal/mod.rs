@@ -8,6 +8,7 @@ mod action;
 mod deliver;
 mod finish;
 pub mod itimer;
+pub mod owner;
 mod queue;
 mod sets;
 mod sighand;

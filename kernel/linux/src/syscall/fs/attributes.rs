@@ -4,7 +4,7 @@ use crate::{
     credentials,
     fs::{
         inode::Changes,
-        inotify,
+        notify,
         page_cache::Seals,
         permission::{self, Access},
         tree::{Kind, Node},
@@ -28,7 +28,7 @@ fn node_flags(flags: usize) -> Result<u32, Errno> {
 /// Changes attributes, and tells who watches the node.
 fn change(node: &Node, changes: &Changes) -> Result<(), Errno> {
     node.change(changes)?;
-    inotify::notify(node, changes.event());
+    notify::notify(node, changes.event());
     Ok(())
 }
 

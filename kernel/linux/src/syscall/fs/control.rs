@@ -1,7 +1,8 @@
 //! fcntl, ioctl, synchronisation, advice.
-use super::{descriptor, install_from, locks, opened, with_files};
+use super::{descriptor, install_from, locks, opened, signal_driven, with_files};
 use crate::{
     fs::{OpenFile, downcast, page_cache::Seals, pipe, tree::Kind, write_back},
+    net::socket::Socket,
     process,
 };
 use abi::{Errno, SysResult};
@@ -11,6 +12,7 @@ use machine::mm::user;
 /// fcntl(2)
 pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
     let open = descriptor(fd)?;
+    let number = fd as i32;
     let command = command as u32;
     match command {
         linux::F_DUPFD | linux::F_DUPFD_CLOEXEC => {
@@ -23,16 +25,19 @@ pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
             return install_from(open, cloexec, from as usize);
         }
         linux::F_GETFD => {
-            return with_files(|files| files.cloexec(fd as i32)).map(usize::from);
+            return with_files(|files| files.cloexec(number)).map(usize::from);
         }
         linux::F_SETFD => {
             let cloexec = arg as u32 & linux::FD_CLOEXEC != 0;
-            with_files(|files| files.set_cloexec(fd as i32, cloexec))?;
+            with_files(|files| files.set_cloexec(number, cloexec))?;
             return Ok(0);
         }
         linux::F_GETFL => return Ok(open.flags() as usize),
         _ if open.flags() & linux::O_PATH != 0 => return Err(Errno::EBADF),
-        linux::F_SETFL => open.set_flags(arg as u32),
+        linux::F_SETFL => {
+            signal_driven::set_flag(number, &open, arg as u32 & linux::FASYNC != 0)?;
+            open.set_flags(arg as u32);
+        }
         linux::F_GETLK | linux::F_OFD_GETLK => locks::get(&open, command, arg)?,
         linux::F_SETLK | linux::F_SETLKW | linux::F_OFD_SETLK | linux::F_OFD_SETLKW => {
             locks::set(fd, &open, command, arg)?;
@@ -45,8 +50,8 @@ pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
             return Ok(end.capacity());
         }
         linux::F_ADD_SEALS | linux::F_GET_SEALS => return seals(&open, command, arg),
-        linux::F_GETOWN | linux::F_SETOWN | linux::F_GETSIG | linux::F_SETSIG => (),
-        _ => return Err(Errno::EINVAL),
+        linux::F_NOTIFY => signal_driven::notify(number, &open, arg as u32)?,
+        _ => return signal_driven::fcntl(&open, command, arg),
     }
     Ok(0)
 }
@@ -70,13 +75,17 @@ fn seals(open: &OpenFile, command: u32, arg: usize) -> SysResult {
     Ok(0)
 }
 
+fn is_socket(open: &OpenFile) -> bool {
+    downcast::<Socket>(&*open.file).is_some()
+}
+
 /// ioctl(2)
 pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
     let open = opened(fd)?;
-    let request = request as u32;
+    let (number, request) = (fd as i32, request as u32);
     match request {
-        requests::FIOCLEX => with_files(|files| files.set_cloexec(fd as i32, true))?,
-        requests::FIONCLEX => with_files(|files| files.set_cloexec(fd as i32, false))?,
+        requests::FIOCLEX => with_files(|files| files.set_cloexec(number, true))?,
+        requests::FIONCLEX => with_files(|files| files.set_cloexec(number, false))?,
         requests::FIONBIO => {
             let mut on = [0; 4];
             user::copy_in(arg, &mut on)?;
@@ -99,6 +108,16 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
                 .saturating_sub(*open.offset.lock());
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             user::copy_out(arg, &left.to_le_bytes())?;
+        }
+        requests::FIOASYNC => {
+            let on: i32 = user::read(arg)?;
+            signal_driven::set_async(number, &open, on != 0)?;
+        }
+        requests::FIOSETOWN | requests::SIOCSPGRP if is_socket(&open) => {
+            signal_driven::set_owner(&open, user::read(arg)?)?;
+        }
+        requests::FIOGETOWN | requests::SIOCGPGRP if is_socket(&open) => {
+            user::write(arg, &signal_driven::get_owner(&open))?;
         }
         _ => return open.file.ioctl(request, arg),
     }

@@ -4,7 +4,7 @@ use crate::fs::{
     OpenFile,
     context::FsContext,
     downcast,
-    inotify::Inotify,
+    notify::inotify::Inotify,
     path::{self, Last},
     permission::{self, Access},
 };

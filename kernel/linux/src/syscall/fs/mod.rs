@@ -11,6 +11,7 @@ mod mqueue;
 mod names;
 mod open;
 mod seek;
+mod signal_driven;
 mod splice;
 mod stat;
 pub(super) mod vectors;

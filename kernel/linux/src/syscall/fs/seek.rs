@@ -1,7 +1,7 @@
 //! lseek, truncate, directory reading.
 use super::{opened, path_at};
 use crate::fs::{
-    inotify,
+    notify,
     permission::{self, Access},
     tree::{Kind, Node},
 };
@@ -49,7 +49,7 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
         _ => return Err(Errno::EINVAL),
     }
     node.written();
-    inotify::notify(node, linux::IN_MODIFY);
+    notify::notify(node, linux::IN_MODIFY);
     Ok(0)
 }
 

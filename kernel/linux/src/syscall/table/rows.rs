@@ -9,7 +9,7 @@ use machine::arch::TrapFrame;
 calls! {
     0 fs::read [Fd Pointer Size] Full;
     1 fs::write [Fd Bytes Size] Full;
-    2 fs::open [String Hex Mode] Partial("`O_DIRECT`, `O_ASYNC` and `O_NOATIME` change nothing");
+    2 fs::open [String Hex Mode] Partial("`O_DIRECT` and `O_NOATIME` change nothing");
     3 fs::close [Fd] Full;
     4 fs::stat [String Pointer] Full;
     5 fs::fstat [Fd Pointer] Full;
@@ -83,7 +83,7 @@ calls! {
     70 ipc::msgrcv [Int Pointer Size Long Hex] Partial("no `MSG_COPY`");
     71 ipc::msgctl [Int Int Pointer] Full;
     72 fs::fcntl [Fd Int Pointer]
-        Partial("owners and their signals are not kept; no leases, `F_NOTIFY`");
+        Partial("no leases");
     73 fs::flock [Fd Hex] Full;
     74 fs::fsync [Fd] Full;
     75 fs::fdatasync [Fd] Full;

@@ -1,32 +1,27 @@
-//! inotify(7): instances that are told what happens to the nodes they watch, and to what is in directories they watch.
+//! Who is told what happens to nodes, and to what is in directories: instances of inotify(7) ([`inotify`]), and owners
+//! of directories that are open, by a signal ([`dnotify`]).
 //!
 //! Nodes of files know no names, since they can have several. A directory that is watched is therefore searched for the
 //! node of an event, and what was found is remembered until the node gets or loses a name. So a file is reported under
 //! each name that it has in watched directories, and one that has lost its name in none. While nobody watches anything,
 //! an event costs a look at a counter.
+pub mod dnotify;
+pub mod inotify;
 mod queue;
 
 pub use queue::MAX_QUEUED_EVENTS;
 
-use super::{
-    File, Metadata, Poll,
-    numbers::next_ino,
-    tree::{Entry, Node},
-};
-use abi::Errno;
+use super::tree::{Entry, Node};
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use linux_raw_sys::{general as linux, ioctl};
-use machine::{
-    mm::user,
-    sync::{Mutex, WaitQueue},
-};
-use queue::Queue;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use dnotify::Owned;
+use inotify::Inotify;
+use linux_raw_sys::general as linux;
+use machine::sync::Mutex;
 
-/// Most instances.
-pub const MAX_USER_INSTANCES: usize = 128;
-/// Most watches of all instances.
-pub const MAX_USER_WATCHES: usize = 65536;
+/// A node was renamed within its directory, which instances of inotify are told in another way.
+#[doc(alias = "FS_RENAME")]
+const RENAMED: u32 = 1 << 28;
 
 /// Most nodes whose names are remembered.
 const REMEMBERED: usize = 4096;
@@ -41,13 +36,20 @@ fn identity(node: &Node) -> Identity {
 /// The directories that a node is in, and its names there.
 type Places = Arc<[(Identity, Box<[u8]>)]>;
 
-/// An instance's watch on a node.
-#[doc(alias = "inotify_inode_mark")]
+/// Somebody's watch on a node.
+#[doc(alias = "fsnotify_mark")]
 struct Watch {
-    instance: Arc<Inotify>,
-    descriptor: i32,
-    /// Events, and `IN_ONESHOT`.
+    listener: Listener,
+    /// Events (`IN_*`, [`RENAMED`]), and `IN_ONESHOT`.
     mask: u32,
+}
+
+/// Who is told.
+enum Listener {
+    /// An instance, which has this descriptor for the watch.
+    Inotify(Arc<Inotify>, i32),
+    /// The owner of a directory.
+    Dnotify(Owned),
 }
 
 /// A node with the watches on it, which keep it.
@@ -77,13 +79,10 @@ impl Registry {
         };
         let before = watched.watches.len();
         watched.watches.retain(|watch| {
-            if watch.mask & event & linux::IN_ALL_EVENTS == 0 {
+            if watch.mask & event & (linux::IN_ALL_EVENTS | RENAMED) == 0 {
                 return true;
             }
-            watch
-                .instance
-                .events
-                .push(watch.descriptor, event, name, cookie);
+            watch.tell(event, name, cookie);
             let stays = watch.mask & linux::IN_ONESHOT == 0;
             if !stays {
                 watch.end();
@@ -115,6 +114,25 @@ impl Registry {
         }
         count
     }
+
+    /// What there is of somebody's on a node.
+    fn watch(&mut self, node: &Node, is_theirs: impl Fn(&Listener) -> bool) -> Option<&mut Watch> {
+        let watched = self.nodes.get_mut(&identity(node))?;
+        let mut watches = watched.watches.iter_mut();
+        watches.find(|watch| is_theirs(&watch.listener))
+    }
+
+    /// Enters a watch on a node.
+    fn add(&mut self, node: &Arc<Node>, watch: Watch) {
+        let watched = self.nodes.entry(identity(node));
+        let watched = watched.or_insert_with(|| Watched {
+            node: node.clone(),
+            watches: Vec::new(),
+        });
+        watched.watches.push(watch);
+        STATE.watches.fetch_add(1, Ordering::Relaxed);
+        self.forget_places();
+    }
 }
 
 /// All there is.
@@ -122,6 +140,7 @@ struct State {
     registry: Mutex<Registry>,
     /// How many there are in it.
     watches: AtomicUsize,
+    /// Of inotify.
     instances: AtomicUsize,
     /// The last one given to the two events of a rename.
     cookie: AtomicU32,
@@ -267,6 +286,11 @@ pub fn notify_move(from: (&Node, &[u8]), to: (&Node, &[u8]), node: &Node) {
         let cookie = STATE.cookie.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         notify_name(from.0, from.1, node, linux::IN_MOVED_FROM, cookie);
         notify_name(to.0, to.1, node, linux::IN_MOVED_TO, cookie);
+        let directory = identity(from.0);
+        if directory == identity(to.0) {
+            let mut registry = STATE.registry.lock();
+            registry.report(directory, marked(node, RENAMED), Some(from.1), 0);
+        }
     }
 }
 
@@ -299,10 +323,7 @@ pub(super) fn notify_unmounted(dev: u64) {
     STATE.registry.lock().remove(|node, watch| {
         let ends = node.dev == dev;
         if ends {
-            let (instance, descriptor) = (&watch.instance, watch.descriptor);
-            instance
-                .events
-                .push(descriptor, marked(node, linux::IN_UNMOUNT), None, 0);
+            watch.tell(marked(node, linux::IN_UNMOUNT), None, 0);
             watch.end();
         }
         ends
@@ -310,132 +331,20 @@ pub(super) fn notify_unmounted(dev: u64) {
 }
 
 impl Watch {
+    fn tell(&self, event: u32, name: Option<&[u8]>, cookie: u32) {
+        match &self.listener {
+            Listener::Inotify(instance, descriptor) => {
+                instance.tell(*descriptor, event, name, cookie);
+            }
+            Listener::Dnotify(owned) if self.mask & event != 0 => owned.tell(),
+            Listener::Dnotify(_) => {}
+        }
+    }
+
     /// It is no more.
     fn end(&self) {
-        self.instance
-            .events
-            .push(self.descriptor, linux::IN_IGNORED, None, 0);
-    }
-}
-
-/// An instance: events that wait to be read.
-pub struct Inotify {
-    events: Queue,
-    last_descriptor: AtomicI32,
-    ino: u64,
-}
-
-impl Inotify {
-    /// One that watches nothing; `EMFILE`.
-    pub fn new() -> Result<Arc<Self>, Errno> {
-        if STATE.instances.fetch_add(1, Ordering::Relaxed) >= MAX_USER_INSTANCES {
-            STATE.instances.fetch_sub(1, Ordering::Relaxed);
-            return Err(Errno::EMFILE);
+        if let Listener::Inotify(instance, descriptor) = &self.listener {
+            instance.tell(*descriptor, linux::IN_IGNORED, None, 0);
         }
-        Ok(Arc::new(Self {
-            events: Queue::new(),
-            last_descriptor: AtomicI32::new(0),
-            ino: next_ino(),
-        }))
-    }
-
-    /// Watches a node for `mask`, or changes what it is watched for; the watch's descriptor. `EEXIST`, `ENOSPC`.
-    pub fn add_watch(self: &Arc<Self>, node: &Arc<Node>, mask: u32) -> Result<i32, Errno> {
-        let wanted = mask & (linux::IN_ALL_EVENTS | linux::IN_ONESHOT);
-        let mut registry = STATE.registry.lock();
-        let watched = registry.nodes.get_mut(&identity(node));
-        let mut watches = watched.into_iter().flat_map(|it| &mut it.watches);
-        if let Some(watch) = watches.find(|watch| Arc::ptr_eq(&watch.instance, self)) {
-            if mask & linux::IN_MASK_CREATE != 0 {
-                return Err(Errno::EEXIST);
-            }
-            let kept = if mask & linux::IN_MASK_ADD != 0 {
-                watch.mask
-            } else {
-                0
-            };
-            watch.mask = kept | wanted;
-            return Ok(watch.descriptor);
-        }
-        if STATE.watches.load(Ordering::Relaxed) >= MAX_USER_WATCHES {
-            return Err(Errno::ENOSPC);
-        }
-        let descriptor = self.last_descriptor.fetch_add(1, Ordering::Relaxed) + 1;
-        let watched = registry
-            .nodes
-            .entry(identity(node))
-            .or_insert_with(|| Watched {
-                node: node.clone(),
-                watches: Vec::new(),
-            });
-        watched.watches.push(Watch {
-            instance: self.clone(),
-            descriptor,
-            mask: wanted,
-        });
-        STATE.watches.fetch_add(1, Ordering::Relaxed);
-        registry.forget_places();
-        Ok(descriptor)
-    }
-
-    /// Ends a watch; `EINVAL`.
-    pub fn remove_watch(&self, descriptor: i32) -> Result<(), Errno> {
-        let removed = STATE.registry.lock().remove(|_, watch| {
-            let ends = watch.descriptor == descriptor && core::ptr::eq(&*watch.instance, self);
-            if ends {
-                watch.end();
-            }
-            ends
-        });
-        if removed == 0 {
-            return Err(Errno::EINVAL);
-        }
-        Ok(())
-    }
-}
-
-impl File for Inotify {
-    fn read(&self, _offset: u64, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
-        self.events.read(buf, nonblock)
-    }
-
-    fn poll(&self) -> Poll {
-        if self.events.is_empty() {
-            Poll::empty()
-        } else {
-            Poll::IN
-        }
-    }
-
-    fn poll_queue(&self) -> Option<&WaitQueue> {
-        Some(self.events.waiters())
-    }
-
-    fn edges(&self) -> [u64; 2] {
-        self.events.edges()
-    }
-
-    fn ioctl(&self, request: u32, arg: usize) -> Result<usize, Errno> {
-        if request != ioctl::FIONREAD {
-            return Err(Errno::ENOTTY);
-        }
-        user::copy_out(arg, &self.events.bytes().to_le_bytes()[..4])?;
-        Ok(0)
-    }
-
-    fn release(&self) {
-        STATE
-            .registry
-            .lock()
-            .remove(|_, watch| core::ptr::eq(&*watch.instance, self));
-        STATE.instances.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn metadata(&self) -> Result<Metadata, Errno> {
-        Ok(Metadata::anonymous(self.ino, 0o600))
-    }
-
-    fn link_text(&self) -> Vec<u8> {
-        b"anon_inode:inotify".to_vec()
     }
 }
