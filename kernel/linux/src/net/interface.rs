@@ -245,12 +245,19 @@ pub fn is_near(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is one of the site's, as QEMU's router gives out (RFC 3879 speaks against them).
+pub fn is_site_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.segments()[0] & 0xffc0 == 0xfec0)
+}
+
 /// A route: where to, by which interface, over whom.
 pub struct Route {
     /// The network; of no length for all.
     pub to: Prefix,
     /// Who passes it on.
     pub gateway: Option<IpAddr>,
+    /// The address that it comes from, if it is the network of one.
+    pub own: Option<IpAddr>,
     /// The interface.
     pub name: &'static str,
     /// The same by its index.
@@ -262,9 +269,10 @@ pub fn routes() -> Vec<Route> {
     let Some(ethernet) = INTERFACES.ethernet.get() else {
         return Vec::new();
     };
-    let route = |to, gateway| Route {
+    let route = |to, gateway, own| Route {
         to,
         gateway,
+        own,
         name: "eth0",
         index: 2,
     };
@@ -273,12 +281,12 @@ pub fn routes() -> Vec<Route> {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        route(Prefix { ip, len: 0 }, Some(*gateway))
+        route(Prefix { ip, len: 0 }, Some(*gateway), None)
     };
     let networks = ethernet
         .addresses
         .iter()
-        .map(|own| route(own.network(), None));
+        .map(|own| route(own.network(), None, Some(own.ip)));
     ethernet
         .gateways
         .iter()

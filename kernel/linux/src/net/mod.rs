@@ -6,6 +6,7 @@ pub mod address;
 pub mod inet;
 pub mod interface;
 mod ioctl;
+mod listing;
 pub mod message;
 pub mod netlink;
 pub mod options;

@@ -3,7 +3,7 @@
 //! `syscall/net/options.rs`.
 use abi::Errno;
 use alloc::collections::BTreeMap;
-use linux_raw_sys::net as linux;
+use linux_raw_sys::{net as linux, netlink};
 
 /// Levels.
 pub const SOCKET: u32 = 1;
@@ -17,6 +17,8 @@ pub const UDP: u32 = 17;
 pub const UDPLITE: u32 = 136;
 /// `IPPROTO_IPV6`
 pub const IPV6: u32 = 41;
+/// `SOL_NETLINK`
+pub const NETLINK: u32 = 270;
 
 /// `SO_RCVBUF` and `SO_SNDBUF` of a new socket (`net.core.rmem_default`, `wmem_default`), and the most that can be
 /// asked for.
@@ -77,6 +79,11 @@ const KNOWN: &[Known] = {
         (TCP, linux::TCP_FASTOPEN, 0, Any),
         (TCP, linux::TCP_FASTOPEN_CONNECT, 0, Flag),
         (TCP, linux::TCP_NOTSENT_LOWAT, 0, Any),
+        (NETLINK, netlink::NETLINK_PKTINFO, 0, Flag),
+        (NETLINK, netlink::NETLINK_BROADCAST_ERROR, 0, Flag),
+        (NETLINK, netlink::NETLINK_NO_ENOBUFS, 0, Flag),
+        (NETLINK, netlink::NETLINK_CAP_ACK, 0, Flag),
+        (NETLINK, netlink::NETLINK_EXT_ACK, 0, Flag),
         (UDPLITE, 10, 0, Any), // UDPLITE_SEND_CSCOV: a checksum is of all
         (UDPLITE, 11, 0, Any), // UDPLITE_RECV_CSCOV
         (IP, linux::IP_TOS, 0, Range(-1, 255)),

@@ -1,5 +1,10 @@
 //! /proc/net, /proc/sys/net and /sys/class/net.
-use super::{inet, interface, sock::Kind, stack, unix};
+use super::{
+    inet::{self, ICMP, ICMPV6, UDP, UDPLITE},
+    interface, listing,
+    sock::Kind,
+    stack, unix,
+};
 use crate::fs::{generated, tree::Node};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
@@ -79,8 +84,7 @@ fn if_inet6() -> String {
             let scope = match ip {
                 _ if ip.is_loopback() => 0x10,
                 _ if ip.is_unicast_link_local() => 0x20,
-                // Site-local ones, as QEMU's router gives out.
-                _ if ip.segments()[0] & 0xffc0 == 0xfec0 => 0x40,
+                _ if interface::is_site_local(ip.into()) => 0x40,
                 _ => 0,
             };
             let (bits, index, len) = (ip.to_bits(), one.index, prefix.len);
@@ -102,13 +106,19 @@ pub(super) fn populate_proc(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(&net, "arp", arp)?;
     generated::file(&net, "if_inet6", if_inet6)?;
     generated::file(&net, "unix", unix::list)?;
-    for (name, kind, v6) in [
-        ("tcp", Kind::Stream, false),
-        ("tcp6", Kind::Stream, true),
-        ("udp", Kind::Datagram, false),
-        ("udp6", Kind::Datagram, true),
-    ] {
-        generated::file(&net, name, move || inet::list(kind, v6))?;
+    for (suffix, v6) in [("", false), ("6", true)] {
+        let file = |name, list: fn(bool) -> String| {
+            generated::file(&net, &format!("{name}{suffix}"), move || list(v6))
+        };
+        file("tcp", listing::list_tcp)?;
+        file("udp", |v6| listing::list_datagrams(Kind::Datagram, UDP, v6))?;
+        file("udplite", |v6| {
+            listing::list_datagrams(Kind::Datagram, UDPLITE, v6)
+        })?;
+        file("icmp", |v6| {
+            listing::list_datagrams(Kind::Datagram, if v6 { ICMPV6 } else { ICMP }, v6)
+        })?;
+        file("raw", |v6| listing::list_datagrams(Kind::Raw, 0, v6))?;
     }
     let core = generated::directory(proc, "sys/net/core")?;
     generated::file(&core, "somaxconn", || {

@@ -82,25 +82,38 @@ pub struct Sock {
     pub options: SpinLock<Options>,
     /// Inode number.
     pub ino: u64,
+    /// Whose it is.
+    pub uid: u32,
     /// `SO_ERROR`; 0 for none.
     error: AtomicI32,
 }
 
 impl Sock {
-    /// A new one.
+    /// A new one, the caller's.
     pub fn new(domain: u16, kind: Kind, protocol: u32) -> Arc<Self> {
+        let uid = credentials::current().user.effective;
+        Self::of(uid, domain, kind, protocol)
+    }
+
+    /// One of a user's.
+    pub fn of(uid: u32, domain: u16, kind: Kind, protocol: u32) -> Arc<Self> {
         let tcp = kind == Kind::Stream && matches!(domain, family::INET | family::INET6);
-        let options = Options::new(tcp);
-        Self::with_options(domain, kind, protocol, options)
+        Self::with_options(domain, kind, protocol, uid, Options::new(tcp))
     }
 
     /// One for a connection that a listening socket gets.
     pub fn child(&self) -> Arc<Self> {
         let options = self.options.lock().clone();
-        Self::with_options(self.domain, self.kind, self.protocol, options)
+        Self::with_options(self.domain, self.kind, self.protocol, self.uid, options)
     }
 
-    fn with_options(domain: u16, kind: Kind, protocol: u32, options: Options) -> Arc<Self> {
+    fn with_options(
+        domain: u16,
+        kind: Kind,
+        protocol: u32,
+        uid: u32,
+        options: Options,
+    ) -> Arc<Self> {
         Arc::new(Self {
             domain,
             kind,
@@ -109,6 +122,7 @@ impl Sock {
             edges: Edges::new(),
             options: SpinLock::new(options),
             ino: next_ino(),
+            uid,
             error: AtomicI32::new(0),
         })
     }

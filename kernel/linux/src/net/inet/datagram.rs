@@ -1,9 +1,11 @@
 //! What sockets of UDP have in common with those of ICMP and raw ones: what comes in is told apart by ports, or
 //! identifiers, and each sending is a packet. What finds no room in the receiver's queue is lost, as on any network.
 use super::{
-    ICMP, ICMPV6, UDPLITE, destination,
+    ICMP, ICMPV6, UDPLITE, connection, destination,
     failure::{Failure, Told},
-    given, may_bind,
+    given,
+    listed::Listed,
+    may_bind,
     ports::{Binding, Owner, Ports, unspecified},
     sharing, source, told,
 };
@@ -21,7 +23,7 @@ use crate::{
     },
 };
 use abi::Errno;
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 use linux_raw_sys::net as linux;
 use machine::{sync::SpinLock, time};
@@ -39,6 +41,12 @@ pub(super) fn ports(kind: Kind, protocol: u32) -> &'static Ports<Endpoint> {
         _ => 0,
     };
     &PORTS[index]
+}
+
+/// All sockets of a kind, to be listed.
+pub fn listed(kind: Kind, protocol: u32) -> Vec<Listed> {
+    let all = ports(kind, protocol).all();
+    all.iter().map(|(bound, end)| end.listed(*bound)).collect()
 }
 
 /// `SOL_RAW`
@@ -132,6 +140,27 @@ impl Endpoint {
             .map_err(|_| Errno::EAGAIN)?;
         let mut state = self.state.lock();
         Ok(state.bound.get_or_insert(binding).clone())
+    }
+
+    /// What is listed of it.
+    pub(super) fn listed(&self, bound: SocketAddr) -> Listed {
+        let state = self.state.lock();
+        let (ip, peer) = (state.local.unwrap_or(bound.ip()), state.peer);
+        drop(state);
+        let port = match self.sock.kind {
+            Kind::Raw => u16::try_from(self.sock.protocol).unwrap_or(0),
+            _ => bound.port(),
+        };
+        let listed = Listed::new(&self.sock, SocketAddr::new(ip, port));
+        Listed {
+            state: match peer {
+                Some(_) => connection::State::Established,
+                None => connection::State::Close,
+            },
+            peer: peer.unwrap_or(listed.peer),
+            unread: self.inbox.bytes(),
+            ..listed
+        }
     }
 
     /// What the headers of its datagrams say, but for what is said of one.

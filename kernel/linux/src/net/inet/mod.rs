@@ -3,14 +3,15 @@
 //! What goes to an address of this machine's own stays in the kernel and is never a packet: a connection is a pair of
 //! queues ([`loopback`]), a datagram is put into the receiver's. What goes further is the [`stack`]'s.
 pub mod connection;
-mod datagram;
+pub mod datagram;
 pub mod failure;
 mod icmp;
+pub mod listed;
 pub mod listener;
 pub mod loopback;
 pub mod ports;
 pub mod tcp;
-mod tcp_info;
+pub mod tcp_info;
 pub mod udp;
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::credentials;
 use abi::Errno;
-use alloc::{string::String, sync::Arc};
+use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 use failure::Failure;
 use linux_raw_sys::general as linux;
@@ -31,15 +32,15 @@ use ports::Sharing;
 use stack::Header;
 
 /// `IPPROTO_TCP`
-const TCP: u32 = 6;
+pub const TCP: u32 = 6;
 /// `IPPROTO_UDP`
-const UDP: u32 = 17;
+pub const UDP: u32 = 17;
 /// `IPPROTO_ICMP`
-const ICMP: u32 = 1;
+pub const ICMP: u32 = 1;
 /// `IPPROTO_ICMPV6`
-const ICMPV6: u32 = 58;
+pub const ICMPV6: u32 = 58;
 /// `IPPROTO_UDPLITE`
-const UDPLITE: u32 = 136;
+pub const UDPLITE: u32 = 136;
 
 /// socket(2) of `AF_INET` or `AF_INET6`.
 pub fn create(domain: u16, kind: Kind, protocol: u32) -> Result<Arc<Socket>, Errno> {
@@ -76,14 +77,6 @@ impl stack::Upper for Inet {
     }
     fn failed(&self, failure: &Failure<'_>) {
         udp::failed(failure);
-    }
-}
-
-/// Files of /proc/net about sockets: tcp, tcp6, udp, udp6.
-pub fn list(protocol: Kind, v6: bool) -> String {
-    match protocol {
-        Kind::Stream => tcp::list(v6),
-        _ => udp::list(v6),
     }
 }
 
@@ -151,29 +144,4 @@ fn source(bound: Option<IpAddr>, to: IpAddr) -> Result<IpAddr, Errno> {
         Some(bound) if bound.is_ipv4() != to.is_ipv4() => Err(Errno::EINVAL),
         Some(bound) => Ok(bound),
     }
-}
-
-/// An address as /proc/net writes it.
-fn hexadecimal(address: SocketAddr, v6: bool) -> String {
-    use core::fmt::Write;
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let mut word = |bytes: [u8; 4]| {
-        let _ = write!(text, "{:08X}", u32::from_le_bytes(bytes));
-    };
-    match address.ip() {
-        IpAddr::V4(ip) if !v6 => word(ip.octets()),
-        ip => {
-            let ip = match ip {
-                IpAddr::V4(ip) if ip.is_unspecified() => core::net::Ipv6Addr::UNSPECIFIED,
-                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-                IpAddr::V6(ip) => ip,
-            };
-            for bytes in ip.octets().as_chunks().0 {
-                word(*bytes);
-            }
-        }
-    }
-    let _ = write!(text, ":{:04X}", address.port());
-    text
 }

@@ -1,33 +1,37 @@
-//! TCP sockets: bind, listen, connect, accept; what carries a connection is [`Connection`]'s.
+//! TCP sockets: what each is now, and how it becomes connected. What carries a connection is [`Connection`]'s.
+mod protocol;
+
 use super::{
     connection::{Connection, State},
-    destination, given, hexadecimal,
+    listed::Listed,
     listener::{Listener, Refusal},
-    loopback, may_bind,
-    ports::{Binding, Owner, Ports, unspecified},
-    sharing, source, tcp_info, told,
+    loopback,
+    ports::{Binding, Owner, Ports},
+    sharing, source,
 };
-use crate::{
-    fs::Poll,
-    net::{
-        address::{Address, family},
-        interface,
-        message::{How, Outgoing, Received},
-        options,
-        sock::Sock,
-        socket::{Protocol, Socket},
-        stack,
-    },
-};
+use crate::net::{address::family, options, sock::Sock, socket::Socket, stack};
 use abi::Errno;
-use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::fmt::Write;
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
-use linux_raw_sys::net as linux;
+use core::sync::atomic::AtomicBool;
 use machine::sync::SpinLock;
 
-static PORTS: Ports<Tcb> = Ports::new();
+/// Sockets of TCP.
+struct Table {
+    ports: Ports<Tcb>,
+    /// By their inode numbers.
+    open: SpinLock<BTreeMap<u64, Weak<Tcb>>>,
+}
+
+static TABLE: Table = Table {
+    ports: Ports::new(),
+    open: SpinLock::new(BTreeMap::new()),
+};
 
 /// What a socket is now: shared by the socket and the table of ports.
 pub(super) struct Tcb {
@@ -66,6 +70,7 @@ fn open(sock: Arc<Sock>, role: Role, bound: Option<Arc<Binding<Tcb>>>) -> Arc<So
         sock: sock.clone(),
         role: SpinLock::new(role),
     });
+    TABLE.open.lock().insert(sock.ino, Arc::downgrade(&tcb));
     Socket::new(
         sock,
         Box::new(Tcp {
@@ -74,6 +79,12 @@ fn open(sock: Arc<Sock>, role: Role, bound: Option<Arc<Binding<Tcb>>>) -> Arc<So
             begun: AtomicBool::new(false),
         }),
     )
+}
+
+impl Drop for Tcb {
+    fn drop(&mut self) {
+        TABLE.open.lock().remove(&self.sock.ino);
+    }
 }
 
 impl Owner for Tcb {
@@ -117,7 +128,7 @@ impl Tcp {
     /// Its port; a random one if it has none yet.
     fn bind_to(&self, address: SocketAddr) -> Result<Arc<Binding<Tcb>>, Errno> {
         let sharing = sharing(&self.sock().options.lock());
-        let binding = PORTS.bind(address, sharing, &self.tcb)?;
+        let binding = TABLE.ports.bind(address, sharing, &self.tcb)?;
         *self.bound.lock() = Some(binding.clone());
         Ok(binding)
     }
@@ -131,7 +142,7 @@ impl Tcp {
         let bound = self.binding();
         let ip = source(bound.as_ref().map(|bound| bound.address.ip()), to.ip())?;
         let from = SocketAddr::new(ip, bound.as_ref().map_or(0, |bound| bound.address.port()));
-        let listener = PORTS.find(to, from).map(|tcb| tcb.role());
+        let listener = TABLE.ports.find(to, from).map(|tcb| tcb.role());
         let Some(Role::Listens(listener, share)) = listener else {
             *self.tcb.role.lock() = Role::Closed;
             return Err(Errno::ECONNREFUSED);
@@ -227,299 +238,9 @@ impl stack::Accepting for Accepting {
 
 /// Who listens at `to`, for the stack.
 pub fn accepting(to: SocketAddr, from: SocketAddr) -> Option<Arc<dyn stack::Accepting>> {
-    match PORTS.find(to, from)?.role() {
+    match TABLE.ports.find(to, from)?.role() {
         Role::Listens(listener, binding) => Some(Arc::new(Accepting(listener, binding))),
         _ => None,
-    }
-}
-
-impl Protocol for Tcp {
-    fn bind(&self, address: &Address) -> Result<(), Errno> {
-        let address = given(self.sock(), address)?;
-        if self.binding().is_some() || !matches!(self.tcb.role(), Role::Closed) {
-            return Err(Errno::EINVAL);
-        }
-        may_bind(address)?;
-        self.bind_to(address)?;
-        Ok(())
-    }
-
-    fn connect(&self, address: &Address) -> Result<(), Errno> {
-        match self.tcb.role() {
-            Role::Closed => (),
-            Role::Connecting(_) => return Err(Errno::EALREADY),
-            Role::Connected(connection) if connection.state() == State::SynSent => {
-                return Err(Errno::EALREADY);
-            }
-            // It was refused, or was never made: another one can be tried.
-            Role::Connected(connection) if connection.state() == State::Close => {
-                self.sock().check_error()?;
-            }
-            Role::Connected(connection) if *address == Address::Unspecified => {
-                connection.close(true);
-                *self.tcb.role.lock() = Role::Closed;
-                *self.bound.lock() = None;
-                return Ok(());
-            }
-            Role::Connected(_) if self.begun.swap(false, Ordering::Relaxed) => return Ok(()),
-            Role::Refused => {
-                *self.tcb.role.lock() = Role::Closed;
-                if *address != Address::Unspecified {
-                    self.sock().check_error()?;
-                    return Err(Errno::ECONNABORTED);
-                }
-            }
-            Role::Connected(_) | Role::Listens(..) => return Err(Errno::EISCONN),
-        }
-        if *address == Address::Unspecified {
-            return Ok(());
-        }
-        self.sock().check_error()?;
-        let to = destination(given(self.sock(), address)?);
-        if to.is_ipv4() && self.is_v6() && self.sock().options.lock().is_set(options::V6ONLY) {
-            return Err(Errno::ENETUNREACH);
-        }
-        let begun = if interface::is_local(to.ip()) {
-            self.connect_here(to)
-        } else {
-            self.connect_out(to)
-        };
-        // Who does not wait hears of it later, even if it has ended already.
-        match begun {
-            Ok(()) | Err(Errno::EINPROGRESS) => (),
-            Err(Errno::ECONNREFUSED) => self.refuse(Errno::ECONNREFUSED),
-            error => return error,
-        }
-        self.begun.store(true, Ordering::Relaxed);
-        Err(Errno::EINPROGRESS)
-    }
-
-    fn connecting(&self) -> Result<(), Errno> {
-        match self.tcb.role() {
-            Role::Connecting(to) => match self.connect_here(to) {
-                Ok(()) => Ok(()),
-                Err(Errno::EINPROGRESS) => Err(Errno::EAGAIN),
-                Err(error) => {
-                    self.refuse(error);
-                    Ok(())
-                }
-            },
-            Role::Connected(connection) if connection.state() == State::SynSent => {
-                Err(Errno::EAGAIN)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn listen(&self, backlog: usize) -> Result<(), Errno> {
-        match self.tcb.role() {
-            Role::Closed => (),
-            Role::Listens(listener, _) => {
-                listener.set_backlog(backlog);
-                return Ok(());
-            }
-            Role::Connecting(_) | Role::Refused | Role::Connected(_) => {
-                return Err(Errno::EINVAL);
-            }
-        }
-        let bound = self.binding();
-        let address = match &bound {
-            Some(binding) => binding.address,
-            None => SocketAddr::new(unspecified(self.is_v6()), 0),
-        };
-        // Who shares a port by SO_REUSEADDR may not once somebody listens there.
-        if PORTS.all().iter().any(|(other, tcb)| {
-            *other == address && !Arc::ptr_eq(tcb, &self.tcb) && !tcb.shares() && {
-                let own = self.sock().options.lock().is_set(options::REUSEPORT);
-                !own || !tcb.sock.options.lock().is_set(options::REUSEPORT)
-            }
-        }) {
-            return Err(Errno::EADDRINUSE);
-        }
-        let binding = match bound {
-            Some(binding) => binding,
-            None => self.bind_to(address)?,
-        };
-        let listener = Listener::new(self.sock().clone(), backlog);
-        *self.tcb.role.lock() = Role::Listens(listener, binding);
-        self.sock().changed();
-        Ok(())
-    }
-
-    fn accept(&self) -> Result<Arc<Socket>, Errno> {
-        let listener = self.tcb.listener().ok_or(Errno::EINVAL)?;
-        listener.pop().ok_or(Errno::EAGAIN)
-    }
-
-    fn is_listening(&self) -> bool {
-        self.tcb.listener().is_some()
-    }
-
-    fn send(&self, message: &Outgoing<'_>) -> Result<usize, Errno> {
-        match self.tcb.role() {
-            // An address is not looked at.
-            Role::Connected(connection) => connection.send(message.data),
-            Role::Connecting(_) => Err(Errno::EAGAIN),
-            Role::Closed | Role::Refused | Role::Listens(..) => {
-                self.sock().check_error()?;
-                Err(Errno::EPIPE)
-            }
-        }
-    }
-
-    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
-        if how.urgent {
-            return Err(Errno::EINVAL);
-        }
-        let stored = match self.tcb.role() {
-            Role::Connected(connection) => connection.receive(buf, how)?,
-            Role::Connecting(_) => return Err(Errno::EAGAIN),
-            Role::Refused => {
-                self.sock().check_error()?;
-                0
-            }
-            Role::Closed | Role::Listens(..) => {
-                self.sock().check_error()?;
-                return Err(Errno::ENOTCONN);
-            }
-        };
-        Ok(Received {
-            stored,
-            len: stored,
-            ..Received::default()
-        })
-    }
-
-    fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno> {
-        match self.tcb.role() {
-            Role::Connected(connection) => {
-                if connection.state() == State::Close {
-                    return Err(Errno::ENOTCONN);
-                }
-                connection.shutdown(receiving, sending);
-                Ok(())
-            }
-            // It listens no more, and keeps its port.
-            Role::Listens(listener, _) if receiving => {
-                *self.tcb.role.lock() = Role::Closed;
-                reset_all(&listener);
-                self.sock().changed();
-                Ok(())
-            }
-            Role::Listens(..) => Ok(()),
-            Role::Closed | Role::Connecting(_) | Role::Refused => Err(Errno::ENOTCONN),
-        }
-    }
-
-    fn local(&self) -> Address {
-        let address = match (self.tcb.connection(), self.binding()) {
-            (Some(connection), _) => connection.local(),
-            (None, Some(binding)) => binding.address,
-            (None, None) => SocketAddr::new(unspecified(self.is_v6()), 0),
-        };
-        told(self.sock(), address)
-    }
-
-    fn peer(&self) -> Result<Address, Errno> {
-        let connection = self.tcb.connection().ok_or(Errno::ENOTCONN)?;
-        if connection.state() == State::Close {
-            return Err(Errno::ENOTCONN);
-        }
-        Ok(told(self.sock(), connection.peer()))
-    }
-
-    fn poll(&self) -> Poll {
-        match self.tcb.role() {
-            Role::Closed => Poll::OUT | Poll::HUP,
-            Role::Refused => Poll::IN | Poll::OUT | Poll::HUP | Poll::RDHUP,
-            Role::Listens(listener, _) => match listener.counts() {
-                [0, _] => Poll::empty(),
-                _ => Poll::IN,
-            },
-            Role::Connecting(_) => match self.connecting() {
-                Err(Errno::EAGAIN) => Poll::empty(),
-                _ => self.poll(),
-            },
-            Role::Connected(connection) => connection.poll(),
-        }
-    }
-
-    fn queued(&self) -> [usize; 2] {
-        self.tcb
-            .connection()
-            .map_or([0; 2], |connection| connection.queued())
-    }
-
-    fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
-        match (level, name) {
-            (options::TCP, linux::TCP_INFO) => Ok(self.info()),
-            (options::TCP, linux::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
-            (options::TCP, linux::TCP_ULP) => Ok(Vec::new()),
-            _ => Err(Errno::ENOPROTOOPT),
-        }
-    }
-
-    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
-        match (level, name) {
-            (options::TCP, linux::TCP_CONGESTION) => {
-                let end = value
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(value.len());
-                if &value[..end] == b"cubic" {
-                    Ok(())
-                } else {
-                    Err(Errno::ENOENT)
-                }
-            }
-            (options::TCP, linux::TCP_ULP) => Err(Errno::ENOENT),
-            (options::IPV6, _) if !self.is_v6() => Err(Errno::ENOPROTOOPT),
-            (level, name) if (level, name) == options::V6ONLY && self.binding().is_some() => {
-                Err(Errno::EINVAL)
-            }
-            (options::UDP, _) => Err(Errno::ENOPROTOOPT),
-            _ => Ok(()),
-        }
-    }
-
-    fn configured(&self) {
-        if let Some(connection) = self.tcb.connection() {
-            connection.configured();
-        }
-    }
-
-    fn close(&self) {
-        let role = core::mem::replace(&mut *self.tcb.role.lock(), Role::Closed);
-        let linger = self.sock().options.lock().linger;
-        match role {
-            Role::Connected(connection) => connection.close(linger == Some(0)),
-            Role::Listens(listener, _) => {
-                reset_all(&listener);
-            }
-            Role::Closed | Role::Connecting(_) | Role::Refused => (),
-        }
-        let bound = self.bound.lock().take();
-        drop(bound);
-    }
-}
-
-/// Nobody accepts these connections any more.
-fn reset_all(listener: &Listener) {
-    for socket in listener.close() {
-        reset(&socket);
-    }
-}
-
-/// Ends a connection that nobody has accepted.
-fn reset(socket: &Socket) {
-    socket.sock.options.lock().linger = Some(0);
-    socket.protocol.close();
-}
-
-impl Tcp {
-    fn info(&self) -> Vec<u8> {
-        let told = self.tcb.connection().and_then(|one| one.info());
-        tcp_info::encode(self.tcb.state(), told)
     }
 }
 
@@ -532,35 +253,45 @@ impl Tcb {
             Role::Connected(connection) => connection.state(),
         }
     }
+
+    /// What is listed of it; nothing if it neither listens nor is connected.
+    fn listed(&self) -> Option<Listed> {
+        match self.role() {
+            Role::Closed | Role::Refused | Role::Connecting(_) => None,
+            Role::Listens(listener, binding) => {
+                let [waiting, most] = listener.counts();
+                Some(Listed {
+                    state: State::Listen,
+                    unread: waiting,
+                    backlog: Some(most),
+                    ..Listed::new(&self.sock, binding.address)
+                })
+            }
+            Role::Connected(connection) => {
+                let [unread, unsent] = connection.queued();
+                let listed = Listed {
+                    peer: connection.peer(),
+                    state: connection.state(),
+                    unread,
+                    unsent,
+                    ..Listed::new(&self.sock, connection.local())
+                };
+                (listed.state != State::Close).then_some(Listed {
+                    connection: Some(connection),
+                    ..listed
+                })
+            }
+        }
+    }
 }
 
-/// /proc/net/tcp and tcp6: sockets that have a port of their own.
-pub fn list(v6: bool) -> String {
-    let mut text = String::from(
-        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
-    );
-    let of_family = |tcb: &Tcb| (tcb.sock.domain == family::INET6) == v6;
-    let all = PORTS.all();
-    for (index, (bound, tcb)) in all.iter().filter(|(_, tcb)| of_family(tcb)).enumerate() {
-        let connection = tcb.connection();
-        let none = SocketAddr::new(unspecified(v6), 0);
-        let local = connection.as_ref().map_or(*bound, |one| one.local());
-        let peer = connection.as_ref().map_or(none, |one| one.peer());
-        let queued = match tcb.role() {
-            Role::Listens(listener, _) => listener.counts(),
-            _ => connection.map_or([0; 2], |one| one.queued()),
-        };
-        let _ = writeln!(
-            text,
-            "{index:4}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000     0        0 {} \
-             1 0000000000000000 100 0 0 10 0",
-            hexadecimal(local, v6),
-            hexadecimal(peer, v6),
-            u8::from(tcb.state()),
-            queued[1],
-            queued[0],
-            tcb.sock.ino,
-        );
-    }
-    text
+/// All that listen or are connected.
+pub fn listed() -> Vec<Listed> {
+    let open: Vec<_> = TABLE
+        .open
+        .lock()
+        .values()
+        .filter_map(Weak::upgrade)
+        .collect();
+    open.iter().filter_map(|tcb| tcb.listed()).collect()
 }

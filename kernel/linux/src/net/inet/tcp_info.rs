@@ -26,7 +26,7 @@ const LOOPBACK: Info = Info {
 };
 
 /// The structure's bytes.
-pub(super) fn encode(state: State, info: Option<Info>) -> Vec<u8> {
+pub fn encode(state: State, info: Option<Info>) -> Vec<u8> {
     let info = info.unwrap_or(LOOPBACK);
     let mut bytes = alloc::vec![0; SIZE];
     bytes[0] = state.into();

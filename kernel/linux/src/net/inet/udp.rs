@@ -2,19 +2,15 @@
 use super::{
     datagram::{self, Endpoint, ports},
     failure::Failure,
-    hexadecimal,
-    ports::unspecified,
 };
 use crate::net::{
-    address::family,
     interface,
     sock::{Kind, Sock},
     socket::Socket,
     stack::{self, Header},
 };
 use abi::Errno;
-use alloc::{string::String, sync::Arc};
-use core::fmt::Write;
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 /// A new socket.
@@ -60,33 +56,4 @@ pub fn failed(failure: &Failure<'_>) {
     if let Some(sender) = ports.find(failure.from, failure.to) {
         sender.failed(failure);
     }
-}
-
-/// /proc/net/udp and udp6.
-pub fn list(v6: bool) -> String {
-    let mut text = String::from(
-        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode \
-         ref pointer drops\n",
-    );
-    let of_family = |end: &Endpoint| (end.sock.domain == family::INET6) == v6;
-    let all = ports(Kind::Datagram, 0).all();
-    for (index, (bound, end)) in all.iter().filter(|(_, end)| of_family(end)).enumerate() {
-        let state = end.state.lock();
-        let local = state
-            .local
-            .map_or(*bound, |ip| SocketAddr::new(ip, bound.port()));
-        let peer = state.peer;
-        drop(state);
-        let number = if peer.is_some() { 1 } else { 7 };
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{index:5}: {} {} {number:02X} 00000000:{:08X} 00:00000000 00000000     0        0 {} 2 0000000000000000 0",
-            hexadecimal(local, v6),
-            hexadecimal(peer.unwrap_or(SocketAddr::new(unspecified(v6), 0)), v6),
-            end.inbox.bytes(),
-            end.sock.ino,
-        );
-    }
-    text
 }

@@ -273,6 +273,12 @@ impl Remote {
         self.control.lock().tcb.abort();
     }
 
+    /// Its state, if no socket has it any more.
+    pub(super) fn orphaned_state(&self) -> Option<State> {
+        let orphaned = self.orphaned.load(Ordering::Relaxed) != 0;
+        orphaned.then(|| self.control.lock().tcb.state())
+    }
+
     /// Whether the other end was asked for a connection and has not answered.
     pub(super) fn is_asked_for(&self) -> bool {
         self.seen.state.load(Ordering::Relaxed) == State::SynSent.into()

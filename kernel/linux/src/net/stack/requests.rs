@@ -78,6 +78,11 @@ impl Requests {
         self.pending.len()
     }
 
+    /// Their ends.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.pending.keys().copied()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= MOST
     }

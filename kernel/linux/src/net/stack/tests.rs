@@ -2,8 +2,18 @@
 extern crate std;
 
 use super::*;
-use crate::net::{address::family, sock::Kind};
+use super::{device::Device, tcp::segment};
+use crate::net::{
+    address::family,
+    interface::{self, Ethernet, Prefix},
+    sock::Kind,
+};
+use alloc::vec;
 use rand::{Damage, MAC};
+use smoltcp::{
+    iface::Config,
+    wire::{EthernetAddress, HardwareAddress, IpCidr},
+};
 
 /// Somebody who takes everything, at port 81 when something is sent.
 struct Everybody {
@@ -33,7 +43,7 @@ impl Accepting for Everybody {
         None
     }
     fn child(&self) -> Option<Arc<Sock>> {
-        Some(Sock::new(family::INET, Kind::Stream, 6))
+        Some(Sock::of(0, family::INET, Kind::Stream, 6))
     }
     fn established(&self, _sock: Arc<Sock>, _connection: Arc<dyn Connection>) -> bool {
         true

@@ -64,6 +64,11 @@ impl TimeWait {
         self.order.push_back((until, key));
     }
 
+    /// Their ends.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.entries.keys().copied()
+    }
+
     /// The connection of these ends begins anew from here.
     pub(super) fn forget(&mut self, key: &Key) {
         self.entries.remove(key);
