@@ -45,6 +45,7 @@ bench: build $(IMAGE) ## compare with ld.so, a Linux guest and the bare program:
 	cargo build --release -p loader-hosted --target $(TARGET) --target-dir target/hosted
 	python3 bench/instructions.py $(ELFIN) $(IMAGE)
 	python3 bench/growth.py $(ELFIN)
+	python3 bench/growth_loading.py target/hosted/$(TARGET)/release/elfin-hosted
 	python3 bench/memory.py $(ELFIN) $(IMAGE)
 	python3 bench/loading.py $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
 	python3 bench/wall.py $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted

@@ -7,10 +7,11 @@ use core::any::Any;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::group::Group;
 use crate::namespace::{Key, NamespaceId};
 use crate::object::Object;
 use crate::thread::{Family, ThreadId, ThreadProxy};
-use crate::world::{Group, World};
+use crate::world::World;
 
 /// Something held for calls of the program's code.
 pub(crate) enum Hold {

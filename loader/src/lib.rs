@@ -72,6 +72,7 @@ pub mod fuzzing;
 mod gates;
 #[expect(unsafe_code, reason = "fields of ld.so's data")]
 mod glibc;
+mod group;
 #[expect(unsafe_code, reason = "records of threads are found by address")]
 mod hold;
 #[expect(unsafe_code, reason = "what hosts promise")]

@@ -6,6 +6,7 @@ use core::fmt;
 
 use crate::arch;
 use crate::error::Error;
+use crate::group::Group;
 use crate::linker::Linker;
 use crate::load::Load;
 use crate::loader::Loader;
@@ -19,7 +20,6 @@ use crate::relocate::{Bind, Deferred, Relocation};
 use crate::state::State;
 use crate::text::Text;
 use crate::thread::ThreadProxy;
-use crate::world::Group;
 
 impl Loader {
     /// Relocates the objects of a `dlopen`.

@@ -11,12 +11,12 @@ use core::cell::UnsafeCell;
 use crate::abandoned::Holding;
 use crate::callbacks::NoTurns;
 use crate::family::Held;
+use crate::group::Group;
 use crate::hold::{Hold, Undertaking};
 use crate::loader::Loader;
 use crate::namespace::{Key, NamespaceId};
 use crate::object::Object;
 use crate::thread::{Family, ThreadProxy};
-use crate::world::Group;
 
 /// A load or a close under way: proof that the calling thread may change what is loaded.
 pub(crate) struct Loading<'a> {
@@ -46,7 +46,7 @@ impl Loading<'_> {
     /// Keeps objects for as long as the load takes; if it is left, they are opened to all.
     pub(crate) fn keep_objects(&self, objects: Vec<Arc<Object>>) -> &[Arc<Object>] {
         let group: Group = objects.into();
-        let at = Arc::as_ptr(&group);
+        let at = &raw const *group;
         // SAFETY: this thread alone uses it, and no reference to the list lasts.
         unsafe { (*self.undertaking().objects.get()).push(group) };
         // SAFETY: the list only grows as long as there is `self`.

@@ -11,12 +11,13 @@ use crate::arch;
 use crate::elf::hash::Name;
 use crate::elf::version::{HIDDEN, Version};
 use crate::elf::{Rela, Sym};
+use crate::group::Group;
 use crate::host::Host;
 use crate::namespace::NamespaceId;
 use crate::object::{Object, ObjectId, Role};
 use crate::observer::{self, Category, Step, tell};
 use crate::thread::ThreadProxy;
-use crate::world::{Entry, Group, UniqueTable, World};
+use crate::world::{Entry, UniqueTable, World};
 
 /// What a reference asks for.
 #[derive(Clone, Copy)]
@@ -125,18 +126,24 @@ pub(crate) fn find<'w>(
     tell(request.host, &Step::LookingUp);
     let is_told = observer::is_on(Category::Symbols);
     for group in groups {
-        for object in group.iter() {
-            // Most objects do not have the name, and their Bloom filters say so.
-            if (object.may_have(&request.name) || is_told)
-                && let Some(found) = find_in(object, request)
-            {
-                let is_unique = found.is_unique();
-                return Some(if is_unique {
-                    the_unique(world, found, unique, request)
-                } else {
-                    found
-                });
+        let found = match group.index() {
+            Some(index) if !is_told => {
+                let mut positions = index.positions(&request.name);
+                positions.find_map(|position| find_in(group.get(position)?, request))
             }
+            _ => group.iter().find_map(|object| {
+                // Most objects do not have the name, and their Bloom filters say so.
+                let asked = object.may_have(&request.name) || is_told;
+                asked.then(|| find_in(object, request)).flatten()
+            }),
+        };
+        if let Some(found) = found {
+            let is_unique = found.is_unique();
+            return Some(if is_unique {
+                the_unique(world, found, unique, request)
+            } else {
+                found
+            });
         }
     }
     None

@@ -18,7 +18,7 @@ use crate::search::{self, Directories, Search, Tokens, Wanted};
 use crate::stacks::Stacks;
 use crate::thread::Family;
 use crate::tls::Tls;
-use crate::world::{Group, READERS, World};
+use crate::world::{READERS, World};
 
 /// A close: FINI functions run that may close more, or leave it.
 pub(crate) struct Closing {
@@ -490,7 +490,7 @@ impl State {
             };
             for key in bereft {
                 // What brought it in is gone; from now on it is the root of what it needs.
-                let group: Group = self.closure(&[key]).into();
+                let group = self.closure(&[key]).into();
                 if let Some(space) = self.space_mut(id) {
                     space.add_local_group(key, &group, &[key.id]);
                 }

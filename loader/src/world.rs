@@ -8,6 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::group::Group;
 use crate::namespace::{Audited, BASE, NamespaceId};
 use crate::object::{Object, ObjectId};
 use crate::proxy::Proxy;
@@ -15,9 +16,6 @@ use crate::publish::Readers;
 
 /// Readers of the published world.
 pub(crate) static READERS: Readers = Readers::new();
-
-/// Objects in the order they are searched.
-pub(crate) type Group = Arc<[Arc<Object>]>;
 
 /// The one definition of each STB_GNU_UNIQUE symbol in a namespace: object (which stays) and symbol index.
 pub(crate) type UniqueTable = BTreeMap<Vec<u8>, (ObjectId, usize)>;

@@ -285,7 +285,7 @@ impl Loader {
             if node.object.role() != Role::Main {
                 node.set_opens(node.opens() + 1);
             }
-            node.group.get_or_insert_with(|| closure.as_slice().into());
+            node.group.get_or_insert_with(|| closure.clone().into());
             handle = node.handle();
             opened = Some((node.object.clone(), node.opens()));
             if load.mode.contains(Mode::NODELETE) {

@@ -4,6 +4,7 @@ use crate::audit::{LateBinding, Way};
 use crate::elf::hash::Name;
 use crate::elf::version::Version;
 use crate::error::Error;
+use crate::group::Group;
 use crate::loader::Loader;
 use crate::lookup::{Definition, Request, UniqueTables, Value, find, find_in, is_dependency};
 use crate::namespace::BASE;
@@ -11,7 +12,7 @@ use crate::object::Role;
 use crate::observer::{Step, tell};
 use crate::signals;
 use crate::tls::{self, TlsIndex};
-use crate::world::{Entry, Group, World};
+use crate::world::{Entry, World};
 
 /// Pseudo-handles.
 const RTLD_DEFAULT: usize = 0;

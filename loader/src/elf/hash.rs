@@ -55,6 +55,11 @@ impl<'a> Name<'a> {
         }
     }
 
+    /// Returns what GNU's tables have of its hash: all but the lowest bit.
+    pub(crate) fn indexed(&self) -> u32 {
+        self.gnu >> 1
+    }
+
     /// Finds the end of the name at an offset of a string table, and hashes it, in one go.
     pub(crate) fn at(strings: &'a [u8], offset: usize) -> Option<Self> {
         let rest = strings.get(offset..)?;
@@ -213,6 +218,13 @@ impl<'a> GnuHash<'a> {
             index,
             hash,
         }
+    }
+
+    /// Returns what it has of its names' hashes, as [`Name::indexed`].
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = u32> {
+        let count = self.symbol_count() - self.first as usize;
+        let words = self.chains.iter().take(count);
+        words.map(|&word| u32::from_le_bytes(word) >> 1)
     }
 
     fn symbol_count(&self) -> usize {

@@ -5,6 +5,7 @@
 
 mod audited;
 mod id;
+mod known;
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -14,10 +15,12 @@ use core::sync::atomic::Ordering;
 pub(crate) use self::audited::Audited;
 pub(crate) use self::id::{BASE, NamespaceId};
 use crate::debug::RDebug;
+use crate::group::Group;
 use crate::host::FileId;
 use crate::object::{Object, ObjectId};
 use crate::proxy::Proxy;
-use crate::world::{Entry, Group, Space, UniqueTable};
+use crate::world::{Entry, Space, UniqueTable};
+use known::Known;
 
 /// A node among all namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,11 +145,11 @@ impl Node {
         }
     }
 
-    /// Says whether it goes by a name.
-    pub(crate) fn has_name(&self, name: &[u8]) -> bool {
-        self.object.path() == name
-            || self.names.iter().any(|known| known == name)
-            || self.object.soname() == Some(name)
+    /// Calls `f` with each name that it goes by.
+    fn each_name(&self, mut f: impl FnMut(&[u8])) {
+        f(self.object.path());
+        self.names.iter().for_each(|name| f(name));
+        self.object.soname().into_iter().for_each(f);
     }
 
     /// Says whether it was asked for by a name, or has it as soname: what version references name.
@@ -188,7 +191,10 @@ pub(crate) struct Namespace {
     order: Order,
     /// In load order, which is the order of their ids.
     nodes: Vec<Node>,
+    known: Known,
     global: Vec<Arc<Object>>,
+    /// The same for look-ups, as long as it has not changed.
+    global_group: Option<Group>,
     unique: Arc<UniqueTable>,
     /// A session that has been closed: it goes when nothing keeps its objects any more.
     pub(crate) ended: bool,
@@ -206,7 +212,9 @@ impl Namespace {
             id,
             order,
             nodes: Vec::new(),
+            known: Known::default(),
             global: Vec::new(),
+            global_group: None,
             unique: Arc::default(),
             ended: false,
             audited: Audited::Wholly,
@@ -248,7 +256,7 @@ impl Namespace {
     pub(crate) fn add(&mut self, node: Node) -> Key {
         self.view = None;
         let id = node.id;
-        self.nodes.push(node);
+        self.enter(node);
         Key {
             namespace: self.id,
             id,
@@ -262,20 +270,31 @@ impl Namespace {
         if let Some(index) = self.nodes.iter().position(|node| node.id == id) {
             let mut node = self.nodes.remove(index);
             node.id = node.object.id();
-            self.nodes.push(node);
+            self.known.forget(|known| *known == id);
+            self.enter(node);
         }
+    }
+
+    fn enter(&mut self, node: Node) {
+        node.each_name(|name| self.known.add_name(name, node.id));
+        self.known.add_file(node.object.file_id(), node.id);
+        self.nodes.push(node);
     }
 
     /// Finds a node by a name it is known by.
     pub(crate) fn by_name(&self, name: &[u8]) -> Option<&Node> {
-        let mut nodes = self.nodes.iter().filter(|node| !node.going);
-        nodes.find(|node| node.has_name(name))
+        let ids = self.known.by_name(name).iter();
+        let mut nodes = ids.filter_map(|&id| self.node(id));
+        nodes.find(|node| !node.going)
     }
 
     /// Finds a node by its file, and notes that it goes by this name too.
     pub(crate) fn by_file(&mut self, id: FileId, name: &[u8]) -> Option<&Node> {
-        let mut nodes = self.nodes.iter_mut().filter(|node| !node.going);
-        let node = nodes.find(|node| node.object.file_id() == id)?;
+        let mut ids = self.known.by_file(id).iter();
+        let id = *ids.find(|&&id| self.node(id).is_some_and(|node| !node.going))?;
+        self.known.add_name(name, id);
+        let index = self.nodes.binary_search_by_key(&id, Node::id).ok()?;
+        let node = self.nodes.get_mut(index)?;
         if !node.names.iter().any(|known| known == name) {
             node.names.push(name.to_vec());
         }
@@ -304,6 +323,7 @@ impl Namespace {
         self.view = None;
         for object in group {
             if !self.has_global(object) {
+                self.global_group = None;
                 self.global.push(object.clone());
             }
         }
@@ -317,6 +337,7 @@ impl Namespace {
             .filter(|object| !self.has_global(object))
             .cloned()
             .partition(|object| object.namespace() == self.id);
+        self.global_group = None;
         self.global.splice(..0, own);
         self.global.extend(shared);
     }
@@ -383,6 +404,7 @@ impl Namespace {
     pub(crate) fn remove(&mut self, gone: &BTreeSet<ObjectId>) -> Vec<Key> {
         self.view = None;
         self.nodes.retain(|node| !gone.contains(&node.id));
+        self.known.forget(|id| gone.contains(id));
         let namespace = self.id;
         let mut bereft = Vec::new();
         for node in &mut self.nodes {
@@ -394,7 +416,11 @@ impl Namespace {
                 bereft.push(Key { namespace, id });
             }
         }
+        let globals = self.global.len();
         self.global.retain(|object| !gone.contains(&object.id()));
+        if self.global.len() != globals {
+            self.global_group = None;
+        }
         if self.unique.values().any(|(id, _)| gone.contains(id)) {
             let unique = Arc::make_mut(&mut self.unique);
             unique.retain(|_, (id, _)| !gone.contains(id));
@@ -421,13 +447,15 @@ impl Namespace {
             node.link(handle(index.checked_sub(1)), handle(Some(index + 1)));
         }
         self.debug.set_map(handle(Some(0)));
+        let global = &mut self.global_group;
+        let global = global.get_or_insert_with(|| self.global.clone().into());
         let view = Arc::new(Space::new(
             self.id,
             self.nodes
                 .iter()
                 .map(|node| Arc::new(node.entry()))
                 .collect(),
-            self.global.as_slice().into(),
+            global.clone(),
             self.unique.clone(),
             self.audited,
         ));

@@ -60,7 +60,7 @@ impl Linker<'_> {
         let key = state.base().add(Node::new(object.clone(), &arrival));
         state
             .base()
-            .add_local_group(key, &[object.clone()].into(), &[key.id]);
+            .add_local_group(key, &alloc::vec![object.clone()].into(), &[key.id]);
         load.added.push(key);
         self.registry()
             .add_object(self.host(), object.id(), object.span(), object);
