@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use log::LevelFilter;
 use spin::Once;
 
@@ -80,24 +81,45 @@ impl MountWish {
     }
 }
 
-impl Config {
-    /// Whether each system call is to be shown, or recorded.
-    #[inline]
-    pub fn watches_calls(&self) -> bool {
-        self.trace | self.record
-    }
+/// The configuration, and what is looked at so often that it has to be there at once.
+struct Boot {
+    config: Once<Config>,
+    /// How many want to know of system calls.
+    watchers: AtomicUsize,
 }
 
-static CONFIG: Once<Config> = Once::new();
+static BOOT: Boot = Boot {
+    config: Once::new(),
+    watchers: AtomicUsize::new(0),
+};
+
+/// Whether system calls are not just to be made: they are shown, or recorded, or there are threads that are traced.
+#[inline]
+pub fn watches_calls() -> bool {
+    BOOT.watchers.load(Ordering::Relaxed) != 0
+}
+
+/// Somebody wants to know of system calls from now on.
+pub fn watch_calls() {
+    BOOT.watchers.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Somebody does not any more.
+pub fn unwatch_calls() {
+    BOOT.watchers.fetch_sub(1, Ordering::Relaxed);
+}
 
 /// The configuration of this boot.
 pub fn get() -> &'static Config {
-    CONFIG.call_once(|| parse(&[]))
+    BOOT.config.call_once(|| parse(&[]))
 }
 
 /// Takes the records. Once, before the first [`get`].
 pub fn set(records: &[u8]) {
-    CONFIG.call_once(|| parse(records));
+    let config = BOOT.config.call_once(|| parse(records));
+    if config.trace || config.record {
+        watch_calls();
+    }
 }
 
 /// From `ADDRESS/BITS`.

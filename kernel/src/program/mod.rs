@@ -25,8 +25,9 @@ use linux::linker::{Command, Launch};
 use linux::process::exec::Identity;
 use linux::process::{Process, Program, ThreadState, user::User, with_space};
 use linux::{process, tty};
+use linux_raw_sys::general::__NR_execve;
 use loader::{Error, Foreign, PAGE_SIZE};
-use machine::arch::gate;
+use machine::arch::{TrapFrame, gate};
 use machine::drivers::random;
 use machine::mm::arena;
 use machine::mm::space::Space;
@@ -57,8 +58,14 @@ struct Failure {
 /// What the loader has left for the main thread to do: more of the start, which tells where to enter the program.
 type Rest = Box<dyn FnOnce() -> Result<Entry, Failure> + Send>;
 
+/// The rest of a start, and where the program will begin, for a tracer to see: address and stack pointer.
+struct Ready {
+    rest: Rest,
+    at: (usize, usize),
+}
+
 /// Where it is left.
-type Slot = Arc<SpinLock<Option<Rest>>>;
+type Slot = Arc<SpinLock<Option<Ready>>>;
 
 /// Starts the program that the boot configuration names, as the first process' thread without an id. On failure it says
 /// why on the program's standard error and ends the machine with the status a shell would give. Afterwards the thread
@@ -189,13 +196,14 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
         // SAFETY: the stack was just built as Linux lays it out, and stays.
         arena::inside(|| unsafe { linker.loader.load_program(&image.path, stack.pointer) })
     });
-    let rest: Rest = match loaded {
+    let (at, rest): (_, Rest) = match loaded {
         Ok(program) => {
+            let at = (program.entry, program.stack);
             let objects = linker::with_current(|linker| linker.loader.objects());
             let end = objects.first().map_or(0, |main| main.end);
             place_break(end);
             let Stack { pointer, range, .. } = stack;
-            Box::new(move || {
+            let rest = Box::new(move || {
                 gate::set_user_stack(pointer, range);
                 record::phase("INIT functions");
                 let initialised = linker::with_current(|linker| {
@@ -208,7 +216,8 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
                     stack: program.stack,
                     rdx: program.fini,
                 })
-            })
+            });
+            (at, rest)
         }
         Err(Error::Foreign(reason)) => {
             if let Foreign::Glibc(version) = &reason {
@@ -222,18 +231,19 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
                 status: NOT_EXECUTABLE,
             })?;
             let Stack { pointer, .. } = stack;
-            Box::new(move || {
+            let rest = Box::new(move || {
                 Ok(Entry {
                     address,
                     stack: pointer,
                     rdx: 0,
                 })
-            })
+            });
+            ((address, pointer), rest)
         }
         Err(error) => return Err(loader_failed(&error)),
     };
     drop(linker::with_current(|linker| linker.tried(b"")));
-    *slot.lock() = Some(rest);
+    *slot.lock() = Some(Ready { rest, at });
     if let Some(main) = process::with_current(|process| process.main_thread()) {
         sched::start(main);
     }
@@ -242,8 +252,11 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
 
 /// What the main thread does first: the rest of the start.
 fn run(slot: &Slot) {
-    let rest = slot.lock().take();
-    let Some(rest) = rest else { return };
+    let ready = slot.lock().take();
+    let Some(Ready { rest, at }) = ready else {
+        return;
+    };
+    begin(at);
     match rest() {
         Ok(entry) => {
             record::phase("program");
@@ -253,6 +266,16 @@ fn run(slot: &Slot) {
         }
         Err(failure) => fail(failure),
     }
+}
+
+/// Has whoever traces the calling thread see that it runs another program, from the end of execve(2) on. The registers
+/// that it shows are those of the entry point, and to change them has no effect: INIT functions run first.
+#[inline(never)]
+fn begin((address, stack): (usize, usize)) {
+    let mut frame = gate::program_at(address, stack);
+    frame.vector = TrapFrame::SYSCALL;
+    frame.error = __NR_execve.into();
+    process::signal::begin_program(&mut frame);
 }
 
 /// Makes the machine's first process: in the directory that the configuration names, with the console as descriptors 0,

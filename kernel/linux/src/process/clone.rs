@@ -1,9 +1,9 @@
 //! `clone`, `clone3`, `fork` and `vfork`: new threads, and new processes.
 //!
-//! A process is made of parts ([`super::Process`]); each is shared or copied, as flags say. Descriptors, working
-//! directory and dispositions are shared by threads only: execve(2) of one process would have to take them from
-//! another.
-use super::{Process, ThreadState, table, vfork::Vfork};
+//! A process is made of parts ([`super::Process`]); each is shared or copied, as flags say. Dispositions are shared by
+//! threads only, and who shares descriptors or the working directory with another process cannot run a program:
+//! execve(2) of one would have to take them from the other.
+use super::{Process, ThreadState, ptrace, table, vfork::Vfork};
 use crate::fs::{OpenFile, pidfd::PidFd};
 use crate::process::LinuxThread;
 use crate::{config, linker, tty};
@@ -15,10 +15,11 @@ use core::{ops::Range, sync::atomic::Ordering};
 use linux_raw_sys::general::{
     CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_CLEAR_SIGHAND, CLONE_DETACHED, CLONE_FILES,
     CLONE_FS, CLONE_IO, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
-    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SETTLS,
-    CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK, CLONE_VM, O_RDWR,
-    RLIMIT_CPU,
+    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_PTRACE,
+    CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_UNTRACED, CLONE_VFORK,
+    CLONE_VM, O_RDWR, RLIMIT_CPU,
 };
+use linux_raw_sys::ptrace::PTRACE_EVENT_VFORK_DONE;
 use machine::{
     arch::{TrapFrame, gate},
     mm::{USER_END, space::Space, user},
@@ -35,12 +36,14 @@ const OPTIONAL: u64 = (CLONE_SYSVSEM
     | CLONE_CHILD_SETTID
     | CLONE_CHILD_CLEARTID
     | CLONE_DETACHED
+    | CLONE_PTRACE
     | CLONE_UNTRACED
     | CLONE_IO) as u64;
 
 /// Flags that a process may have beside those.
-const PROCESS: u64 =
-    (CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD) as u64 | CLONE_CLEAR_SIGHAND;
+const PROCESS: u64 = (CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | CLONE_FILES | CLONE_FS)
+    as u64
+    | CLONE_CLEAR_SIGHAND;
 
 /// Flags that make namespaces.
 const NAMESPACES: u64 = (CLONE_NEWCGROUP
@@ -90,7 +93,7 @@ impl Request {
 }
 
 /// Starts a thread or a process that returns 0 from the system call `frame` is in; its id.
-pub fn clone(frame: &TrapFrame, request: &Request) -> SysResult {
+pub fn clone(frame: &mut TrapFrame, request: &Request) -> SysResult {
     if request.stack.end >= USER_END || (request.has(CLONE_SETTLS) && request.tls >= USER_END) {
         return Err(Errno::EPERM);
     }
@@ -108,7 +111,7 @@ pub fn clone(frame: &TrapFrame, request: &Request) -> SysResult {
     process(frame, request)
 }
 
-fn thread(frame: &TrapFrame, request: &Request) -> SysResult {
+fn thread(frame: &mut TrapFrame, request: &Request) -> SysResult {
     if request.flags & THREAD != THREAD || request.flags & !(THREAD | OPTIONAL) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -117,11 +120,14 @@ fn thread(frame: &TrapFrame, request: &Request) -> SysResult {
     let state = table::inherited_state(process);
     let thread = make(tid, frame, request, state)?;
     table::insert(&thread);
-    sched::start(thread);
+    let event = begin(thread, request);
+    if let Some(event) = event {
+        ptrace::event(frame, event, u64::from(tid.cast_unsigned()));
+    }
     Ok(tid as usize)
 }
 
-fn process(frame: &TrapFrame, request: &Request) -> SysResult {
+fn process(frame: &mut TrapFrame, request: &Request) -> SysResult {
     let space = if request.has(CLONE_VM) {
         super::with_current(|parent| parent.space())
     } else {
@@ -136,7 +142,8 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
         } else {
             parent.pid
         };
-        let child = parent.copy(pid, kin.child(of, request.exit_signal));
+        let mut child = parent.copy(pid, kin.child(of, request.exit_signal));
+        child.share(parent, request.has(CLONE_FILES), request.has(CLONE_FS));
         if request.flags & CLONE_CLEAR_SIGHAND != 0 {
             child.sighand.reset();
         }
@@ -160,11 +167,26 @@ fn process(frame: &TrapFrame, request: &Request) -> SysResult {
     }
     // References that a child which ends soon would wait for.
     drop(child);
-    sched::start(thread);
+    let event = begin(thread, request);
+    let told = u64::from(pid.cast_unsigned());
+    if let Some(event) = event {
+        ptrace::event(frame, event, told);
+    }
     if let Some(vfork) = vfork {
         vfork.wait();
+        ptrace::event(frame, PTRACE_EVENT_VFORK_DONE, told);
     }
     Ok(pid as usize)
+}
+
+/// Starts a thread, which is traced, too, if that is wanted; the event that the caller's tracer is to be told of.
+fn begin(thread: Arc<Thread>, request: &Request) -> Option<u32> {
+    let event = ptrace::of_clone(request.flags, request.exit_signal);
+    if event.is_some() || request.has(CLONE_PTRACE) {
+        ptrace::follow(&thread);
+    }
+    sched::start(thread);
+    event
 }
 
 /// Gives the caller a descriptor of a process that it is about to have as a child, whose number goes to `at`.
@@ -203,6 +225,10 @@ fn make(
     let mut frame = frame.clone();
     frame.rax = 0;
     frame.error = super::signal::NO_RESTART;
+    if ptrace::is_stepping() {
+        // That is the caller's.
+        ptrace::set_trap_flag(&mut frame, false);
+    }
     if request.stack.end != 0 {
         frame.rsp = request.stack.end as u64;
     }

@@ -4,7 +4,7 @@
 //! of its own. Everything that can fail for reasons that the caller is to hear of comes before the other threads end;
 //! then the new ones take the caller's place.
 
-use super::{LinuxThread, Process, ThreadState};
+use super::{LinuxThread, Process, ThreadState, ptrace};
 use crate::credentials::{
     Credentials,
     program::{Restraint, Runner},
@@ -23,6 +23,11 @@ use machine::{sched, sync::SpinLock};
 
 /// Replaces the program of the calling thread's process. It returns on an error only, and then nothing has happened.
 pub fn execute(command: Command) -> Result<Infallible, Errno> {
+    if super::with_current(|process| process.shares()) {
+        // It would have to get its own, which threads that look at them would have to hear of.
+        log::warn!("execve of a process that shares descriptors or its directory is not there");
+        return Err(Errno::ENOMEM);
+    }
     let launch = super::with_current(|process| linker::get().launch(process, command))?;
     if !super::with_current(|process| process.end_other_threads()) {
         drop(launch);
@@ -89,6 +94,7 @@ impl Process {
         self.set_program(program);
         self.set_space(Some(space));
         self.replace_thread(sched::current_tid(), &main);
+        ptrace::execute(self, &main);
         self.set_executed();
         self.goes_on();
         self.release_parent();

@@ -2,11 +2,11 @@
 //!
 //! One thread ends a process: the others end when they come by on their way to the program, and the last of all leaves
 //! a zombie. In the same way the thread that has called execve(2) gets rid of the others.
-use super::family::Status;
+use super::family::{Change, Status};
 use super::{
     LinuxThread, Process,
     futex::{self, Word},
-    out_of_memory, table,
+    out_of_memory, ptrace, table,
 };
 use crate::credentials;
 use crate::{config, fs::write_back, ipc, linker, syscall, tty};
@@ -177,6 +177,10 @@ fn leave() -> ! {
 }
 
 fn end_thread(status: i32) -> ! {
+    ptrace::exits(super::with_current(|process| {
+        Change::Ended(process.ending_status(status)).word()
+    }));
+    super::with_current(|process| ptrace::end_of_tracer(process));
     let (tid, robust, clear) = sched::with_current(|thread| {
         let linux = thread.linux();
         (
@@ -197,6 +201,10 @@ fn end_thread(status: i32) -> ! {
         wake(clear);
     }
     let uid = credentials::current().user.real;
+    super::with_current(|process| {
+        let status = process.ending_status(status);
+        sched::with_current(|thread| process.tracee_ended(thread, status));
+    });
     if !is_last {
         super::with_current(|process| {
             process.maker_ended(tid, uid);
@@ -207,8 +215,7 @@ fn end_thread(status: i32) -> ! {
         sched::exit_current();
     }
     let status = super::with_current(|process| {
-        let ended = *process.ending.status.lock();
-        let status = ended.unwrap_or(Status::Exited(status as u8));
+        let status = process.ending_status(status);
         if process.pid == table::FIRST {
             end_machine(status);
         }
@@ -225,13 +232,23 @@ fn end_thread(status: i32) -> ! {
 }
 
 impl Process {
+    /// How it ends, or its thread alone, which does with `status`.
+    fn ending_status(&self, status: i32) -> Status {
+        let ended = *self.ending.status.lock();
+        ended.unwrap_or(Status::Exited(status as u8))
+    }
+
     /// Gives back what a zombie does not need, before it is one. No thread of it is left but the calling one.
     fn give_up(self: &Arc<Self>) {
         ipc::process_ended(self.pid);
         tty::leave(self);
         self.set_terminal(None);
-        self.files.close_range(0, usize::MAX, false);
-        self.fs.leave();
+        if self.files_share.leave() {
+            self.files.close_range(0, usize::MAX, false);
+        }
+        if self.fs_share.leave() {
+            self.fs.leave();
+        }
         self.end_timers();
         self.set_space(None);
     }

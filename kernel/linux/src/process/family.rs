@@ -1,14 +1,17 @@
-//! Who is whose child, groups and sessions, and waiting for children: wait4(2), waitid(2), setpgid(2), setsid(2).
+//! Who is whose child, groups and sessions: setpgid(2), setsid(2). [`wait`] has waiting for children.
 //!
 //! A process that has ended stays in the table, as a zombie, until its parent has heard of it. Children of one that
 //! ends are those of the nearest ancestor that has asked for them (`PR_SET_CHILD_SUBREAPER`), else the first process',
 //! as in a container. Many programs do not know that they may be the first: of what they have so come by, and do not
 //! wait for, a few are kept. All of it happens under the lock of the table of processes.
 
+mod wait;
+
+pub use wait::{Options, Target};
+
 use super::signal::{Recipient, SigInfo};
 use super::usage::Usage;
 use super::{LinuxThread, Pid, Process, table};
-use crate::credentials;
 use crate::tty::Tty;
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -17,7 +20,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as linux;
 use machine::sched::{self, Tid};
-use machine::sync::{Signals, WaitQueue};
+use machine::sync::WaitQueue;
 
 const SIGCHLD: i32 = linux::SIGCHLD as i32;
 
@@ -62,34 +65,8 @@ pub enum Change {
     Stopped(i32),
     /// It goes on.
     Continued,
-}
-
-/// Children that are waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// All.
-    Any,
-    /// One.
-    Process(Pid),
-    /// Those of a group.
-    Group(Pid),
-}
-
-/// How children are waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Whether to come back at once.
-    pub nonblocking: bool,
-    /// Whether those that have ended are meant.
-    pub ended: bool,
-    /// Whether those that have been stopped are.
-    pub stopped: bool,
-    /// Whether those that have gone on are.
-    pub continued: bool,
-    /// Whether the child stays a zombie, or is told of again.
-    pub keep: bool,
-    /// Whether those that send SIGCHLD are meant, or the others; `None`: both.
-    pub sends_sigchld: Option<bool>,
+    /// It is traced and has stopped, for this signal and event.
+    Trapped(u32),
 }
 
 /// What there is to tell of a child.
@@ -113,6 +90,7 @@ impl Change {
             Self::Ended(Status::Killed(signal)) => signal,
             Self::Stopped(signal) => signal << 8 | 0x7f,
             Self::Continued => 0xffff,
+            Self::Trapped(code) => (code << 8 | 0x7f).cast_signed(),
         }
     }
 
@@ -123,6 +101,7 @@ impl Change {
             Self::Ended(Status::Killed(signal)) => (linux::CLD_KILLED, signal),
             Self::Stopped(signal) => (linux::CLD_STOPPED, signal),
             Self::Continued => (linux::CLD_CONTINUED, linux::SIGCONT.cast_signed()),
+            Self::Trapped(code) => (linux::CLD_TRAPPED, code.cast_signed()),
         };
         (code.cast_signed(), status)
     }
@@ -233,16 +212,6 @@ impl Kin {
     }
 }
 
-impl Target {
-    fn covers(self, pid: Pid, kin: &Kin) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Process(one) => one == pid,
-            Self::Group(group) => group == kin.group,
-        }
-    }
-}
-
 impl Process {
     /// What it is to others, now.
     pub(super) fn kin(&self) -> Kin {
@@ -299,19 +268,15 @@ impl Process {
         Some(self.report_of(Change::Ended(status), uid))
     }
 
-    /// What there is to tell of it that its parent waits for.
-    fn news(&self, kin: &Kin, options: Options) -> Option<Report> {
-        let ended = self.report(kin);
-        if ended.is_some() {
-            return ended.filter(|_| options.ended);
-        }
-        let job = kin.job.filter(|job| match job {
-            Change::Stopped(_) => options.stopped,
-            _ => options.continued,
-        })?;
-        let main = self.main_thread();
-        let uid = main.map_or(0, |thread| credentials::of(&thread).user.real);
-        Some(self.report_of(job, uid))
+    /// Its parent, and which of that one's threads has made it.
+    pub(super) fn parent_and_maker(&self) -> (Pid, Tid) {
+        let kin = self.kin();
+        (kin.parent, kin.maker)
+    }
+
+    /// Somebody who waits may have something to hear.
+    pub(super) fn wake_who_waits(&self) {
+        self.children.wake_all();
     }
 
     fn report_of(&self, status: Change, uid: u32) -> Report {
@@ -448,12 +413,17 @@ impl Process {
     }
 
     /// Tells the parent of the end; whether it may wait.
-    fn tell_parent(&self, all: &BTreeMap<Pid, Arc<Self>>) -> bool {
-        let kin = self.kin();
+    pub(super) fn tell_parent(&self, all: &BTreeMap<Pid, Arc<Self>>) -> bool {
+        let mut kin = self.kin();
+        let tracer = self.tracer().filter(|tracer| all.contains_key(tracer));
+        if let Some(tracer) = tracer.filter(|&tracer| tracer != kin.parent) {
+            // It comes first, and the parent hears of the end when it has.
+            (kin.parent, kin.exit_signal) = (tracer, SIGCHLD);
+        }
         let Some((parent, report)) = all.get(&kin.parent).zip(self.report(&kin)) else {
             return false;
         };
-        let ignored = kin.exit_signal == SIGCHLD && parent.ignores_children();
+        let ignored = tracer.is_none() && kin.exit_signal == SIGCHLD && parent.ignores_children();
         if kin.exit_signal != 0 {
             // Only a full queue of real-time signals is an error.
             let _ = parent.send(Recipient::Process, report.info(kin.exit_signal));
@@ -461,55 +431,6 @@ impl Process {
         // Even if it is ignored: who waits learns that there is no such child.
         parent.children.wake_all();
         !ignored
-    }
-
-    /// Waits for a child; `None` if none has ended and that is not waited for. `ECHILD` without such a child.
-    pub fn wait(&self, target: Target, options: Options) -> Result<Option<Report>, Errno> {
-        let look = || match self.look(target, options) {
-            Ok(None) if !options.nonblocking => None,
-            found => Some(found),
-        };
-        let found = self.children.wait_until(None, Signals::Interrupt, look);
-        found.map_err(|_| Errno::ERESTARTSYS)?
-    }
-
-    fn look(&self, target: Target, options: Options) -> Result<Option<Report>, Errno> {
-        let (found, gone) = table::with_processes(|all| {
-            let mut found = Err(Errno::ECHILD);
-            for child in all.values() {
-                let kin = child.kin();
-                let sends = kin.exit_signal == SIGCHLD;
-                let is_meant = kin.parent == self.pid
-                    && target.covers(child.pid, &kin)
-                    && options.sends_sigchld.is_none_or(|wanted| wanted == sends);
-                if is_meant {
-                    found = Ok(child.news(&kin, options));
-                    if matches!(found, Ok(Some(_))) {
-                        break;
-                    }
-                }
-            }
-            let gone = match found {
-                Ok(Some(report)) if !options.keep && !matches!(report.status, Change::Ended(_)) => {
-                    if let Some(child) = all.get(&report.pid) {
-                        child.kin.lock().job = None;
-                    }
-                    None
-                }
-                Ok(Some(report)) if !options.keep => {
-                    self.add_child(report.usage);
-                    all.remove(&report.pid)
-                }
-                _ => None,
-            };
-            (found, gone)
-        });
-        if let Some(child) = &gone {
-            self.add_transfers(child.transfers());
-        }
-        // Not under the lock: it may be the last reference.
-        drop(gone);
-        found
     }
 
     /// setpgid(2): moves the process `pid`, this one or a child of it, to a group.

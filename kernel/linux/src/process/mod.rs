@@ -13,8 +13,10 @@ pub mod family;
 pub mod futex;
 pub mod limits;
 mod out_of_memory;
+pub mod ptrace;
 pub(crate) mod restart;
 pub mod settings;
+mod sharing;
 pub mod signal;
 mod table;
 pub mod transfers;
@@ -62,6 +64,10 @@ pub struct Process {
     pub files: Arc<Files>,
     /// Working directory and umask.
     pub fs: Arc<FsContext>,
+    /// Which other processes use its descriptors.
+    files_share: sharing::Share,
+    /// Which use its working directory and umask.
+    fs_share: sharing::Share,
     space: SpinLock<Option<Arc<Space>>>,
     /// What its parent waits for while it uses its memory.
     vfork: SpinLock<Option<Arc<vfork::Vfork>>>,
@@ -81,6 +87,10 @@ pub struct Process {
     pub(crate) sighand: Arc<signal::Sighand>,
     signals: signal::SharedPending,
     stop: signal::Stop,
+    /// Whom its threads trace.
+    tracees: ptrace::Tracees,
+    /// What its main thread and whoever traces that share.
+    main_tracee: SpinLock<Option<Arc<ptrace::Tracee>>>,
     /// The terminal of its session.
     #[doc(alias = "controlling terminal")]
     terminal: SpinLock<Option<Arc<Tty>>>,
@@ -145,6 +155,8 @@ impl Process {
             ended: WaitQueue::new(),
             files: Arc::default(),
             fs: Arc::new(fs),
+            files_share: sharing::Share::default(),
+            fs_share: sharing::Share::default(),
             space: SpinLock::new(None),
             vfork: SpinLock::new(None),
             limits: Limits::default(),
@@ -157,6 +169,8 @@ impl Process {
             sighand: Arc::default(),
             signals: signal::SharedPending::default(),
             stop: signal::Stop::default(),
+            tracees: ptrace::Tracees::default(),
+            main_tracee: SpinLock::new(None),
             terminal: SpinLock::new(None),
             old_foreground: AtomicI32::new(0),
             timers: signal::timer::PosixTimers::default(),
@@ -177,6 +191,23 @@ impl Process {
             sighand: Arc::new(self.sighand.copy()),
             ..Self::new(pid, kin, self.fs.copy())
         }
+    }
+
+    /// Has it, which nobody knows yet, use `of`'s descriptors, and its working directory and umask.
+    fn share(&mut self, of: &Self, files: bool, fs: bool) {
+        if files {
+            self.files = of.files.clone();
+            self.files_share = of.files_share.another();
+        }
+        if fs {
+            self.fs = of.fs.clone();
+            self.fs_share = of.fs_share.another();
+        }
+    }
+
+    /// Whether other processes use its descriptors, or its working directory and umask.
+    pub fn shares(&self) -> bool {
+        self.files_share.is_shared() || self.fs_share.is_shared()
     }
 
     /// The address space; `None` when it has ended.
@@ -243,6 +274,8 @@ pub struct ThreadState {
     pub(crate) credentials: credentials::Own,
     /// What prctl(2) sets of it.
     pub(crate) settings: settings::ThreadSettings,
+    /// Whether somebody traces it.
+    pub(crate) tracing: ptrace::Tracing,
     /// Name as `PR_SET_NAME` sets it, NUL padded.
     pub(crate) name: SpinLock<[u8; NAME_LEN]>,
     /// Its thread pointer, and what the dynamic linker knows by it, are those of the thread that started it.
@@ -292,6 +325,7 @@ impl ThreadState {
             restart: SpinLock::new(None),
             credentials: SpinLock::default(),
             settings: settings::ThreadSettings::default(),
+            tracing: ptrace::Tracing::default(),
             name: SpinLock::new([0; NAME_LEN]),
             borrows_thread_pointer: false,
         }

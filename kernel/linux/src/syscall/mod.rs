@@ -11,7 +11,7 @@ pub(crate) use table::name;
 pub mod time;
 mod trace;
 
-use crate::config;
+use crate::{config, process::ptrace};
 use abi::{Errno, SysResult};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::TrapFrame;
@@ -24,20 +24,34 @@ static REPORTED: [AtomicU64; KNOWN / 64] = [const { AtomicU64::new(0) }; KNOWN /
 /// A system call of the program's; the result goes into `frame`.
 /// Runs on the thread's kernel stack with interrupts on.
 pub fn entry(frame: &mut TrapFrame) {
-    let result = if config::get().watches_calls() {
-        watched(frame)
-    } else {
-        table::dispatch(frame)
-    };
+    if config::watches_calls() {
+        return watched(frame);
+    }
+    let result = table::dispatch(frame);
+    finish(frame, result);
+}
+
+fn finish(frame: &mut TrapFrame, result: SysResult) {
     frame.set_result(match result {
         Ok(value) => value as i64,
         Err(errno) => i64::from(-errno.0),
     });
 }
 
-/// A call that is to be shown, or recorded.
+/// A call that somebody may want to know of.
 #[cold]
-fn watched(frame: &mut TrapFrame) -> SysResult {
+fn watched(frame: &mut TrapFrame) {
+    let result = if ptrace::begin_call(frame) {
+        shown(frame)
+    } else {
+        Ok(frame.system_call())
+    };
+    finish(frame, result);
+    ptrace::end_call(frame);
+}
+
+/// Makes a call, which is shown or recorded if that is to be.
+fn shown(frame: &mut TrapFrame) -> SysResult {
     let (start, number) = (record::start(), frame.system_call());
     // What runs on the loader thread, before the program, is ld.so's part and not the program's.
     let result = if config::get().trace && sched::current_tid() != 0 {

@@ -30,9 +30,11 @@ pub(super) fn state(process: &Process, tid: Tid) -> &'static str {
         return "Z (zombie)";
     }
     let waits = process::with_thread(tid, sched::Thread::is_waiting);
+    let is_held = process::with_thread(tid, |thread| thread.linux().tracing.is_held());
     match waits {
         // It has ended before the others.
         None => "Z (zombie)",
+        Some(_) if is_held == Some(true) => "t (tracing stop)",
         Some(_) if process.is_stopped() => "T (stopped)",
         Some(true) => "S (sleeping)",
         Some(false) => "R (running)",
@@ -91,7 +93,7 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
     let mut text = b"Name:\t".to_vec();
     text.extend_from_slice(&comm(tid));
     let rest = format!(
-        "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t{ppid}\nTracerPid:\t0\n\
+        "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t{ppid}\nTracerPid:\t{}\n\
          {}FDSize:\t256\nGroups:\t{} \n\
          NStgid:\t{pid}\nNSpid:\t{tid}\nNSpgid:\t{}\nNSsid:\t{}\nVmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\n\
          VmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{most:8} kB\nVmRSS:\t{rss:8} kB\nVmSwap:\t       0 kB\n\
@@ -100,6 +102,7 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
          voluntary_ctxt_switches:\t{waits}\nnonvoluntary_ctxt_switches:\t{preemptions}\n",
         process.fs.umask(),
         state(process, tid),
+        process::with_thread(tid, |thread| thread.linux().tracing.tracer()).unwrap_or(0),
         ids(&who),
         groups.join(" "),
         process.pgid(),

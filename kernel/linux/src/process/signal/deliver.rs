@@ -1,14 +1,14 @@
 //! Delivery: exceptions become signals, pending signals become calls of handlers or the end of the program, and
 //! interrupted system calls are restarted.
 use super::{
-    Action, Locked, NO_RESTART, SigInfo, Trap, action, bit, fpstate, frame, pending_set, stop,
-    with_state,
+    Action, Locked, NO_RESTART, SigInfo, Trap, action, attention, bit, fpstate, frame, pending_set,
+    stop, with_state,
 };
 use crate::{
     linker,
     process::{
-        self, LinuxThread, ThreadState, claim_exit, exit_by_signal, family::Status, out_of_memory,
-        stop_if_killed, stop_if_over,
+        self, LinuxThread, Process, ThreadState, claim_exit, exit_by_signal, family::Status,
+        out_of_memory, ptrace, stop_if_killed, stop_if_over,
     },
     tty,
 };
@@ -53,6 +53,9 @@ pub fn exception(frame: &mut TrapFrame, exception: Exception) {
     /// Bits of a page fault's error code: the page is there; the program did it.
     const PRESENT: u64 = 1;
     const BY_PROGRAM: u64 = 4;
+    if steps_in_kernel(frame, exception) {
+        return;
+    }
     let info = describe(frame, exception);
     with_state(|Locked { state, .. }| {
         state.trap = match exception {
@@ -70,6 +73,20 @@ pub fn exception(frame: &mut TrapFrame, exception: Exception) {
         };
     });
     force(frame, info);
+}
+
+/// Whether an exception is the end of a step that is nobody's business: of code that the program has called in the
+/// kernel's half, of which its tracer knows nothing, or for a tracer that is gone.
+fn steps_in_kernel(frame: &mut TrapFrame, exception: Exception) -> bool {
+    let is_step = matches!(exception, Exception::Other { vector: 1, .. });
+    if !is_step || !ptrace::is_stepping() {
+        return false;
+    }
+    if !ptrace::is_traced() {
+        ptrace::forget_step(frame);
+        return true;
+    }
+    frame.instruction_pointer() >= USER_END
 }
 
 /// The signal for an exception.
@@ -105,11 +122,18 @@ fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
 /// Makes a signal pending that the thread cannot go on without. Blocked, ignored or without a handler it ends the
 /// program.
 pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
+    let is_traced = ptrace::is_traced();
     let caught = process::with_current(|process| {
         let mut actions = process.sighand.0.lock();
         with_state(|Locked { state, .. }| {
-            let is_handler = actions.of(info.signal).is_handler();
-            let caught = is_handler && state.mask & bit(info.signal) == 0;
+            let action = actions.of(info.signal);
+            let mut caught = action.is_handler() && state.mask & bit(info.signal) == 0;
+            if is_traced && !caught {
+                // The tracer is told first. What comes of it is the end.
+                action.handler = 0;
+                state.mask &= !bit(info.signal);
+                caught = true;
+            }
             if caught {
                 state.queue.force(info);
             }
@@ -126,12 +150,11 @@ pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
 /// with one of the `ERESTART`s.
 pub fn deliver(frame: &mut TrapFrame) {
     stop_if_over();
+    ptrace::remember(frame);
     if sched::with_current(|thread| {
-        thread
-            .linux()
-            .signals
-            .lacks_memory
-            .swap(false, Ordering::Relaxed)
+        let seen = &thread.linux().signals.attention;
+        let bit = attention::LACKS_MEMORY;
+        seen.load(Ordering::Relaxed) & bit != 0 && seen.fetch_and(!bit, Ordering::Relaxed) != 0
     }) {
         out_of_memory();
         stop_if_killed();
@@ -141,11 +164,13 @@ pub fn deliver(frame: &mut TrapFrame) {
             frame.set_result(i64::from(-Errno::ERESTARTNOINTR.0));
         }
     }
-    stop::hold();
-    while let Some((mut info, action)) = next() {
-        super::taken(&mut info);
+    stop::hold(frame);
+    while let Some((info, action)) = next(frame) {
         if action.is_handler() {
             restart(frame, Some(&action));
+            let steps = ptrace::is_stepping();
+            // It is the tracer's, and not for the handler to come back to.
+            ptrace::forget_step(frame);
             if action.handler >= USER_END as u64 || frame::push(frame, &info, &action).is_err() {
                 let fault = SigInfo::from_kernel(linux::SIGSEGV as i32, linux::SI_KERNEL as i32, 0);
                 // The handler of this one may have a better stack.
@@ -154,8 +179,9 @@ pub fn deliver(frame: &mut TrapFrame) {
                 }
                 force(frame, fault);
             }
+            ptrace::entered_handler(frame, steps);
         } else if action.stops(info.signal) {
-            stop::stop();
+            stop::stop(frame);
         } else if !action.ignores(info.signal) {
             crash(frame, &info);
         }
@@ -168,8 +194,38 @@ pub fn deliver(frame: &mut TrapFrame) {
     });
 }
 
-/// Takes the signal to deliver next, with its action. A one-shot handler is reset.
-fn next() -> Option<(SigInfo, Action)> {
+/// A program is about to run as the calling thread, in the registers `frame`, and is there to be seen: its tracer, if
+/// it has one, is told of that, and what is pending is delivered.
+pub fn begin_program(frame: &mut TrapFrame) {
+    if ptrace::is_traced() {
+        ptrace::begin_program(frame);
+        deliver(frame);
+    }
+}
+
+/// Takes the signal to deliver next, with its action. What the tracer, if there is one, makes of a signal comes first.
+fn next(frame: &mut TrapFrame) -> Option<(SigInfo, Action)> {
+    loop {
+        let (mut info, action) = take()?;
+        super::taken(&mut info);
+        if let Some(action) = action {
+            return Some((info, action));
+        }
+        let decided = ptrace::signal(frame, info);
+        if let Some(info) = decided {
+            let action = process::with_current(|process| {
+                let spares = bit(info.signal) & action::JOB_CONTROL != 0 && process.is_orphaned();
+                let mut actions = process.sighand.0.lock();
+                decide(process, actions.of(info.signal), info.signal, spares)
+            });
+            return Some((info, action));
+        }
+        stop::hold(frame);
+    }
+}
+
+/// Takes a signal, and says what is to be done about it, if that is not for a tracer to say first.
+fn take() -> Option<(SigInfo, Option<Action>)> {
     process::with_current(|process| {
         // That takes a lock which comes before that of dispositions.
         let asked = pending_set() & action::JOB_CONTROL;
@@ -181,21 +237,30 @@ fn next() -> Option<(SigInfo, Action)> {
             let synchronous = locked.state.queue.pop(wanted & SYNCHRONOUS, locked.account);
             synchronous.or_else(|| locked.pop(wanted))
         })?;
-        let action = actions.of(info.signal);
-        let mut taken = *action;
-        if taken.stops(info.signal) {
-            if spares && action::JOB_CONTROL & bit(info.signal) != 0 {
-                taken.handler = Action::IGNORE;
-            } else {
-                // At once: SIGCONT, when it is sent, finds the signal pending or the process stopped.
-                process.stop.begin(info.signal);
-            }
+        if info.signal != linux::SIGKILL.cast_signed() && ptrace::is_traced() {
+            return Some((info, None));
         }
-        if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
-            action.handler = 0;
-        }
-        Some((info, taken))
+        let action = decide(process, actions.of(info.signal), info.signal, spares);
+        Some((info, Some(action)))
     })
+}
+
+/// What is to be done about a signal, under the lock of dispositions. A one-shot handler is reset. `spares`: the
+/// process is not to be stopped by terminals' signals.
+fn decide(process: &Process, action: &mut Action, signal: i32, spares: bool) -> Action {
+    let mut taken = *action;
+    if taken.stops(signal) {
+        if spares && action::JOB_CONTROL & bit(signal) != 0 {
+            taken.handler = Action::IGNORE;
+        } else {
+            // At once: SIGCONT, when it is sent, finds the signal pending or the process stopped.
+            process.stop.begin(signal);
+        }
+    }
+    if taken.is_handler() && taken.has(linux::SA_RESETHAND) {
+        action.handler = 0;
+    }
+    taken
 }
 
 /// Decides once what becomes of an interrupted system call: done again, or `EINTR`.
@@ -289,7 +354,8 @@ fn signal_name(signal: i32) -> Cow<'static, str> {
 pub fn copy_lacks_memory() {
     sched::try_with_current(|thread| {
         if let Some(state) = thread.state_as::<ThreadState>() {
-            state.signals.lacks_memory.store(true, Ordering::Relaxed);
+            let seen = &state.signals.attention;
+            seen.fetch_or(attention::LACKS_MEMORY, Ordering::Relaxed);
         }
     });
 }

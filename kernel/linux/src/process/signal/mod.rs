@@ -18,7 +18,7 @@ pub mod timer;
 mod x86_64;
 
 pub use action::{Action, AltStack};
-pub use deliver::{copy_lacks_memory, deliver, exception};
+pub use deliver::{begin_program, copy_lacks_memory, deliver, exception};
 pub use finish::{InterruptedCall, finish};
 pub use queue::SigInfo;
 pub(crate) use queue::{QUEUE_LIMIT, bit};
@@ -34,7 +34,7 @@ use super::{LinuxThread, Process, ThreadState};
 use abi::{Errno, SysResult};
 use action::STOP;
 use alloc::{collections::BTreeMap, sync::Arc};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     sched::{self, Thread, Tid},
@@ -59,8 +59,10 @@ pub(crate) struct ThreadSignals {
     /// Whether there may be something to deliver; changed under the lock of what is pending for the process, cleared by
     /// the thread itself only.
     deliverable: AtomicBool,
-    /// A system call has met memory that cannot be had.
-    lacks_memory: AtomicBool,
+    /// What else is to be seen to on the way to the program: bits of [`attention`].
+    attention: AtomicU32,
+    /// Which stop of its process it does not take part in any more, as its tracer has had it go on.
+    passed_stop: AtomicU32,
     state: SpinLock<State>,
 }
 
@@ -93,7 +95,8 @@ impl ThreadSignals {
     pub(crate) fn new(mask: u64) -> Self {
         Self {
             deliverable: AtomicBool::new(false),
-            lacks_memory: AtomicBool::new(false),
+            attention: AtomicU32::new(0),
+            passed_stop: AtomicU32::new(0),
             state: SpinLock::new(State {
                 mask,
                 awaited: 0,
@@ -118,10 +121,23 @@ impl ThreadSignals {
         self.deliverable.store(true, Ordering::Release);
     }
 
+    /// It is to be stopped with its process, if that is.
+    pub(super) fn forget_stop(&self) {
+        self.passed_stop.store(0, Ordering::Relaxed);
+    }
+
     /// The blocked signals.
     pub(crate) fn mask(&self) -> u64 {
         self.state.lock().mask
     }
+}
+
+/// What a thread has to see to beside signals.
+mod attention {
+    /// A system call has met memory that cannot be had.
+    pub(super) const LACKS_MEMORY: u32 = 1;
+    /// It is traced, or was.
+    pub(super) const TRACER: u32 = 2;
 }
 
 /// What is pending for a process, and what it may have pending.
@@ -180,8 +196,17 @@ fn rouse(thread: &Thread) {
 pub(super) fn pending(thread: &ThreadState, tid: Tid) -> bool {
     let process = &thread.process;
     thread.signals.deliverable.load(Ordering::Acquire)
-        || thread.signals.lacks_memory.load(Ordering::Relaxed)
-        || process.is_held_up() && (stop::holds(process, tid) || process.is_over_for(tid))
+        || thread.signals.attention.load(Ordering::Relaxed) != 0
+        || process.is_held_up() && (stop::holds(thread, tid) || process.is_over_for(tid))
+}
+
+/// Has a thread look at what its tracer wants, before it goes on in the program.
+pub(super) fn attend(thread: &Thread) {
+    let signals = &thread.linux().signals;
+    signals
+        .attention
+        .fetch_or(attention::TRACER, Ordering::Release);
+    thread.kick();
 }
 
 /// Whether SIGKILL is pending for a thread, or for its process and this thread takes it.
@@ -228,6 +253,11 @@ impl Process {
         } else if wanted == CONTINUE {
             self.discard(&mut shared, &threads, STOP);
             self.stop.end();
+            for thread in threads.values() {
+                if thread.linux().tracing.notify() {
+                    attend(thread);
+                }
+            }
         }
         // Linux, too, lets the main thread's mask decide whether an ignored signal for the process is kept.
         let thread = match to.thread() {
@@ -239,7 +269,8 @@ impl Process {
             return to.thread().map_or(Ok(false), |_| Err(Errno::ESRCH));
         };
         let mut state = thread.linux().signals.state.lock();
-        if ignored && (state.mask | state.awaited) & wanted == 0 {
+        let is_traced = thread.linux().tracing.is_traced();
+        if ignored && !is_traced && (state.mask | state.awaited) & wanted == 0 {
             return Ok(false);
         }
         let account = &self.signals.account;
@@ -258,6 +289,11 @@ impl Process {
         ARRIVALS.announce();
         if wanted == bit(linux::SIGKILL as i32) {
             self.stop.let_die();
+            let traced = |thread: &&Arc<Thread>| thread.linux().tracing.is_traced();
+            threads
+                .values()
+                .filter(traced)
+                .for_each(|thread| thread.kick());
         }
         Ok(true)
     }
@@ -309,6 +345,13 @@ impl Process {
         let mut actions = self.sighand.0.lock();
         let action = actions.of(linux::SIGCHLD as i32);
         action.is_handler() && !action.has(linux::SA_NOCLDSTOP)
+    }
+
+    /// Whether its SIGCHLD tells of those that it traces, too.
+    pub(super) fn minds_stops(&self) -> bool {
+        let mut actions = self.sighand.0.lock();
+        let action = actions.of(linux::SIGCHLD.cast_signed());
+        action.handler != Action::IGNORE && !action.has(linux::SA_NOCLDSTOP)
     }
 
     /// Sends it a signal of the kernel's.
@@ -411,6 +454,25 @@ pub fn change_mask(change: impl FnOnce(u64) -> u64) -> u64 {
         state.mask = change(old) & !UNBLOCKABLE;
         old
     })
+}
+
+/// Whether the current thread blocks a signal.
+pub(crate) fn is_blocked(signal: i32) -> bool {
+    with_state(|locked| locked.state.mask & bit(signal) != 0)
+}
+
+/// The current thread's mask, as tracers see it: the one that it is to have when a call with another has ended.
+pub(super) fn shown_mask() -> u64 {
+    with_state(|locked| locked.state.saved_mask.unwrap_or(locked.state.mask))
+}
+
+/// Sets that, if it is another.
+pub(super) fn change_shown_mask(mask: u64) {
+    let mask = mask & !UNBLOCKABLE;
+    with_state(|Locked { state, .. }| match &mut state.saved_mask {
+        Some(saved) => *saved = mask,
+        None => state.mask = mask,
+    });
 }
 
 /// Calls `f` with what is pending for the current thread and its process, locked. Afterwards the thread's flag is

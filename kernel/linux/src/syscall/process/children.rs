@@ -280,6 +280,7 @@ fn wait(target: Target, flags: u32) -> Result<Option<Report>, Errno> {
             (true, _) => None,
             (false, clones) => Some(!clones),
         },
+        own_only: flags & linux::__WNOTHREAD != 0,
     };
     process::with_current(|process| process.wait(target, options))
 }

@@ -1,7 +1,8 @@
 //! System calls about the process and its threads. [`children`] has those that make others and run programs,
 //! [`identity`] which it is, [`credentials`] whose, [`futexes`] what its threads sleep on, [`limits`] what it may use
-//! and has used, [`pidfds`] which it has descriptors of, [`prctl`] what it says of itself, [`relations`] what it shares
-//! with others and may see of them, [`scheduling`] where and when it runs, [`system`] what it asks about the machine.
+//! and has used, [`pidfds`] which it has descriptors of, [`prctl`] what it says of itself,
+//! [`mod@ptrace`] what it does to others, [`relations`] what it shares with others and may see of them, [`scheduling`]
+//! where and when it runs, [`system`] what it asks about the machine.
 mod children;
 mod credentials;
 mod futexes;
@@ -9,6 +10,7 @@ mod identity;
 mod limits;
 mod pidfds;
 mod prctl;
+mod ptrace;
 mod relations;
 mod scheduling;
 mod system;
@@ -21,6 +23,7 @@ pub use limits::*;
 pub(super) use pidfds::to_be_signalled;
 pub use pidfds::{pidfd_getfd, pidfd_open};
 pub use prctl::*;
+pub use ptrace::ptrace;
 pub use relations::*;
 pub use scheduling::*;
 pub use system::*;

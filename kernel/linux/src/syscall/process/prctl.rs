@@ -146,6 +146,12 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
             let capability = capability(arg)?;
             super::change(|one| one.drop_from_bounding(capability))?;
         }
+        // Who may trace it is said by ids and capabilities alone.
+        options::PR_SET_PTRACER if arg == 0 || arg == usize::MAX => {}
+        options::PR_SET_PTRACER => {
+            let pid = i32::try_from(arg).map_err(|_| Errno::EINVAL)?;
+            process::with_process(pid, |_| ()).map_err(|_| Errno::EINVAL)?;
+        }
         options::PR_CAP_AMBIENT => return ambient([arg, arg3, arg4, arg5]),
         _ => return Err(Errno::EINVAL),
     }

@@ -1,14 +1,15 @@
-//! What processes share, and what they see of each other: kcmp(2), unshare(2), process_vm_readv(2). Left out: the
-//! memory of other processes.
+//! What processes share, and what they see of each other: kcmp(2), unshare(2), process_vm_readv(2).
 use crate::process::LinuxThread;
 use crate::{
     fs::descriptor::Files,
-    process::{self, Process},
+    process::{self, Process, ptrace},
     syscall::fs::vectors::{Memory, Vectors, buffer},
 };
 use abi::{Errno, SysResult};
 use alloc::sync::Arc;
+use core::ops::Range;
 use linux_raw_sys::general as linux;
+use machine::mm::space::Access;
 
 /// `KCMP_*`
 mod kind {
@@ -52,7 +53,8 @@ pub fn unshare(flags: usize) -> SysResult {
         | linux::CLONE_NEWTIME;
     const KNOWN: u32 = SHARED_BY_THREADS | NAMESPACES | linux::CLONE_SYSVSEM;
     let flags = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
-    let alone = process::with_current(|process| process.thread_ids().len() == 1);
+    let alone =
+        process::with_current(|process| process.thread_ids().len() == 1 && !process.shares());
     if flags & !KNOWN != 0 || flags & SHARED_BY_THREADS != 0 && !alone {
         return Err(Errno::EINVAL);
     }
@@ -109,19 +111,30 @@ fn copy(
         return Ok(0);
     }
     let whose = process(pid)?;
-    if !process::with_current(|process| space(process) == space(&whose)) {
-        return Err(Errno::EPERM);
-    }
-    let (from, to) = match writes {
-        true => (&mut local, &mut remote),
-        false => (&mut remote, &mut local),
-    };
-    let mut buf = buffer(from.left().min(to.left()))?;
+    let thread = whose.main_thread().ok_or(Errno::ESRCH)?;
+    ptrace::check_access(&thread)?;
+    let space = whose.space().ok_or(Errno::ESRCH)?;
+    let whole =
+        |done: usize, range: Range<usize>| (done == range.len()).then_some(()).ok_or(Errno::EFAULT);
+    let mut buf = buffer(local.left().min(remote.left()))?;
     let mut done = 0;
     loop {
-        let want = from.left().min(to.left()).min(buf.len());
-        let got = from.get(&mut buf[..want]);
-        let put = to.put(&buf[..got]);
+        let want = local.left().min(remote.left()).min(buf.len());
+        let put = if writes {
+            let got = local.get(&mut buf[..want]);
+            remote.each(got, |addr, range| {
+                whole(
+                    space.write(addr, &buf[range.clone()], Access::Checked),
+                    range,
+                )
+            })
+        } else {
+            let got = remote.each(want, |addr, range| {
+                let to = &mut buf[range.clone()];
+                whole(space.read(addr, to, Access::Checked), range)
+            });
+            local.put(&buf[..got])
+        };
         done += put;
         if put < want || want == 0 {
             break;

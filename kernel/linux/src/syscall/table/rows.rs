@@ -113,6 +113,7 @@ calls! {
         Partial("all time is user time; no blocks of devices, and no faults that wait for them");
     99 process::sysinfo [Pointer] Partial("no loads, no shared and buffer memory");
     100 time::times [Pointer] Partial("all time is user time");
+    101 process::ptrace [Long Int Pointer Pointer] Partial("no debug registers, `SYSEMU`, `PEEKSIGINFO`");
     102 process::getuid [] Full;
     104 process::getgid [] Full;
     105 process::setuid [Id] Full;
@@ -249,7 +250,7 @@ calls! {
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
     272 process::unshare [LongHex]
-        Partial("EINVAL for what the caller shares with other threads");
+        Partial("EINVAL for what the caller shares with others");
     273 process::set_robust_list [Pointer Size] Full;
     274 process::get_robust_list [Int Pointer Pointer] Full;
     275 fs::splice [Fd Pointer Fd Pointer Size Hex] Full;
@@ -282,9 +283,9 @@ calls! {
     307 net::sendmmsg [Fd Pointer Unsigned Hex] Partial("as `sendmsg`");
     309 process::getcpu [Pointer Pointer Pointer] Full;
     310 process::process_vm_readv [Int Pointer Size Pointer Size LongHex]
-        Partial("the memory of other processes is EPERM");
+        Full;
     311 process::process_vm_writev [Int Pointer Size Pointer Size LongHex]
-        Partial("the memory of other processes is EPERM");
+        Full;
     312 process::kcmp [Int Int Int LongHex LongHex] Partial("no `KCMP_EPOLL_TFD`");
     314 process::sched_setattr [Int Pointer Hex] Partial("no deadlines, no clamps of use");
     315 process::sched_getattr [Int Pointer Unsigned Hex] Full;
@@ -311,7 +312,6 @@ calls! {
     449 process::futex_waitv [Pointer Unsigned Hex Pointer Int] Full;
 
     without function:
-    101 ptrace [Long Int Pointer Pointer];
     103 syslog [Int Pointer Int];
     134 uselib [String];
     136 ustat [Hex Pointer];

@@ -50,12 +50,13 @@ pub(crate) fn init() {
         has_leaf && __cpuid_count(STATE_LEAF, 1).eax != 0 || !is_translated(features.ecx),
         "the CPU has XSAVE, but not XSAVEOPT, without which QEMU's translator does not let it be used"
     );
-    // SAFETY: as above; XSAVE is there.
-    unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::OSXSAVE) };
-    if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 != 0 {
-        // SAFETY: as above; FSGSBASE is there. Both bases are the program's while it runs.
-        unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::FSGSBASE) };
-    }
+    let mut units = Cr4Flags::OSXSAVE;
+    units.set(
+        Cr4Flags::FSGSBASE,
+        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 != 0,
+    );
+    // SAFETY: as above; both are there. The bases of FS and GS are the program's while it runs.
+    unsafe { Cr4::update(|cr4| *cr4 |= units) };
     let supported = if has_leaf {
         let leaf = __cpuid_count(STATE_LEAF, 0);
         u64::from(leaf.eax) | u64::from(leaf.edx) << 32

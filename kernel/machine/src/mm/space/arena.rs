@@ -163,6 +163,12 @@ impl Arena {
         self.inside.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Calls `f` while no page of it is given back, unless that is being done.
+    pub(super) fn keep<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _state = self.state.lock();
+        f()
+    }
+
     /// What of its place has ever been in use.
     pub(super) fn used(&self) -> Range<usize> {
         START..self.state.lock().next

@@ -18,6 +18,7 @@ mod mappings;
     reason = "frames go into page tables and come out of them"
 )]
 mod pages;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use advice::Advice;
 pub use area::{Backing, Limits, MapsLine, Marks, Options, Page, PageSource, Place, Prot};
 pub use areas::MAX as MAX_AREAS;
 pub use current::with_current;
+pub use remote::Access;
 
 use self::arena::Arena;
 use super::fault::{Fault, Wanted};

@@ -14,6 +14,7 @@ use crate::mm::frame::Frame;
 use crate::mm::{PAGE, USER_END, user};
 use abi::Errno;
 use alloc::sync::Arc;
+use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
@@ -202,13 +203,44 @@ impl Pages {
         if !is_owned && matches!(area.backing, Backing::Anonymous) {
             return Err(Fault::Protection);
         }
-        let frame = copy(entry_address(old))?;
+        self.replace(area, page, entry_address(old))
+    }
+
+    /// Puts a private copy of the frame `phys`, which is there, in its place.
+    fn replace(&mut self, area: &Area, page: usize, phys: u64) -> Result<(), Fault> {
+        let Self { tables, resident } = self;
+        let entry = tables.entry(page, false).ok_or(Fault::NotMapped)?;
+        let frame = copy(phys)?;
         let mut gone = Gone::default();
         take_out(resident, entry, &mut gone);
         tables.flush(page, PAGE);
         set_owned(resident, entry, frame, area.prot);
         gone.free();
         Ok(())
+    }
+
+    /// Sees to it that a page of a private `area`, which starts at `start`, is the space's alone, whether the program
+    /// may write to it or not.
+    #[doc(alias = "FOLL_FORCE")]
+    pub(super) fn own(&mut self, area: &Area, start: usize, page: usize) -> Result<(), Fault> {
+        let entry = self.tables.entry(page, true).ok_or(Fault::OutOfMemory)?;
+        let old = entry.load(Ordering::Relaxed);
+        if old == 0 {
+            return self.bring_in(area, start, page, true);
+        }
+        if entry_flags(old).contains(Flags::OWNED) && !Frame::is_shared(entry_address(old)) {
+            return Ok(());
+        }
+        self.replace(area, page, entry_address(old))
+    }
+
+    /// Calls `f` with the page that is there, as a frame that stays whose it is. Nobody takes the page out meanwhile.
+    pub(super) fn with_frame<R>(&self, page: usize, f: impl FnOnce(&Frame) -> R) -> Option<R> {
+        let phys = self.address(page)?;
+        // SAFETY: the entry's share of the frame is not given back here, and the caller sees to it that nobody else
+        // does so before `f` is done. Memory that is no frame's, a static page, is read and written as one is.
+        let frame = ManuallyDrop::new(unsafe { Frame::from_phys(phys) });
+        Some(f(&frame))
     }
 
     /// Gives `to`, which has none there, the pages of a range: what this space owns is shared, and not to be written to

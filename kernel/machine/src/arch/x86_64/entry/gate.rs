@@ -156,6 +156,15 @@ pub fn program_frame() -> TrapFrame {
     }
 }
 
+/// The same at `entry`, with the stack pointer `stack`.
+pub fn program_at(entry: usize, stack: usize) -> TrapFrame {
+    TrapFrame {
+        rip: entry as u64,
+        rsp: stack as u64,
+        ..program_frame()
+    }
+}
+
 /// Where a call returns to that [`resume`] goes on with.
 pub fn call_finished() -> usize {
     (elfin_call_finished as *const ()).expose_provenance()
@@ -194,10 +203,8 @@ pub(super) fn finish(frame: &TrapFrame) {
 /// needed.
 pub unsafe fn enter_user(entry: usize, stack: usize, rdx: usize) -> ! {
     let frame = TrapFrame {
-        rip: entry as u64,
-        rsp: stack as u64,
         rdx: rdx as u64,
-        ..program_frame()
+        ..program_at(entry, stack)
     };
     // SAFETY: the frame is complete and lies on the kernel stack, which starts anew at the next entry.
     unsafe { elfin_enter_user(&raw const frame) }
