@@ -49,6 +49,7 @@ bench: build $(IMAGE) ## compare with ld.so, a Linux guest and the bare program:
 	python3 bench/memory.py $(ELFIN) $(IMAGE)
 	python3 bench/loading.py $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
 	python3 bench/wall.py $(ELFIN) $(IMAGE) target/hosted/$(TARGET)/release/elfin-hosted
+	python3 bench/latency.py $(ELFIN)
 	python3 bench/servers.py $(ELFIN)
 	python3 bench/files.py $(ELFIN)
 
