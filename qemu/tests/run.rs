@@ -120,7 +120,7 @@ fn strings_need_not_be_utf8() {
     fs::create_dir_all(odd.join(bytes(b"d\xfe"))).expect("own directory");
     fs::copy(root.path().join("program"), odd.join("program")).expect("own directory");
     let options = [
-        "--env".as_ref(),
+        "-e".as_ref(),
         bytes(b"V=\xfd"),
         "--cwd".as_ref(),
         bytes(b"/d\xfe"),

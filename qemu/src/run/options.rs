@@ -32,7 +32,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) cpus: Option<u32>,
     /// Memory of the virtual machine
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
+    #[arg(short, long, value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
     pub(crate) memory: u64,
     /// How to run the virtual CPUs
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
@@ -44,7 +44,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_enum, default_value_t = Machine::Q35)]
     pub(crate) machine: Machine,
     /// Set a variable in the program's environment (K alone passes the host's value on)
-    #[arg(long, value_name = "K=V")]
+    #[arg(short, long, value_name = "K=V")]
     pub(crate) env: Vec<OsString>,
     /// Whom the program starts as, by names or numbers of the image (default: root)
     #[arg(short, long, value_name = "USER[:GROUP]")]
