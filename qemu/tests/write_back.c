@@ -1,6 +1,7 @@
 // What is written to a volume and not yet on its disk has room there: `fill DIRECTORY` fills the volume in small pieces
 // and finds all of it again. `replace DIRECTORY` has files take others' places and says so, for the machine to be
-// killed then. `grow DIRECTORY` makes a large file, `shrink DIRECTORY` removes it.
+// killed then. `grow DIRECTORY` makes a large file, `shrink DIRECTORY` removes it. `crowd DIRECTORY` fills memory with
+// a file of the volume and makes others in memory. `overfill DIRECTORY` writes more than the host has room for.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -119,6 +120,46 @@ static void write_all(const char *name, int flags, const char *text)
     CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0);
 }
 
+static void crowd(void)
+{
+    int fd = open("large", O_CREAT | O_RDWR, 0644);
+    for (int i = 0; i < 40; i++)
+        CHECK(write(fd, large, LARGE) == LARGE);
+    CHECK(fsync(fd) == 0);
+    char line[100];
+    long cached = 0, available = 0;
+    FILE *info = fopen("/proc/meminfo", "r");
+    while (fgets(line, sizeof line, info)) {
+        sscanf(line, "Cached: %ld", &cached);
+        sscanf(line, "MemAvailable: %ld", &available);
+    }
+    CHECK(fclose(info) == 0 && cached > 8 << 10 && available > 8 << 10);
+    struct statvfs of;
+    CHECK(statvfs("/tmp", &of) == 0 && of.f_bavail > 1 << 10);
+    CHECK(mkdir("/tmp/other", 0755) == 0 && chdir("/tmp/other") == 0);
+    for (int i = 0; i < 100; i++) {
+        snprintf(line, sizeof line, "%d", i);
+        int other = open(line, O_CREAT | O_RDWR, 0644);
+        CHECK(other >= 0 && write(other, large, 4096) == 4096 && close(other) == 0);
+    }
+    int reserved = open("reserved", O_CREAT | O_RDWR, 0644);
+    CHECK(posix_fallocate(reserved, 0, 4 * LARGE) == 0 && close(reserved) == 0 && close(fd) == 0);
+}
+
+static void overfill(void)
+{
+    memset(large, 'k', LARGE);
+    int kept = open("kept", O_CREAT | O_RDWR, 0644);
+    CHECK(write(kept, large, LARGE) == LARGE && fsync(kept) == 0);
+    int fd = open("large", O_CREAT | O_RDWR, 0644), failed = 0;
+    for (int i = 0; i < 40 && !failed; i++)
+        failed = write(fd, large, LARGE) != LARGE;
+    CHECK(fsync(fd) != 0 && errno == EIO);
+    CHECK(posix_fadvise(kept, 0, 0, POSIX_FADV_DONTNEED) == 0);
+    CHECK(pread(kept, found, PIECE, LARGE - PIECE) == PIECE && memcmp(found, large, PIECE) == 0);
+    CHECK(open("another", O_CREAT | O_RDWR, 0644) < 0 || fsync(kept) != 0);
+}
+
 int main(int count, char **arguments)
 {
     CHECK(count == 3 && chdir(arguments[2]) == 0);
@@ -128,6 +169,11 @@ int main(int count, char **arguments)
         nobody_misses_it();
         long first = fill(), second = fill();
         CHECK(second >= first - first / 50);
+        puts("passed");
+        return 0;
+    }
+    if (!strcmp(arguments[1], "crowd") || !strcmp(arguments[1], "overfill")) {
+        *arguments[1] == 'c' ? crowd() : overfill();
         puts("passed");
         return 0;
     }

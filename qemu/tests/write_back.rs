@@ -54,6 +54,36 @@ fn killed_after(volumes: &Volumes, what: &str) {
 }
 
 #[test]
+fn memory_full_of_what_a_volume_has_too_is_there_for_other_files() {
+    let (volumes, root) = (Volumes::new(), root());
+    let mut arguments = arguments(&root, "crowd");
+    arguments.splice(1..1, ["--memory".into(), "32M".into()]);
+    let output = volumes.command().args(arguments).output();
+    let output = output.expect("elfin starts");
+    assert_eq!(text(&output.stdout), "passed\n", "{}", text(&output.stderr));
+    volumes.is_sound("data");
+}
+
+#[test]
+fn a_full_disk_of_the_host_is_said_and_costs_nothing_that_was_synchronised() {
+    let (volumes, root) = (Volumes::new(), root());
+    let mut run = arguments(&root, "overfill");
+    run.insert(0, env!("CARGO_BIN_EXE_elfin").into());
+    // The volume's file says that it is larger than what it is on.
+    let script = r#"mount -t tmpfs -o size=20M none "$XDG_DATA_HOME" || exit 77
+        "$0" volume create data --size 64M && "$0" "$@" && "$0" volume fsck data
+        test $? -le 1"#;
+    let mut shell = volumes.with(Command::new("unshare"));
+    shell.args(["--map-root-user", "--mount", "sh", "-c", script]);
+    let output = shell.args(run).output().expect("unshare starts");
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.contains("passed\n"), "{out}{err}");
+    let line = "elfin: a volume cannot be written: Input/output error; is the host's disk full?\n";
+    assert!(err.contains(line), "{err}");
+}
+
+#[test]
 fn free_blocks_are_given_back_to_the_host_at_the_end() {
     let (volumes, root) = (Volumes::new(), root());
     let made = volumes.elfin(&["volume", "create", "data", "--size", "256M"]);

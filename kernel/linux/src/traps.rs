@@ -1,6 +1,6 @@
 //! What the program's traps lead to: system calls and signals.
 
-use crate::fs::page_cache;
+use crate::fs::write_back;
 use crate::process::{self, signal};
 use crate::{linker, syscall};
 use machine::arch::TrapFrame;
@@ -25,7 +25,7 @@ impl Traps for Linux {
     }
 
     fn make_room(&self) -> bool {
-        page_cache::make_room()
+        write_back::make_room()
     }
 
     fn copy_lacks_memory(&self) {

@@ -177,8 +177,9 @@ impl Machine {
         } in &self.disks
         {
             let read_only = if *read_only { ",readonly=on" } else { "" };
-            let end =
-                format!(",if=none,id={name},format=raw,cache=writeback,discard=unmap{read_only}");
+            // QEMU would stop the machine, and say nothing, when the host's disk is full.
+            let how = "format=raw,cache=writeback,discard=unmap,werror=report";
+            let end = format!(",if=none,id={name},{how}{read_only}");
             add!("-drive", option("file=", file, &end));
             add!(
                 "-device",

@@ -19,10 +19,10 @@ static CHANGES: Mutex<()> = Mutex::new(());
 
 /// Names and nodes take kernel memory: no more of them when it is nearly gone.
 fn check_space() -> Result<(), Errno> {
-    if page_cache::available() == 0 {
-        return Err(Errno::ENOSPC);
+    if page_cache::has_room() {
+        return Ok(());
     }
-    Ok(())
+    Err(Errno::ENOSPC)
 }
 
 /// Puts `node` into a directory under `name`; whatever was there is returned.

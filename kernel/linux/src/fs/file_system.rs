@@ -1,13 +1,10 @@
 //! What all file systems have in common: the trait that mounts and statfs(2) know them by, and those of the kernel's
 //! own that are trees of made-up nodes (/proc, /sys, /dev).
-use super::{
-    page_cache,
-    tree::{Kind, Node},
-};
+use super::tree::{Kind, Node};
 use abi::Errno;
 use alloc::{string::String, sync::Arc};
 use linux_raw_sys::general as linux;
-use machine::mm::PAGE;
+use machine::mm::{PAGE, frame};
 
 /// A file system.
 #[doc(alias = "super_operations")]
@@ -70,9 +67,9 @@ impl Statistics {
         }
     }
 
-    /// Of one in memory, which `more` blocks and files were there without.
-    pub fn of_memory(magic: u32, more: (u64, u64)) -> Self {
-        let free = page_cache::available() as u64;
+    /// Of one in memory, which `more` blocks and files were there without, and which may have so many frames.
+    pub fn of_memory(magic: u32, more: (u64, u64), free: usize) -> Self {
+        let free = free as u64;
         Self {
             magic,
             block_size: PAGE as u64,
@@ -131,7 +128,7 @@ impl FileSystem for Pseudo {
     fn statistics(&self) -> Result<Statistics, Errno> {
         let mut statistics = Statistics::none(self.magic);
         if self.magic == linux::TMPFS_MAGIC {
-            statistics = Statistics::of_memory(self.magic, (0, 0));
+            statistics = Statistics::of_memory(self.magic, (0, 0), frame::available());
             statistics.blocks = statistics.blocks_free;
         }
         Ok(statistics)

@@ -5,7 +5,7 @@ use super::{
     erofs::{self, Erofs, Inode},
     file_system::{FileSystem, Statistics},
     mount,
-    page_cache::Content,
+    page_cache::{self, Content},
     pipe,
     tree::{Attributes, Directory, Kind, Lower, Node, Place, dev},
 };
@@ -39,7 +39,12 @@ impl FileSystem for Root {
     }
     fn statistics(&self) -> Result<Statistics, Errno> {
         let totals = erofs::mounted().map_or((0, 0), |image| image.totals);
-        Ok(Statistics::of_memory(linux::OVERLAYFS_SUPER_MAGIC, totals))
+        let free = page_cache::available();
+        Ok(Statistics::of_memory(
+            linux::OVERLAYFS_SUPER_MAGIC,
+            totals,
+            free,
+        ))
     }
 }
 

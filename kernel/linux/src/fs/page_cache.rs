@@ -37,7 +37,7 @@ use machine::{
     upcall::each_space,
 };
 use read_ahead::ReadAhead;
-pub use reclaim::make_room;
+pub use reclaim::{give_back_all, has_room};
 pub use seals::Seals;
 
 /// [`PAGE`], as offsets are.
@@ -71,12 +71,20 @@ struct All {
     listed: Mutex<VecDeque<Weak<Content>>>,
     /// Pages that are to be written where their files are.
     dirty: AtomicUsize,
+    /// Pages of files that are elsewhere: sooner or later they can be given back.
+    cached: AtomicUsize,
 }
 
 static ALL: All = All {
     listed: Mutex::new(VecDeque::new()),
     dirty: AtomicUsize::new(0),
+    cached: AtomicUsize::new(0),
 };
+
+/// Pages in memory of files that are elsewhere.
+pub fn cached_pages() -> usize {
+    ALL.cached.load(Ordering::Relaxed)
+}
 
 struct Inner {
     content: Weak<Content>,
@@ -252,7 +260,7 @@ impl Content {
             Errno::ENOSPC => Errno::ENOMEM,
             other => other,
         })?;
-        if write && matches!(inner.source, Some(Source::Stored(_))) {
+        if write && inner.is_stored() {
             inner.dirty.insert(index);
         }
         Ok(Page::Cached(frame))
@@ -268,15 +276,31 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Has a page in memory.
+    fn insert(&mut self, index: u64, page: CachedPage) {
+        let old = self.pages.insert(index, page);
+        if old.is_none() && self.is_stored() {
+            ALL.cached.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// So many pages are gone.
     fn give_back(&self, pages: usize) {
+        if self.is_stored() {
+            ALL.cached.fetch_sub(pages, Ordering::Relaxed);
+        }
         if let Some(quota) = &self.quota {
             quota.give_back(pages as u64);
         }
     }
 
+    /// Whether the file is elsewhere.
+    fn is_stored(&self) -> bool {
+        matches!(self.source, Some(Source::Stored(_)))
+    }
+
     fn is_direct(&self) -> bool {
-        if matches!(self.source, Some(Source::Stored(_))) {
+        if self.is_stored() {
             return false;
         }
         mounted().is_some_and(|fs| fs.is_direct())
@@ -368,7 +392,7 @@ impl Inner {
         }
         self.fill(index, &frames)?;
         for (at, frame) in (index..).zip(frames) {
-            self.pages.insert(at, CachedPage::new(frame, true));
+            self.insert(at, CachedPage::new(frame, true));
         }
         self.list();
         Ok(())
@@ -408,8 +432,8 @@ impl Inner {
                 quota.take()?;
             }
             // Where the file is, a hole reads as zeros, too.
-            let clean = self.stored().is_some();
-            self.pages.insert(index, CachedPage::new(frame, clean));
+            let clean = self.is_stored();
+            self.insert(index, CachedPage::new(frame, clean));
             if clean {
                 self.list();
             }

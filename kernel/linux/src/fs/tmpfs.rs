@@ -141,9 +141,10 @@ impl FileSystem for Tmpfs {
         self.root.clone()
     }
     fn statistics(&self) -> Result<Statistics, Errno> {
-        let free = (page_cache::available() as u64).min(self.quota.left());
+        let there = page_cache::available();
+        let free = (there as u64).min(self.quota.left());
         let limit = self.quota.limit();
-        let mut statistics = Statistics::of_memory(linux::TMPFS_MAGIC, (0, 0));
+        let mut statistics = Statistics::of_memory(linux::TMPFS_MAGIC, (0, 0), there);
         statistics.blocks = if limit == u64::MAX { 0 } else { limit };
         (statistics.blocks_free, statistics.blocks_available) = (free, free);
         Ok(statistics)

@@ -3,7 +3,7 @@
 //! seconds, and who changes more than a share of memory writes himself.
 use super::{
     mount,
-    page_cache::{BACKGROUND_RATIO, Content, RATIO, dirty_pages, may_be_dirty},
+    page_cache::{BACKGROUND_RATIO, Content, RATIO, dirty_pages, give_back_all, may_be_dirty},
     tree::{Kind, Node},
 };
 use abi::Errno;
@@ -14,6 +14,7 @@ use alloc::{
 };
 use core::sync::atomic::Ordering;
 use machine::{
+    mm::frame,
     sched::{self, NoState},
     sync::{Mutex, Signals, WaitQueue},
     time::Instant,
@@ -209,6 +210,23 @@ fn before(time: Instant) -> Result<(), Errno> {
 /// Writes all there is; the first error.
 pub fn all() -> Result<(), Errno> {
     before(Instant::now())
+}
+
+/// No frame is left for the program, or the kernel: gives back what can be, changed pages once they are written, and
+/// mapped ones. Whether there are frames now. The caller has no locks.
+pub fn make_room() -> bool {
+    let before = frame::available();
+    for round in 0..3 {
+        if round == 1 {
+            // What cannot be written remembers it.
+            let _ = all();
+        }
+        give_back_all(before + frame::counts().0 / 16);
+        if frame::available() > before {
+            return true;
+        }
+    }
+    false
 }
 
 /// Has every file system write what it keeps back; the first error.

@@ -129,7 +129,7 @@ impl Node {
             notify::notify(self, linux::IN_ATTRIB);
             return Ok(());
         }
-        if page_cache::available() == 0 {
+        if !page_cache::has_room() {
             return Err(Errno::ENOSPC);
         }
         let mut xattrs = self.xattrs.lock();

@@ -1,6 +1,7 @@
 //! What the rsext4 crate asks of a kernel: a disk, the time, random bytes; and its errors as Linux'.
+use crate::tty;
 use abi::Errno;
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
 use machine::{
     drivers::{self, RootDevice, block::Disk},
     mm::frame::Frame,
@@ -34,6 +35,8 @@ struct State {
     is_open: bool,
     /// The superblock as it is to be at the end.
     clean: Option<Vec<u8>>,
+    /// It has been said that something could not be written.
+    is_failing: bool,
 }
 
 /// The superblock `bytes` with the wish that the journal be replayed, if they have none.
@@ -107,6 +110,18 @@ impl Volume {
         Ok(())
     }
 
+    /// Something could not be written: says so, the first time.
+    fn failed(&self, error: Errno) -> Ext4Error {
+        if !core::mem::replace(&mut self.state.lock().is_failing, true) {
+            let line = format!(
+                "elfin: a volume cannot be written: {}; is the host's disk full?\n",
+                error.text()
+            );
+            tty::stream::write_stderr(line.as_bytes());
+        }
+        Ext4Error::io()
+    }
+
     /// What is written instead of `buffer` at `at`, if that has the superblock as it is to be at the end.
     fn still_open(&self, at: u64, buffer: &[u8]) -> Option<Vec<u8>> {
         let start = usize::try_from(SUPERBLOCK.checked_sub(at)?).ok()?;
@@ -137,7 +152,7 @@ impl BlockIo for Volume {
         self.open().map_err(|_| Ext4Error::io())?;
         let open = self.still_open(at, buffer);
         let written = self.disk.write(at, open.as_deref().unwrap_or(buffer));
-        written.map_err(|_| Ext4Error::io())
+        written.map_err(|error| self.failed(error))
     }
     fn read(&mut self, buffer: &mut [u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
         let read = self.disk.read(offset(sector)?, buffer);
@@ -154,7 +169,7 @@ impl BlockIo for Volume {
         }
     }
     fn flush(&mut self) -> Ext4Result<()> {
-        self.disk.flush().map_err(|_| Ext4Error::io())
+        self.disk.flush().map_err(|error| self.failed(error))
     }
 }
 

@@ -1,10 +1,7 @@
 //! Where a file has data and room for them: fallocate(2), which sets room aside, makes holes, takes ranges out or puts
 //! some in, lseek(2)'s `SEEK_DATA` and `SEEK_HOLE`. Files in memory cannot move ranges; others can do what their file
 //! system can.
-use super::{
-    Content, MAX_SIZE, PAGE_LEN,
-    frames::{Purpose, available},
-};
+use super::{Content, MAX_SIZE, PAGE_LEN, available, frames::Purpose};
 use crate::fs::inode::{Extent, InodeOperations};
 use abi::Errno;
 use alloc::vec::Vec;
@@ -22,7 +19,7 @@ impl Content {
         if end > MAX_SIZE {
             return Err(Errno::EFBIG);
         }
-        if self.inner.lock().stored().is_some() {
+        if self.inner.lock().is_stored() {
             return self.allocate_stored(mode, offset, end);
         }
         let grow = mode & KEEP == 0;
@@ -125,7 +122,7 @@ impl Content {
         if offset >= inner.size {
             return Err(Errno::ENXIO);
         }
-        if inner.stored().is_some() {
+        if inner.is_stored() {
             drop(inner);
             // What has been put into holes is not known there yet.
             return self.with_written(0..u64::MAX, |inner, operations| {

@@ -1,6 +1,6 @@
 //! Changed pages of files that are elsewhere: which there are, how many of all files may be, writing them to where the
 //! file is, and remembering what went wrong. When that is done is `fs/write_back.rs`'.
-use super::{ALL, Content, Inner, PAGE_LEN, Source, len64};
+use super::{ALL, Content, Inner, PAGE_LEN, Source, cached_pages, len64};
 use crate::fs::inode::InodeOperations;
 use abi::Errno;
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
@@ -27,7 +27,7 @@ pub const RATIO: u64 = 20;
 
 /// Both as pages.
 pub fn may_be_dirty() -> (usize, usize) {
-    let all = len64(frame::available() + dirty_pages());
+    let all = len64(frame::available() + cached_pages());
     let [background, most] =
         [BACKGROUND_RATIO, RATIO].map(|percent| usize::try_from(all * percent / 100));
     (background.unwrap_or(0), most.unwrap_or(0))
@@ -97,7 +97,7 @@ fn len(pages: &BTreeSet<u64>) -> u64 {
 pub(super) struct Failures {
     /// How often it has failed.
     count: u64,
-    /// Why the last time.
+    /// Why, the first time that nobody has been told of, or the last one.
     last: Option<Errno>,
     /// Somebody has been told.
     is_told: bool,
@@ -140,9 +140,11 @@ impl Content {
     /// Changed pages could not be written.
     fn failed(&self, error: Errno) {
         let mut failures = self.failures.lock();
+        // The first that nobody has been told of says why; what comes after it, that nothing can be written any more.
+        let untold = failures.last.filter(|_| !failures.is_told);
         *failures = Failures {
             count: failures.count + 1,
-            last: Some(error),
+            last: untold.or(Some(error)),
             is_told: false,
         };
     }

@@ -1,5 +1,7 @@
 //! Frames for the data of files: how many there may be, and copying to and from them.
+use super::{ALL, cached_pages};
 use abi::Errno;
+use core::sync::atomic::Ordering;
 use machine::mm::frame::{self, Frame};
 
 /// Frames that files leave to the program, at most.
@@ -16,8 +18,15 @@ pub(super) enum Purpose {
     Need,
 }
 
-/// Frames by which files may still grow.
+/// Frames by which files in memory may still grow: those that are free, and those that can be had by giving back pages.
+#[doc(alias = "si_mem_available")]
 pub fn available() -> usize {
+    let dirty = ALL.dirty.load(Ordering::Relaxed);
+    free() + cached_pages().saturating_sub(dirty)
+}
+
+/// Free frames by which files may grow.
+pub(super) fn free() -> usize {
     let left = (frame::counts().0 / 16).min(LEFT_TO_PROGRAM);
     frame::available().saturating_sub(left)
 }
@@ -31,7 +40,7 @@ pub(super) fn may_cache() -> bool {
 pub(super) fn new_frame(purpose: Purpose) -> Result<Frame, Errno> {
     let refused = match purpose {
         Purpose::Reading => !may_cache(),
-        Purpose::Growth => available() == 0,
+        Purpose::Growth => free() == 0,
         Purpose::Need => false,
     };
     if refused {

@@ -2,13 +2,12 @@
 //! not been changed since they were read.
 //!
 //! Which one goes is chosen as by a clock's hand that goes round through each file (second chance). A page that is
-//! mapped is not seen to be used, and stays; only when nothing else is left, [`make_room`] takes all of them out of the
-//! mappings, into which they come back with the next access. Left out: pages of files in memory, and swapping.
+//! mapped is not seen to be used, and stays; only when nothing else is left, [`give_back_all`] takes all of them out of
+//! the mappings, into which they come back with the next access. Left out: pages of files in memory, and swapping.
 use super::{
     ALL, CachedPage, Content, Inner, PAGE_LEN,
     frames::{self, Purpose, new_frame},
 };
-use crate::fs::write_back;
 use abi::Errno;
 use alloc::{sync::Weak, vec::Vec};
 use core::cell::Cell;
@@ -20,6 +19,17 @@ const BATCH: usize = 64;
 const SCAN: usize = 1024;
 /// How often room is looked for.
 const TRIES: usize = 8;
+
+/// Whether there is memory left for what file systems note; gives pages back if there is none otherwise.
+pub fn has_room() -> bool {
+    for _ in 0..TRIES {
+        if frames::free() > 0 {
+            return true;
+        }
+        evict_others();
+    }
+    frames::free() > 0
+}
 
 impl CachedPage {
     pub(super) fn new(frame: Frame, clean: bool) -> Self {
@@ -93,26 +103,10 @@ impl Inner {
         if own != 0 {
             return own;
         }
-        let mut files = ALL.listed.lock();
-        for _ in 0..files.len().min(BATCH) {
-            let Some(file) = files.pop_front() else {
-                break;
-            };
-            let Some(content) = file.upgrade() else {
-                continue;
-            };
-            files.push_back(file);
-            // One that is in use has its lock taken.
-            let gone = content
-                .inner
-                .try_lock()
-                .map_or(0, |mut inner| inner.evict(BATCH));
-            if gone != 0 {
-                return gone;
-            }
+        match evict_others() {
+            0 => self.evict(BATCH),
+            gone => gone,
         }
-        drop(files);
-        self.evict(BATCH)
     }
 
     /// Gives up to `most` pages back; how many.
@@ -137,31 +131,41 @@ impl Inner {
     }
 }
 
-/// No frame is left for the program, or the kernel: gives back what can be, changed pages once they are written, and
-/// mapped ones. Whether there are frames now. The caller has no locks.
-pub fn make_room() -> bool {
-    let before = frame::available();
-    let enough = before + frame::counts().0 / 16;
-    for round in 0..3 {
-        if round == 1 {
-            // What cannot be written remembers it.
-            let _ = write_back::all();
-        }
-        let files: Vec<_> = ALL.listed.lock().iter().filter_map(Weak::upgrade).collect();
-        for content in files {
-            content.forget_mapped(0, u64::MAX, false);
-            let mut inner = content.inner.lock();
-            let rounds = inner.pages.len().div_ceil(SCAN);
-            for _ in 0..rounds {
-                inner.evict(SCAN);
-            }
-            if frame::available() >= enough {
-                return true;
-            }
-        }
-        if frame::available() > before {
-            return true;
+/// Gives pages of some file back that nobody is using; how many.
+fn evict_others() -> usize {
+    let mut files = ALL.listed.lock();
+    for _ in 0..files.len().min(BATCH) {
+        let Some(file) = files.pop_front() else {
+            break;
+        };
+        let Some(content) = file.upgrade() else {
+            continue;
+        };
+        files.push_back(file);
+        // One that is in use has its lock taken.
+        let gone = content
+            .inner
+            .try_lock()
+            .map_or(0, |mut inner| inner.evict(BATCH));
+        if gone != 0 {
+            return gone;
         }
     }
-    false
+    0
+}
+
+/// Gives pages back, mapped ones, too, until `enough` frames are free. The caller has no locks.
+pub fn give_back_all(enough: usize) {
+    let files: Vec<_> = ALL.listed.lock().iter().filter_map(Weak::upgrade).collect();
+    for content in files {
+        content.forget_mapped(0, u64::MAX, false);
+        let mut inner = content.inner.lock();
+        let rounds = inner.pages.len().div_ceil(SCAN);
+        for _ in 0..rounds {
+            inner.evict(SCAN);
+        }
+        if frame::available() >= enough {
+            return;
+        }
+    }
 }

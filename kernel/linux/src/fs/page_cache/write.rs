@@ -1,8 +1,6 @@
 //! Writing to files and cutting them. What is written to a file that is elsewhere stays in memory for a while, if there
 //! is room for it where the file is, or goes there at once.
-use super::{
-    CachedPage, Content, Inner, MAX_SIZE, PAGE_LEN, Source, frames::Purpose, len64, within,
-};
+use super::{CachedPage, Content, Inner, MAX_SIZE, PAGE_LEN, frames::Purpose, len64, within};
 use crate::fs::{inode::InodeOperations, write_back};
 use abi::Errno;
 use machine::mm::{PAGE, frame::Frame};
@@ -159,7 +157,7 @@ impl Inner {
             frame.zero(0);
         }
         frame.write(within, bytes);
-        self.pages.insert(index, CachedPage::new(frame, false));
+        self.insert(index, CachedPage::new(frame, false));
         Ok(())
     }
 
@@ -197,8 +195,9 @@ impl Inner {
     fn cut(&mut self, size: u64) -> Result<(), Errno> {
         let (within, index) = (within(size), size / PAGE_LEN);
         if within != 0 {
-            let stored = matches!(self.source, Some(Source::Stored(_)));
-            if !stored && (self.pages.contains_key(&index) || index * PAGE_LEN < self.source_len) {
+            if !self.is_stored()
+                && (self.pages.contains_key(&index) || index * PAGE_LEN < self.source_len)
+            {
                 self.writable(index, Purpose::Need)?.zero(within);
             } else if let Some(page) = self.pages.get(&index) {
                 // Where the file is it has been done.

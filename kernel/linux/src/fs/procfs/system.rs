@@ -1,7 +1,11 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
     fs::{
-        descriptor, generated, locks, notify, page_cache::dirty_pages, pipe, tree::Node, write_back,
+        descriptor, generated, locks, notify,
+        page_cache::{cached_pages, dirty_pages},
+        pipe,
+        tree::Node,
+        write_back,
     },
     ipc::{self, messages, semaphores, shared_memory},
     process,
@@ -26,20 +30,21 @@ pub fn memory_kib() -> (usize, usize) {
 
 fn meminfo() -> String {
     let (total, free) = memory_kib();
-    let used = total - free.min(total);
+    let [cached, dirty] = [cached_pages(), dirty_pages()].map(|pages| pages * (PAGE / 1024));
+    let used = total.saturating_sub(free + cached);
     let mut text = String::new();
     for (name, value) in [
         ("MemTotal", total),
         ("MemFree", free),
-        ("MemAvailable", free),
+        ("MemAvailable", free + cached.saturating_sub(dirty)),
         ("Buffers", 0),
-        ("Cached", 0),
+        ("Cached", cached),
         ("SwapCached", 0),
         ("Active", used),
-        ("Inactive", 0),
+        ("Inactive", cached),
         ("SwapTotal", 0),
         ("SwapFree", 0),
-        ("Dirty", dirty_pages() * (PAGE / 1024)),
+        ("Dirty", dirty),
         ("Writeback", 0),
         ("AnonPages", used),
         ("Mapped", 0),
