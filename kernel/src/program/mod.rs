@@ -149,7 +149,7 @@ fn prepare(
         file: Some(image.file.clone()),
         cmdline: stack::joined(&image.args),
         environ: stack::joined(&env),
-        auxv: Vec::new(),
+        ..Program::default()
     };
     let slot = Slot::default();
     let rest = slot.clone();
@@ -187,6 +187,8 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
             cmdline: stack::joined(&image.args),
             environ: stack::joined(env),
             auxv: stack.auxv.clone(),
+            arguments: stack.arguments.clone(),
+            environment: stack.environment.clone(),
         });
     });
     // IFUNC resolvers run on the program's stack.

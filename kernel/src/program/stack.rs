@@ -29,6 +29,10 @@ pub(super) struct Stack {
     pub(super) range: Range<usize>,
     auxiliary: usize,
     entries: usize,
+    /// The strings of the arguments.
+    pub(super) arguments: Range<usize>,
+    /// Those of the environment, which follow.
+    pub(super) environment: Range<usize>,
     /// The auxiliary vector as it is on the stack.
     pub(super) auxv: Vec<u8>,
 }
@@ -65,8 +69,12 @@ impl Writer {
         Ok(self.at)
     }
 
+    /// Strings of which the first lies lowest: programs write titles over arguments that follow each other.
     fn strings(&mut self, strings: &[Vec<u8>]) -> Result<Vec<usize>, Errno> {
-        strings.iter().map(|string| self.string(string)).collect()
+        let pushed = strings.iter().rev().map(|string| self.string(string));
+        let mut addresses = pushed.collect::<Result<Vec<_>, _>>()?;
+        addresses.reverse();
+        Ok(addresses)
     }
 }
 
@@ -103,8 +111,11 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
         at: base + GUARD + SIZE - PAGE - slide,
     };
     let name = writer.string(name)?;
+    let env_end = writer.at;
     let env = writer.strings(env)?;
+    let args_end = writer.at;
     let args = writer.strings(args)?;
+    let arguments = writer.at..args_end;
     let platform = writer.string(b"x86_64")?;
     writer.at = (writer.at & !15) - 16;
     user::copy_out(writer.at, &bytes[..16])?;
@@ -160,6 +171,8 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
         range: base + GUARD..base + GUARD + SIZE,
         auxiliary: pointer + before * 8,
         entries: auxiliary.len(),
+        arguments,
+        environment: args_end..env_end,
         auxv: bytes[before * 8..].to_vec(),
     })
 }

@@ -36,6 +36,7 @@ use crate::fs::{File, context::FsContext, descriptor::Files};
 use crate::tty::Tty;
 use alloc::{sync::Arc, vec::Vec};
 use core::any::{Any, TypeId};
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
 use machine::mm::space::{self, Space};
@@ -115,6 +116,10 @@ pub struct Program {
     pub environ: Vec<u8>,
     /// The auxiliary vector.
     pub auxv: Vec<u8>,
+    /// Where the arguments lie in its memory, once they do: it may write to them, to be shown so.
+    pub arguments: Range<usize>,
+    /// Where the environment does.
+    pub environment: Range<usize>,
 }
 
 impl Program {

@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the directories of processes and of threads. They are made up when they are looked
 //! at, and of them only what is asked for.
-use super::{mounts, smaps, stat, status};
+use super::{arguments, mounts, smaps, stat, status};
 use crate::process::LinuxThread;
 use crate::{
     credentials,
@@ -246,8 +246,8 @@ impl Listing for Directory {
         let read: fn(&Process) -> Vec<u8> = match name {
             b"auxv" => |process| process.program().auxv.clone(),
             b"cgroup" => |_| b"0::/\n".to_vec(),
-            b"cmdline" => |process| process.program().cmdline.clone(),
-            b"environ" => |process| process.program().environ.clone(),
+            b"cmdline" => arguments::cmdline,
+            b"environ" => arguments::environ,
             b"io" => |process| process.transfers().text().into_bytes(),
             b"limits" => |process| status::limits(process).into_bytes(),
             b"maps" => |process| status::maps(process).into_bytes(),
