@@ -51,6 +51,8 @@ pub fn listed(kind: Kind, protocol: u32) -> Vec<Listed> {
 
 /// `SOL_RAW`
 const RAW: u32 = 255;
+/// Bytes of UDP's header.
+const UDP_HEADER: usize = 8;
 /// The most bytes of a datagram.
 const MOST: usize = 65_507;
 
@@ -72,6 +74,8 @@ pub(super) struct State {
     pub(super) local: Option<IpAddr>,
     pub(super) peer: Option<SocketAddr>,
     shut: [bool; 2],
+    /// `ICMP_FILTER`, `ICMP6_FILTER`: a bit for each type of message that is not wanted.
+    filter: [u8; 32],
 }
 
 /// How a socket that has an address sends to another.
@@ -121,6 +125,22 @@ impl Endpoint {
         self.sock.kind == Kind::Raw || matches!(self.sock.protocol, ICMP | ICMPV6)
     }
 
+    /// Whether an option is its filter.
+    fn has_filter(&self, level: u32, name: u32) -> bool {
+        let of_level = match level {
+            RAW => self.sock.protocol == ICMP,
+            ICMPV6 => self.sock.protocol == ICMPV6,
+            _ => false,
+        };
+        self.sock.kind == Kind::Raw && of_level && name == 1
+    }
+
+    /// Whether a raw socket wants messages of ICMP of a type.
+    pub(super) fn wants_type(&self, kind: u8) -> bool {
+        let bit = self.state.lock().filter[usize::from(kind / 8)] >> (kind % 8) & 1;
+        bit == 0 || !matches!(self.sock.protocol, ICMP | ICMPV6)
+    }
+
     /// Whether it takes what comes from somebody.
     pub(super) fn wants(&self, from: SocketAddr) -> bool {
         self.takes(from).is_some() && !self.state.lock().shut[0]
@@ -161,6 +181,16 @@ impl Endpoint {
             unread: self.inbox.bytes(),
             ..listed
         }
+    }
+
+    /// Whether what it sends to `to` may not be cut (`IP_PMTUDISC_DO`, `IP_PMTUDISC_PROBE`).
+    fn keeps_whole(&self, to: IpAddr) -> bool {
+        let (level, name) = match to {
+            IpAddr::V4(_) => (IP, linux::IP_MTU_DISCOVER),
+            IpAddr::V6(_) => (IPV6, linux::IPV6_MTU_DISCOVER),
+        };
+        let asked = self.sock.options.lock().get(level, name);
+        matches!(asked, Ok(2 | 3))
     }
 
     /// What the headers of its datagrams say, but for what is said of one.
@@ -365,6 +395,10 @@ impl Protocol for Datagrams {
         let ip = source(Some(asked), to.ip())?;
         let from = SocketAddr::new(ip, bound.address.port());
         let header = end.header(to.ip(), packet);
+        let len = message.data.len() + if end.is_icmp() { 0 } else { UDP_HEADER };
+        if end.keeps_whole(to.ip()) && !interface::is_local(to.ip()) && !stack::fits(len, to.ip()) {
+            return Err(Errno::EMSGSIZE);
+        }
         (self.send)(end, message.data, from, to, header)?;
         Ok(message.data.len())
     }
@@ -436,16 +470,29 @@ impl Protocol for Datagrams {
         events
     }
 
+    fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
+        if !self.end.has_filter(level, name) {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        let len = if level == RAW { 4 } else { 32 };
+        Ok(self.end.state.lock().filter[..len].to_vec())
+    }
+
     fn queued(&self) -> [usize; 2] {
         [self.end.inbox.first(), 0]
     }
 
-    fn set_option(&self, level: u32, name: u32, _value: &[u8]) -> Result<(), Errno> {
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
         let v6 = self.end.sock.domain == family::INET6;
         match (level, name) {
             (options::TCP, _) => Err(Errno::ENOPROTOOPT),
-            // ICMP_FILTER, ICMP6_FILTER: more comes than was asked for.
-            (RAW | ICMPV6, 1) if self.end.sock.kind == Kind::Raw => Ok(()),
+            (level, name) if self.end.has_filter(level, name) => {
+                let mut state = self.end.state.lock();
+                for (byte, room) in value.iter().zip(&mut state.filter) {
+                    *room = *byte;
+                }
+                Ok(())
+            }
             (RAW | ICMPV6, _) => Err(Errno::ENOPROTOOPT),
             (options::UDPLITE, _) if self.end.sock.protocol != UDPLITE => Err(Errno::ENOPROTOOPT),
             (options::IPV6, _) if !v6 => Err(Errno::ENOPROTOOPT),

@@ -95,6 +95,7 @@ pub(super) fn arrived(packet: &Packet<'_>, interface: u32) {
             && bound.is_ipv4() == to.is_ipv4()
             && wanted
             && end.wants(nobodys)
+            && payload.first().is_none_or(|&kind| end.wants_type(kind))
         {
             // Of IPv4 with its header.
             let data = if to.is_ipv4() { whole } else { payload };

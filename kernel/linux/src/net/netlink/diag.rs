@@ -18,8 +18,9 @@ const LEN: usize = 56;
 const ID: usize = 8;
 /// `IPPROTO_RAW`
 const RAW: u8 = 255;
-/// `INET_DIAG_REQ_BYTECODE`
+/// `INET_DIAG_REQ_BYTECODE`, `INET_DIAG_REQ_PROTOCOL`
 const BYTECODE: u16 = 1;
+const PROTOCOL: u16 = 2;
 /// `INET_DIAG_INFO`, `INET_DIAG_CONG`, `INET_DIAG_SKMEMINFO`
 const INFO: u16 = 2;
 const CONGESTION: u16 = 4;
@@ -51,6 +52,11 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Vec<Vec<u8>>, Errno> {
         _ => return Err(Errno::ENOENT),
     };
     let id = request.body.get(ID..LEN).ok_or(Errno::EINVAL)?;
+    let attribute = |wanted| attributes(&request.body[LEN..]).find(|&(kind, _)| kind == wanted);
+    // A protocol whose number is no byte (MPTCP).
+    if attribute(PROTOCOL).is_some_and(|(_, value)| value != u32::from(protocol).to_le_bytes()) {
+        return Err(Errno::ENOENT);
+    }
     let kept = |protocol| datagram::listed(Kind::Datagram, protocol);
     let mut all = match (protocol, u32::from(protocol)) {
         (_, TCP) => listing::tcp(),
@@ -71,7 +77,7 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Vec<Vec<u8>>, Errno> {
         return Ok(alloc::vec![message(request, one, extensions, 0)]);
     }
     let states = u32::from_le_bytes([s0, s1, s2, s3]);
-    let filter = attributes(&request.body[LEN..]).find(|&(kind, _)| kind == BYTECODE);
+    let filter = attribute(BYTECODE);
     let mut found = Vec::new();
     for one in &all {
         let port = |at| u16::from_be_bytes([id[at], id[at + 1]]);

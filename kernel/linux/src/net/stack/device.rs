@@ -1,11 +1,16 @@
 //! The network device as smoltcp sees it, which answers ARP and ICMP: at most one frame to be received, and room to
 //! send.
+use super::link;
 use crate::net::interface;
+use alloc::vec;
 use machine::drivers::net;
 use smoltcp::{
     phy::{DeviceCapabilities, Medium, RxToken, TxToken},
     time::Instant,
 };
+
+/// The most bytes of a packet, in a frame.
+const LARGEST: usize = 14 + 65_535;
 
 /// The device, with a frame that is to be processed, if there is one.
 pub(super) struct Device<'a>(pub(super) Option<&'a [u8]>);
@@ -38,7 +43,8 @@ impl smoltcp::phy::Device for Device<'_> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = net::FRAME;
+        // What is larger than a frame is cut.
+        capabilities.max_transmission_unit = LARGEST;
         capabilities
     }
 }
@@ -51,7 +57,15 @@ impl RxToken for Received<'_> {
 
 impl TxToken for Room {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        interface::ethernet().sent(len);
-        net::send(len, f)
+        if len <= net::FRAME {
+            interface::ethernet().sent(len);
+            return net::send(len, f);
+        }
+        let mut frame = vec![0; len];
+        let result = f(&mut frame);
+        if let Some(&mac) = frame.first_chunk() {
+            link::send_frame(mac, &frame);
+        }
+        result
     }
 }

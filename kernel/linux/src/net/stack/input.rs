@@ -3,6 +3,7 @@ use super::{
     Key, SECOND, Stack,
     device::Device,
     dhcp,
+    fragments::Taken,
     frame::{self, Frame},
     instant, link, now,
     tcp::segment::{self, Segment},
@@ -18,6 +19,14 @@ const ANSWERS: u32 = 1000;
 impl Stack {
     /// A frame has come.
     pub(super) fn take(&mut self, frame: &[u8]) {
+        match self.fragments.take(frame, now()) {
+            Taken::Whole => self.take_whole(frame),
+            Taken::Packet(frame) => self.take_whole(&frame),
+            Taken::Kept => (),
+        }
+    }
+
+    fn take_whole(&mut self, frame: &[u8]) {
         let parsed = frame::parse(frame);
         if !matches!(parsed, Frame::Segment { .. } | Frame::Datagram { .. })
             && let Some(packet) = frame::packet(frame)

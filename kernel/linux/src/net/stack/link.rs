@@ -1,9 +1,9 @@
 //! Frames that are sent: Ethernet's and IP's headers around a segment or datagram.
-use super::{HOPS, Header, tcp::segment::Head};
+use super::{HOPS, Header, fragments, tcp::segment::Head};
 use crate::net::interface;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use machine::drivers::net as driver;
+use machine::drivers::{net as driver, random};
 use smoltcp::{
     phy::ChecksumCapabilities,
     wire::{
@@ -29,12 +29,7 @@ pub(super) fn mss(ip: IpAddr) -> u16 {
     u16::try_from(most).unwrap_or(u16::MAX)
 }
 
-/// The most bytes of a datagram to `ip`, which is not cut into fragments.
-pub(super) fn most(ip: IpAddr) -> usize {
-    driver::FRAME - ETHERNET - ip_header(ip) - UDP
-}
-
-/// The most bytes of a packet's payload to `ip`.
+/// The most bytes of a packet's payload to `ip` that is not cut into fragments.
 pub(super) fn most_payload(ip: IpAddr) -> usize {
     driver::FRAME - ETHERNET - ip_header(ip)
 }
@@ -126,11 +121,17 @@ pub(super) fn frame(payload: &[u8], from: IpAddr, to: IpAddr, header: Header) ->
     frame
 }
 
-/// Sends such a frame. It waits if the device has no room.
+/// Sends such a frame, or a larger one in fragments. It waits if the device has no room.
 pub(super) fn send_frame(mac: [u8; 6], frame: &[u8]) {
-    interface::ethernet().sent(frame.len());
-    driver::send(frame.len(), |room| {
-        room.copy_from_slice(frame);
-        room[..6].copy_from_slice(&mac);
+    let mut id = [0; 4];
+    if frame.len() > driver::FRAME {
+        random::fill(&mut id);
+    }
+    fragments::cut(frame, u32::from_ne_bytes(id), |piece| {
+        interface::ethernet().sent(piece.len());
+        driver::send(piece.len(), |room| {
+            room.copy_from_slice(piece);
+            room[..6].copy_from_slice(&mac);
+        });
     });
 }

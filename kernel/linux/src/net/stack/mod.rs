@@ -5,10 +5,11 @@
 //! of the kernel's takes frames and serves timers; who sends has its segments sent at once. smoltcp answers ARP, ND
 //! and ICMP.
 //!
-//! Left out: fragments, offloads.
+//! Left out: offloads.
 pub mod connection;
 mod device;
 mod dhcp;
+mod fragments;
 mod frame;
 mod input;
 mod isn;
@@ -42,6 +43,7 @@ use connection::{Handle, Remote};
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 use dhcp::Lease;
+use fragments::Fragments;
 use machine::{sync::Mutex, time};
 use neighbour::Neighbours;
 use requests::Requests;
@@ -133,6 +135,7 @@ struct Stack {
     connections: BTreeMap<Key, Arc<Remote>>,
     requests: Requests,
     time_wait: TimeWait,
+    fragments: Fragments,
     /// By time and ends.
     timers: BTreeMap<(u64, Key), Arc<Remote>>,
     /// Connections, and datagrams, that wait for the hardware address of where they go.
@@ -177,8 +180,7 @@ pub fn connect(sock: &Arc<Sock>, from: SocketAddr, to: SocketAddr) -> Result<Han
     .unwrap_or(Err(Errno::ENETUNREACH))
 }
 
-/// Sends a datagram of UDP; `ENETUNREACH` if there is no device, `EMSGSIZE` if it would need fragments. Those of
-/// UDP-Lite stay within the machine.
+/// Sends a datagram of UDP; `ENETUNREACH` if there is no device. Those of UDP-Lite stay within the machine.
 pub fn send_datagram(
     data: &[u8],
     from: SocketAddr,
@@ -188,18 +190,17 @@ pub fn send_datagram(
     if header.protocol != UDP {
         return Err(Errno::ENETUNREACH);
     }
-    if data.len() > link::most(to.ip()) {
-        return Err(Errno::EMSGSIZE);
-    }
     let frame = link::datagram(data, from, to, header);
     with(|stack| stack.send_datagram(to.ip(), frame)).ok_or(Errno::ENETUNREACH)
 }
 
+/// Whether a packet with so much in it goes out in one piece.
+pub fn fits(len: usize, to: IpAddr) -> bool {
+    len <= link::most_payload(to)
+}
+
 /// Sends a packet with a payload of any protocol; errors as with a datagram.
 pub fn send_packet(payload: &[u8], from: IpAddr, to: IpAddr, header: Header) -> Result<(), Errno> {
-    if payload.len() > link::most_payload(to) {
-        return Err(Errno::EMSGSIZE);
-    }
     let frame = link::frame(payload, from, to, header);
     with(|stack| stack.send_datagram(to, frame)).ok_or(Errno::ENETUNREACH)
 }
@@ -240,6 +241,7 @@ impl Stack {
             connections: BTreeMap::new(),
             requests: Requests::default(),
             time_wait: TimeWait::default(),
+            fragments: Fragments::default(),
             timers: BTreeMap::new(),
             waiting: Vec::new(),
             parked: VecDeque::new(),

@@ -73,6 +73,7 @@ impl Stack {
     /// Looks at what has its time come; when the next comes.
     pub(super) fn serve_timers(&mut self) -> Option<u64> {
         let mut others = earlier(self.requests.serve(now()), self.time_wait.serve(now()));
+        others = earlier(others, self.fragments.serve(now()));
         if self.renew(None)
             && let Some(lease) = &self.lease
         {

@@ -120,7 +120,7 @@ fn set(socket: &Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno
     if level != SOCKET {
         return match (level, name) {
             // Those that are not numbers are the protocol's, or change nothing: groups, filters.
-            (6, linux::TCP_CONGESTION) => Ok(()),
+            (6, linux::TCP_CONGESTION) | (255 | 58, 1) => Ok(()),
             (0, 35 | 36 | 39 | 40 | 41) | (41, 20 | 21) => Ok(()),
             // Flags of IP may be given as bytes.
             (0, _) if value.len() == 1 => sock.options.lock().set(level, name, i32::from(value[0])),
