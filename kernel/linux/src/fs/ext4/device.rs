@@ -1,7 +1,8 @@
 //! What the rsext4 crate asks of a kernel: a disk, the time, random bytes; and its errors as Linux'.
+use super::inodes::InodeTables;
 use crate::tty;
 use abi::Errno;
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec, vec::Vec};
 use machine::{
     drivers::{self, RootDevice, block::Disk},
     mm::frame::Frame,
@@ -15,6 +16,9 @@ use rsext4::{
 
 const SECTOR: u32 = 512;
 const SECOND: u64 = 1_000_000_000;
+
+/// So many bytes of inodes are read with that of the root, at most.
+const FIRST: usize = 4096;
 
 /// Where the superblock is.
 pub(super) const SUPERBLOCK: u64 = 1024;
@@ -37,6 +41,10 @@ struct State {
     clean: Option<Vec<u8>>,
     /// It has been said that something could not be written.
     is_failing: bool,
+    /// Where there are inodes that are to be checked.
+    inodes: Option<Arc<InodeTables>>,
+    /// It has been said that one is damaged.
+    is_damaged: bool,
 }
 
 /// The superblock `bytes` with the wish that the journal be replayed, if they have none.
@@ -122,6 +130,36 @@ impl Volume {
         Ext4Error::io()
     }
 
+    /// From here on blocks of inodes are checked when they are read; that of the root, which has been, now.
+    pub(super) fn check_inodes(&self) -> Result<(), Errno> {
+        let mut bytes = [0; Ext4Superblock::SUPERBLOCK_SIZE];
+        self.disk.read(SUPERBLOCK, &mut bytes)?;
+        let superblock = Ext4Superblock::from_disk_bytes(&bytes);
+        let inodes = InodeTables::of(&superblock, |at, bytes| self.disk.read(at, bytes))?;
+        let inodes = inodes.map(Arc::new);
+        if let Some(inodes) = &inodes {
+            let (at, mut first) = (inodes.first(), vec![0; FIRST]);
+            self.disk.read(at, &mut first)?;
+            if let Some(inode) = inodes.damaged(at, &first) {
+                return Err(errno(self.damaged(inode)));
+            }
+        }
+        self.state.lock().inodes = inodes;
+        Ok(())
+    }
+
+    /// An inode is not what was written: says so, the first time.
+    fn damaged(&self, inode: u32) -> Ext4Error {
+        if !core::mem::replace(&mut self.state.lock().is_damaged, true) {
+            let line = format!(
+                "elfin: a volume is damaged: the checksum of inode {inode} is wrong; \
+                 `elfin volume fsck` mends that\n"
+            );
+            tty::stream::write_stderr(line.as_bytes());
+        }
+        Ext4Error::checksum()
+    }
+
     /// What is written instead of `buffer` at `at`, if that has the superblock as it is to be at the end.
     fn still_open(&self, at: u64, buffer: &[u8]) -> Option<Vec<u8>> {
         let start = usize::try_from(SUPERBLOCK.checked_sub(at)?).ok()?;
@@ -155,8 +193,14 @@ impl BlockIo for Volume {
         written.map_err(|error| self.failed(error))
     }
     fn read(&mut self, buffer: &mut [u8], sector: SectorId, _count: u32) -> Ext4Result<()> {
-        let read = self.disk.read(offset(sector)?, buffer);
-        read.map_err(|_| Ext4Error::io())
+        let at = offset(sector)?;
+        let read = self.disk.read(at, buffer);
+        read.map_err(|_| Ext4Error::io())?;
+        let inodes = self.state.lock().inodes.clone();
+        match inodes.and_then(|inodes| inodes.damaged(at, buffer)) {
+            Some(inode) => Err(self.damaged(inode)),
+            None => Ok(()),
+        }
     }
     fn geometry(&self) -> DeviceGeometry {
         DeviceGeometry::new(SECTOR, self.disk.size() / u64::from(SECTOR))

@@ -5,6 +5,7 @@
 //! with room set aside for it ([`room`]), and on the disk when fsync(2) does, after half a minute, and at the end.
 mod device;
 mod file;
+mod inodes;
 mod list;
 mod range;
 mod read;
@@ -116,6 +117,8 @@ impl Ext4 {
             log::error!("volume {name}: {error}");
             errno(error)
         })?;
+        // Not before: what a power cut has left in halves is whole once the journal is replayed.
+        disk.check_inodes()?;
         let read_only = fs.options().readonly;
         let root = fs.root_inode();
         let statistics = fs.statfs();

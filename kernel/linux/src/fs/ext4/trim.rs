@@ -1,6 +1,9 @@
 //! Giving free blocks back to the host at the end. When the volume is unmounted its bitmaps are on the disk, and nobody
 //! changes them any more; before, the crate does not tell which blocks are free.
-use super::device::{SUPERBLOCK, Volume};
+use super::{
+    device::{SUPERBLOCK, Volume},
+    inodes::field,
+};
 use crate::fs::page_cache::len64;
 use abi::Errno;
 use alloc::vec;
@@ -14,13 +17,6 @@ const FLAGS: usize = 0x12;
 const BITMAP_HIGH: usize = 0x20;
 /// No block of the group has ever been used (`EXT4_BG_BLOCK_UNINIT`).
 const UNUSED: u64 = 2;
-
-/// A little-endian field of `N` bytes, if there is one.
-fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..)?.get(..N)?;
-    let place = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
-    Some(bytes.iter().rev().fold(0, place))
-}
 
 /// Calls `f` with the runs of clear bits among the first `count`: where one starts, and its length.
 fn clear_runs(
@@ -102,11 +98,5 @@ mod tests {
         });
         assert_eq!(found, Ok(()));
         assert_eq!(runs, [(0, 1), (3, 2), (20, 1)]);
-    }
-
-    #[test]
-    fn descriptors_may_be_short() {
-        assert_eq!(field::<2>(&[1, 2, 3], 1), Some(0x302));
-        assert_eq!(field::<4>(&[1, 2, 3], 1), None);
     }
 }
