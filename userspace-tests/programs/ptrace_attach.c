@@ -1,6 +1,7 @@
 // ptrace(2): a debugger that comes to a process which is not its child: all its threads, in whatever they wait; what wait(2) says to
 // whom; the tracer's end; stops of the whole process under PTRACE_SEIZE; who may trace whom.
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -249,6 +250,19 @@ static void memory(void)
     far[1].iov_base = (void *)16;
     CHECK(process_vm_readv(pid, &local, 1, far, 2, 0) == 4);
     CHECK(process_vm_readv(pid, &local, 1, far + 1, 1, 0) == -1 && errno == EFAULT);
+    // As a file, for debuggers.
+    char path[64];
+    for (int task = 0; task < 2; task++) {
+        snprintf(path, sizeof path, task ? "/proc/%d/task/%d/mem" : "/proc/%d/mem", pid, pid);
+        int file = open(path, O_RDWR | O_CLOEXEC);
+        CHECK(file >= 0);
+        CHECK(pread(file, text, 4, (off_t)&rounds) == 4 && memcmp(text, "abc", 4) == 0);
+        CHECK(pwrite(file, "C", 1, (off_t)constant) == 1 && constant[0] == 'c');
+        CHECK(pread(file, text, 8, (off_t)constant) == 8 && memcmp(text, "Constant", 8) == 0);
+        CHECK(pread(file, text, 1, 16) == -1 && errno == EIO);
+        CHECK(pwrite(file, text, 1, 16) == -1 && errno == EIO);
+        close(file);
+    }
     release(1);
     CHECK(waitpid(pid, &status, 0) == pid);
 }

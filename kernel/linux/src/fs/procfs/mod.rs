@@ -1,6 +1,7 @@
 //! /proc, proc(5): [`process`] has the directories of processes, [`stat`], [`status`], [`smaps`] and [`mounts`] what
 //! files there say, [`system`] what is to be read about the machine and the kernel.
 mod arguments;
+mod memory;
 mod mounts;
 mod process;
 mod smaps;

@@ -1,6 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID: the directories of processes and of threads. They are made up when they are looked
 //! at, and of them only what is asked for.
-use super::{arguments, mounts, smaps, stat, status};
+use super::{arguments, memory::Memory, mounts, smaps, stat, status};
 use crate::process::LinuxThread;
 use crate::{
     credentials,
@@ -158,10 +158,14 @@ const OF_THREADS: [&str; 3] = ["comm", "stat", "status"];
 
 impl Listing for Task {
     fn list(&self) -> Vec<(Vec<u8>, u8)> {
-        names(&OF_THREADS, linux::DT_REG).collect()
+        let of_process = names(&FILES, linux::DT_REG).filter(|(name, _)| name != b"io");
+        names(&OF_THREADS, linux::DT_REG)
+            .chain(of_process)
+            .chain(names(&LINKS, linux::DT_LNK))
+            .collect()
     }
 
-    fn child(&self, _: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
+    fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
         let (owner, tid) = (&self.owner, self.tid);
         let of = owner.clone();
         let text = match name {
@@ -176,7 +180,9 @@ impl Listing for Task {
             }
             b"stat" => generated::source(move || of.text(|process| stat::stat(process, tid))),
             b"status" => generated::source(move || of.text(|process| status::status(process, tid))),
-            _ => return None,
+            b"io" | b"task" | b"fd" | b"fdinfo" => return None,
+            // All threads have the same.
+            _ => return Directory(of).child(directory, name),
         };
         Some(owner.node(linux::S_IFREG | 0o444, text))
     }
@@ -185,7 +191,7 @@ impl Listing for Task {
 /// /proc/PID.
 struct Directory(Owner);
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "auxv",
     "cgroup",
     "cmdline",
@@ -193,6 +199,7 @@ const FILES: [&str; 15] = [
     "io",
     "limits",
     "maps",
+    "mem",
     "mountinfo",
     "mounts",
     "oom_score",
@@ -238,6 +245,11 @@ impl Listing for Directory {
                 return Task { owner, tid }.child(directory, name);
             }
             b"exe" | b"cwd" | b"root" => return Some(link(&owner, name)),
+            b"mem" => {
+                let memory = Memory(owner.0.clone());
+                let mode = linux::S_IFREG | 0o600;
+                return Some(owner.node(mode, Kind::Device(Box::new(memory))));
+            }
             b"oom_score" | b"oom_score_adj" => {
                 return Some(writable(&owner, || b"0\n".to_vec(), |_| Ok(())));
             }
