@@ -4,7 +4,7 @@
 use super::path::Image;
 use crate::linker;
 use abi::Errno;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::ops::Range;
 use linux::credentials::{Credentials, program::Runner};
 use linux::process::signal;
@@ -33,11 +33,16 @@ pub(super) struct Stack {
     pub(super) arguments: Range<usize>,
     /// Those of the environment, which follow.
     pub(super) environment: Range<usize>,
-    /// The auxiliary vector as it is on the stack.
-    pub(super) auxv: Vec<u8>,
 }
 
 impl Stack {
+    /// The auxiliary vector as it is on the stack; empty if the program's memory is gone.
+    pub(super) fn auxv(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 16 * self.entries];
+        let copied = user::copy_in(self.auxiliary, &mut bytes);
+        copied.map_or_else(|_| Vec::new(), |()| bytes)
+    }
+
     /// Changes the value of an entry of the auxiliary vector.
     pub(super) fn set_auxiliary(&self, key: u32, value: usize) -> Result<(), Errno> {
         for at in (0..self.entries).map(|index| self.auxiliary + 16 * index) {
@@ -173,6 +178,5 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
         entries: auxiliary.len(),
         arguments,
         environment: args_end..env_end,
-        auxv: bytes[before * 8..].to_vec(),
     })
 }
