@@ -3,12 +3,15 @@
 use crate::process::Process;
 use alloc::vec::Vec;
 use core::ops::Range;
-use machine::mm::{PAGE, space::Space};
+use machine::mm::{
+    PAGE,
+    space::{Access, Space},
+};
 
 /// What is in memory of a range.
 fn read(space: &Space, range: Range<usize>) -> Vec<u8> {
     let mut bytes = alloc::vec![0; range.len()];
-    let len = space.peek(range.start, &mut bytes);
+    let len = space.read(range.start, &mut bytes, Access::Checked);
     bytes.truncate(len);
     bytes
 }

@@ -1,5 +1,6 @@
-//! /proc/PID/mem: the memory of a process, for those who may trace it, at the offsets that are its addresses. Protection
-//! does not hold, as for ptrace(2). Who has it open keeps no memory: that of a program that is gone reads as empty.
+//! /proc/PID/mem: the memory of a process, for those who may trace it, at the offsets that are its addresses.
+//! Protection does not hold, as for ptrace(2). Who has it open keeps no memory: that of a program that is gone reads as
+//! empty.
 use crate::{
     fs::{
         File, Metadata,

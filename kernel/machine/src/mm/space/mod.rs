@@ -361,12 +361,6 @@ impl Space {
         Ok(())
     }
 
-    /// Copies what lies at `addr`, for who may be of another space, as far as it is in memory; how many bytes.
-    #[doc(alias = "access_remote_vm")]
-    pub fn peek(&self, addr: usize, to: &mut [u8]) -> usize {
-        self.mappings.lock().pages.peek(addr, to)
-    }
-
     /// All areas in address order.
     pub fn maps(&self) -> Vec<MapsLine> {
         let space = self.mappings.lock();

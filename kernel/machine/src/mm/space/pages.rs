@@ -330,21 +330,6 @@ impl Pages {
         (entry != 0).then(|| entry_address(entry))
     }
 
-    /// Copies what lies at `addr`, as far as it is there; how many bytes.
-    pub(super) fn peek(&self, addr: usize, to: &mut [u8]) -> usize {
-        let mut done = 0;
-        while done < to.len() {
-            let (page, within) = ((addr + done) & !(PAGE - 1), (addr + done) % PAGE);
-            let Some(Ok(frame)) = self.address(page).map(copy) else {
-                break;
-            };
-            let end = to.len().min(done + PAGE - within);
-            frame.read(within, &mut to[done..end]);
-            done = end;
-        }
-        done
-    }
-
     /// Gives the pages of a range another protection.
     pub(super) fn protect(&mut self, start: usize, end: usize, prot: Prot) {
         let mut changed = false;
