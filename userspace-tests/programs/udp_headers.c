@@ -187,7 +187,37 @@ static void lite(int family) {
     close(receiver), close(sender), close(udp);
 }
 
+/* Ancillary data of a level are read by sockets that it is meant for, and left alone by others. */
+static void levels(void) {
+    static const struct { int family, type; } kinds[] = {
+        {AF_UNIX, SOCK_STREAM}, {AF_UNIX, SOCK_DGRAM}, {AF_INET, SOCK_DGRAM}, {AF_INET6, SOCK_DGRAM}};
+    static const int named[][2] = {{IPPROTO_IP, IP_TTL}, {IPPROTO_IPV6, IPV6_HOPLIMIT}, {123, 1}, {SOL_SOCKET, 99}};
+    for (unsigned kind = 0; kind < 4; kind++)
+        for (unsigned name = 0; name < 4; name++) {
+            struct sockaddr_in four = {AF_INET, htons(9), {htonl(INADDR_LOOPBACK)}, {0}};
+            struct sockaddr_in6 six = {AF_INET6, htons(9), 0, IN6ADDR_LOOPBACK_INIT, 0};
+            int ends[2], inet = kinds[kind].family != AF_UNIX, value = 4711;
+            if (inet) {
+                ends[0] = socket(kinds[kind].family, SOCK_DGRAM, 0);
+                connect(ends[0], kind == 2 ? (void *)&four : (void *)&six, kind == 2 ? sizeof four : sizeof six);
+            } else
+                socketpair(AF_UNIX, kinds[kind].type, 0, ends);
+            _Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof value)] = {0};
+            struct msghdr message = {.msg_iov = &(struct iovec){"data", 4}, .msg_iovlen = 1,
+                                     .msg_control = room, .msg_controllen = sizeof room};
+            *CMSG_FIRSTHDR(&message) = (struct cmsghdr){CMSG_LEN(sizeof value), named[name][0], named[name][1]};
+            memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &value, sizeof value);
+            int result = sendmsg(ends[0], &message, 0);
+            printf("%d %d, level %d: %d %s\n", kinds[kind].family, kinds[kind].type, named[name][0], result,
+                   result < 0 ? strerror(errno) : "");
+            close(ends[0]);
+            if (!inet)
+                close(ends[1]);
+        }
+}
+
 int main(void) {
+    levels();
     headers(AF_INET);
     headers(AF_INET6);
     failures(AF_INET);

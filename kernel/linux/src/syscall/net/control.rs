@@ -3,9 +3,11 @@ use super::super::fs::{SECOND, install, opened};
 use crate::{
     credentials,
     net::{
+        address::{Address, canonical, family},
         message::{Ancillary, Packet},
         options::{IP, IPV6, SOCKET},
-        sock::Ucred,
+        sock::{Kind, Ucred},
+        socket::Socket,
     },
 };
 use abi::Errno;
@@ -26,8 +28,27 @@ const MOST_RIGHTS: usize = 253;
 /// The most memory of ancillary data that is looked at (`net.core.optmem_max`).
 const MOST: usize = 20480;
 
+/// Whether ancillary data of a level mean something to a socket that sends to `to`; others are left alone. IPv4's do to
+/// one of IPv6 that sends to an address of IPv4.
+fn reads(socket: &Socket, to: Option<&Address>, level: u32) -> bool {
+    match (level, socket.sock.domain) {
+        _ if socket.sock.kind == Kind::Stream => false,
+        (IP, family::INET) | (IPV6, family::INET6) => true,
+        (IP, family::INET6) => match to.cloned().map_or_else(|| socket.protocol.peer(), Ok) {
+            Ok(Address::Inet(to)) => canonical(to).is_ipv4(),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Reads what a program sends along.
-pub(super) fn read(at: usize, len: usize) -> Result<Ancillary, Errno> {
+pub(super) fn read(
+    socket: &Socket,
+    to: Option<&Address>,
+    at: usize,
+    len: usize,
+) -> Result<Ancillary, Errno> {
     let mut ancillary = Ancillary::default();
     if at == 0 || len < HEADER {
         return Ok(ancillary);
@@ -74,8 +95,8 @@ pub(super) fn read(at: usize, len: usize) -> Result<Ancillary, Errno> {
             }
             (SOCKET, CREDENTIALS) => ancillary.credentials = Some(claimed(body)?),
             (SOCKET, _) => return Err(Errno::EINVAL),
-            (IP | IPV6, _) => packet(&mut ancillary.packet, level, kind, body)?,
-            _ => return Err(Errno::EINVAL),
+            _ if reads(socket, to, level) => packet(&mut ancillary.packet, level, kind, body)?,
+            _ => (),
         }
         rest = rest.get(size.next_multiple_of(8)..).unwrap_or_default();
     }

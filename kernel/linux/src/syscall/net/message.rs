@@ -230,7 +230,7 @@ fn send_message(open: &OpenFile, socket: &Socket, at: usize, flags: u32) -> SysR
     } else {
         None
     };
-    let ancillary = control::read(header.control, header.control_len)?;
+    let ancillary = control::read(socket, to.as_ref(), header.control, header.control_len)?;
     let from = Vectors::read(header.vectors, header.count)?;
     send_vectors(open, socket, from, flags, to.as_ref(), &ancillary)
 }
