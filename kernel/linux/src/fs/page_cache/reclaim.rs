@@ -10,7 +10,7 @@ use super::{
 };
 use abi::Errno;
 use alloc::{sync::Weak, vec::Vec};
-use core::cell::Cell;
+use core::{cell::Cell, sync::atomic::Ordering};
 use machine::mm::frame::{self, Frame};
 
 /// Pages given back in one go.
@@ -22,7 +22,9 @@ const TRIES: usize = 8;
 
 /// Whether there is memory left for what file systems note; gives pages back if there is none otherwise.
 pub fn has_room() -> bool {
-    for _ in 0..TRIES {
+    // Two rounds of the hand through all of them: in the first each may have been used.
+    let rounds = 2 * ALL.cached.load(Ordering::Relaxed) / SCAN;
+    for _ in 0..TRIES.max(rounds) {
         if frames::free() > 0 {
             return true;
         }
