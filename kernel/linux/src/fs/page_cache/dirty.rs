@@ -1,6 +1,6 @@
 //! Changed pages of files that are elsewhere: which there are, how many of all files may be, writing them to where the
 //! file is, and remembering what went wrong. When that is done is `fs/write_back.rs`'.
-use super::{ALL, Content, Inner, PAGE_LEN, Source, cached_pages, len64};
+use super::{ALL, Content, Inner, PAGE_LEN, Source, len64};
 use crate::fs::inode::InodeOperations;
 use abi::Errno;
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
@@ -27,7 +27,8 @@ pub const RATIO: u64 = 20;
 
 /// Both as pages.
 pub fn may_be_dirty() -> (usize, usize) {
-    let all = len64(frame::available() + cached_pages());
+    // Not all that is cached, as on Linux: what writing a page back takes is not set aside beforehand.
+    let all = len64(frame::available() + dirty_pages());
     let [background, most] =
         [BACKGROUND_RATIO, RATIO].map(|percent| usize::try_from(all * percent / 100));
     (background.unwrap_or(0), most.unwrap_or(0))
