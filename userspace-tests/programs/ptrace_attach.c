@@ -15,22 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
+#include "tracee_status.h"
 
 enum { THREADS = 3 };
 
-static int status, go[2], answer[2];
-
-static void say(const char *what)
-{
-    if (WIFSTOPPED(status))
-        printf("%s: stopped by %d, event %d\n", what, WSTOPSIG(status), status >> 16);
-    else if (WIFEXITED(status))
-        printf("%s: exited with %d\n", what, WEXITSTATUS(status));
-    else if (WIFSIGNALED(status))
-        printf("%s: killed by %d\n", what, WTERMSIG(status));
-    else
-        printf("%s: %#x\n", what, status);
-}
+static int go[2], answer[2];
 
 static void await(pid_t pid, const char *what)
 {

@@ -18,25 +18,12 @@
 #include <unistd.h>
 #include <linux/ptrace.h>
 #include "check.h"
-
-static int status;
+#include "tracee_status.h"
 
 // Waits for any stop or end of the tracee, and says what it is.
 static pid_t await(pid_t pid)
 {
     return waitpid(pid, &status, __WALL);
-}
-
-static void say(const char *what)
-{
-    if (WIFSTOPPED(status))
-        printf("%s: stopped by %d, event %d\n", what, WSTOPSIG(status), status >> 16);
-    else if (WIFEXITED(status))
-        printf("%s: exited with %d\n", what, WEXITSTATUS(status));
-    else if (WIFSIGNALED(status))
-        printf("%s: killed by %d\n", what, WTERMSIG(status));
-    else
-        printf("%s: %#x\n", what, status);
 }
 
 static pid_t traced(void (*run)(void), int options)

@@ -5,7 +5,7 @@ use super::{
     stack,
 };
 use alloc::{string::String, vec::Vec};
-use core::fmt::Write;
+use core::fmt::{self, Write};
 use core::net::{IpAddr, SocketAddr};
 
 /// TCP's, with connections that no socket has.
@@ -34,19 +34,8 @@ pub(super) fn list_tcp(v6: bool) -> String {
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
     );
     for (index, one) in tcp().iter().filter(|one| one.v6 == v6).enumerate() {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{index:4}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000 {:5}        0 {} \
-             1 0000000000000000 100 0 0 10 0",
-            hexadecimal(one.local, v6),
-            hexadecimal(one.peer, v6),
-            u8::from(one.state),
-            one.unsent,
-            one.unread,
-            one.uid,
-            one.ino,
-        );
+        let tail = "1 0000000000000000 100 0 0 10 0";
+        row(&mut text, format_args!("{index:4}"), one, tail);
     }
     text
 }
@@ -59,20 +48,30 @@ pub(super) fn list_datagrams(kind: Kind, protocol: u32, v6: bool) -> String {
     );
     let all = datagram::listed(kind, protocol);
     for (index, one) in all.iter().filter(|one| one.v6 == v6).enumerate() {
-        // As above.
-        let _ = writeln!(
-            text,
-            "{index:5}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000 {:5}        0 {} 2 0000000000000000 0",
-            hexadecimal(one.local, v6),
-            hexadecimal(one.peer, v6),
-            u8::from(one.state),
-            one.unsent,
-            one.unread,
-            one.uid,
-            one.ino,
+        row(
+            &mut text,
+            format_args!("{index:5}"),
+            one,
+            "2 0000000000000000 0",
         );
     }
     text
+}
+
+/// A line about a socket: its number, what all have, and what comes after that.
+fn row(text: &mut String, number: fmt::Arguments<'_>, one: &Listed, tail: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{number}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000 {:5}        0 {} {tail}",
+        hexadecimal(one.local, one.v6),
+        hexadecimal(one.peer, one.v6),
+        u8::from(one.state),
+        one.unsent,
+        one.unread,
+        one.uid,
+        one.ino,
+    );
 }
 
 /// An address as /proc/net writes it.
