@@ -33,6 +33,7 @@ def main():
         ("elfin-hosted, by name", trees[1], [hosted, PYTHON]),
     ]:
         line = ["qemu-x86_64", "-cpu", "max,avx2=off", "-L", str(tree), "-E", "LD_BIND_NOW=1"]
+        line += ["-E", "PYTHONHASHSEED=0"]
         results[name] = counted([*line, "-E", "OPENBLAS_NUM_THREADS=1", *command, "-c", PROGRAM])[0]
     first = results["ld.so"]
     print(f"{PROGRAM}, loaded by")

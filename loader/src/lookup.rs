@@ -131,11 +131,12 @@ pub(crate) fn find<'w>(
                 let mut positions = index.positions(&request.name);
                 positions.find_map(|position| find_in(group.get(position)?, request))
             }
-            _ => group.iter().find_map(|object| {
+            None if !is_told => group.iter().find_map(|object| {
                 // Most objects do not have the name, and their Bloom filters say so.
-                let asked = object.may_have(&request.name) || is_told;
-                asked.then(|| find_in(object, request)).flatten()
+                let may_have = object.may_have(&request.name);
+                may_have.then(|| find_in_bucket(object, request)).flatten()
             }),
+            _ => group.iter().find_map(|object| find_in(object, request)),
         };
         if let Some(found) = found {
             let is_unique = found.is_unique();
@@ -216,18 +217,23 @@ pub(crate) fn find_in<'w>(
     object: &'w Arc<Object>,
     request: &Request<'_>,
 ) -> Option<Definition<'w>> {
-    if request.skip == Some(object.id()) {
-        return None;
-    }
-    if observer::is_on(Category::Symbols) {
+    if observer::is_on(Category::Symbols) && request.skip != Some(object.id()) {
         let (file, symbol) = (object.label(), request.name.bytes);
         tell(request.host, &Step::LookingInto { file, symbol });
     }
-    let hash = object.hash().filter(|hash| hash.may_have(&request.name))?;
+    // The hash table is asked first: most objects do not have the name, and then nothing else matters.
+    let may_have = object.may_have(&request.name);
+    may_have.then(|| find_in_bucket(object, request)).flatten()
+}
+
+/// Finds the definition of an object that may have it.
+fn find_in_bucket<'w>(object: &'w Arc<Object>, request: &Request<'_>) -> Option<Definition<'w>> {
+    if request.skip == Some(object.id()) {
+        return None;
+    }
     let mut fallback = None;
     let mut fallbacks = 0;
-    // The hash table is asked first: most objects do not have the name, and then nothing else matters.
-    for index in hash.bucket(&request.name) {
+    for index in object.hash()?.bucket(&request.name) {
         match judge(object, index, request) {
             Fit::Yes => return definition(object, index),
             Fit::IfOnly => {

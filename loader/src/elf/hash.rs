@@ -10,14 +10,39 @@ pub(crate) fn gnu_hash(name: &[u8]) -> u32 {
 
 const GNU_SEED: u32 = 5381;
 
-/// Says whether one of eight bytes is zero: only then there is a borrow from a bit that was clear.
-fn has_zero(bytes: [u8; 8]) -> bool {
-    let word = u64::from_ne_bytes(bytes);
-    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
-}
-
 fn gnu_step(hash: u32, byte: u8) -> u32 {
     hash.wrapping_mul(33).wrapping_add(u32::from(byte))
+}
+
+/// What a hash is multiplied by when so many bytes are added to it.
+const POWERS: [u64; 9] = {
+    let mut powers = [1; 9];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 33;
+        at += 1;
+    }
+    powers
+};
+
+/// Returns what eight bytes, the first of which is the lowest, add to a hash: a polynomial in 33. Neighbours are
+/// joined, then pairs, then fours, each of which has room in its lane.
+fn gnu_polynomial(bytes: u64) -> u64 {
+    let (ones, twos) = (0x00ff_00ff_00ff_00ff, 0x0000_ffff_0000_ffff);
+    let pairs = (bytes & ones) * POWERS[1] + (bytes >> 8 & ones);
+    let fours = (pairs & twos) * POWERS[2] + (pairs >> 16 & twos);
+    (fours & 0xffff_ffff) * POWERS[4] + (fours >> 32)
+}
+
+/// Returns the half of a hash that counts.
+fn low(hash: u64) -> u32 {
+    let [a, b, c, d, ..] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// Returns a word whose lowest bit is the top one of its first byte that is zero; 0 if there is none.
+fn first_zero(word: u64) -> u64 {
+    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
 }
 
 /// Returns the hash of a name for DT_HASH and for versions (gABI, "Hash Table").
@@ -63,21 +88,37 @@ impl<'a> Name<'a> {
     /// Finds the end of the name at an offset of a string table, and hashes it, in one go.
     pub(crate) fn at(strings: &'a [u8], offset: usize) -> Option<Self> {
         let rest = strings.get(offset..)?;
-        let mut gnu = GNU_SEED;
-        let (eights, _) = rest.as_chunks::<8>();
-        let whole = eights.iter().take_while(|bytes| !has_zero(**bytes));
-        let whole =
-            whole.map(|bytes| gnu = bytes.iter().fold(gnu, |hash, &byte| gnu_step(hash, byte)));
-        let mut len = whole.count() * 8;
-        loop {
-            let byte = *rest.get(len)?;
-            if byte == 0 {
-                let bytes = rest.get(..len)?;
-                return Some(Self { bytes, gnu });
+        let (eights, tail) = rest.as_chunks::<8>();
+        let mut gnu = u64::from(GNU_SEED);
+        let mut len = 0;
+        for &eight in eights {
+            let word = u64::from_le_bytes(eight);
+            let zero = first_zero(word);
+            if zero != 0 {
+                let bit = zero.trailing_zeros();
+                let left = bit as usize / 8;
+                // Zeros before a name add nothing.
+                let padded = word << (63 - bit) << 8;
+                gnu = gnu
+                    .wrapping_mul(*POWERS.get(left)?)
+                    .wrapping_add(gnu_polynomial(padded));
+                return Some(Self {
+                    bytes: rest.get(..len + left)?,
+                    gnu: low(gnu),
+                });
             }
-            gnu = gnu_step(gnu, byte);
-            len += 1;
+            gnu = gnu
+                .wrapping_mul(POWERS[8])
+                .wrapping_add(gnu_polynomial(word));
+            len += 8;
         }
+        let left = tail.iter().position(|&byte| byte == 0)?;
+        let (bytes, _) = rest.split_at_checked(len + left)?;
+        let gnu = tail
+            .iter()
+            .take(left)
+            .fold(low(gnu), |hash, &byte| gnu_step(hash, byte));
+        Some(Self { bytes, gnu })
     }
 }
 
@@ -209,13 +250,12 @@ impl<'a> GnuHash<'a> {
         let bucket = hash.checked_rem(self.bucket_count);
         let bucket = bucket.and_then(|bucket| self.buckets.get(bucket as usize));
         let index = bucket.map_or(0, |&bucket| u32::from_le_bytes(bucket));
-        if index < self.first || index == 0 {
-            return Candidates::None;
-        }
+        let place = index.checked_sub(self.first).filter(|_| index != 0);
+        let chain = place.and_then(|place| self.chains.get(place as usize..));
+        let chain = chain.unwrap_or(&[]);
         Candidates::Gnu {
-            chains: self.chains,
-            first: self.first,
-            index,
+            chain,
+            index: index as usize,
             hash,
         }
     }
@@ -267,12 +307,10 @@ pub(crate) enum Candidates<'a> {
     None,
     /// A run of GNU chain words, ended by one with the low bit set.
     Gnu {
-        /// The chain words.
-        chains: &'a [[u8; 4]],
-        /// The symbol index of the first chain word.
-        first: u32,
-        /// The next symbol.
-        index: u32,
+        /// The words that are left, and those of other buckets behind them.
+        chain: &'a [[u8; 4]],
+        /// The symbol of the first.
+        index: usize,
         /// The hash looked for.
         hash: u32,
     },
@@ -293,23 +331,14 @@ impl Iterator for Candidates<'_> {
     fn next(&mut self) -> Option<usize> {
         match self {
             Self::None => None,
-            Self::Gnu {
-                chains,
-                first,
-                index,
-                hash,
-            } => loop {
+            Self::Gnu { chain, index, hash } => loop {
+                let (&word, rest) = chain.split_first()?;
+                let word = u32::from_le_bytes(word);
                 let current = *index;
-                let word = chains.get((current - *first) as usize)?;
-                let word = u32::from_le_bytes(*word);
-                let matches = (word ^ *hash) >> 1 == 0;
-                if word & 1 != 0 {
-                    *self = Self::None;
-                    return matches.then_some(current as usize);
-                }
-                *index = current.checked_add(1)?;
-                if matches {
-                    return Some(current as usize);
+                *chain = if word & 1 == 0 { rest } else { &[] };
+                *index += 1;
+                if (word ^ *hash) >> 1 == 0 {
+                    return Some(current);
                 }
             },
             Self::SysV {
@@ -350,6 +379,7 @@ mod tests {
             "eight888",
             "nine99999",
             "PyErr_SetString_and_more",
+            "\u{ff}\u{80}\u{1}\u{7f}\u{ff}\u{100}\u{ff}",
         ] {
             for offset in [0, 1, 5] {
                 let table = format!("{}{name}\0another", "x".repeat(offset)).into_bytes();
