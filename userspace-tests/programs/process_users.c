@@ -1,7 +1,9 @@
-// What users have to do with processes: kill(-1), and how many of them a user may have.
+// What users have to do with processes: kill(-1), and how many of them, and of threads, a user may have.
 // linux: as root
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,12 @@ static void all(void)
     ends(other);
 }
 
+static void *wait_for_ever(void *unused)
+{
+    pause();
+    return unused;
+}
+
 static void count(void)
 {
     struct rlimit limit = {.rlim_cur = 3, .rlim_max = 3};
@@ -63,6 +71,16 @@ static void count(void)
     printf("again %s\n", pids[0] > 0 ? "made" : strerrorname_np(errno));
     kill(pids[0], SIGKILL);
     ends(pids[0]);
+    // Threads count, of whichever process, and so does what is run by posix_spawn.
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        int error = pthread_create(&thread, NULL, wait_for_ever, NULL);
+        printf("thread %s\n", error == 0 ? "made" : strerrorname_np(error));
+    }
+    printf("fork: %s\n", sleeper() == -1 ? strerrorname_np(errno) : "made");
+    char *arguments[] = {"true", NULL};
+    int error = posix_spawn(pids, "/proc/self/exe", NULL, NULL, arguments, NULL);
+    printf("spawn: %s\n", strerrorname_np(error));
 }
 
 int main(void)

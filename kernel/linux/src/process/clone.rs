@@ -100,7 +100,7 @@ pub fn clone(frame: &mut TrapFrame, request: &Request) -> SysResult {
     if request.flags & NAMESPACES != 0 {
         return Err(Errno::EPERM);
     }
-    table::check_count()?;
+    table::check_count(!request.has(CLONE_THREAD))?;
     if request.has(CLONE_THREAD) {
         return thread(frame, request);
     }

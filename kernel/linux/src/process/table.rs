@@ -66,10 +66,19 @@ pub fn most_threads() -> usize {
     (frame::counts().0 / (8 * PAGES)).max(20)
 }
 
+/// How many processes there may be, zombies among them: each is so large by itself that half of memory is taken then.
+/// A copy of the dynamic linker, tables, stacks and the pages that a child changes first are some 200 KiB.
+fn most_processes() -> usize {
+    /// Pages of a process.
+    const PAGES: usize = 64;
+    (frame::counts().0 / (2 * PAGES)).max(20)
+}
+
 /// Whether the caller may make another thread or process; `EAGAIN`.
-pub(super) fn check_count() -> Result<(), Errno> {
+pub(super) fn check_count(is_process: bool) -> Result<(), Errno> {
     let most = most_threads();
-    let is_full = THREADS.lock().len() >= most || PROCESSES.lock().len() >= most;
+    let is_full =
+        THREADS.lock().len() >= most || (is_process && PROCESSES.lock().len() >= most_processes());
     let limit = super::with_current(|process| process.limits.soft(RLIMIT_NPROC));
     if is_full || usize::try_from(limit).is_ok_and(|limit| limit < most && is_over(limit)) {
         return Err(Errno::EAGAIN);
