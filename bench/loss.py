@@ -37,12 +37,13 @@ for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /module
 
 
 class Relay(threading.Thread):
-    """Carries frames between the machines 0 and 1 of a directory, until it is told to end."""
+    """Carries frames between the machines 0 and 1 of a directory, until it is told to end. A machine that is slow to take
+    them loses none: of datagrams that are not read the host keeps ten."""
 
     def __init__(self, directory, loss, seed):
         super().__init__(daemon=True)
         self.directory, self.loss, self.chance, self.over = directory, loss, random.Random(seed), False
-        self.ends = []
+        self.ends, self.connected = [], [False, False]
         for number in (0, 1):
             end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             end.bind(f"{directory}/relay{number}")
@@ -52,23 +53,41 @@ class Relay(threading.Thread):
             self.ends.append(end)
 
     def run(self):
-        waiting, count = [], 0
+        # For each machine what it is to get, by when; and those that had no room.
+        waiting, full, count = ([], []), set(), 0
         while not self.over:
-            due = waiting[0][0] - time.monotonic() if waiting else 0.2
-            for end in select.select(self.ends, [], [], max(due, 0))[0]:
+            now = time.monotonic()
+            due = [queue[0][0] - now for to, queue in enumerate(waiting) if queue and to not in full]
+            writers = [self.ends[to] for to in full]
+            readable, writable, _ = select.select(self.ends, writers, [], max(min([0.2, *due]), 0))
+            full -= {self.ends.index(end) for end in writable}
+            for end in readable:
                 other = 1 - self.ends.index(end)
                 while frame := self.take(end):
                     # What asks for addresses goes through at once.
                     is_arp = frame[12:14] == b"\x08\x06"
                     if is_arp or self.chance.random() >= self.loss:
                         count += 1
-                        heapq.heappush(waiting, (time.monotonic() + DELAY * (not is_arp), count, other, frame))
-            while waiting and waiting[0][0] <= time.monotonic():
-                _, _, to, frame = heapq.heappop(waiting)
-                try:
-                    self.ends[to].sendto(frame, f"{self.directory}/machine{to}")
-                except OSError:
-                    pass  # it does not run (yet), or has no room
+                        heapq.heappush(waiting[other], (time.monotonic() + DELAY * (not is_arp), count, frame))
+            for to, queue in enumerate(waiting):
+                while to not in full and queue and queue[0][0] <= time.monotonic():
+                    if self.give(to, queue[0][2]):
+                        heapq.heappop(queue)
+                    else:
+                        full.add(to)
+
+    def give(self, to, frame):
+        """Whether a machine has room for a frame; what is for one that does not run is lost."""
+        try:
+            if not self.connected[to]:
+                self.ends[to].connect(f"{self.directory}/machine{to}")
+                self.connected[to] = True
+            self.ends[to].send(frame)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     @staticmethod
     def take(end):
