@@ -120,6 +120,10 @@ pub trait File: Any + Send + Sync {
     fn drives_signals(&self) -> bool {
         false
     }
+    /// Somebody may own it, and be told of urgent data.
+    fn owned(&self, owner: &Arc<dyn signal_driven::Owner>) {
+        let _ = owner;
+    }
     /// Of a terminal: the group in the foreground, 0 for none. It is sent the signals, or the caller without one,
     /// unless somebody was named.
     fn foreground(&self) -> Option<Tid> {

@@ -21,6 +21,8 @@ pub enum Band {
     Out,
     /// Something has happened in the directory.
     Message,
+    /// There are urgent data.
+    Urgent,
 }
 
 impl Band {
@@ -36,6 +38,7 @@ impl Band {
                 let events = linux::POLLIN | linux::POLLRDNORM | linux::POLLMSG;
                 (linux::POLL_MSG, events)
             }
+            Self::Urgent => (linux::POLL_PRI, linux::POLLPRI | linux::POLLRDBAND),
         }
     }
 }

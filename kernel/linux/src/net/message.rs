@@ -42,6 +42,29 @@ pub struct Outgoing<'a> {
     pub to: Option<&'a Address>,
     /// What goes along with the first byte.
     pub ancillary: &'a Ancillary,
+    /// How.
+    pub how: Sending,
+}
+
+impl<'a> Outgoing<'a> {
+    /// Bytes with what goes along, for who is there anyway.
+    pub fn new(data: &'a [u8], ancillary: &'a Ancillary) -> Self {
+        Self {
+            data,
+            to: None,
+            ancillary,
+            how: Sending::default(),
+        }
+    }
+}
+
+/// How to send.
+#[derive(Clone, Copy, Default)]
+pub struct Sending {
+    /// `MSG_OOB`: the last byte is urgent.
+    pub urgent: bool,
+    /// `MSG_MORE`: others follow that can go with it.
+    pub more: bool,
 }
 
 /// How to receive.
@@ -64,4 +87,8 @@ pub struct Received {
     pub from: Option<Address>,
     /// What went along.
     pub ancillary: Ancillary,
+    /// It is the urgent byte, by itself.
+    pub urgent: bool,
+    /// The urgent byte is the next, and ends what is read at once.
+    pub at_mark: bool,
 }

@@ -16,6 +16,7 @@ pub mod sock;
 pub mod socket;
 pub mod stack;
 pub mod unix;
+mod urgent;
 
 use crate::fs::file_system::Additions;
 use abi::Errno;

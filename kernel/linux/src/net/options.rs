@@ -119,6 +119,8 @@ const KNOWN: &[Known] = {
 
 /// `SO_PASSCRED`
 pub const PASSCRED: (u32, u32) = (SOCKET, linux::SO_PASSCRED);
+/// `SO_OOBINLINE`
+pub const OOBINLINE: (u32, u32) = (SOCKET, linux::SO_OOBINLINE);
 /// `SO_REUSEADDR`
 pub const REUSEADDR: (u32, u32) = (SOCKET, linux::SO_REUSEADDR);
 /// `SO_REUSEPORT`

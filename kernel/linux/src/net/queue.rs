@@ -6,6 +6,7 @@ use super::{
     address::Address,
     message::{Ancillary, How, Outgoing, Received},
     sock::{Sock, Waiting},
+    urgent::Urgent,
 };
 use abi::Errno;
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
@@ -34,6 +35,7 @@ struct State {
     refused: bool,
     /// Sockets that wait for room.
     waiting: Waiting,
+    urgent: Urgent,
 }
 
 struct Packet {
@@ -71,6 +73,20 @@ impl State {
         } else {
             self.bytes
         }
+    }
+
+    /// The last of the bytes that are put in now is urgent.
+    fn mark(&mut self, data: &[u8]) {
+        let Some((&last, before)) = data.split_last() else {
+            return;
+        };
+        if self.urgent.announce(self.bytes + before.len(), self.bytes) {
+            self.bytes -= 1;
+            if let Some(first) = self.packets.front_mut() {
+                first.taken += 1;
+            }
+        }
+        self.urgent.come(last);
     }
 
     fn pop(&mut self) -> Option<Packet> {
@@ -135,6 +151,9 @@ impl Queue {
                 return Err(Errno::EPIPE);
             }
             let room = limit.saturating_sub(state.bytes).min(data.len());
+            if message.how.urgent && room == message.data.len() {
+                state.mark(data);
+            }
             if room == 0 {
                 return if data.is_empty() {
                     Ok(0)
@@ -206,6 +225,9 @@ impl Queue {
         let mut gone = Vec::new();
         let mut state = self.state.lock();
         let mut index = 0;
+        let mut passed = state.urgent.skips();
+        let most = buf.len().min(state.urgent.limit());
+        let buf = &mut buf[..most];
         while done < buf.len() {
             let Some(packet) = state.packets.get_mut(index) else {
                 break;
@@ -214,8 +236,9 @@ impl Queue {
             if done > 0 && (apart || done >= CHUNK) {
                 break;
             }
-            let len = packet.left().len().min(buf.len() - done);
-            buf[done..done + len].copy_from_slice(&packet.left()[..len]);
+            let over = core::mem::take(&mut passed).min(packet.left().len());
+            let len = (packet.left().len() - over).min(buf.len() - done);
+            buf[done..done + len].copy_from_slice(&packet.left()[over..over + len]);
             if done == 0 {
                 received.ancillary.credentials = packet.ancillary.credentials;
             }
@@ -228,13 +251,14 @@ impl Queue {
                     .rights
                     .extend(packet.ancillary.rights.iter().cloned());
             } else {
-                packet.taken += len;
+                packet.taken += over + len;
                 received
                     .ancillary
                     .rights
                     .append(&mut packet.ancillary.rights);
                 let whole = packet.left().is_empty();
-                state.bytes -= len;
+                state.bytes -= over + len;
+                state.urgent.taken(over + len);
                 if whole {
                     gone.extend(state.packets.pop_front());
                 }
@@ -244,6 +268,7 @@ impl Queue {
             }
         }
         let ended = state.ended;
+        received.at_mark = state.urgent.is_at_mark();
         drop(state);
         received.stored = done;
         received.len = done;
@@ -251,6 +276,13 @@ impl Queue {
             return Err(Errno::EAGAIN);
         }
         Ok(received)
+    }
+
+    /// Calls `f` with what is known of a stream's urgent byte, and how many bytes are there.
+    pub fn urgent<T>(&self, f: impl FnOnce(&mut Urgent, usize) -> T) -> T {
+        let mut state = self.state.lock();
+        let bytes = state.bytes;
+        f(&mut state.urgent, bytes)
     }
 
     /// Bytes that are there.

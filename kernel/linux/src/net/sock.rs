@@ -1,7 +1,11 @@
 //! What every socket has, whatever its family: whom to wake when something changes, its options, its pending error.
 //!
 //! Others that send to a socket hold this part of it and not the socket itself, which ends when it is closed.
-use crate::fs::{Edges, numbers::next_ino};
+use crate::fs::{
+    Edges,
+    numbers::next_ino,
+    signal_driven::{Band, Owner},
+};
 use crate::{
     credentials,
     process::{self, Pid},
@@ -84,6 +88,8 @@ pub struct Sock {
     pub ino: u64,
     /// Whose it is.
     pub uid: u32,
+    /// Who is told of urgent data (`F_SETOWN`).
+    pub owner: SpinLock<Option<Weak<dyn Owner>>>,
     /// `SO_ERROR`; 0 for none.
     error: AtomicI32,
 }
@@ -123,6 +129,7 @@ impl Sock {
             options: SpinLock::new(options),
             ino: next_ino(),
             uid,
+            owner: SpinLock::new(None),
             error: AtomicI32::new(0),
         })
     }
@@ -131,6 +138,17 @@ impl Sock {
     pub fn readable(&self) {
         self.edges.readable();
         self.queue.wake_all();
+    }
+
+    /// There are urgent data.
+    #[doc(alias = "sk_send_sigurg")]
+    pub fn urgent(&self) {
+        let owner = self.owner.lock().as_ref().and_then(Weak::upgrade);
+        if let Some(owner) = owner {
+            // Which descriptor that is nobody asks.
+            owner.tell(-1, Band::Urgent);
+        }
+        self.readable();
     }
 
     /// There is more room to write.

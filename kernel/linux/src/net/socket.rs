@@ -2,10 +2,10 @@
 //! and it wakes the socket's queue when it may be tried again.
 use super::{
     address::Address,
-    message::{Ancillary, How, Outgoing, Received},
+    message::{Ancillary, How, Outgoing, Received, Sending},
     sock::{Kind, Sock},
 };
-use crate::fs::{File, Metadata, Poll};
+use crate::fs::{File, Metadata, Poll, signal_driven::Owner};
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use linux_raw_sys::{general as linux, ioctl};
@@ -62,6 +62,10 @@ pub trait Protocol: Send + Sync {
     fn poll(&self) -> Poll;
     /// `FIONREAD` (`SIOCINQ`) and `SIOCOUTQ`.
     fn queued(&self) -> [usize; 2];
+    /// `SIOCATMARK`: whether the next byte is the urgent one; `ENOTTY` if there are none.
+    fn is_at_mark(&self) -> Result<bool, Errno> {
+        Err(Errno::ENOTTY)
+    }
     /// An option that is not kept with the others: its value in memory.
     fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
         let _ = (level, name);
@@ -174,6 +178,7 @@ impl Socket {
         data: &[u8],
         to: Option<&Address>,
         ancillary: &Ancillary,
+        how: Sending,
         nonblock: bool,
     ) -> Result<usize, Errno> {
         let bare = Ancillary {
@@ -186,6 +191,7 @@ impl Socket {
                 data: &data[done..],
                 to,
                 ancillary: if done == 0 { ancillary } else { &bare },
+                how,
             };
             match self.wait(SEND, nonblock, || self.protocol.send(&message)) {
                 Ok(len) => done += len,
@@ -209,7 +215,8 @@ impl File for Socket {
         Ok(self.receive(buf, How::default(), nonblock)?.stored)
     }
     fn write(&self, _offset: u64, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
-        self.send(buf, None, &Ancillary::default(), nonblock)
+        let how = Sending::default();
+        self.send(buf, None, &Ancillary::default(), how, nonblock)
     }
     fn poll(&self) -> Poll {
         let mut events = self.protocol.poll();
@@ -227,6 +234,9 @@ impl File for Socket {
     fn drives_signals(&self) -> bool {
         true
     }
+    fn owned(&self, owner: &Arc<dyn Owner>) {
+        *self.sock.owner.lock() = Some(Arc::downgrade(owner));
+    }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.sock.ino, linux::S_IFSOCK | 0o777))
     }
@@ -238,6 +248,7 @@ impl File for Socket {
         let value = match request {
             ioctl::FIONREAD => unread,
             ioctl::TIOCOUTQ => unsent,
+            ioctl::SIOCATMARK => usize::from(self.protocol.is_at_mark()?),
             other => return super::ioctl::answer(other, arg),
         };
         let value = i32::try_from(value).unwrap_or(i32::MAX);

@@ -1,6 +1,6 @@
 //! A TCP connection, whatever carries it.
 use crate::fs::Poll;
-use crate::net::message::How;
+use crate::net::message::{How, Received, Sending};
 use abi::Errno;
 use core::net::SocketAddr;
 
@@ -86,9 +86,13 @@ pub trait Connection: Send + Sync {
     /// What state it is in.
     fn state(&self) -> State;
     /// Sends what there is room for.
-    fn send(&self, data: &[u8]) -> Result<usize, Errno>;
-    /// Receives what is there; 0 at the end.
-    fn receive(&self, buf: &mut [u8], how: How) -> Result<usize, Errno>;
+    fn send(&self, data: &[u8], how: Sending) -> Result<usize, Errno>;
+    /// Receives what is there; nothing at the end.
+    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno>;
+    /// The urgent byte (`MSG_OOB`); none at the end.
+    fn urgent(&self, peek: bool) -> Result<Option<u8>, Errno>;
+    /// `SIOCATMARK`
+    fn is_at_mark(&self) -> bool;
     /// shutdown(2)
     fn shutdown(&self, receiving: bool, sending: bool);
     /// Closes it, by a reset if there are bytes that were not read, or it is asked for.

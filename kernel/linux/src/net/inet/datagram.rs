@@ -235,11 +235,7 @@ impl Endpoint {
             };
             (options.buffers[0], ancillary)
         };
-        let message = Outgoing {
-            data,
-            to: None,
-            ancillary: &ancillary,
-        };
+        let message = Outgoing::new(data, &ancillary);
         let from = told(&self.sock, from);
         if self
             .inbox
@@ -271,11 +267,7 @@ impl Endpoint {
                 error: Some(Told::new(failure, error, v6)),
                 ..Ancillary::default()
             };
-            let message = Outgoing {
-                data: failure.data,
-                to: None,
-                ancillary: &ancillary,
-            };
+            let message = Outgoing::new(failure.data, &ancillary);
             let to = told(&self.sock, failure.to);
             // Those for which there is no room are lost.
             let _ = self

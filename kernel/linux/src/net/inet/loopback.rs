@@ -4,7 +4,8 @@ use crate::{
     fs::Poll,
     net::{
         interface,
-        message::{Ancillary, How, Outgoing},
+        message::{Ancillary, How, Outgoing, Received, Sending},
+        options::OOBINLINE,
         queue::Queue,
         sock::Sock,
     },
@@ -38,6 +39,9 @@ pub fn pair(
     peer: SocketAddr,
 ) -> [Arc<Loopback>; 2] {
     let (there, back) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
+    for (inbox, sock) in [(&back, own), (&there, other)] {
+        configure(inbox, sock);
+    }
     let reset = Arc::new(AtomicBool::new(false));
     let end = |own: &Arc<Sock>,
                other: &Arc<Sock>,
@@ -60,6 +64,12 @@ pub fn pair(
         end(own, other, &back, &there, local, peer),
         end(other, own, &there, &back, peer, local),
     ]
+}
+
+/// Options of the socket that is to receive have changed.
+fn configure(inbox: &Queue, sock: &Sock) {
+    let inline = sock.options.lock().is_set(OOBINLINE);
+    inbox.urgent(|urgent, _| urgent.set_inline(inline));
 }
 
 impl Loopback {
@@ -105,7 +115,7 @@ impl Connection for Loopback {
         }
     }
 
-    fn send(&self, data: &[u8]) -> Result<usize, Errno> {
+    fn send(&self, data: &[u8], how: Sending) -> Result<usize, Errno> {
         self.own.check_error()?;
         if self.outbox.has_ended() || self.is_reset() {
             return Err(Errno::EPIPE);
@@ -116,15 +126,18 @@ impl Connection for Loopback {
         }
         let ancillary = Ancillary::default();
         let message = Outgoing {
-            data,
-            to: None,
-            ancillary: &ancillary,
+            how,
+            ..Outgoing::new(data, &ancillary)
         };
         match self.outbox.push_bytes(&message, self.limit()) {
             Ok(len) => {
                 interface::loopback().sent(len);
                 interface::loopback().received(len);
-                self.other.readable();
+                if how.urgent && len == data.len() {
+                    self.other.urgent();
+                } else {
+                    self.other.readable();
+                }
                 Ok(len)
             }
             // The other end is closed: the bytes go out, and a reset comes back.
@@ -143,17 +156,17 @@ impl Connection for Loopback {
         }
     }
 
-    fn receive(&self, buf: &mut [u8], how: How) -> Result<usize, Errno> {
+    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
         let before = self.inbox.bytes();
         let result = self.inbox.take_bytes(buf, how, false);
         let received = match result {
-            Ok(received) => received.stored,
-            Err(Errno::EAGAIN) if self.deaf.load(Ordering::Relaxed) => 0,
+            Ok(received) => received,
+            Err(Errno::EAGAIN) if self.deaf.load(Ordering::Relaxed) => Received::default(),
             Err(error) => return Err(error),
         };
-        if received == 0 && !buf.is_empty() {
+        if received.stored == 0 && !buf.is_empty() {
             // After what was sent before it.
-            return self.own.take_error().map_or(Ok(0), Err);
+            return self.own.take_error().map_or(Ok(received), Err);
         }
         let limit = self.other.options.lock().send_limit();
         // Who waits for room is woken once there is some to speak of.
@@ -161,6 +174,23 @@ impl Connection for Loopback {
             self.other.writable();
         }
         Ok(received)
+    }
+
+    fn urgent(&self, peek: bool) -> Result<Option<u8>, Errno> {
+        let ended = self.inbox.has_ended() || self.deaf.load(Ordering::Relaxed);
+        match self.inbox.urgent(|urgent, _| urgent.read(peek)) {
+            Err(Errno::EAGAIN) if ended => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn is_at_mark(&self) -> bool {
+        self.inbox.urgent(|urgent, _| urgent.is_at_mark())
+    }
+
+    fn configured(&self) {
+        configure(&self.inbox, &self.own);
+        self.own.changed();
     }
 
     fn shutdown(&self, receiving: bool, sending: bool) {
@@ -190,8 +220,14 @@ impl Connection for Loopback {
         if ended || self.is_reset() {
             events |= Poll::IN | Poll::RDHUP;
         }
-        if self.inbox.bytes() > 0 {
+        let (is_there, unread) = self
+            .inbox
+            .urgent(|urgent, bytes| (urgent.is_there(), bytes.saturating_sub(urgent.skips())));
+        if unread > 0 {
             events |= Poll::IN;
+        }
+        if is_there {
+            events |= Poll::PRI;
         }
         let shut = self.outbox.has_ended() || self.is_reset();
         if ended && shut {
@@ -205,6 +241,7 @@ impl Connection for Loopback {
     }
 
     fn queued(&self) -> [usize; 2] {
-        [self.inbox.bytes(), self.outbox.bytes()]
+        let unread = self.inbox.urgent(|urgent, bytes| urgent.unread(bytes));
+        [unread, self.outbox.bytes()]
     }
 }

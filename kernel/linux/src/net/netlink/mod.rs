@@ -81,11 +81,7 @@ impl Netlink {
     fn put(&self, data: &[u8]) -> Result<(), Errno> {
         let limit = self.sock.options.lock().buffers[0];
         let ancillary = &super::message::Ancillary::default();
-        let message = Outgoing {
-            data,
-            to: None,
-            ancillary,
-        };
+        let message = Outgoing::new(data, ancillary);
         let from = Some(Address::Netlink(0, 0));
         let result = self
             .inbox

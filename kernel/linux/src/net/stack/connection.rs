@@ -14,8 +14,10 @@ use crate::{
     fs::Poll,
     net::{
         inet::connection::{Connection, Info, State},
-        message::How,
-        options::{CORK, KEEPALIVE, KEEPCNT, KEEPIDLE, KEEPINTVL, NODELAY, SYNCNT, USER_TIMEOUT},
+        message::{How, Received, Sending},
+        options::{
+            CORK, KEEPALIVE, KEEPCNT, KEEPIDLE, KEEPINTVL, NODELAY, OOBINLINE, SYNCNT, USER_TIMEOUT,
+        },
         sock::Sock,
     },
 };
@@ -89,6 +91,7 @@ fn settings(sock: &Sock) -> Settings {
         buffers: options.asked_buffers(),
         nodelay: options.is_set(NODELAY),
         cork: options.is_set(CORK),
+        inline: options.is_set(OOBINLINE),
         keepalive: options
             .is_set(KEEPALIVE)
             .then(|| (seconds(KEEPIDLE), seconds(KEEPINTVL), number(KEEPCNT))),
@@ -237,8 +240,11 @@ impl Remote {
         let ended = !connecting && !tcb.may_receive() || self.deaf.load(Ordering::Relaxed);
         let shut = !connecting && !tcb.may_send();
         let mut events = Poll::empty();
-        if unread > 0 {
+        if unread > tcb.urgent().skips() {
             events |= Poll::IN;
+        }
+        if tcb.urgent().is_there() {
+            events |= Poll::PRI;
         }
         if ended {
             events |= Poll::IN | Poll::RDHUP;
@@ -250,10 +256,14 @@ impl Remote {
             events |= Poll::OUT;
         }
         let error = tcb.take_error();
+        let urgent = tcb.take_announced();
         let old = seen.events.swap(events.bits(), Ordering::Relaxed);
         drop(control);
         if let Some(error) = error.filter(|_| self.orphaned.load(Ordering::Relaxed) == 0) {
             self.sock.fail(error);
+        }
+        if urgent {
+            self.sock.urgent();
         }
         if old != events.bits() || state != before {
             self.sock.changed();
@@ -332,7 +342,7 @@ impl Connection for Handle {
         State::from_number(self.0.seen.state.load(Ordering::Relaxed))
     }
 
-    fn send(&self, data: &[u8]) -> Result<usize, Errno> {
+    fn send(&self, data: &[u8], how: Sending) -> Result<usize, Errno> {
         self.0.sock.check_error()?;
         if matches!(self.state(), State::SynSent | State::SynReceived) {
             return Err(Errno::EAGAIN);
@@ -341,34 +351,51 @@ impl Connection for Handle {
             if !tcb.may_send() {
                 return Err(Errno::EPIPE);
             }
-            match tcb.send(data, now)? {
+            match tcb.send(data, how, now)? {
                 0 if !data.is_empty() => Err(Errno::EAGAIN),
                 len => Ok(len),
             }
         })
     }
 
-    fn receive(&self, buf: &mut [u8], how: How) -> Result<usize, Errno> {
+    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
         let remote = &self.0;
         if matches!(self.state(), State::SynSent | State::SynReceived) {
             return Err(Errno::EAGAIN);
         }
         let ended = self.poll().contains(Poll::RDHUP);
-        let received = if self.unread() == 0 {
-            0
+        let (stored, at_mark) = if self.unread() == 0 {
+            (0, false)
         } else if how.peek {
-            remote.control.lock().tcb.peek(buf)
+            (remote.control.lock().tcb.peek(buf), false)
         } else {
             // All that waits to be read may take a part of what is free.
             let grow = STACK.unread.load(Ordering::Relaxed) >> 12 < frame::available() / 8;
-            self.with(|tcb, now| tcb.receive(buf, grow, now))
+            self.with(|tcb, now| (tcb.receive(buf, grow, now), tcb.urgent().is_at_mark()))
         };
-        match received {
-            0 if buf.is_empty() || remote.deaf.load(Ordering::Relaxed) => Ok(0),
-            0 if ended => remote.sock.take_error().map_or(Ok(0), Err),
+        let received = Received {
+            stored,
+            len: stored,
+            at_mark,
+            ..Received::default()
+        };
+        match stored {
+            0 if buf.is_empty() || remote.deaf.load(Ordering::Relaxed) => Ok(received),
+            0 if ended => remote.sock.take_error().map_or(Ok(received), Err),
             0 => Err(Errno::EAGAIN),
-            len => Ok(len),
+            _ => Ok(received),
         }
+    }
+
+    fn urgent(&self, peek: bool) -> Result<Option<u8>, Errno> {
+        match self.with(|tcb, _| tcb.read_urgent(peek)) {
+            Err(Errno::EAGAIN) if self.poll().contains(Poll::RDHUP) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn is_at_mark(&self) -> bool {
+        self.0.control.lock().tcb.urgent().is_at_mark()
     }
 
     fn shutdown(&self, receiving: bool, sending: bool) {
@@ -404,7 +431,11 @@ impl Connection for Handle {
     }
 
     fn queued(&self) -> [usize; 2] {
-        [self.unread(), self.0.seen.unsent.load(Ordering::Relaxed)]
+        let unread = match self.unread() {
+            0 => 0,
+            unread => self.0.control.lock().tcb.urgent().unread(unread),
+        };
+        [unread, self.0.seen.unsent.load(Ordering::Relaxed)]
     }
 
     fn info(&self) -> Option<Info> {

@@ -124,10 +124,14 @@ impl Claim {
         if !self.may_signal(process) {
             return;
         }
-        let (io, kernel) = (linux::SIGIO.cast_signed(), linux::SI_KERNEL.cast_signed());
-        let plain = SigInfo::from_kernel(io, kernel, 0);
+        let number = match band {
+            Band::Urgent => linux::SIGURG,
+            Band::In | Band::Out | Band::Message => linux::SIGIO,
+        };
+        let plain = SigInfo::from_kernel(number.cast_signed(), linux::SI_KERNEL.cast_signed(), 0);
         let (code, events) = band.codes();
         let sent = match self.signal {
+            _ if band == Band::Urgent => process.send(to, plain),
             0 => process.send(to, plain),
             signal => {
                 let info = SigInfo {

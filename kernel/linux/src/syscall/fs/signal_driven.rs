@@ -19,7 +19,9 @@ struct OwnerEx {
 
 /// Who owns a description: as it tells them, and as they are known here.
 fn owner(open: &OpenFile) -> Arc<dyn signal_driven::Owner> {
-    open.signals.owner(|| Arc::new(Ownership::default()))
+    let owner = open.signals.owner(|| Arc::new(Ownership::default()));
+    open.file.owned(&owner);
+    owner
 }
 
 fn ownership(open: &OpenFile) -> Arc<Ownership> {

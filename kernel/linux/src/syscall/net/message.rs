@@ -10,8 +10,8 @@ use super::{
 };
 use crate::fs::OpenFile;
 use crate::net::{
-    address::Address,
-    message::{Ancillary, How, Received},
+    address::{Address, family},
+    message::{Ancillary, How, Received, Sending},
     sock::Kind,
     socket::Socket,
 };
@@ -38,9 +38,12 @@ fn send_vectors(
     to: Option<&Address>,
     ancillary: &Ancillary,
 ) -> SysResult {
-    if flags & linux::MSG_OOB != 0 {
+    let urgent = flags & linux::MSG_OOB != 0;
+    if urgent && !has_urgent(socket) {
         return Err(Errno::EOPNOTSUPP);
     }
+    let more = flags & linux::MSG_MORE != 0;
+    let mut how = Sending { urgent, more };
     let nonblock = open.nonblocking() || flags & linux::MSG_DONTWAIT != 0;
     let raise = |error| match flags & linux::MSG_NOSIGNAL {
         0 if socket.sock.kind == Kind::Stream => raise_sigpipe(error),
@@ -54,7 +57,7 @@ fn send_vectors(
         if from.get(&mut buf) < buf.len() {
             return Err(Errno::EFAULT);
         }
-        return socket.send(&buf, to, ancillary, nonblock);
+        return socket.send(&buf, to, ancillary, how, nonblock);
     }
     let bare = Ancillary {
         credentials: ancillary.credentials,
@@ -73,7 +76,8 @@ fn send_vectors(
             };
         }
         let along = if done == 0 { ancillary } else { &bare };
-        match socket.send(&buf[..got], to, along, nonblock) {
+        how.urgent = urgent && from.left() == 0;
+        match socket.send(&buf[..got], to, along, how, nonblock) {
             Ok(len) => {
                 done += len;
                 if len < want || from.left() == 0 {
@@ -84,6 +88,11 @@ fn send_vectors(
             Err(error) => return Err(raise(error)),
         }
     }
+}
+
+/// Whether a socket's bytes can be urgent.
+fn has_urgent(socket: &Socket) -> bool {
+    socket.sock.kind == Kind::Stream && socket.sock.domain != family::UNIX
 }
 
 /// Receives into `to`: the result of the call, and what else there is to tell.
@@ -99,11 +108,12 @@ fn receive_vectors(
         to.put(&buf[..received.stored]);
         return Ok((received.stored, received));
     }
-    let nonblock = open.nonblocking() || flags & linux::MSG_DONTWAIT != 0;
     let how = How {
         peek: flags & linux::MSG_PEEK != 0,
         urgent: flags & linux::MSG_OOB != 0,
     };
+    // Urgent data are not waited for.
+    let nonblock = open.nonblocking() || flags & linux::MSG_DONTWAIT != 0 || how.urgent;
     if socket.sock.kind != Kind::Stream {
         let mut buf = zeroed(to.left().min(LARGEST))?;
         let received = socket.receive(&mut buf, how, nonblock)?;
@@ -127,7 +137,7 @@ fn receive_vectors(
             Err(error) => return Err(error),
         };
         let len = received.stored;
-        let along = !received.ancillary.rights.is_empty();
+        let along = !received.ancillary.rights.is_empty() || received.at_mark || received.urgent;
         let good = if discard {
             to.skip(len)
         } else {
@@ -251,6 +261,7 @@ fn receive_message(open: &OpenFile, socket: &Socket, at: usize, flags: u32) -> S
     }
     let cut = socket.sock.kind != Kind::Stream && received.stored < received.len;
     let returned = received.ancillary.error.is_some();
+    let urgent = received.urgent;
     let cloexec = flags & linux::MSG_CMSG_CLOEXEC != 0;
     let (len, control_cut) = control::write(
         received.ancillary,
@@ -261,6 +272,9 @@ fn receive_message(open: &OpenFile, socket: &Socket, at: usize, flags: u32) -> S
     let mut told = flags & linux::MSG_CMSG_CLOEXEC;
     if returned {
         told |= linux::MSG_ERRQUEUE;
+    }
+    if urgent {
+        told |= linux::MSG_OOB;
     }
     if cut {
         told |= linux::MSG_TRUNC;

@@ -149,7 +149,7 @@ impl Protocol for Tcp {
     fn send(&self, message: &Outgoing<'_>) -> Result<usize, Errno> {
         match self.tcb.role() {
             // An address is not looked at.
-            Role::Connected(connection) => connection.send(message.data),
+            Role::Connected(connection) => connection.send(message.data, message.how),
             Role::Connecting(_) => Err(Errno::EAGAIN),
             Role::Closed | Role::Refused | Role::Listens(..) => {
                 self.sock().check_error()?;
@@ -159,26 +159,36 @@ impl Protocol for Tcp {
     }
 
     fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
-        if how.urgent {
-            return Err(Errno::EINVAL);
-        }
-        let stored = match self.tcb.role() {
-            Role::Connected(connection) => connection.receive(buf, how)?,
-            Role::Connecting(_) => return Err(Errno::EAGAIN),
+        match self.tcb.role() {
+            Role::Listens(..) if how.urgent => Err(Errno::ENOTCONN),
+            Role::Connected(connection) if how.urgent => {
+                let byte = connection.urgent(how.peek)?;
+                let stored = buf.iter_mut().zip(byte).map(|(room, byte)| *room = byte);
+                let stored = stored.count();
+                Ok(Received {
+                    stored,
+                    len: usize::from(byte.is_some()),
+                    urgent: byte.is_some(),
+                    ..Received::default()
+                })
+            }
+            _ if how.urgent => Err(Errno::EINVAL),
+            Role::Connected(connection) => connection.receive(buf, how),
+            Role::Connecting(_) => Err(Errno::EAGAIN),
             Role::Refused => {
                 self.sock().check_error()?;
-                0
+                Ok(Received::default())
             }
             Role::Closed | Role::Listens(..) => {
                 self.sock().check_error()?;
-                return Err(Errno::ENOTCONN);
+                Err(Errno::ENOTCONN)
             }
-        };
-        Ok(Received {
-            stored,
-            len: stored,
-            ..Received::default()
-        })
+        }
+    }
+
+    fn is_at_mark(&self) -> Result<bool, Errno> {
+        let connection = self.tcb.connection();
+        Ok(connection.is_some_and(|connection| connection.is_at_mark()))
     }
 
     fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno> {

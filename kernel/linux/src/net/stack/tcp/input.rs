@@ -190,6 +190,7 @@ impl Tcb {
             let data = len(advance).min(self.out.len());
             self.take_off(data);
             self.una = ack;
+            self.urgent = self.urgent.filter(|end| end.after(ack));
             self.counts.acknowledged = now;
             let bytes = u64::from(count(data));
             self.counts.bytes_acknowledged += bytes;
@@ -310,6 +311,11 @@ impl Tcb {
                 self.ack = Some(0);
             }
             return;
+        }
+        if let Some(pointer) = head.urgent {
+            // It says where they end, or, of old, what follows: as all do, that they end there.
+            let last = head.seq.plus(u32::from(pointer).saturating_sub(1));
+            self.inbox.announce(last);
         }
         if !segment.data.is_empty() {
             let before = self.inbox.next;

@@ -6,7 +6,7 @@
 //! answers to blind attacks. Buffers take memory for what is in them and no more. Connections that others ask for begin
 //! in `stack/requests.rs`, and are here once they are made; when they are over, `stack/time_wait.rs` has what is left.
 //!
-//! Left out: timestamps, urgent data, explicit congestion notification, path MTU discovery.
+//! Left out: timestamps, explicit congestion notification, path MTU discovery.
 mod congestion;
 mod flight;
 mod input;
@@ -19,7 +19,11 @@ pub(super) mod seq;
 mod tests;
 mod timers;
 
-use crate::net::inet::connection::{Info, State};
+use crate::net::{
+    inet::connection::{Info, State},
+    message::Sending,
+    urgent::Urgent,
+};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use congestion::Congestion;
@@ -49,6 +53,8 @@ pub(super) struct Settings {
     pub(super) nodelay: bool,
     /// `TCP_CORK`
     pub(super) cork: bool,
+    /// `SO_OOBINLINE`
+    pub(super) inline: bool,
     /// After how long of silence the other end is asked whether it is there, how often, and how many times.
     pub(super) keepalive: Option<(u64, u64, u32)>,
     /// How long what was sent may stay without an answer.
@@ -126,8 +132,11 @@ pub(super) struct Tcb {
     sack: bool,
     /// The end of the last segment that was sent and was not full.
     small: Seq,
-    /// Until when one is held back that is not full.
+    /// Until when one is held back that is not full, and whether that was asked for of what was sent last.
     corked: Option<u64>,
+    more: bool,
+    /// Where urgent data end that were not acknowledged (SND.UP).
+    urgent: Option<Seq>,
 
     flight: Flight,
     phase: Phase,
@@ -189,6 +198,8 @@ impl Tcb {
             sack: false,
             small: own,
             corked: None,
+            more: false,
+            urgent: None,
             flight: Flight::default(),
             phase: Phase::Open,
             point: own,
@@ -200,7 +211,7 @@ impl Tcb {
             stalled: None,
             probed: false,
             late: None,
-            inbox: Receiver::new(peer, settings.buffers[0]),
+            inbox: Receiver::new(peer, settings.buffers[0], settings.inline),
             fin: None,
             ack: None,
             acked: peer,
@@ -273,6 +284,7 @@ impl Tcb {
         {
             self.inbox.set_limit(limit);
         }
+        self.inbox.urgent.set_inline(settings.inline);
         self.settings = settings;
     }
 
@@ -308,7 +320,7 @@ impl Tcb {
     }
 
     /// Takes bytes to be sent, as many as there is room for; `ENOBUFS` if there is no memory.
-    pub(super) fn send(&mut self, data: &[u8], now: u64) -> Result<usize, Errno> {
+    pub(super) fn send(&mut self, data: &[u8], how: Sending, now: u64) -> Result<usize, Errno> {
         let room = self.send_limit().saturating_sub(self.out.len());
         let taken = data.len().min(room);
         self.out.try_reserve(taken).map_err(|_| Errno::ENOBUFS)?;
@@ -316,6 +328,10 @@ impl Tcb {
             self.congestion.idle();
         }
         self.out.extend(&data[..taken]);
+        self.more = how.more;
+        if how.urgent && taken == data.len() && taken > 0 {
+            self.urgent = Some(self.una.plus(count(self.out.len())));
+        }
         // Who answers acknowledges with the answer.
         self.quick = 0;
         Ok(taken)
@@ -334,6 +350,21 @@ impl Tcb {
             self.ack = Some(0);
         }
         taken
+    }
+
+    /// What is known of the other end's urgent data.
+    pub(super) fn urgent(&self) -> &Urgent {
+        &self.inbox.urgent
+    }
+
+    /// Takes the urgent byte; errors as [`Urgent::read`]'s.
+    pub(super) fn read_urgent(&mut self, peek: bool) -> Result<u8, Errno> {
+        self.inbox.urgent.read(peek)
+    }
+
+    /// Whether urgent data were announced; told once.
+    pub(super) fn take_announced(&mut self) -> bool {
+        core::mem::take(&mut self.inbox.announced)
     }
 
     /// Nothing more will be sent.

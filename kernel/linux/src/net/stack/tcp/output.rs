@@ -2,7 +2,7 @@
 use super::{
     SCALE, Tcb,
     segment::Head,
-    seq::{count, len},
+    seq::{Seq, count, len},
 };
 use crate::net::inet::connection::State;
 use core::ops::Range;
@@ -27,7 +27,18 @@ impl Tcb {
             }
         }?;
         self.counts.segments_out = self.counts.segments_out.wrapping_add(1);
-        Some(outgoing)
+        let urgent = self.urgent_pointer(outgoing.head.seq);
+        let head = Head {
+            urgent,
+            ..outgoing.head
+        };
+        Some(Outgoing { head, ..outgoing })
+    }
+
+    /// How far after a segment's beginning urgent data end (RFC 9293, 3.8.5): that is told until it is acknowledged.
+    fn urgent_pointer(&self, seq: Seq) -> Option<u16> {
+        let end = self.urgent.filter(|end| end.after(seq))?;
+        Some(u16::try_from(end.since(seq)).unwrap_or(u16::MAX))
     }
 
     /// Copies bytes that go with a segment.
@@ -157,7 +168,7 @@ impl Tcb {
             let cut = !last && size < self.most / 2 && !self.flight.is_empty();
             // One small segment at a time (RFC 896), as Minshall has it.
             let small = last && !self.settings.nodelay && self.small.after(self.una);
-            if cut || small || last && self.is_corked(now) {
+            if cut || self.urgent.is_none() && (small || last && self.is_corked(now)) {
                 return None;
             }
         }

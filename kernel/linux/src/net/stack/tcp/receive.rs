@@ -4,6 +4,7 @@ use super::{
     segment::RANGES,
     seq::{Seq, count, len},
 };
+use crate::net::urgent::Urgent;
 use alloc::{collections::VecDeque, vec::Vec};
 
 /// Bytes that may wait at first, and at most if nobody has asked for a size (`net.ipv4.tcp_rmem`).
@@ -42,6 +43,9 @@ pub(super) struct Receiver {
     /// Bytes read since a time, to see how fast the program is.
     read: u32,
     since: u64,
+    pub(super) urgent: Urgent,
+    /// Urgent data were announced, of which nobody was told.
+    pub(super) announced: bool,
 }
 
 /// What has become of data that came.
@@ -58,7 +62,9 @@ pub(super) enum Came {
 }
 
 impl Receiver {
-    pub(super) fn new(next: Seq, asked: Option<usize>) -> Self {
+    pub(super) fn new(next: Seq, asked: Option<usize>, inline: bool) -> Self {
+        let mut urgent = Urgent::default();
+        urgent.set_inline(inline);
         Self {
             next,
             edge: next,
@@ -69,6 +75,8 @@ impl Receiver {
             fixed: asked.is_some(),
             read: 0,
             since: 0,
+            urgent,
+            announced: false,
         }
     }
 
@@ -124,8 +132,33 @@ impl Receiver {
         open <= self.limit / 2 && free >= 2 * open && free >= mss.min(self.limit / 2)
     }
 
+    /// Urgent data end with the byte `last`: the other end says so with each segment until it knows that they have
+    /// come.
+    pub(super) fn announce(&mut self, last: Seq) {
+        if last.before(self.next) {
+            return;
+        }
+        let ahead = self.data.len() + len(last.since(self.next));
+        if self.urgent.ahead().is_some_and(|known| known >= ahead) {
+            return;
+        }
+        if self.urgent.announce(ahead, self.data.len()) {
+            self.data.pop_front();
+        }
+        self.announced = true;
+    }
+
     /// Data have come, within the window.
     pub(super) fn insert(&mut self, start: Seq, data: &[u8]) -> Came {
+        let came = self.put(start, data);
+        let urgent = self.urgent.awaited().and_then(|at| self.data.get(at));
+        if let Some(&byte) = urgent {
+            self.urgent.come(byte);
+        }
+        came
+    }
+
+    fn put(&mut self, start: Seq, data: &[u8]) -> Came {
         let (mut start, mut data) = (start, data);
         if start.before(self.next) {
             let old = len(self.next.since(start)).min(data.len());
@@ -254,8 +287,14 @@ impl Receiver {
 
     /// Copies what is there, without taking it.
     pub(super) fn peek(&self, buf: &mut [u8]) -> usize {
-        let len = buf.len().min(self.data.len());
-        let (first, second) = self.data.as_slices();
+        let over = self.urgent.skips().min(self.data.len());
+        let limit = self.urgent.limit().min(self.data.len() - over);
+        let len = buf.len().min(limit);
+        let (mut first, mut second) = self.data.as_slices();
+        match first.get(over..) {
+            Some(rest) => first = rest,
+            None => second = &second[over..],
+        }
         let split = len.min(first.len());
         buf[..split].copy_from_slice(&first[..split]);
         buf[split..len].copy_from_slice(&second[..len - split]);
@@ -265,8 +304,13 @@ impl Receiver {
     /// Takes what is there. `rtt`: how long bytes take to come when they are asked for; `grow`: whether there is memory
     /// for a larger window.
     pub(super) fn take(&mut self, buf: &mut [u8], rtt: u64, grow: bool, now: u64) -> usize {
+        if buf.is_empty() {
+            return 0;
+        }
         let len = self.peek(buf);
-        if len == self.data.len() {
+        let taken = len + self.urgent.skips().min(self.data.len());
+        self.urgent.taken(taken);
+        if taken == self.data.len() {
             // No memory for what is not there.
             if self.data.capacity() > 8 << 10 {
                 self.data = VecDeque::new();
@@ -274,7 +318,7 @@ impl Receiver {
                 self.data.clear();
             }
         } else {
-            self.data.drain(..len);
+            self.data.drain(..taken);
         }
         self.read = self.read.saturating_add(count(len));
         if now.saturating_sub(self.since) >= rtt {
@@ -300,7 +344,7 @@ mod tests {
     use super::*;
 
     fn receiver() -> Receiver {
-        let mut receiver = Receiver::new(Seq(u32::MAX - 9), None);
+        let mut receiver = Receiver::new(Seq(u32::MAX - 9), None, false);
         assert_eq!(receiver.tell(0), u16::MAX);
         receiver
     }
@@ -345,7 +389,7 @@ mod tests {
 
     #[test]
     fn nothing_beyond_the_window() {
-        let mut receiver = Receiver::new(Seq(5), Some(100));
+        let mut receiver = Receiver::new(Seq(5), Some(100), false);
         assert_eq!(receiver.tell(0), 100);
         assert_eq!(receiver.insert(Seq(100), &[1; 20]), Came::OutOfOrder);
         assert_eq!(receiver.insert(Seq(105), &[1; 20]), Came::Old);

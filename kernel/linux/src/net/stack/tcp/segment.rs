@@ -24,6 +24,8 @@ pub(crate) struct Head {
     pub(crate) rst: bool,
     /// PSH
     pub(crate) push: bool,
+    /// URG: how far after `seq` urgent data end.
+    pub(crate) urgent: Option<u16>,
     /// The window's field, not scaled.
     pub(crate) window: u16,
     /// The largest segment that the sender takes.
@@ -59,6 +61,7 @@ impl<'a> Segment<'a> {
                 fin: repr.control == TcpControl::Fin,
                 rst: repr.control == TcpControl::Rst,
                 push: repr.control == TcpControl::Psh,
+                urgent: packet.urg().then(|| packet.urgent_at()),
                 window: repr.window_len,
                 mss: repr.max_seg_size,
                 scale: repr.window_scale,
@@ -114,6 +117,10 @@ impl Head {
         let (from, to) = (IpAddress::from(from.0), IpAddress::from(to.0));
         let mut packet = TcpPacket::new_unchecked(bytes);
         repr.emit(&mut packet, &from, &to, &ChecksumCapabilities::ignored());
+        if let Some(pointer) = self.urgent {
+            packet.set_urg(true);
+            packet.set_urgent_at(pointer);
+        }
         packet.fill_checksum(&from, &to);
     }
 }

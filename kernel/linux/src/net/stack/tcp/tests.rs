@@ -55,10 +55,15 @@ struct World {
     busy: [u64; 2],
 }
 
+const HOW: Sending = Sending {
+    urgent: false,
+    more: false,
+};
 const SETTINGS: Settings = Settings {
     buffers: [None; 2],
     nodelay: false,
     cork: false,
+    inline: false,
     keepalive: None,
     user_timeout: None,
     syn_retries: 6,
@@ -171,7 +176,7 @@ impl World {
         while got < total {
             loop {
                 let chunk: Vec<u8> = (given..total.min(given + 20_000)).map(byte).collect();
-                let taken = self.ends[from].send(&chunk, self.now).unwrap();
+                let taken = self.ends[from].send(&chunk, HOW, self.now).unwrap();
                 given += taken;
                 if taken == 0 {
                     break;
@@ -283,7 +288,7 @@ fn a_narrow_place_is_filled() {
 fn the_last_segment_is_lost() {
     let mut world = World::new(GOOD, 1);
     world.deliver(0, 100);
-    world.ends[0].send(&[7; 5000], world.now).unwrap();
+    world.ends[0].send(&[7; 5000], HOW, world.now).unwrap();
     let mut segments = Vec::new();
     while let Some(outgoing) = world.ends[0].transmit(world.now) {
         segments.push(outgoing);
@@ -309,7 +314,7 @@ fn a_closed_window_opens_again() {
     let mut world = World::new(GOOD, 1);
     let mut given = 0;
     while world.step(world.now + 10 * SECOND) && world.now < 30 * SECOND {
-        given += world.ends[0].send(&[1; 10_000], world.now).unwrap();
+        given += world.ends[0].send(&[1; 10_000], HOW, world.now).unwrap();
     }
     assert_eq!(world.ends[0].window, 0);
     // The acknowledgement that tells of room is lost: a probe asks.
@@ -365,7 +370,7 @@ fn nobody_answers() {
     };
     world.wire.loss = 10_000;
     world.ends[0].configure(user);
-    world.ends[0].send(b"lost", world.now).unwrap();
+    world.ends[0].send(b"lost", HOW, world.now).unwrap();
     world.ends[1].configure(alive);
     let start = world.now;
     while world.ends[0].state() != State::Close {
@@ -446,10 +451,44 @@ fn strangers_change_nothing() {
 }
 
 #[test]
+fn urgent_data_are_told_of() {
+    let urgent = Sending {
+        urgent: true,
+        more: false,
+    };
+    let read = |world: &mut World| {
+        let mut buf = [0; 10];
+        let len = world.ends[1].receive(&mut buf, true, world.now);
+        buf[..len].to_vec()
+    };
+    for loss in [0, 3000] {
+        let mut world = World::new(Wire { loss, ..GOOD }, 7);
+        world.ends[0].send(b"ab", HOW, world.now).unwrap();
+        world.ends[0].send(b"c!", urgent, world.now).unwrap();
+        world.ends[0].send(b"de", HOW, world.now).unwrap();
+        while world.ends[1].unread() < 6 {
+            assert!(world.step(world.now + 300 * SECOND));
+        }
+        assert!(world.ends[1].take_announced());
+        assert_eq!(read(&mut world), b"abc");
+        assert!(world.ends[1].urgent().is_at_mark());
+        assert_eq!(world.ends[1].read_urgent(false), Ok(b'!'));
+        assert_eq!(read(&mut world), b"de");
+        // Until it is known to have arrived it is told with each segment, and counts once.
+        while world.step(world.now + 10 * SECOND) {}
+        assert_eq!(world.ends[0].urgent, None);
+        assert_eq!(world.ends[1].read_urgent(false), Err(Errno::EINVAL));
+        assert!(!world.ends[1].take_announced());
+    }
+}
+
+#[test]
 fn small_segments_wait_for_others() {
     let mut world = World::new(GOOD, 1);
     let sent = |world: &mut World, len: usize| {
-        world.ends[0].send(&alloc::vec![1; len], world.now).unwrap();
+        world.ends[0]
+            .send(&alloc::vec![1; len], HOW, world.now)
+            .unwrap();
         let mut sizes = Vec::new();
         while let Some(outgoing) = world.ends[0].transmit(world.now) {
             sizes.push(outgoing.data.len());
@@ -473,4 +512,16 @@ fn small_segments_wait_for_others() {
     assert_eq!(world.ends[0].corked, Some(world.now + 200 * MS));
     world.now += 200 * MS;
     assert_eq!(sent(&mut world, 10), [20]);
+    // So does what is sent with more to follow.
+    world.ends[0].configure(Settings {
+        nodelay: true,
+        ..SETTINGS
+    });
+    let more = Sending {
+        urgent: false,
+        more: true,
+    };
+    world.ends[0].send(b"head", more, world.now).unwrap();
+    assert!(world.ends[0].transmit(world.now).is_none());
+    assert_eq!(sent(&mut world, 10), [14]);
 }

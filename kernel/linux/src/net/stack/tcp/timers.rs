@@ -60,7 +60,9 @@ impl Tcb {
 
     /// Whether a segment that is not full is held back.
     pub(super) fn is_corked(&mut self, now: u64) -> bool {
-        self.settings.cork && now < *self.corked.get_or_insert(now + CORKED)
+        (self.settings.cork || self.more)
+            && !self.closing
+            && now < *self.corked.get_or_insert(now + CORKED)
     }
 
     /// Starts the retransmission timer if it does not run.
