@@ -1,5 +1,7 @@
 //! Databases as Debian has them, with their data in volumes and directories of the host, in machines that are killed.
 
+#[path = "support/kill.rs"]
+mod kill;
 #[path = "support/libraries.rs"]
 mod libraries;
 #[path = "support/program.rs"]
@@ -63,7 +65,7 @@ fn no_committed_row_is_lost(volumes: &Volumes, volume: &str, rounds: u32) {
             last = next();
         }
         std::thread::sleep(Duration::from_micros(die.below(8000).into()));
-        support::kill(child);
+        kill::kill(child);
     }
     let root = root.path().display().to_string();
     let run = ["run", "--cpus", "1", "-v", volume, "--root", &root];
@@ -183,7 +185,7 @@ fn redis_keeps_what_it_has_answered_for() {
                 kept += 1;
                 assert_eq!(server.says(&format!("SET key{kept} {kept}")), "+OK");
             }
-            support::kill(server.child);
+            kill::kill(server.child);
         }
     }
     volumes.is_sound("redis");
@@ -230,7 +232,7 @@ fn postgresql_keeps_what_it_has_committed() {
             let line = next();
             kept = line.parse().expect(&line);
         }
-        support::kill(child);
+        kill::kill(child);
     }
     volumes.is_sound("cluster");
 }
@@ -291,7 +293,7 @@ fn psycopg_asks_postgresql() {
     client.args(["run", "--cpus", "2", "--image"]).arg(image());
     client.args(["--", "python3", "-c", PSYCOPG, &port.to_string()]);
     let asked = client.stderr(Stdio::inherit()).output();
-    support::kill(server);
+    kill::kill(server);
     let asked = asked.expect("elfin starts");
     assert_eq!(text(&asked.stdout), "(1008, 499548)\n23505\n");
 }

@@ -1,5 +1,7 @@
 //! What a volume holds when the machine, or the power, goes away in the midst of things.
 
+#[path = "support/kill.rs"]
+mod kill;
 #[path = "support/program.rs"]
 mod program;
 mod support;
@@ -62,7 +64,7 @@ fn a_machine_that_is_killed_loses_no_record() {
         let newest = seen.take(3 + round * 5).last().expect("it keeps records");
         assert!(newest > last, "{newest} after {last}");
         last = newest;
-        support::kill(child);
+        kill::kill(child);
     }
     volumes.is_sound("cut");
     let output = volumes.command().args(arguments(root.path(), 1)).output();

@@ -1,5 +1,7 @@
 //! `elfin run -v`: directories and files of the host in the machine, what each side sees of the other's changes.
 
+#[path = "support/kill.rs"]
+mod kill;
 #[path = "support/program.rs"]
 mod program;
 mod support;
@@ -118,7 +120,7 @@ impl Peer {
 
     /// Ends elfin as a crash would, and its machine with it.
     fn kill(self) {
-        support::kill(self.child);
+        kill::kill(self.child);
     }
 
     fn end(self) {
@@ -421,6 +423,16 @@ fn files_are_copied_into_volumes_and_out_of_them() {
         fs::read_link(path("out/link")).expect("a link"),
         Path::new("one")
     );
+    // Links as links, wherever they lead.
+    symlink("tree", path("other")).expect("own link");
+    symlink("nowhere", path("dangling")).expect("own link");
+    for (name, text) in [("other", "tree"), ("dangling", "nowhere")] {
+        copy(&path(name), "data:/").expect("a link");
+        let again = path(&format!("{name} again"));
+        copy(&format!("data:/{name}"), &again).expect("a link");
+        let read = fs::read_link(again).expect("a link");
+        assert_eq!(read, Path::new(text));
+    }
     copy("data:/two", dir.path().to_str().expect("a path")).expect("into a directory");
     assert_eq!(read("two"), b"one");
     // By way of an archive.

@@ -1,6 +1,8 @@
 //! What is written to a volume stays in memory for a while: it has room on the disk, and a crash leaves files that were
 //! to be replaced with what they had or what they get.
 
+#[path = "support/kill.rs"]
+mod kill;
 #[path = "support/program.rs"]
 mod program;
 mod support;
@@ -48,7 +50,7 @@ fn killed_after(volumes: &Volumes, what: &str) {
     let mut line = String::new();
     let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
     output.read_line(&mut line).expect("it prints");
-    support::kill(child);
+    kill::kill(child);
     assert_eq!(line, "passed\n");
     volumes.is_sound("data");
 }

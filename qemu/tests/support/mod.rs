@@ -1,32 +1,12 @@
-//! What the tests of files that stay have in common: volumes of a test's own, machines that are killed.
+//! What the tests of files that stay have in common: volumes of a test's own.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Ends elfin as a crash would, and its machine with it.
-pub(crate) fn kill(mut elfin: Child) {
-    let id = elfin.id();
-    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-    let children = children.expect("it runs");
-    elfin.kill().expect("it runs");
-    elfin.wait().expect("it ends");
-    // Nobody tells when it has gone; nobody may reap it, either.
-    for child in children.split_whitespace() {
-        let runs = || {
-            let stat = fs::read_to_string(format!("/proc/{child}/stat"));
-            stat.is_ok_and(|stat| !stat.contains(") Z "))
-        };
-        while runs() {
-            std::thread::yield_now();
-        }
-    }
 }
 
 /// The directory that volumes are in, of a test's own.
