@@ -163,7 +163,8 @@ pub(crate) fn run(command: &VolumeCommand) -> Result<u8> {
         VolumeCommand::Fsck { name } => {
             let (path, _lock) = existing(name)?;
             let check = tool::find("e2fsck", "e2fsprogs")?;
-            // Whatever it takes: what has lost its name is in lost+found. The host has back what no file takes any more.
+            // Whatever it takes: what has lost its name is in lost+found.
+            // The host has back what no file takes any more.
             let options = ["-f", "-y", "-E", "discard"];
             let status = Command::new(check).args(options).arg(path).status();
             let status = status.context("cannot start e2fsck")?;

@@ -1,24 +1,22 @@
 //! `elfin volume cp`, which means what `docker cp` does: files and trees into a volume or out of it, or a tar archive
 //! from standard input or to standard output. Whichever way it goes, it is a tar archive in between.
 
+mod find;
 mod pack;
 mod unpack;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rsext4::{Ext4Error, FileName, InodeInfo};
 use tar::{Archive, Builder};
 
+use self::find::{find, missing};
 use self::pack::{pack, pack_all, pack_host};
 use self::unpack::unpack;
 use super::disk::Volume;
-
-/// Bytes copied at a time.
-const PART: usize = 1 << 20;
 
 /// One end of a copy.
 pub(super) enum Place<'a> {
@@ -138,38 +136,4 @@ pub(super) fn into(file: File, from: &Place<'_>, to: &Path) -> Result<()> {
     };
     // What was copied stays, as with everybody who copies.
     done.and(volume.unmount())
-}
-
-fn missing(path: &Path) -> String {
-    format!("there is no {} in the volume", path.display())
-}
-
-/// What is at a path; `None` if nothing is, in a directory that there is.
-fn find(volume: &mut Volume, path: &Path) -> Result<Option<InodeInfo>> {
-    let mut at = volume.fs.inode(volume.fs.root_inode()).map_err(said)?;
-    let mut left = path.components().peekable();
-    while let Some(component) = left.next() {
-        let name = match component {
-            Component::RootDir | Component::CurDir => continue,
-            Component::Normal(name) => name,
-            _ => bail!("{} has .. in it", path.display()),
-        };
-        let name = FileName::new(name.as_bytes()).map_err(said)?;
-        match volume.fs.lookup_child(at.number, name).map_err(said)? {
-            Some(found) => at = found,
-            None if left.peek().is_none() => return Ok(None),
-            None => bail!(missing(path)),
-        }
-        if left.peek().is_some() && !at.is_directory() {
-            bail!("{} leads through what is not a directory", path.display());
-        }
-    }
-    Ok(Some(at))
-}
-
-fn said(error: Ext4Error) -> anyhow::Error {
-    match error.kind() {
-        rsext4::Ext4ErrorKind::NoSpace => anyhow!("the volume is full"),
-        _ => anyhow!("{error}"),
-    }
 }

@@ -18,6 +18,21 @@ pub enum Memory {
     Urandom,
 }
 
+impl Memory {
+    const ALL: [Self; 5] = [
+        Self::Null,
+        Self::Zero,
+        Self::Full,
+        Self::Random,
+        Self::Urandom,
+    ];
+
+    /// That with this number.
+    pub(super) fn of(rdev: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|device| device.rdev() == rdev)
+    }
+}
+
 impl SpecialFile for Memory {
     fn rdev(&self) -> u64 {
         match self {

@@ -98,6 +98,7 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
         return Err(Errno::EEXIST);
     }
     permission::check_create(parent)?;
+    let mode = allowed(parent, mode);
     if let Some(operations) = &parent.operations {
         let (owner, mode) = made_in(parent, mode);
         let node = operations.create(&target.name, mode, owner, &kind)?;
@@ -108,6 +109,23 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
     let node = add(parent, &target.name, Node::made_in(parent, mode, kind))?;
     notify::notify_entry(parent, &target.name, &node, linux::IN_CREATE);
     Ok(node)
+}
+
+/// The mode of what the calling thread makes in a directory: without the set-group-ID bit of a program that would run
+/// for a group that the directory hands down and the thread is not in.
+#[doc(alias = "mode_strip_sgid")]
+fn allowed(parent: &Node, mode: u32) -> u32 {
+    let above = *parent.attributes.lock();
+    let program = linux::S_ISGID | linux::S_IXGRP;
+    let is_directory = mode & linux::S_IFMT == linux::S_IFDIR;
+    if is_directory || mode & program != program || above.mode & linux::S_ISGID == 0 {
+        return mode;
+    }
+    let maker = credentials::current();
+    match maker.is_in_group(above.gid) || maker.capable(linux::CAP_FSETID) {
+        true => mode,
+        false => mode & !linux::S_ISGID,
+    }
 }
 
 /// Whose what the calling thread makes in a directory is, and its mode.
@@ -125,6 +143,7 @@ fn made_in(parent: &Node, mode: u32) -> ((u32, u32), u32) {
 
 /// Makes a file that has no name (`O_TMPFILE`) in the file system of a directory.
 pub(super) fn create_unnamed(parent: &Arc<Node>, mode: u32) -> Result<Arc<Node>, Errno> {
+    let mode = allowed(parent, mode);
     if let Some(operations) = &parent.operations {
         let (owner, mode) = made_in(parent, mode);
         return operations.create_unnamed(mode, owner);

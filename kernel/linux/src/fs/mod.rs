@@ -41,7 +41,7 @@ pub mod write_back;
 pub mod xattr;
 
 use abi::Errno;
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{
     any::Any,
     sync::atomic::{AtomicU64, Ordering},
@@ -170,6 +170,11 @@ pub trait File: Any + Send + Sync {
     /// What the link in /proc/self/fd says.
     fn link_text(&self) -> Vec<u8> {
         b"anon_inode:[file]".to_vec()
+    }
+    /// What /proc/self/fdinfo says of it besides what it says of all: whole lines.
+    #[doc(alias = "show_fdinfo")]
+    fn details(&self) -> String {
+        String::new()
     }
     /// The entries of a directory, taken anew if `restart`.
     fn listing(&self, restart: bool) -> Result<Arc<[DirEntry]>, Errno> {

@@ -155,6 +155,12 @@ impl Mount {
         self.flags() & linux::MS_NOEXEC == 0
     }
 
+    /// Whether its devices can be opened.
+    #[doc(alias = "may_open_dev")]
+    pub(super) fn opens_devices(&self) -> bool {
+        self.flags() & linux::MS_NODEV == 0
+    }
+
     /// Whether its files can give who runs them other rights.
     #[doc(alias = "mnt_may_suid")]
     pub fn gives_privileges(&self) -> bool {

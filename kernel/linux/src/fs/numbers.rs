@@ -35,5 +35,20 @@ pub fn next_ino() -> u64 {
 /// A fresh number for a file system without a device (major 0).
 pub fn next_dev() -> u64 {
     let minor = NEXT.minor.fetch_add(1, Ordering::Relaxed);
-    u64::from(minor & 0xff | (minor & !0xff) << 12)
+    device(0, minor)
+}
+
+/// The number of a device, as programs are told it.
+#[doc(alias = "new_encode_dev")]
+pub fn device(major: u32, minor: u32) -> u64 {
+    u64::from(minor & 0xff | major << 8 | (minor & !0xff) << 12)
+}
+
+/// The number of its driver.
+pub fn major(dev: u64) -> u32 {
+    (dev >> 8) as u32 & 0xfff
+}
+/// Which of that driver's it is.
+pub fn minor(dev: u64) -> u32 {
+    dev as u32 & 0xff | (dev >> 12) as u32 & 0xf_ff00
 }

@@ -1,6 +1,8 @@
 //! Open file descriptions, and opening nodes.
 use super::{
-    Cached, DirEntry, File, Metadata, Poll, directory, fiemap,
+    Cached, DirEntry, File, Metadata, Poll,
+    device::Memory,
+    directory, fiemap,
     generated::Text,
     inode::Handle,
     locks::{self, Class, Owner},
@@ -10,7 +12,7 @@ use super::{
     path::{self, Last, Start, Target},
     permission::{self, Access},
     signal_driven::{self, SignalDriven},
-    tree::{Kind, Node},
+    tree::{Kind, Node, SpecialFile},
     write_back,
 };
 use abi::{Errno, SysResult};
@@ -533,6 +535,15 @@ fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Er
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
         Kind::Device(special) | Kind::Fifo(special) => special.open(node, target.path(), flags)?,
         Kind::Anonymous(file) => file.reopen(flags)?,
-        Kind::Special(_) => return Err(Errno::ENXIO),
+        Kind::Special(rdev) => {
+            let kind = node.attributes.lock().mode & linux::S_IFMT;
+            if kind != linux::S_IFSOCK && !at.mount.opens_devices() {
+                return Err(Errno::EACCES);
+            }
+            let device = Memory::of(*rdev).filter(|_| kind == linux::S_IFCHR);
+            device
+                .ok_or(Errno::ENXIO)?
+                .open(node, target.path(), flags)?
+        }
     })
 }

@@ -171,6 +171,12 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Whether it has no name any more.
+    #[doc(alias = "IS_DEADDIR")]
+    pub fn is_removed(&self) -> bool {
+        self.entries.lock().removed
+    }
+
     /// One over what is there already.
     pub(super) fn over(lower: Arc<dyn Lower>, place: Option<Place>) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Resource limits, getrlimit(2). Those on the address space, CPU time, descriptors, processes and signals hold; the
-//! others are kept for the program to see.
+//! Resource limits, getrlimit(2). Those on the address space, CPU time, sizes of files, descriptors, processes and
+//! signals hold; the others are kept for the program to see.
 use crate::fs::descriptor;
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -84,6 +84,11 @@ impl Limits {
             all: self.soft(linux::RLIMIT_AS) as usize,
             data: self.soft(linux::RLIMIT_DATA) as usize,
         }
+    }
+
+    /// How large a file may be made, if that is limited.
+    pub fn file_size(&self) -> Option<u64> {
+        Some(self.soft(linux::RLIMIT_FSIZE)).filter(|&limit| limit != UNLIMITED)
     }
 
     /// Descriptors are below this.

@@ -257,7 +257,8 @@ pub fn brk(addr: usize) -> SysResult {
 /// madvise(2).
 pub fn madvise(addr: usize, len: usize, advice: usize) -> SysResult {
     let advice = match advice as u32 {
-        linux::MADV_DONTNEED | linux::MADV_DONTNEED_LOCKED => Advice::Forget,
+        linux::MADV_DONTNEED => Advice::Forget,
+        linux::MADV_DONTNEED_LOCKED => Advice::ForgetLocked,
         linux::MADV_FREE => Advice::Free,
         linux::MADV_REMOVE => Advice::Remove,
         linux::MADV_POPULATE_READ => Advice::Read,
@@ -305,6 +306,9 @@ pub fn msync(addr: usize, len: usize, flags: usize) -> SysResult {
     }
     let end = pages_end(addr, len).ok_or(Errno::ENOMEM)?;
     with_space(|space| space.check_mapped(addr, end - addr))?;
+    if flags & linux::MS_INVALIDATE != 0 && with_space(|space| space.has_locked(addr, end)) {
+        return Err(Errno::EBUSY);
+    }
     if flags & linux::MS_SYNC != 0 {
         with_space(|space| space.sync(addr, end))?;
     }
@@ -322,12 +326,16 @@ pub fn mincore(addr: usize, len: usize, to: usize) -> SysResult {
     Ok(0)
 }
 
-/// mlock(2): nothing is ever paged out.
-pub fn mlock(addr: usize, len: usize) -> SysResult {
+/// The pages that have some of a range.
+fn pages_of(addr: usize, len: usize) -> Result<(usize, usize), Errno> {
     let start = addr & !(PAGE - 1);
     let end = pages_end(start, len.saturating_add(addr - start)).ok_or(Errno::EINVAL)?;
-    with_space(|space| space.check_mapped(start, end - start))?;
-    Ok(0)
+    Ok((start, end))
+}
+
+/// mlock(2): nothing is ever paged out.
+pub fn mlock(addr: usize, len: usize) -> SysResult {
+    mlock2(addr, len, 0)
 }
 
 /// mlock2(2).
@@ -335,12 +343,16 @@ pub fn mlock2(addr: usize, len: usize, flags: usize) -> SysResult {
     if flags as u32 & !linux::MLOCK_ONFAULT != 0 {
         return Err(Errno::EINVAL);
     }
-    mlock(addr, len)
+    let (start, end) = pages_of(addr, len)?;
+    with_space(|space| space.lock(start, end, flags == 0))?;
+    Ok(0)
 }
 
 /// munlock(2).
 pub fn munlock(addr: usize, len: usize) -> SysResult {
-    mlock(addr, len)
+    let (start, end) = pages_of(addr, len)?;
+    with_space(|space| space.unlock(start, end))?;
+    Ok(0)
 }
 
 /// mlockall(2).

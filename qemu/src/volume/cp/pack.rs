@@ -11,7 +11,7 @@ use rsext4::DirectoryEntryType as Type;
 use rsext4::{DirectoryCursor, InodeInfo, InodeNumber};
 use tar::{Builder, EntryType, Header};
 
-use super::{PART, said};
+use super::find::{PART, said};
 use crate::volume::disk::Volume;
 
 /// Entries of a directory read at a time.

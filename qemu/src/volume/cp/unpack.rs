@@ -13,7 +13,7 @@ use rsext4::{
 };
 use tar::{Archive, EntryType};
 
-use super::{PART, find, missing, said};
+use super::find::{PART, find, missing, said};
 use crate::volume::disk::Volume;
 
 /// Unpacks an archive into a directory of a volume.

@@ -1,6 +1,6 @@
 //! A file of a volume: what its node does.
 use super::{
-    Shared, UNNAMED, Unnamed,
+    Mounted, Shared, UNNAMED, Unnamed,
     device::{errno, timestamp},
     range,
     xattr::forget_xattrs,
@@ -8,7 +8,7 @@ use super::{
 use crate::fs::{
     Content, DirEntry,
     inode::{self, Changes, Extent, Handle, InodeOperations},
-    pipe,
+    numbers, pipe,
     tree::{Attributes, Kind, Node},
 };
 use abi::Errno;
@@ -59,6 +59,37 @@ fn name(bytes: &[u8]) -> Result<FileName<'_>, Ext4Error> {
     FileName::new(bytes)
 }
 
+/// What an inode without data is, by its mode and what it is to be.
+fn special(mode: u32, kind: &Kind) -> Result<SpecialInodeKind, Ext4Error> {
+    let rdev = match kind {
+        Kind::Special(rdev) => *rdev,
+        _ => 0,
+    };
+    let number = DeviceNumber::new(numbers::major(rdev), numbers::minor(rdev));
+    Ok(match mode & linux::S_IFMT {
+        linux::S_IFIFO => SpecialInodeKind::Fifo,
+        linux::S_IFSOCK => SpecialInodeKind::Socket,
+        linux::S_IFCHR => SpecialInodeKind::CharacterDevice(number?),
+        linux::S_IFBLK => SpecialInodeKind::BlockDevice(number?),
+        _ => return Err(Ext4Error::permission_denied()),
+    })
+}
+
+/// Takes the number of a device, which is to lose its last name, away: the crate would take it for where data are, and
+/// not free the inode.
+fn clear_number(fs: &mut Mounted, node: &Node) -> Result<(), Ext4Error> {
+    let is_device = matches!(node.kind, Kind::Special(rdev) if rdev != 0);
+    let device = inode::downcast::<File>(node).filter(|_| is_device);
+    let Some(device) = device.filter(|_| node.attributes.lock().nlink == 1) else {
+        return Ok(());
+    };
+    let update = InodeMetadataUpdate {
+        device_number: Some(DeviceNumber::ZERO),
+        ..InodeMetadataUpdate::default()
+    };
+    fs.update_inode_metadata(device.number, update).map(|_| ())
+}
+
 /// A time of which the inode tells the seconds, and the node may know more.
 fn finer(known_ns: u64, seconds: u32) -> u64 {
     let seconds = u64::from(seconds);
@@ -78,7 +109,7 @@ fn attributes(info: &InodeInfo, known: &Attributes) -> Attributes {
         mtime_ns: finer(known.mtime_ns, info.mtime),
         ctime_ns: finer(known.ctime_ns, info.ctime),
         atime_ns: finer(known.atime_ns, info.atime),
-        btime_ns: Some(u64::from(info.btime) * SECOND),
+        btime_ns: Some(finer(known.btime_ns.unwrap_or(0), info.btime)),
         blocks: Some(info.blocks),
         flags: Some(info.flags.bits()),
     }
@@ -112,7 +143,10 @@ impl File {
                 Kind::Symlink(target.into_boxed_slice())
             }
             DirectoryEntryType::Fifo => pipe::fifo(),
-            _ => Kind::Special(0),
+            _ => {
+                let number = info.device_number.unwrap_or(DeviceNumber::ZERO);
+                Kind::Special(numbers::device(number.major(), number.minor()))
+            }
         };
         let attributes = attributes(info, &Attributes::default());
         Ok(Node::stored(
@@ -185,17 +219,27 @@ impl InodeOperations for File {
                 Kind::Regular(_) => fs.create_regular_file(context, parent, child, permissions),
                 Kind::Directory(_) => fs.create_directory(context, parent, child, permissions),
                 Kind::Symlink(target) => fs.create_symlink(context, parent, child, target),
-                Kind::Fifo(_) => {
-                    let kind = SpecialInodeKind::Fifo;
+                _ => {
+                    let kind = special(mode, kind)?;
                     fs.create_special_inode(context, parent, child, permissions, kind)
                 }
-                _ => Err(Ext4Error::permission_denied()),
             }?;
             forget_xattrs(fs, info.number)?;
             Ok(info)
         })?;
         self.expire();
-        self.shared.node(&info)
+        let node = self.shared.node(&info)?;
+        // Of what the inode tells of its times the parts of seconds are not known.
+        let now = time::realtime_ns();
+        let made = Attributes {
+            mtime_ns: now,
+            ctime_ns: now,
+            atime_ns: now,
+            btime_ns: Some(now),
+            ..Attributes::default()
+        };
+        *node.attributes.lock() = attributes(&info, &made);
+        Ok(node)
     }
 
     fn create_unnamed(&self, mode: u32, (uid, gid): (u32, u32)) -> Result<Arc<Node>, Errno> {
@@ -252,6 +296,7 @@ impl InodeOperations for File {
             if file.is_directory() {
                 fs.remove_empty_directory(self.number, name(child)?)
             } else {
+                clear_number(fs, file)?;
                 fs.unlink(self.number, name(child)?)
             }
         })?;
@@ -275,6 +320,9 @@ impl InodeOperations for File {
         };
         let outcome = self.shared.with(|fs| {
             let (from, into) = (name(child)?, name(to_name)?);
+            if let Some(replaced) = replaced.filter(|_| options == RenameOptions::REPLACE) {
+                clear_number(fs, replaced)?;
+            }
             let outcome = fs.rename(self.number, from, to.number, into, options)?;
             if flags & linux::RENAME_WHITEOUT != 0 {
                 // The crate has no whiteouts of its own.
@@ -338,7 +386,8 @@ impl InodeOperations for File {
             changes.uid.unwrap_or(known.uid),
             changes.gid.unwrap_or(known.gid),
         ));
-        let bits = changes.mode.map(|mode| mode as u16 & 0o7777);
+        let bits_of = |mode: u32| u16::try_from(mode & 0o7777).unwrap_or(0);
+        let bits = changes.mode.map(bits_of);
         let permissions = bits.map(FilePermissions::new).transpose().map_err(errno)?;
         let update = InodeMetadataUpdate {
             permissions,
@@ -347,9 +396,19 @@ impl InodeOperations for File {
             mtime: changes.mtime_ns.map(timestamp),
             ..InodeMetadataUpdate::default()
         };
-        let info = self
-            .shared
-            .with(|fs| fs.update_inode_metadata(self.number, update))?;
+        let wanted = bits.unwrap_or(bits_of(known.mode));
+        let info = self.shared.with(|fs| {
+            let info = fs.update_inode_metadata(self.number, update)?;
+            if info.mode & 0o7777 == wanted {
+                return Ok(info);
+            }
+            // The crate has taken bits away with the owner, whoever changes that.
+            let again = InodeMetadataUpdate {
+                permissions: Some(FilePermissions::new(wanted)?),
+                ..InodeMetadataUpdate::default()
+            };
+            fs.update_inode_metadata(self.number, again)
+        })?;
         if let Some(modified) = changes.mtime_ns
             && self.modified_ns.load(Ordering::Relaxed) != 0
         {

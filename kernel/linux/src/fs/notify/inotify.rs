@@ -1,11 +1,12 @@
 //! inotify(7): instances, which are told what happens to what they watch, and are read.
 use super::queue::Queue;
-use super::{Listener, STATE, Watch};
+use super::{Listener, STATE, Watch, Watched};
 use crate::fs::tree::Node;
 use crate::fs::{File, Metadata, Poll, numbers::next_ino};
 use abi::Errno;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
+use core::fmt::Write;
 use core::sync::atomic::{AtomicI32, Ordering};
 use linux_raw_sys::{general as linux, ioctl};
 use machine::mm::user;
@@ -137,6 +138,28 @@ impl File for Inotify {
 
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))
+    }
+
+    fn details(&self) -> String {
+        let registry = STATE.registry.lock();
+        let mut text = String::new();
+        for Watched { node, watches } in registry.nodes.values() {
+            for watch in watches
+                .iter()
+                .filter(|watch| self.is_told(&watch.listener, None))
+            {
+                let Listener::Inotify(_, descriptor) = watch.listener else {
+                    continue;
+                };
+                // Writing to a string cannot fail.
+                let _ = writeln!(
+                    text,
+                    "inotify wd:{descriptor:x} ino:{:x} sdev:{:x} mask:{:x} ignored_mask:0",
+                    node.ino, node.dev, watch.mask
+                );
+            }
+        }
+        text
     }
 
     fn link_text(&self) -> Vec<u8> {

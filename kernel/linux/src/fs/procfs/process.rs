@@ -118,7 +118,9 @@ fn descriptor_info(process: &Process, fd: i32) -> Vec<u8> {
     let pos = *open.offset.lock();
     let locks = locks::of_owners(&*open.file, [process.files.lock_owner(), open.lock_owner()]);
     let mount = open.file.path().map_or(0, |path| path.mount.id);
-    format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n{locks}").into_bytes()
+    let details = open.file.details();
+    format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n{locks}{details}")
+        .into_bytes()
 }
 
 /// /proc/PID/task.

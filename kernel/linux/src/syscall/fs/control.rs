@@ -1,5 +1,5 @@
 //! fcntl, ioctl, synchronisation, advice.
-use super::{descriptor, install_from, locks, opened, signal_driven, with_files};
+use super::{descriptor, install_from, limit, locks, opened, signal_driven, with_files};
 use crate::{
     fs::{OpenFile, downcast, page_cache::Seals, pipe, tree::Kind, write_back},
     net::socket::Socket,
@@ -124,9 +124,15 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
     Ok(0)
 }
 
+/// Whether it is something that could be on a disk.
+fn has_data(open: &OpenFile) -> bool {
+    let kind = open.file.node().map(|node| &node.kind);
+    matches!(kind, Some(Kind::Regular(_) | Kind::Directory(_)))
+}
+
 fn sync_file(fd: usize, data_only: bool) -> SysResult {
     let open = opened(fd)?;
-    if !open.file.seekable() {
+    if !has_data(&open) {
         return Err(Errno::EINVAL);
     }
     open.file.sync(data_only)?;
@@ -162,7 +168,7 @@ pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> Sy
     if flags & !7 != 0 || (offset as i64) < 0 || (len as i64) < 0 || end.is_none() {
         return Err(Errno::EINVAL);
     }
-    if !open.file.seekable() {
+    if !has_data(&open) {
         return Err(Errno::ESPIPE);
     }
     if flags != 0 {
@@ -236,7 +242,11 @@ pub fn fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> SysResult
         Kind::Fifo(_) => return Err(Errno::ESPIPE),
         _ => return Err(Errno::ENODEV),
     };
-    content.allocate(mode, offset as u64, len as u64)?;
+    let (offset, len) = (offset as u64, len as u64);
+    if mode & (linux::FALLOC_FL_KEEP_SIZE | linux::FALLOC_FL_COLLAPSE_RANGE) == 0 {
+        limit::may_grow(content.size(), offset.saturating_add(len))?;
+    }
+    content.allocate(mode, offset, len)?;
     node.written();
     open.notify(linux::IN_MODIFY);
     Ok(0)

@@ -1,6 +1,6 @@
 //! Reading and writing.
 use super::{
-    opened,
+    limit, opened,
     vectors::{Buffer, Memory, Vectors, buffer, with_buffer},
     words,
 };
@@ -33,8 +33,10 @@ pub(super) fn positioned(
     f: impl FnOnce(u64) -> SysResult,
 ) -> SysResult {
     match at {
-        Some(_) if !open.file.seekable() => Err(Errno::ESPIPE),
-        Some(at) => f(at),
+        Some(at) => {
+            check_seekable(open, Some(at))?;
+            f(at)
+        }
         None if !open.file.seekable() => f(0),
         None => {
             let mut position = open.offset.lock();
@@ -100,11 +102,20 @@ pub(super) fn was_read(open: &OpenFile, len: usize) {
     }
 }
 
+/// `ESPIPE` for an offset in what has none, which Linux says before it looks at how it was opened.
+fn check_seekable(open: &OpenFile, at: Option<u64>) -> Result<(), Errno> {
+    match at {
+        Some(_) if !open.file.seekable() => Err(Errno::ESPIPE),
+        _ => Ok(()),
+    }
+}
+
 fn read_to(open: &OpenFile, to: impl Memory, at: Option<u64>) -> SysResult {
     read_as(open, to, at, Way::of(open))
 }
 
 fn read_as(open: &OpenFile, to: impl Memory, at: Option<u64>, way: Way) -> SysResult {
+    check_seekable(open, at)?;
     if !open.readable() {
         return Err(Errno::EBADF);
     }
@@ -164,6 +175,7 @@ fn write_from(open: &OpenFile, from: impl Memory, at: Option<u64>) -> SysResult 
 }
 
 fn write_as(open: &OpenFile, from: impl Memory, at: Option<u64>, way: Way) -> SysResult {
+    check_seekable(open, at)?;
     if !open.writable() {
         return Err(Errno::EBADF);
     }
@@ -190,6 +202,11 @@ fn transfer_out(open: &OpenFile, mut from: impl Memory, at: Option<u64>, way: Wa
                     };
                 }
                 let offset = after(at, done);
+                let place = (!append).then_some(offset);
+                let got = match limit::may_write(open, place, got, done > 0) {
+                    Err(_) if done > 0 => break,
+                    got => got?,
+                };
                 let result = if append {
                     open.file.append(&buf[..got]).map(|(len, after)| {
                         end = Some(after);
@@ -333,6 +350,7 @@ fn copy(
             return Ok(0);
         }
         positioned(to, advanced(to_at, done), |at| {
+            let got = limit::may_write(to, Some(at), got, done > 0)?;
             to.file.write(at, &buf[..got], to.nonblocking())
         })
     };
@@ -369,6 +387,9 @@ pub(super) fn store_offset(addr: usize, at: Option<u64>, len: usize) -> Result<(
 /// sendfile(2)
 pub fn sendfile(to: usize, from: usize, at: usize, count: usize) -> SysResult {
     let (from, to) = (opened(from)?, opened(to)?);
+    if !from.readable() || !to.writable() {
+        return Err(Errno::EBADF);
+    }
     if !from.file.seekable() {
         return Err(Errno::EINVAL);
     }

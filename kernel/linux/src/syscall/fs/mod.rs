@@ -4,6 +4,7 @@ mod control;
 mod events;
 mod inotify;
 mod io;
+mod limit;
 mod locks;
 pub(super) mod make;
 mod mount;

@@ -1,5 +1,6 @@
 //! Making, removing and moving names.
 use super::{Subject, path_from, target, with_context};
+use crate::credentials;
 use crate::fs::{
     Content,
     context::FsContext,
@@ -29,15 +30,24 @@ pub fn mkdirat(dirfd: usize, path: usize, mode: usize) -> SysResult {
 pub fn mknod(path: usize, mode: usize, dev: usize) -> SysResult {
     mknodat(AT_FDCWD, path, mode, dev)
 }
-/// mknodat(2): regular files and named pipes.
-pub fn mknodat(dirfd: usize, path: usize, mode: usize, _dev: usize) -> SysResult {
+/// mknodat(2)
+pub fn mknodat(dirfd: usize, path: usize, mode: usize, dev: usize) -> SysResult {
     let target = target(dirfd, path, Last::Keep)?;
     let mode = mode as u32;
+    let number = u64::try_from(dev).map_or(0, |dev| dev & 0xffff_ffff);
+    let may_make = || credentials::caller_is(|caller| caller.capable(linux::CAP_MKNOD));
     let permissions = mode & 0o7777 & !with_context(FsContext::umask);
     let (kind, node) = match mode & linux::S_IFMT {
         0 | linux::S_IFREG => (linux::S_IFREG, Kind::Regular(Content::empty())),
         linux::S_IFIFO => (linux::S_IFIFO, pipe::fifo()),
-        linux::S_IFCHR | linux::S_IFBLK | linux::S_IFSOCK => return Err(Errno::EPERM),
+        linux::S_IFSOCK => (linux::S_IFSOCK, Kind::Special(0)),
+        // Nobody can do anything with a whiteout.
+        device @ (linux::S_IFCHR | linux::S_IFBLK)
+            if device == linux::S_IFCHR && number == 0 || target.node.is_some() || may_make() =>
+        {
+            (device, Kind::Special(number))
+        }
+        linux::S_IFCHR | linux::S_IFBLK => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
     directory::create(&target, kind | permissions, node)?;

@@ -1,5 +1,5 @@
 //! lseek, truncate, directory reading.
-use super::{opened, path_at};
+use super::{limit, opened, path_at};
 use crate::fs::{
     notify,
     permission::{self, Access},
@@ -43,7 +43,11 @@ fn resize(node: &Arc<Node>, len: usize) -> SysResult {
         return Err(Errno::EINVAL);
     }
     match &node.kind {
-        Kind::Regular(content) => content.resize(len as u64)?,
+        Kind::Regular(content) => {
+            let len = len as u64;
+            limit::may_grow(content.size(), len)?;
+            content.resize(len)?;
+        }
         Kind::Directory(_) | Kind::Listing(..) => return Err(Errno::EISDIR),
         Kind::Generated(_) => (),
         _ => return Err(Errno::EINVAL),
@@ -81,6 +85,11 @@ fn entries(fd: usize, buf: usize, count: usize, old: bool) -> SysResult {
     let open = opened(fd)?;
     let mut position = open.offset.lock();
     let list = open.file.listing(*position == 0)?;
+    if let Some(Kind::Directory(directory)) = open.file.node().map(|node| &node.kind)
+        && directory.is_removed()
+    {
+        return Err(Errno::ENOENT);
+    }
     let count = count.min(65536);
     let mut out = Vec::new();
     let mut index = usize::try_from(*position).unwrap_or(usize::MAX);

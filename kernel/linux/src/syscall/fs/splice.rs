@@ -2,7 +2,7 @@
 //! writes.
 use super::{
     io::{advanced, positioned, raise_sigpipe, store_offset, stored_offset, was_read},
-    opened, readv,
+    limit, opened, readv,
     vectors::buffer,
     writev,
 };
@@ -28,7 +28,8 @@ fn from_pipe(pipe: &End, to: &OpenFile, at: Option<u64>, len: usize, nonblock: b
     let mut done = 0;
     while done < got {
         let written = positioned(to, advanced(at, done), |at| {
-            to.file.write(at, &buf[done..got], to.nonblocking())
+            let len = limit::may_write(to, Some(at), got - done, done > 0)?;
+            to.file.write(at, &buf[done..done + len], to.nonblocking())
         });
         match written {
             Ok(len) => done += len,

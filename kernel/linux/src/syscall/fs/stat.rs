@@ -6,6 +6,7 @@ use crate::{
         Metadata,
         context::FsContext,
         mount::Path,
+        numbers,
         permission::{self, Access},
     },
 };
@@ -102,13 +103,6 @@ pub fn newfstatat(dirfd: usize, path: usize, buf: usize, flags: usize) -> SysRes
     write_stat(buf, &metadata(dirfd, path, flags)?)
 }
 
-fn major(dev: u64) -> u32 {
-    (dev >> 8) as u32 & 0xfff
-}
-fn minor(dev: u64) -> u32 {
-    dev as u32 & 0xff | (dev >> 12) as u32 & 0xf_ff00
-}
-
 /// What `O_DIRECT` would want of addresses and offsets.
 const SECTOR: u32 = 512;
 
@@ -173,10 +167,10 @@ pub fn statx(dirfd: usize, path: usize, flags: usize, mask: usize, buf: usize) -
         .time(btime_ns.unwrap_or(0))
         .time(of.ctime_ns)
         .time(of.mtime_ns)
-        .u32(major(of.rdev))
-        .u32(minor(of.rdev))
-        .u32(major(of.dev))
-        .u32(minor(of.dev))
+        .u32(numbers::major(of.rdev))
+        .u32(numbers::minor(of.rdev))
+        .u32(numbers::major(of.dev))
+        .u32(numbers::minor(of.dev))
         .u64(mount)
         .u32(alignment)
         .u32(alignment)
@@ -244,6 +238,7 @@ pub fn readlinkat(dirfd: usize, path: usize, buf: usize, size: usize) -> SysResu
     let text = match &node.kind {
         Kind::Symlink(target) => target.to_vec(),
         Kind::Magic(jump) => jump()?.text,
+        _ if user::read::<u8>(path)? == 0 => return Err(Errno::ENOENT),
         _ => return Err(Errno::EINVAL),
     };
     let len = text.len().min(size);

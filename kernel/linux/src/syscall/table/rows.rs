@@ -144,7 +144,7 @@ calls! {
     130 signal::rt_sigsuspend [Pointer Size] Full;
     131 signal::sigaltstack frame [Pointer Pointer] Full;
     132 fs::utime [String Pointer] Full;
-    133 fs::mknod [String Mode Hex] Partial("regular files and FIFOs: EPERM for devices and sockets");
+    133 fs::mknod [String Mode Hex] Partial("only devices of memory (null, zero, full, random, urandom) can be opened");
     135 process::personality [Hex] NoOp("kept and given back");
     137 fs::statfs [String Pointer] Full;
     138 fs::fstatfs [Fd Pointer] Full;
@@ -158,7 +158,7 @@ calls! {
     146 process::sched_get_priority_max [Int] Full;
     147 process::sched_get_priority_min [Int] Full;
     148 process::sched_rr_get_interval [Int Pointer] Full;
-    149 mm::mlock [Pointer Size] NoOp("nothing is ever paged out; what is not there yet comes when it is touched");
+    149 mm::mlock [Pointer Size] Partial("there is no `RLIMIT_MEMLOCK`");
     150 mm::munlock [Pointer Size] NoOp("nothing is ever paged out");
     151 mm::mlockall [Hex] NoOp("nothing is ever paged out");
     152 mm::munlockall [] NoOp("nothing is ever paged out");
@@ -295,7 +295,7 @@ calls! {
     319 fs::memfd_create [String Hex] Partial("`MFD_HUGETLB` is ENOSYS");
     322 process::execveat [Fd String Pointer Pointer Hex] Full;
     324 process::membarrier [Int Hex Int] Partial("no `*_SYNC_CORE`, `*_RSEQ`");
-    325 mm::mlock2 [Pointer Size Hex] NoOp("as `mlock`");
+    325 mm::mlock2 [Pointer Size Hex] Partial("as `mlock`");
     326 fs::copy_file_range [Fd Pointer Fd Pointer Size Hex] Full;
     327 fs::preadv2 [Fd Pointer Size Long Unused Hex] Full;
     328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Full;

@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 pub enum Advice {
     /// `MADV_DONTNEED`: contents are forgotten.
     Forget,
+    /// `MADV_DONTNEED_LOCKED`: those of locked memory, too.
+    ForgetLocked,
     /// `MADV_FREE`: the same, for private memory of no file.
     Free,
     /// `MADV_REMOVE`: what is shared becomes zeros for all.
@@ -38,7 +40,10 @@ impl Space {
     pub fn advise(&self, addr: usize, len: usize, advice: Advice) -> Result<(), Errno> {
         let end = range(addr, len)?;
         match advice {
-            Advice::Forget | Advice::Free => self.forget(addr, end, advice == Advice::Free),
+            Advice::Forget => self.forget(addr, end, false, false),
+            Advice::ForgetLocked => self.forget(addr, end, false, true),
+            // Linux lets it be, too, though it is locked.
+            Advice::Free => self.forget(addr, end, true, true),
             Advice::Remove => self.remove(addr, end),
             Advice::Read => self.populate(addr, end, Wanted::Read),
             Advice::Write => self.populate(addr, end, Wanted::Write),
@@ -48,10 +53,19 @@ impl Space {
         }
     }
 
-    fn forget(&self, addr: usize, end: usize, only_private: bool) -> Result<(), Errno> {
+    fn forget(
+        &self,
+        addr: usize,
+        end: usize,
+        only_private: bool,
+        even_locked: bool,
+    ) -> Result<(), Errno> {
         let mut space = self.mappings.lock();
         let Mappings { areas, pages, .. } = &mut *space;
         for (at, area) in areas.overlapping(addr, end) {
+            if area.marks.contains(Marks::LOCKED) && !even_locked {
+                return Err(Errno::EINVAL);
+            }
             match area.backing {
                 Backing::Anonymous => {}
                 _ if only_private => return Err(Errno::EINVAL),
@@ -69,6 +83,7 @@ impl Space {
             let part = at.max(addr)..area.end.min(end);
             match &area.backing {
                 Backing::Anonymous => return Err(Errno::EINVAL),
+                _ if area.marks.contains(Marks::LOCKED) => return Err(Errno::EINVAL),
                 _ if !area.is_shared() || !area.prot.contains(Prot::WRITE) => {
                     return Err(Errno::EACCES);
                 }
@@ -112,7 +127,47 @@ impl Space {
         space.check_covered(addr, end)
     }
 
-    /// Whether every page of the range is mapped (`msync`, `mlock`: `ENOMEM` if not, beyond the program's addresses,
+    /// mlock(2): brings in what is not there yet, if `populates`, as far as it may be touched; `ENOMEM` if not all of
+    /// the range is mapped, or there is no memory for it.
+    pub fn lock(&self, addr: usize, end: usize, populates: bool) -> Result<(), Errno> {
+        self.mark(addr, end, Marks::LOCKED, true)?;
+        if !populates {
+            return Ok(());
+        }
+        let space = self.mappings.lock();
+        let parts: Vec<_> = space
+            .areas
+            .overlapping(addr, end)
+            .map(|(at, area)| {
+                let writes = area.prot.contains(Prot::WRITE) && !area.is_shared();
+                let wanted = match writes {
+                    true => Wanted::Write,
+                    false => Wanted::Read,
+                };
+                (at.max(addr), area.end.min(end), wanted)
+            })
+            .collect();
+        drop(space);
+        let populated = parts.into_iter().map(|(start, end, wanted)| {
+            let populated = self.populate(start, end, wanted);
+            populated.map_err(|_| Errno::ENOMEM)
+        });
+        populated.fold(Ok(()), Result::and)
+    }
+
+    /// munlock(2); `ENOMEM` if not all of the range is mapped.
+    pub fn unlock(&self, addr: usize, end: usize) -> Result<(), Errno> {
+        self.mark(addr, end, Marks::LOCKED, false)
+    }
+
+    /// Whether any of the range is locked.
+    pub fn has_locked(&self, addr: usize, end: usize) -> bool {
+        let space = self.mappings.lock();
+        let mut areas = space.areas.overlapping(addr, end);
+        areas.any(|(_, area)| area.marks.contains(Marks::LOCKED))
+    }
+
+    /// Whether every page of the range is mapped (`msync`: `ENOMEM` if not, beyond the program's addresses,
     /// too).
     pub fn check_mapped(&self, addr: usize, len: usize) -> Result<(), Errno> {
         let end = page_up(len)

@@ -30,6 +30,8 @@ bitflags::bitflags! {
         const DONT_FORK = 2;
         /// MADV_WIPEONFORK: a child gets zeros.
         const WIPE_ON_FORK = 4;
+        /// mlock(2): what is there is not to be given up (`VM_LOCKED`).
+        const LOCKED = 8;
     }
 }
 

@@ -80,6 +80,10 @@ impl Mappings {
         for (start, area) in self.areas.iter() {
             if area.marks.contains(Marks::DONT_FORK) {
                 copy.areas.remove(start);
+            } else if area.marks.contains(Marks::LOCKED) {
+                // A whole area: there are no more of them afterwards.
+                let unlock = |area: &mut Area| area.marks.remove(Marks::LOCKED);
+                let _ = copy.areas.change(start, area.end, unlock);
             }
         }
         copy
