@@ -2,6 +2,7 @@
 // registers, x87 with its control word, MXCSR, vector and mask registers, whatever this processor has; though the IFUNC
 // resolver called on the way changes them all. Not run on Linux: glibc does not keep what x87 holds.
 // hosted: too
+// forked: too
 // shared: binder_registers-lib.so -DLIBRARY -Wl,-z,lazy
 // link: -Wl,-z,lazy
 

@@ -1,5 +1,6 @@
 // Memory that the program gives up holds no code any more, whatever was registered there: munmap, mmap over it, mremap.
 // Changing its protection changes nothing.
+// forked: too
 // shared: libelfin.so.1 -DLIBELFIN -Wl,-soname,libelfin.so.1
 // link: libelfin.so.1
 #ifdef LIBELFIN

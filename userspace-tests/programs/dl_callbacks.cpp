@@ -2,6 +2,7 @@
 // dlclose and at exit, in destructors of thread-local objects and of thread keys, in functions for atexit, in callbacks of
 // dl_iterate_phdr.
 // hosted: too
+// forked: too
 // shared: dl_callbacks-leaf.so -DLEAF
 // shared: dl_callbacks-other.so -DLEAF
 // shared: dl_callbacks-fini.so -DFINI

@@ -3,6 +3,7 @@
 // that looks all the time. A line that was begun before sees nothing. Run under Elfin only: ld.so shows the object to
 // everybody at once. Arguments are the number of rounds and of generations in each.
 // hosted: too
+// forked: too
 // shared: init_generations-lib.so -DLIB
 // flags: -rdynamic -DROUNDS=3
 // cpus: 2 4

@@ -1,6 +1,7 @@
 // INIT functions that open objects: one that their object needs without saying so, one that needs their own object, one
 // that opens others in its turn; and close them. Two threads load at once. The argument is the number of rounds.
 // hosted: too
+// forked: too
 // soak: 3000
 // shared: init_open-leaf.so -DLEAF
 // shared: init_open-inner.so -DINNER

@@ -1,5 +1,6 @@
 // An INIT function starts threads that call functions of its own object, bound lazily, and waits for them; the same in
 // an object that is opened later. The argument is the number of times that is done.
+// forked: too
 // shared: init_threads-helper.so -DHELPER
 // shared: init_threads-needed.so -DPOOL="needed" init_threads-helper.so -Wl,-z,lazy
 // shared: init_threads-opened.so -DPOOL="opened" init_threads-helper.so -Wl,-z,lazy

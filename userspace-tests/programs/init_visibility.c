@@ -3,6 +3,7 @@
 // lazy binding. ld.so shows objects to everybody at once, so that this is run under Elfin only. The argument is the number of
 // rounds; all must say the same.
 // hosted: too
+// forked: too
 // shared: init_visibility-start.so -DSTART
 // shared: init_visibility-local.so -DLOCAL
 // shared: init_visibility-first.so -DFIRST init_visibility-local.so -Wl,-z,lazy

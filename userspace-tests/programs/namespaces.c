@@ -1,6 +1,7 @@
 // dlmopen, RTLD_SHARED and DF_GNU_1_UNIQUE beyond the table of loader/tests/fixtures/namespaces.c: what proxies share,
 // scopes, failures that leave nothing, many namespaces. (Linux cannot be asked: glibc has 16, and no proxies.)
 // hosted: too
+// forked: too
 // shared: unique.so -DUNIQUE -Wl,-z,unique
 // shared: needs.so -DNEEDS -L. -l:unique.so
 // shared: plain.so -DPLAIN

@@ -1,6 +1,7 @@
 // RTLD_ISOLATE: a second C library with a malloc, stdio and locale of its own, and the first one's list of threads.
 // (Linux cannot be asked: there every namespace has its own.)
 // hosted: too
+// forked: too
 #include "check.h"
 #include <dlfcn.h>
 #include <errno.h>

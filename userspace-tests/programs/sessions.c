@@ -1,6 +1,7 @@
 // Sessions (GHC's case): modules with equal file names, sonames and symbols in sessions that never see each other's. The
 // argument is the number of rounds of what is done in many threads, or many times.
 // hosted: too
+// forked: too
 // cpus: 4
 // soak: 1000
 // seconds: 240

@@ -3,6 +3,7 @@
 // and addresses, lists objects, and unwinds. It may interrupt malloc. The argument is the number of rounds. Under ld.so, dlsym
 // waits for the lock.
 // hosted: too
+// forked: too
 // args: 20
 // soak: 1000
 // shared: signal_locked-held.so -DHELD

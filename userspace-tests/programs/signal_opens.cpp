@@ -2,6 +2,7 @@
 // allocator is the program's own, locked while it sends itself the signal: coming in again would be noticed at once. Handlers
 // run on the interrupted stack or on another, nest, and leave by siglongjmp. Not run on Linux: there, dlopen is not for handlers.
 // hosted: too
+// forked: too
 // args: 4
 // flags: -Wl,-z,lazy
 // shared: signal_opens-library.so -DLIBRARY -fno-gnu-unique

@@ -1,5 +1,6 @@
 // What a thread had goes when it ends, although libc keeps its stack: here, large thread-local variables of a library. The argument is
 // the number of rounds.
+// forked: too
 // soak: 250
 // shared: thread_memory-library.so -DLIBRARY
 #ifdef LIBRARY

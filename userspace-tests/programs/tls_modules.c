@@ -1,6 +1,7 @@
 // Hundreds of libraries with thread-local storage: tables grow in threads that are there already, ids and blocks are given
 // back by dlclose and by loads that fail, and dlinfo tells about both.
 // hosted: too
+// forked: too
 // soak:
 // shared: tls_modules-lib.so -DLIBRARY -nostartfiles
 // shared: tls_modules-broken.so -DLIBRARY -DBROKEN -nostartfiles

@@ -15,6 +15,7 @@
 //! | `options` | of `elfin run` for the guest | none |
 //! | `says` | text that the guest's standard error has, in lines of elfin's own; may be repeated | |
 //! | `hosted` | `too`: it is also run by elfin-hosted, like in the guest | |
+//! | `forked` | `too`: it is also run in the guest with its main function in a child of fork(2), by `in_child.c` | |
 //! | `cpus` | virtual CPUs; each further number is a further guest for each run | 2 |
 //! | `soak` | arguments of a long run, for `make soak`; each further such line is a further one | |
 //! | `memory` | the virtual machine's memory | 512M |
@@ -77,6 +78,8 @@ pub struct Case {
     pub says: Vec<String>,
     /// Whether the program is also run by elfin-hosted, the loader in an ordinary Linux process.
     pub hosted: bool,
+    /// Whether it is also run in the guest with its main function in a forked child.
+    pub forked: bool,
     /// Numbers of virtual CPUs to run on; at least one.
     pub cpus: Vec<u32>,
     /// Memory of the virtual machine, as elfin's option has it.
@@ -118,6 +121,8 @@ pub enum Machine {
     },
     /// The loader in an ordinary Linux process.
     Hosted,
+    /// A child of fork(2) in a guest with two virtual CPUs.
+    Forked,
 }
 
 impl Case {
@@ -156,6 +161,7 @@ impl Case {
             options: Vec::new(),
             says: Vec::new(),
             hosted: false,
+            forked: false,
             cpus: vec![2],
             memory: "512M".to_owned(),
             limit: Duration::from_secs(120),
@@ -203,6 +209,7 @@ impl Case {
                 "options" => case.options.extend(words(value)),
                 "says" => case.says.push(value.to_owned()),
                 "hosted" if value == "too" => case.hosted = true,
+                "forked" if value == "too" => case.forked = true,
                 "linux" if value == "as root" => {
                     case.as_root = Some(source.with_extension("root"));
                 }
@@ -253,16 +260,18 @@ impl Case {
         let run = |args: Vec<String>| Run { args, exit: 0 };
         self.runs = self.soak.iter().cloned().map(run).collect();
         self.cpus = SOAK_CPUS.to_vec();
+        self.forked = false;
         self.limit = SOAK_LIMIT;
         (!self.runs.is_empty()).then_some(self)
     }
 
-    /// What there is to test of each run: a guest for each number of CPUs, and elfin-hosted.
+    /// What there is to test of each run: a guest for each number of CPUs, elfin-hosted, and a forked child.
     #[must_use]
     pub fn machines(&self) -> Vec<Machine> {
         let guests = self.cpus.iter().map(|&cpus| Machine::Guest { cpus });
         guests
             .chain(self.hosted.then_some(Machine::Hosted))
+            .chain(self.forked.then_some(Machine::Forked))
             .collect()
     }
 
@@ -288,6 +297,7 @@ impl Case {
             }
             Machine::Guest { .. } => {}
             Machine::Hosted => title.push_str("/hosted"),
+            Machine::Forked => title.push_str("/forked"),
         }
         title
     }
@@ -367,8 +377,9 @@ mod tests {
     #[test]
     fn a_long_run_is_a_case_of_its_own() {
         let case =
-            parse("// It starts.\n// args: 3\n// exit: 1\n// hosted: too\n// soak: 1000 all\n")
+            parse("// It starts.\n// args: 3\n// exit: 1\n// hosted: too\n// forked: too\n// soak: 1000 all\n")
                 .unwrap();
+        assert_eq!(case.title(0, case.machines()[2]), "c/name/forked");
         let soaked = case.soaked().unwrap();
         assert_eq!(soaked.runs.len(), 1);
         assert_eq!(

@@ -28,6 +28,8 @@ const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libpython3.11
 const GUEST_DIR: &str = "/tests";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PYTHON: &str = "/usr/bin/python3";
+/// What has a program's main function run in a forked child, found from the directory of programs.
+const IN_CHILD: (&str, &str) = ("LD_PRELOAD", "./in_child.so");
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -233,8 +235,8 @@ fn test(
             let hosted = native(ready, case, run, Some(&ready.hosted))?;
             compare(case, expected, wanted, &hosted, "elfin-hosted").map_err(Failed::from)
         }
-        Machine::Guest { cpus } => {
-            let (command, line) = guest_command(ready, case, run, cpus);
+        Machine::Guest { .. } | Machine::Forked => {
+            let (command, line) = guest_command(ready, case, run, machine);
             let guest = execute(command, case)?;
             compare(case, expected, wanted, &guest, "guest")
                 .and_then(|()| check_backtrace(case, &guest))
@@ -285,7 +287,7 @@ fn repeat_on_linux(
     machine: Machine,
     count: usize,
 ) -> Result<(), Failed> {
-    if case.expected.is_some() || machine == Machine::Hosted {
+    if case.expected.is_some() || !matches!(machine, Machine::Guest { .. }) {
         return Ok(());
     }
     let expected = expected(ready, case, run)?;
@@ -364,7 +366,11 @@ fn native(ready: &Ready, case: &Case, run: &Run, runner: Option<&Path>) -> Resul
 }
 
 /// The command for the guest, and as a line to repeat it by hand.
-fn guest_command(ready: &Ready, case: &Case, run: &Run, cpus: u32) -> (Command, String) {
+fn guest_command(ready: &Ready, case: &Case, run: &Run, machine: Machine) -> (Command, String) {
+    let (cpus, preload) = match machine {
+        Machine::Guest { cpus } => (cpus, None),
+        Machine::Hosted | Machine::Forked => (2, Some(IN_CHILD)),
+    };
     let mut words = vec![
         "run".to_owned(),
         "--image".to_owned(),
@@ -373,7 +379,8 @@ fn guest_command(ready: &Ready, case: &Case, run: &Run, cpus: u32) -> (Command, 
         format!("--memory={}", case.memory),
         format!("--cwd={GUEST_DIR}"),
     ];
-    for (name, value) in &case.env {
+    let own = case.env.iter().map(|(name, value)| (&**name, &**value));
+    for (name, value) in own.chain(preload) {
         words.push(format!("--env={name}={value}"));
     }
     words.extend(case.options.iter().cloned());
