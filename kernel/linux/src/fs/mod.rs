@@ -37,6 +37,7 @@ pub mod signalfd;
 pub mod sysfs;
 pub mod tmpfs;
 pub mod tree;
+pub mod write_access;
 pub mod write_back;
 pub mod xattr;
 

@@ -13,6 +13,7 @@ use super::{
     permission::{self, Access},
     signal_driven::{self, SignalDriven},
     tree::{Kind, Node, SpecialFile},
+    write_access::Share,
     write_back,
 };
 use abi::{Errno, SysResult};
@@ -179,6 +180,8 @@ pub struct NodeFile {
     path: Vec<u8>,
     /// What keeps it open where it is, if that is elsewhere.
     handle: SpinLock<Option<Handle>>,
+    /// What it was opened for, if others are told.
+    share: Option<Arc<Share>>,
     /// Of the failures to write its data those that were told already.
     #[doc(alias = "f_wb_err")]
     failures_seen: Arc<AtomicU64>,
@@ -189,9 +192,9 @@ pub struct NodeFile {
 impl NodeFile {
     /// The file behind a node; `path` is what /proc/self/fd shows.
     pub fn new(at: Path, path: Vec<u8>) -> Arc<Self> {
-        Self::with_handle(at, path, None)
+        Self::with(at, path, None, None)
     }
-    fn with_handle(at: Path, path: Vec<u8>, handle: Option<Handle>) -> Arc<Self> {
+    fn with(at: Path, path: Vec<u8>, handle: Option<Handle>, share: Option<Share>) -> Arc<Self> {
         let failures = match &at.node.kind {
             Kind::Regular(content) => content.failures_told(),
             _ => 0,
@@ -201,6 +204,7 @@ impl NodeFile {
             path,
             failures_seen: Arc::new(AtomicU64::new(failures)),
             handle: SpinLock::new(handle),
+            share: share.map(Arc::new),
             listing: Mutex::new(None),
         })
     }
@@ -282,6 +286,7 @@ impl File for NodeFile {
             writable: writable && !content.is_sealed(),
             failures_seen: self.failures_seen.clone(),
             _handle: self.handle.lock().clone(),
+            _share: self.share.clone(),
         }))
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
@@ -336,6 +341,7 @@ struct Pages {
     at: Path,
     path: Vec<u8>,
     _handle: Option<Handle>,
+    _share: Option<Arc<Share>>,
     writable: bool,
     /// Those of the open file that was mapped.
     failures_seen: Arc<AtomicU64>,
@@ -472,7 +478,13 @@ pub fn open(start: &Start, path: &[u8], flags: u32, mode: u32) -> Result<Arc<Ope
             permission::check_owner(node)?;
         }
     }
-    let file = open_node(&at, &target, flags)?;
+    let share = (stored && writes).then(|| Share::to_write(node));
+    // Who may only truncate it writes no longer than that takes.
+    let (share, _until_truncated) = match flags & linux::O_ACCMODE {
+        linux::O_RDONLY => (None, share.transpose()?),
+        _ => (share.transpose()?, None),
+    };
+    let file = open_node(&at, &target, flags, share)?;
     if truncates
         && !created
         && let Kind::Regular(content) = &node.kind
@@ -494,7 +506,9 @@ pub(super) fn open_for(start: &Start, path: &[u8], wanted: Access) -> Result<Arc
         return Err(Errno::EISDIR);
     }
     permission::check(&at.node, wanted)?;
-    let file = open_node(at, &target, linux::O_RDONLY)?;
+    let runs = wanted == Access::EXECUTE && matches!(at.node.kind, Kind::Regular(_));
+    let share = runs.then(|| Share::to_run(&at.node)).transpose()?;
+    let file = open_node(at, &target, linux::O_RDONLY, share)?;
     let open = OpenFile::new(file, linux::O_RDONLY);
     open.notify(linux::IN_OPEN);
     Ok(open.file.clone())
@@ -518,19 +532,30 @@ fn open_unnamed(target: &Target, flags: u32, mode: u32) -> Result<Arc<OpenFile>,
         mount: directory.mount.clone(),
         node,
     };
-    Ok(OpenFile::new(NodeFile::new(at, path), flags))
+    let share = Share::to_write(&at.node)?;
+    Ok(OpenFile::new(
+        NodeFile::with(at, path, None, Some(share)),
+        flags,
+    ))
 }
 
-fn open_node(at: &Path, target: &Target, flags: u32) -> Result<Arc<dyn File>, Errno> {
+fn open_node(
+    at: &Path,
+    target: &Target,
+    flags: u32,
+    share: Option<Share>,
+) -> Result<Arc<dyn File>, Errno> {
     let node = &at.node;
     Ok(match &node.kind {
         Kind::Directory(_) => NodeFile::new(at.clone(), Vec::new()),
         Kind::Regular(_) if let Some(operations) = &node.operations => {
             let handle = operations.open(flags)?;
             operations.refresh(node, true)?;
-            NodeFile::with_handle(at.clone(), target.path(), Some(handle))
+            NodeFile::with(at.clone(), target.path(), Some(handle), share)
         }
-        Kind::Listing(..) | Kind::Regular(_) => NodeFile::new(at.clone(), target.path()),
+        Kind::Listing(..) | Kind::Regular(_) => {
+            NodeFile::with(at.clone(), target.path(), None, share)
+        }
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
         Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
         Kind::Device(special) | Kind::Fifo(special) => special.open(node, target.path(), flags)?,

@@ -20,7 +20,7 @@ use alloc::{
     vec::Vec,
 };
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use linux_raw_sys::general as linux;
 use machine::{
     sync::{Mutex, SpinLock},
@@ -48,6 +48,9 @@ pub struct Node {
     pub(super) xattrs: SpinLock<Option<Box<Xattrs>>>,
     /// What its file can do, if that is elsewhere.
     pub operations: Option<Arc<dyn InodeOperations>>,
+    /// How many have it open to write to it; below zero, how many run it.
+    #[doc(alias = "i_writecount")]
+    pub(super) write_count: AtomicI32,
 }
 
 /// Extended attributes by their names.
@@ -259,6 +262,7 @@ impl Node {
             mounts: AtomicU32::new(0),
             xattrs: SpinLock::new(None),
             operations: None,
+            write_count: AtomicI32::new(0),
         })
     }
 
@@ -313,6 +317,7 @@ impl Node {
             mounts: AtomicU32::new(0),
             xattrs: SpinLock::new(None),
             operations,
+            write_count: AtomicI32::new(0),
         })
     }
 

@@ -4,6 +4,7 @@ use crate::fs::{
     notify,
     permission::{self, Access},
     tree::{Kind, Node},
+    write_access::Share,
 };
 use abi::{Errno, SysResult};
 use alloc::{sync::Arc, vec::Vec};
@@ -64,6 +65,7 @@ pub fn truncate(path: usize, len: usize) -> SysResult {
     if matches!(path.node.kind, Kind::Regular(_)) {
         permission::check(&path.node, Access::WRITE)?;
     }
+    let _share = Share::to_write(&path.node)?;
     resize(&path.node, len)
 }
 
