@@ -1,4 +1,5 @@
 //! Network interfaces: the loopback and, if there is one, the Ethernet device; which addresses are this machine's.
+use super::mib::Mib;
 use alloc::{vec, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -129,13 +130,20 @@ struct Interfaces {
     loopback: Counters,
     ethernet_counters: Counters,
     ethernet: spin::Once<Ethernet>,
+    mib: Mib,
 }
 
 static INTERFACES: Interfaces = Interfaces {
     loopback: Counters::new(),
     ethernet_counters: Counters::new(),
     ethernet: spin::Once::new(),
+    mib: Mib::new(),
 };
+
+/// What is counted of protocols.
+pub fn mib() -> &'static Mib {
+    &INTERFACES.mib
+}
 
 /// Of the loopback.
 pub fn loopback() -> &'static Counters {

@@ -32,6 +32,8 @@ pub struct Packet {
     pub hops: Option<u8>,
     /// `IP_TOS`, `IPV6_TCLASS`.
     pub class: Option<u8>,
+    /// `UDP_SEGMENT`: how large the datagrams are that it is taken apart into.
+    pub segment: Option<u16>,
 }
 
 /// What is to be sent at once.

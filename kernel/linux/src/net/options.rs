@@ -84,8 +84,13 @@ const KNOWN: &[Known] = {
         (NETLINK, netlink::NETLINK_NO_ENOBUFS, 0, Flag),
         (NETLINK, netlink::NETLINK_CAP_ACK, 0, Flag),
         (NETLINK, netlink::NETLINK_EXT_ACK, 0, Flag),
-        (UDPLITE, 10, 0, Any), // UDPLITE_SEND_CSCOV: a checksum is of all
-        (UDPLITE, 11, 0, Any), // UDPLITE_RECV_CSCOV
+        (UDP, 1, 0, Flag),               // UDP_CORK
+        (UDP, 101, 0, Flag),             // UDP_NO_CHECK6_TX: there is always one
+        (UDP, 102, 0, Flag),             // UDP_NO_CHECK6_RX
+        (UDP, 103, 0, Range(0, 0xffff)), // UDP_SEGMENT
+        (UDP, 104, 0, Flag),             // UDP_GRO: each is told by itself
+        (UDPLITE, 10, 0, Any),           // UDPLITE_SEND_CSCOV: a checksum is of all
+        (UDPLITE, 11, 0, Any),           // UDPLITE_RECV_CSCOV
         (IP, linux::IP_TOS, 0, Range(-1, 255)),
         (IP, linux::IP_TTL, 64, Range(-1, 255)),
         (IP, linux::IP_OPTIONS, 0, Any),
@@ -139,6 +144,10 @@ pub const SYNCNT: (u32, u32) = (TCP, linux::TCP_SYNCNT);
 pub const DEFER_ACCEPT: (u32, u32) = (TCP, linux::TCP_DEFER_ACCEPT);
 /// `TCP_CORK`
 pub const CORK: (u32, u32) = (TCP, linux::TCP_CORK);
+/// `UDP_CORK`
+pub const CORK_UDP: (u32, u32) = (UDP, 1);
+/// `UDP_SEGMENT`
+pub const SEGMENT: (u32, u32) = (UDP, 103);
 /// `TCP_NODELAY`
 pub const NODELAY: (u32, u32) = (TCP, linux::TCP_NODELAY);
 /// `TCP_USER_TIMEOUT`

@@ -1,7 +1,7 @@
 //! /proc/net, /proc/sys/net and /sys/class/net.
 use super::{
     inet::{self, ICMP, ICMPV6, UDP, UDPLITE},
-    interface, listing,
+    interface, listing, snmp,
     sock::Kind,
     stack, unix,
 };
@@ -106,6 +106,11 @@ pub(super) fn populate_proc(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(&net, "arp", arp)?;
     generated::file(&net, "if_inet6", if_inet6)?;
     generated::file(&net, "unix", unix::list)?;
+    generated::file(&net, "snmp", snmp::snmp)?;
+    generated::file(&net, "snmp6", snmp::snmp6)?;
+    generated::file(&net, "netstat", snmp::netstat)?;
+    generated::file(&net, "sockstat", snmp::sockstat)?;
+    generated::file(&net, "sockstat6", snmp::sockstat6)?;
     for (suffix, v6) in [("", false), ("6", true)] {
         let file = |name, list: fn(bool) -> String| {
             generated::file(&net, &format!("{name}{suffix}"), move || list(v6))

@@ -2,6 +2,7 @@
 //! and it wakes the socket's queue when it may be tried again.
 use super::{
     address::Address,
+    interface,
     message::{Ancillary, How, Outgoing, Received, Sending},
     sock::{Kind, Sock},
 };
@@ -95,9 +96,16 @@ pub struct Socket {
 const RECEIVE: usize = 0;
 const SEND: usize = 1;
 
+impl Drop for Socket {
+    fn drop(&mut self) {
+        interface::mib().sockets.uncount();
+    }
+}
+
 impl Socket {
     /// A socket with its family's part.
     pub fn new(sock: Arc<Sock>, protocol: Box<dyn Protocol>) -> Arc<Self> {
+        interface::mib().sockets.count();
         Arc::new(Self {
             sock,
             protocol,

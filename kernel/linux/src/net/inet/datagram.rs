@@ -1,32 +1,35 @@
 //! What sockets of UDP have in common with those of ICMP and raw ones: what comes in is told apart by ports, or
 //! identifiers, and each sending is a packet. What finds no room in the receiver's queue is lost, as on any network.
+mod protocol;
+
 use super::{
-    ICMP, ICMPV6, UDPLITE, connection, destination,
+    ICMP, ICMPV6, UDPLITE, connection,
+    cork::{self, Corked, UDP_HEADER},
+    destination,
     failure::{Failure, Told},
     given,
     listed::Listed,
-    may_bind,
     ports::{Binding, Owner, Ports, unspecified},
     sharing, source, told,
 };
-use crate::{
-    fs::Poll,
-    net::{
-        address::{Address, family},
-        interface,
-        message::{Ancillary, How, Outgoing, Packet, Received},
-        options::{self, IP, IPV6, Options},
-        queue::Queue,
-        sock::{Kind, Sock},
-        socket::{Protocol, Socket},
-        stack::{self, Header},
-    },
+use crate::net::{
+    address::{Address, family},
+    interface,
+    message::{Ancillary, Outgoing, Packet},
+    options::{self, IP, IPV6, Options},
+    queue::Queue,
+    sock::{Kind, Sock},
+    socket::Socket,
+    stack::{self, Header},
 };
 use abi::Errno;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 use linux_raw_sys::net as linux;
-use machine::{sync::SpinLock, time};
+use machine::{
+    sync::{Mutex, SpinLock},
+    time,
+};
 
 /// Of UDP; of UDP-Lite (RFC 3828), whose datagrams differ in what the checksum is of; identifiers of ping sockets,
 /// which tell answers apart as ports do; and of raw sockets, for which they mean nothing.
@@ -51,10 +54,6 @@ pub fn listed(kind: Kind, protocol: u32) -> Vec<Listed> {
 
 /// `SOL_RAW`
 const RAW: u32 = 255;
-/// Bytes of UDP's header.
-const UDP_HEADER: usize = 8;
-/// The most bytes of a datagram.
-const MOST: usize = 65_507;
 
 /// A socket as datagrams find it.
 pub(super) struct Endpoint {
@@ -85,6 +84,16 @@ type Send = fn(&Endpoint, &[u8], SocketAddr, SocketAddr, Header) -> Result<(), E
 struct Datagrams {
     end: Arc<Endpoint>,
     send: Send,
+    /// What is being put together.
+    corked: Mutex<Option<Corked<Way>>>,
+}
+
+/// Where a datagram goes, and what its headers say.
+struct Way {
+    from: SocketAddr,
+    to: SocketAddr,
+    header: Header,
+    segment: Option<u16>,
 }
 
 /// A new socket, which sends by `send`.
@@ -99,7 +108,78 @@ pub(super) fn create(sock: Arc<Sock>, send: Send) -> Arc<Socket> {
         // It gets what comes from now on. There are as many as there are numbers for them.
         let _ = end.port();
     }
-    Socket::new(sock, Box::new(Datagrams { end, send }))
+    let corked = Mutex::new(None);
+    Socket::new(sock, Box::new(Datagrams { end, send, corked }))
+}
+
+impl Datagrams {
+    /// Where a message goes.
+    fn way(&self, message: &Outgoing<'_>) -> Result<Way, Errno> {
+        let end = &self.end;
+        let (peer, shut) = {
+            let state = end.state.lock();
+            (state.peer, state.shut[1])
+        };
+        if shut {
+            return Err(Errno::EPIPE);
+        }
+        let to = match message.to {
+            Some(Address::Unspecified) | None => peer.ok_or(Errno::EDESTADDRREQ)?,
+            Some(address) => destination(given(&end.sock, address)?),
+        };
+        if to.port() == 0 && !end.is_icmp() {
+            return Err(Errno::EINVAL);
+        }
+        let bound = end.port()?;
+        let packet = &message.ancillary.packet;
+        let asked = match packet.address {
+            Some((ip, _)) if !interface::is_local(ip) => return Err(Errno::EINVAL),
+            Some((ip, _)) => ip,
+            None => bound.address.ip(),
+        };
+        let ip = source(Some(asked), to.ip())?;
+        Ok(Way {
+            from: SocketAddr::new(ip, bound.address.port()),
+            to,
+            header: end.header(to.ip(), packet),
+            segment: packet.segment,
+        })
+    }
+
+    /// Sends a datagram.
+    fn put(&self, data: &[u8], way: &Way) -> Result<(), Errno> {
+        let end = &self.end;
+        let &Way {
+            from, to, header, ..
+        } = way;
+        if end.is_icmp() {
+            end.check_size(data.len(), to.ip())?;
+            return (self.send)(end, data, from, to, header);
+        }
+        let size = cork::segment(&end.sock.options.lock(), way.segment, data.len(), to.ip())?;
+        let Some(size) = size else {
+            end.check_size(UDP_HEADER + data.len(), to.ip())?;
+            return (self.send)(end, data, from, to, header);
+        };
+        data.chunks(size)
+            .try_for_each(|piece| (self.send)(end, piece, from, to, header))
+    }
+
+    /// Puts a sending to what is being put together, or begins that. If it is the last, all of it is sent.
+    fn hold(&self, message: &Outgoing<'_>, last: bool) -> Result<(), Errno> {
+        let mut held = self.corked.lock();
+        let mut corked = match held.take() {
+            Some(corked) => corked,
+            None => Corked::new(self.way(message)?),
+        };
+        // What has become too large is gone.
+        corked.add(message.data)?;
+        if last {
+            return self.put(&corked.data, &corked.way);
+        }
+        *held = Some(corked);
+        Ok(())
+    }
 }
 
 impl Owner for Endpoint {
@@ -193,6 +273,14 @@ impl Endpoint {
         matches!(asked, Ok(2 | 3))
     }
 
+    /// `EMSGSIZE` for a packet of so many bytes that would be cut, if that may not be.
+    fn check_size(&self, len: usize, to: IpAddr) -> Result<(), Errno> {
+        if self.keeps_whole(to) && !interface::is_local(to) && !stack::fits(len, to) {
+            return Err(Errno::EMSGSIZE);
+        }
+        Ok(())
+    }
+
     /// What the headers of its datagrams say, but for what is said of one.
     fn header(&self, to: IpAddr, packet: &Packet) -> Header {
         let options = self.sock.options.lock();
@@ -237,12 +325,17 @@ impl Endpoint {
         };
         let message = Outgoing::new(data, &ancillary);
         let from = told(&self.sock, from);
-        if self
+        let taken = self
             .inbox
-            .push_message(&message, Some(from), limit, usize::MAX, None)
-            .is_ok()
-        {
-            self.sock.readable();
+            .push_message(&message, Some(from), limit, usize::MAX, None);
+        let counts = interface::mib().of(to.is_ipv6());
+        match taken {
+            Ok(()) if self.is_icmp() => self.sock.readable(),
+            Ok(()) => {
+                counts.udp_in_datagrams.count();
+                self.sock.readable();
+            }
+            Err(_) => counts.udp_rcvbuf_errors.count(),
         }
     }
 
@@ -299,6 +392,7 @@ fn wanted(options: &Options, domain: u16, to: IpAddr, header: Header, interface:
         address: options.is_set(info).then_some((address, interface)),
         hops: hops.then_some(header.hops),
         class: class.then_some(header.class),
+        segment: None,
     }
 }
 
@@ -306,199 +400,4 @@ fn wanted(options: &Options, domain: u16, to: IpAddr, header: Header, interface:
 fn stamp(options: &Options) -> Option<(u64, bool)> {
     let exact = options.is_set(options::TIMESTAMPNS);
     (exact || options.is_set(options::TIMESTAMP)).then(|| (time::realtime_ns(), exact))
-}
-
-impl Protocol for Datagrams {
-    fn bind(&self, address: &Address) -> Result<(), Errno> {
-        let end = &self.end;
-        let address = given(&end.sock, address)?;
-        if end.sock.kind != Kind::Raw && end.state.lock().bound.is_some() {
-            return Err(Errno::EINVAL);
-        }
-        let address = match end.sock.kind {
-            Kind::Raw => SocketAddr::new(address.ip(), 0),
-            _ => address,
-        };
-        may_bind(match end.is_icmp() {
-            true => SocketAddr::new(address.ip(), 0),
-            false => address,
-        })?;
-        let sharing = sharing(&end.sock.options.lock());
-        let binding = end.ports().bind(address, sharing, end)?;
-        let mut state = end.state.lock();
-        state.bound = Some(binding);
-        state.asked = true;
-        Ok(())
-    }
-
-    fn connect(&self, address: &Address) -> Result<(), Errno> {
-        let end = &self.end;
-        if *address == Address::Unspecified {
-            let mut state = end.state.lock();
-            state.peer = None;
-            state.local = None;
-            let left = if state.asked {
-                None
-            } else {
-                state.bound.take()
-            };
-            drop(state);
-            drop(left);
-            return Ok(());
-        }
-        let to = destination(given(&end.sock, address)?);
-        let bound = end.port()?;
-        let ip = source(Some(bound.address.ip()), to.ip())?;
-        let mut state = end.state.lock();
-        state.peer = Some(to);
-        state.local = Some(ip);
-        drop(state);
-        end.sock.changed();
-        Ok(())
-    }
-
-    fn send(&self, message: &Outgoing<'_>) -> Result<usize, Errno> {
-        let end = &self.end;
-        end.sock.check_error()?;
-        if message.data.len() > MOST {
-            return Err(Errno::EMSGSIZE);
-        }
-        let (peer, shut) = {
-            let state = end.state.lock();
-            (state.peer, state.shut[1])
-        };
-        if shut {
-            return Err(Errno::EPIPE);
-        }
-        let to = match message.to {
-            Some(Address::Unspecified) | None => peer.ok_or(Errno::EDESTADDRREQ)?,
-            Some(address) => destination(given(&end.sock, address)?),
-        };
-        if to.port() == 0 && !end.is_icmp() {
-            return Err(Errno::EINVAL);
-        }
-        let bound = end.port()?;
-        let packet = &message.ancillary.packet;
-        let asked = match packet.address {
-            Some((ip, _)) if !interface::is_local(ip) => return Err(Errno::EINVAL),
-            Some((ip, _)) => ip,
-            None => bound.address.ip(),
-        };
-        let ip = source(Some(asked), to.ip())?;
-        let from = SocketAddr::new(ip, bound.address.port());
-        let header = end.header(to.ip(), packet);
-        let len = message.data.len() + if end.is_icmp() { 0 } else { UDP_HEADER };
-        if end.keeps_whole(to.ip()) && !interface::is_local(to.ip()) && !stack::fits(len, to.ip()) {
-            return Err(Errno::EMSGSIZE);
-        }
-        (self.send)(end, message.data, from, to, header)?;
-        Ok(message.data.len())
-    }
-
-    fn receive(&self, buf: &mut [u8], how: How) -> Result<Received, Errno> {
-        let end = &self.end;
-        if how.urgent {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        end.sock.check_error()?;
-        match end.inbox.take_message(buf, how) {
-            Err(Errno::EAGAIN) if end.state.lock().shut[0] => Ok(Received::default()),
-            result => result,
-        }
-    }
-
-    fn receive_error(&self, buf: &mut [u8]) -> Result<Received, Errno> {
-        self.end.failures.take_message(buf, How::default())
-    }
-
-    fn shutdown(&self, receiving: bool, sending: bool) -> Result<(), Errno> {
-        let mut state = self.end.state.lock();
-        if state.peer.is_none() {
-            return Err(Errno::ENOTCONN);
-        }
-        state.shut[0] |= receiving;
-        state.shut[1] |= sending;
-        drop(state);
-        self.end.sock.changed();
-        Ok(())
-    }
-
-    fn local(&self) -> Address {
-        let state = self.end.state.lock();
-        let v6 = self.end.sock.domain == family::INET6;
-        let mut address = match &state.bound {
-            Some(binding) => binding.address,
-            None => SocketAddr::new(unspecified(v6), 0),
-        };
-        if let Some(ip) = state.local {
-            address.set_ip(ip);
-        }
-        if self.end.sock.kind == Kind::Raw {
-            address.set_port(u16::try_from(self.end.sock.protocol).unwrap_or(0));
-        }
-        told(&self.end.sock, address)
-    }
-
-    fn peer(&self) -> Result<Address, Errno> {
-        let peer = self.end.state.lock().peer.ok_or(Errno::ENOTCONN)?;
-        Ok(told(&self.end.sock, peer))
-    }
-
-    fn poll(&self) -> Poll {
-        let [receive, send] = self.end.state.lock().shut;
-        let mut events = Poll::OUT;
-        if self.end.inbox.packets() > 0 {
-            events |= Poll::IN;
-        }
-        if self.end.failures.packets() > 0 {
-            events |= Poll::ERR;
-        }
-        if receive {
-            events |= Poll::IN | Poll::RDHUP;
-        }
-        if receive && send {
-            events |= Poll::HUP;
-        }
-        events
-    }
-
-    fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
-        if !self.end.has_filter(level, name) {
-            return Err(Errno::ENOPROTOOPT);
-        }
-        let len = if level == RAW { 4 } else { 32 };
-        Ok(self.end.state.lock().filter[..len].to_vec())
-    }
-
-    fn queued(&self) -> [usize; 2] {
-        [self.end.inbox.first(), 0]
-    }
-
-    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
-        let v6 = self.end.sock.domain == family::INET6;
-        match (level, name) {
-            (options::TCP, _) => Err(Errno::ENOPROTOOPT),
-            (level, name) if self.end.has_filter(level, name) => {
-                let mut state = self.end.state.lock();
-                for (byte, room) in value.iter().zip(&mut state.filter) {
-                    *room = *byte;
-                }
-                Ok(())
-            }
-            (RAW | ICMPV6, _) => Err(Errno::ENOPROTOOPT),
-            (options::UDPLITE, _) if self.end.sock.protocol != UDPLITE => Err(Errno::ENOPROTOOPT),
-            (options::IPV6, _) if !v6 => Err(Errno::ENOPROTOOPT),
-            (options::IPV6, linux::IPV6_V6ONLY) if self.end.state.lock().bound.is_some() => {
-                Err(Errno::EINVAL)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn close(&self) {
-        let bound = self.end.state.lock().bound.take();
-        drop(bound);
-        self.end.inbox.discard();
-        self.end.sock.changed();
-    }
 }

@@ -3,6 +3,7 @@
 //! What goes to an address of this machine's own stays in the kernel and is never a packet: a connection is a pair of
 //! queues ([`loopback`]), a datagram is put into the receiver's. What goes further is the [`stack`]'s.
 pub mod connection;
+mod cork;
 pub mod datagram;
 pub mod failure;
 mod icmp;

@@ -9,7 +9,7 @@ use super::{
     ports::{Binding, Owner, Ports},
     sharing, source,
 };
-use crate::net::{address::family, options, sock::Sock, socket::Socket, stack};
+use crate::net::{address::family, interface, options, sock::Sock, socket::Socket, stack};
 use abi::Errno;
 use alloc::{
     boxed::Box,
@@ -165,6 +165,9 @@ impl Tcp {
                 return Err(Errno::ECONNREFUSED);
             }
         }
+        let counts = &interface::mib().tcp;
+        counts.active_opens.count();
+        counts.passive_opens.count();
         let child = listener.sock.child();
         let [own, other] = loopback::pair(self.sock(), &child, from, to);
         let socket = open(child, Role::Connected(other), Some(share));
@@ -283,6 +286,11 @@ impl Tcb {
             }
         }
     }
+}
+
+/// How many sockets there are.
+pub fn count() -> usize {
+    TABLE.open.lock().len()
 }
 
 /// All that listen or are connected.

@@ -26,6 +26,8 @@ fn send(
     to: SocketAddr,
     header: Header,
 ) -> Result<(), Errno> {
+    let counts = interface::mib().of(to.is_ipv6());
+    counts.udp_out_datagrams.count();
     if !interface::is_local(to.ip()) {
         return stack::send_datagram(data, from, to, header);
     }
@@ -35,7 +37,10 @@ fn send(
             receiver.deliver(data, from, to.ip(), header, 1);
             interface::loopback().received(data.len());
         }
-        None => end.failed(&Failure::no_port(header.protocol, from, to, data)),
+        None => {
+            counts.udp_no_ports.count();
+            end.failed(&Failure::no_port(header.protocol, from, to, data));
+        }
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::{
     fs::Poll,
     net::{
         inet::connection::{Connection, Info, State},
+        interface,
         message::{How, Received, Sending},
         options::{
             CORK, KEEPALIVE, KEEPCNT, KEEPIDLE, KEEPINTVL, NODELAY, OOBINLINE, SYNCNT, USER_TIMEOUT,
@@ -202,16 +203,24 @@ impl Remote {
         let Control { tcb, mac } = control;
         let Some(mac) = *mac else { return true };
         let (local, peer) = self.key;
-        while driver::can_send() {
+        let before = tcb.sent_again();
+        let mut left = true;
+        while left && driver::can_send() {
             let Some(outgoing) = tcb.transmit(now) else {
-                return false;
+                left = false;
+                continue;
             };
             let data = outgoing.data;
             link::send_segment(mac, [local, peer], &outgoing.head, data.len(), |to| {
                 tcb.copy(data, to);
             });
         }
-        true
+        let again = tcb.sent_again().wrapping_sub(before);
+        if again > 0 {
+            let again = usize::try_from(again).unwrap_or(0);
+            interface::mib().tcp.retrans_segs.add(again);
+        }
+        left
     }
 
     /// Notes what there is now, and tells those who wait for it.
@@ -264,6 +273,14 @@ impl Remote {
         }
         if urgent {
             self.sock.urgent();
+        }
+        if state == State::Close && state != before {
+            let counts = &interface::mib().tcp;
+            match before {
+                State::SynSent | State::SynReceived => counts.attempt_fails.count(),
+                State::Established | State::CloseWait => counts.estab_resets.count(),
+                _ => (),
+            }
         }
         if old != events.bits() || state != before {
             self.sock.changed();

@@ -55,14 +55,28 @@ impl RxToken for Received<'_> {
     }
 }
 
+/// A frame is sent that smoltcp has made: if it is a packet, it is ICMP's.
+fn count(frame: &[u8]) {
+    let mib = interface::mib();
+    mib.sent(frame);
+    if let Some((counts, _)) = mib.of_frame(frame) {
+        counts.icmp_out_msgs.count();
+    }
+}
+
 impl TxToken for Room {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         if len <= net::FRAME {
             interface::ethernet().sent(len);
-            return net::send(len, f);
+            return net::send(len, |frame| {
+                let result = f(frame);
+                count(frame);
+                result
+            });
         }
         let mut frame = vec![0; len];
         let result = f(&mut frame);
+        count(&frame);
         if let Some(&mac) = frame.first_chunk() {
             link::send_frame(mac, &frame);
         }

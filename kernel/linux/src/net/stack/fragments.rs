@@ -4,7 +4,10 @@
 //! What is kept is bounded in bytes and time, and a packet whose fragments overlap is dropped whole (RFC 5722), as in
 //! Linux.
 use super::SECOND;
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::net::IpAddr;
 use machine::drivers::net as driver;
 use smoltcp::wire::{
@@ -53,6 +56,8 @@ struct Pieces {
 #[derive(Default)]
 pub(super) struct Fragments {
     packets: BTreeMap<Key, Pieces>,
+    /// Since when they wait, the oldest first.
+    ages: BTreeSet<(u64, Key)>,
     bytes: usize,
 }
 
@@ -185,11 +190,14 @@ impl Fragments {
         if !room || !self.packets.contains_key(&key) && self.packets.len() >= PACKETS {
             return Taken::Kept;
         }
-        let pieces = self.packets.entry(key).or_insert_with(|| Pieces {
-            since: now,
-            data: BTreeMap::new(),
-            len: None,
-            headers: Vec::new(),
+        let pieces = self.packets.entry(key).or_insert_with(|| {
+            self.ages.insert((now, key));
+            Pieces {
+                since: now,
+                data: BTreeMap::new(),
+                len: None,
+                headers: Vec::new(),
+            }
         });
         self.bytes -= pieces.charge();
         let good = pieces.add(&fragment);
@@ -204,8 +212,14 @@ impl Fragments {
             self.bytes += pieces.charge();
             return Taken::Kept;
         }
-        let pieces = self.packets.remove(&key).filter(|_| good);
-        match pieces.and_then(|pieces| pieces.join(key.2)) {
+        let pieces = self.packets.remove(&key);
+        if let Some(pieces) = &pieces {
+            self.ages.remove(&(pieces.since, key));
+        }
+        match pieces
+            .filter(|_| good)
+            .and_then(|pieces| pieces.join(key.2))
+        {
             Some(packet) => Taken::Packet(packet),
             None => Taken::Kept,
         }
@@ -213,19 +227,16 @@ impl Fragments {
 
     /// Forgets those that have waited too long; when the next one has.
     pub(super) fn serve(&mut self, now: u64) -> Option<u64> {
-        let mut next: Option<u64> = None;
-        let mut gone = 0;
-        self.packets.retain(|_, pieces| {
-            let until = pieces.since + PATIENCE;
-            if until <= now {
-                gone += pieces.charge();
-                return false;
+        loop {
+            let &(since, key) = self.ages.first()?;
+            if since + PATIENCE > now {
+                return Some(since + PATIENCE);
             }
-            next = super::earlier(next, Some(until));
-            true
-        });
-        self.bytes -= gone;
-        next
+            self.ages.pop_first();
+            if let Some(pieces) = self.packets.remove(&key) {
+                self.bytes -= pieces.charge();
+            }
+        }
     }
 
     #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What comes in: whom a frame is for, and what is answered at once.
 use super::{
-    Key, SECOND, Stack,
+    Key, Packet, SECOND, Stack,
     device::Device,
     dhcp,
     fragments::Taken,
@@ -16,10 +16,47 @@ use smoltcp::{iface::SocketSet, wire::IpProtocol};
 /// Answers a second to what is for nobody: resets, and ICMP's unreachable and echo.
 const ANSWERS: u32 = 1000;
 
+/// A packet has come that is neither TCP's nor UDP's.
+fn count(packet: &Packet<'_>) {
+    let counts = interface::mib().of(packet.to.is_ipv6());
+    let kinds = match packet.header.protocol {
+        1 => [3, 8, 0],
+        58 => [1, 128, 129],
+        _ => return,
+    };
+    counts.icmp_in_msgs.count();
+    let which = [
+        &counts.icmp_in_dest_unreachs,
+        &counts.icmp_in_echos,
+        &counts.icmp_in_echo_reps,
+    ];
+    for (kind, counter) in kinds.iter().zip(which) {
+        if packet.payload.first() == Some(kind) {
+            counter.count();
+        }
+    }
+}
+
 impl Stack {
     /// A frame has come.
     pub(super) fn take(&mut self, frame: &[u8]) {
-        match self.fragments.take(frame, now()) {
+        let counts = interface::mib().of_frame(frame);
+        if let Some((counts, len)) = counts {
+            counts.in_receives.count();
+            counts.in_octets.add(len);
+        }
+        let taken = self.fragments.take(frame, now());
+        if let Some((counts, _)) = counts {
+            match &taken {
+                Taken::Whole => (),
+                Taken::Packet(_) => {
+                    counts.reasm_reqds.count();
+                    counts.reasm_oks.count();
+                }
+                Taken::Kept => counts.reasm_reqds.count(),
+            }
+        }
+        match taken {
             Taken::Whole => self.take_whole(frame),
             Taken::Packet(frame) => self.take_whole(&frame),
             Taken::Kept => (),
@@ -32,7 +69,13 @@ impl Stack {
             && let Some(packet) = frame::packet(frame)
             && interface::is_local(packet.to)
         {
+            count(&packet);
             self.upper.packet(&packet);
+        }
+        if !matches!(parsed, Frame::Other)
+            && let Some((counts, _)) = interface::mib().of_frame(frame)
+        {
+            counts.in_delivers.count();
         }
         match parsed {
             Frame::Segment { from, to, segment } => {
@@ -51,6 +94,7 @@ impl Stack {
                 }
                 let own = interface::is_local(to.ip());
                 if !self.upper.datagram(data, from, to, header) && own {
+                    interface::mib().of(to.is_ipv6()).udp_no_ports.count();
                     self.answer(frame);
                 }
             }
@@ -68,6 +112,7 @@ impl Stack {
     /// A segment has come for the first of two ends.
     pub(super) fn segment(&mut self, key: Key, segment: &Segment<'_>, mac: [u8; 6]) {
         let now = now();
+        interface::mib().tcp.in_segs.count();
         let head = &segment.head;
         if let Some(remote) = self.connections.get(&key).cloned() {
             let (accepted, step) = remote.segment(segment, mac, now);

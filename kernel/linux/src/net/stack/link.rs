@@ -42,6 +42,12 @@ fn wrap(
     header: Header,
     len: usize,
 ) -> &mut [u8] {
+    let counts = interface::mib().of(from.is_ipv6());
+    counts.out_requests.count();
+    counts.out_octets.add(ip_header(from) + len);
+    if matches!(header.protocol, 1 | 58) {
+        counts.icmp_out_msgs.count();
+    }
     let ethernet = EthernetRepr {
         src_addr: EthernetAddress(interface::ethernet_device().map_or([0; 6], |own| own.mac)),
         dst_addr: EthernetAddress(mac),
@@ -76,6 +82,11 @@ pub(super) fn send_segment(
     len: usize,
     fill: impl FnOnce(&mut [u8]),
 ) {
+    let counts = &interface::mib().tcp;
+    counts.out_segs.count();
+    if head.rst {
+        counts.out_rsts.count();
+    }
     let header = head.len();
     let ends = [from.ip(), to.ip()];
     let total = ETHERNET + ip_header(from.ip()) + header + len;
@@ -124,10 +135,16 @@ pub(super) fn frame(payload: &[u8], from: IpAddr, to: IpAddr, header: Header) ->
 /// Sends such a frame, or a larger one in fragments. It waits if the device has no room.
 pub(super) fn send_frame(mac: [u8; 6], frame: &[u8]) {
     let mut id = [0; 4];
-    if frame.len() > driver::FRAME {
+    let is_cut = frame.len() > driver::FRAME;
+    let counts = interface::mib().of_frame(frame).filter(|_| is_cut);
+    if let Some((counts, _)) = counts {
         random::fill(&mut id);
+        counts.frag_oks.count();
     }
     fragments::cut(frame, u32::from_ne_bytes(id), |piece| {
+        if let Some((counts, _)) = counts {
+            counts.frag_creates.count();
+        }
         interface::ethernet().sent(piece.len());
         driver::send(piece.len(), |room| {
             room.copy_from_slice(piece);

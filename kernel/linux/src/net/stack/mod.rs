@@ -31,6 +31,7 @@ use super::{
         connection::{Connection, State},
         failure::Failure,
     },
+    interface,
     sock::Sock,
 };
 use abi::Errno;
@@ -170,6 +171,7 @@ pub fn connect(sock: &Arc<Sock>, from: SocketAddr, to: SocketAddr) -> Result<Han
         if stack.connections.contains_key(&key) {
             return Err(Errno::EADDRNOTAVAIL);
         }
+        interface::mib().tcp.active_opens.count();
         stack.requests.remove(&key);
         stack.time_wait.forget(&key);
         let remote = Remote::active(sock.clone(), key, stack.isn.first(key));

@@ -4,6 +4,7 @@ use super::{
     connection::{Handle, Remote},
     tcp::segment::Segment,
 };
+use crate::net::interface;
 use alloc::sync::Arc;
 
 impl Stack {
@@ -17,7 +18,9 @@ impl Stack {
         now: u64,
     ) {
         // Silence has the other end try again, when there may be room.
+        let counts = &interface::mib().tcp;
         if !accepting.has_room() {
+            counts.listen_overflows.count();
             return;
         }
         let window = accepting
@@ -25,6 +28,7 @@ impl Stack {
             .map_or(u16::MAX, |window| u16::try_from(window).unwrap_or(u16::MAX));
         let syn = &segment.head;
         if self.requests.is_full() && self.requests.get(&key).is_none() {
+            counts.syncookies_sent.count();
             let cookie = self.isn.cookie(key, syn);
             self.requests
                 .give_cookie(key, syn, mac, cookie, window, now);
@@ -44,7 +48,10 @@ impl Stack {
             }
             Some(_) => return false,
             None if self.requests.believes(now) => match (self.isn.redeem(key, head), head.ack) {
-                (Some(syn), Some(ack)) => (ack.plus(u32::MAX), syn, None),
+                (Some(syn), Some(ack)) => {
+                    interface::mib().tcp.syncookies_recv.count();
+                    (ack.plus(u32::MAX), syn, None)
+                }
                 _ => return false,
             },
             None => return false,
@@ -63,6 +70,7 @@ impl Stack {
             return true;
         };
         self.requests.remove(&key);
+        interface::mib().tcp.passive_opens.count();
         let rtt = rtt.filter(|_| !accepting.defers());
         let remote = Remote::passive(sock.clone(), key, own, &syn, rtt);
         self.connections.insert(key, remote.clone());

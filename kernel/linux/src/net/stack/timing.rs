@@ -4,6 +4,7 @@ use super::{
     connection::{Remote, Step},
     earlier, now,
 };
+use crate::net::interface;
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -41,6 +42,7 @@ impl Stack {
                 self.connections.remove(&key);
                 if let Some(remains) = step.remains {
                     self.time_wait.add(key, remains, now);
+                    interface::mib().tcp.time_waits.count();
                     self.hurry(now + 60 * SECOND);
                 }
             }

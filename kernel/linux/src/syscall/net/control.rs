@@ -5,7 +5,7 @@ use crate::{
     net::{
         address::{Address, canonical, family},
         message::{Ancillary, Packet},
-        options::{IP, IPV6, SOCKET},
+        options::{IP, IPV6, SEGMENT, SOCKET, UDP},
         sock::{Kind, Ucred},
         socket::Socket,
     },
@@ -34,6 +34,7 @@ fn reads(socket: &Socket, to: Option<&Address>, level: u32) -> bool {
     match (level, socket.sock.domain) {
         _ if socket.sock.kind == Kind::Stream => false,
         (IP, family::INET) | (IPV6, family::INET6) => true,
+        (UDP, family::INET | family::INET6) => socket.sock.protocol == UDP,
         (IP, family::INET6) => match to.cloned().map_or_else(|| socket.protocol.peer(), Ok) {
             Ok(Address::Inet(to)) => canonical(to).is_ipv4(),
             _ => false,
@@ -128,6 +129,10 @@ fn packet(packet: &mut Packet, level: u32, kind: u32, body: &[u8]) -> Result<(),
         (IPV6, IPV6_PKTINFO) => {
             let ip: [u8; 16] = *body.first_chunk().ok_or(Errno::EINVAL)?;
             packet.address = Some((Ipv6Addr::from(ip).to_canonical(), 0));
+        }
+        SEGMENT => {
+            let size = body.first_chunk().ok_or(Errno::EINVAL)?;
+            packet.segment = Some(u16::from_le_bytes(*size));
         }
         // Options of IP and extension headers: none are sent.
         _ => (),

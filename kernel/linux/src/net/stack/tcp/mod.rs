@@ -272,6 +272,11 @@ impl Tcb {
         self.state
     }
 
+    /// How many segments were sent again.
+    pub(super) fn sent_again(&self) -> u32 {
+        self.counts.resent
+    }
+
     /// Why it has ended, if it has by itself; told once.
     pub(super) fn take_error(&mut self) -> Option<Errno> {
         self.error.take()
