@@ -4,22 +4,28 @@
 //! nothing is flooded that is for one machine, and no machine can take another's place: what it sends in another's
 //! name is dropped.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
-    IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket,
-    UdpRepr,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
+    EthernetRepr, IpAddress, IpProtocol, IpRepr, Ipv4Packet, Ipv6Packet, TcpControl, TcpPacket,
+    TcpRepr, TcpSeqNumber, UdpPacket, UdpRepr,
 };
 
 use super::dns;
-use super::subnet::Subnet;
+use super::subnet::{Subnet, v6_of};
 
 /// What hardware addresses of machines begin with; an address of IP follows. Locally administered, and QEMU's usual.
 const MACHINE: [u8; 2] = [0x52, 0x54];
 /// The same of QEMU's router.
 const ROUTER: [u8; 2] = [0x52, 0x55];
+/// What hardware addresses begin with of all that may have an IPv6 address, of which the last three bytes follow (RFC
+/// 2464, 7; RFC 4291, "solicited-node").
+const SOLICITED: [u8; 3] = [0x33, 0x33, 0xff];
+
+/// Neighbour advertisement, of ICMPv6.
+const ADVERTISEMENT: u8 = 136;
 
 const DNS: u16 = 53;
 /// Where servers of DHCP listen.
@@ -61,8 +67,20 @@ pub(super) fn target(
     if ethernet.src_addr() != hardware(sender) {
         return Target::Nobody;
     }
+    if ethernet.ethertype() == EthernetProtocol::Ipv6 && !is_own(ethernet.payload(), sender) {
+        return Target::Nobody;
+    }
     let to = ethernet.dst_addr();
     let [x, y, rest @ ..] = to.0;
+    let [z, end @ ..] = rest;
+    if [x, y, z] == SOLICITED {
+        let to = subnet.ending(end);
+        return if subnet.has(to) && to != sender {
+            Target::Machine(to)
+        } else {
+            Target::Nobody
+        };
+    }
     if [x, y] == MACHINE {
         let to = Ipv4Addr::from(rest);
         return if subnet.has(to) && to != sender {
@@ -88,6 +106,30 @@ pub(super) fn target(
         EthernetProtocol::Ipv4 if is_to_port(&ethernet, DHCP) => Target::Router,
         _ => Target::Machines,
     }
+}
+
+/// The IPv6 addresses of a machine: in its network, and for neighbours (RFC 4291, "Link-Local IPv6 Unicast Addresses").
+fn v6_addresses(machine: Ipv4Addr) -> [Ipv6Addr; 2] {
+    let [a, b, c, d] = machine.octets();
+    let [x, y] = MACHINE;
+    let mut near = [0; 16];
+    near[..2].copy_from_slice(&[0xfe, 0x80]);
+    near[8..].copy_from_slice(&[x ^ 2, y, a, 0xff, 0xfe, b, c, d]);
+    [v6_of(machine), near.into()]
+}
+
+/// Whether a packet of IPv6 is in its sender's own name, and what it says of addresses, too.
+fn is_own(packet: &[u8], sender: Ipv4Addr) -> bool {
+    let Ok(packet) = Ipv6Packet::new_checked(packet) else {
+        return false;
+    };
+    let (own, from) = (v6_addresses(sender), packet.src_addr());
+    let says = packet.payload();
+    let target = (says.first() == Some(&ADVERTISEMENT)).then(|| says.get(8..24));
+    let target = target.filter(|_| packet.next_header() == IpProtocol::Icmpv6);
+    let is_target = |bytes: &[u8]| own.iter().any(|own| own.octets() == bytes);
+    (own.contains(&from) || from.is_unspecified())
+        && target.is_none_or(|target| target.is_some_and(is_target))
 }
 
 /// Whom a question for a hardware address is for: who has the address asked for.
@@ -124,28 +166,79 @@ fn is_to_port(ethernet: &EthernetFrame<&[u8]>, port: u16) -> bool {
         && UdpPacket::new_checked(packet.payload()).is_ok_and(|udp| udp.dst_port() == port)
 }
 
+/// What is said where there is no router: who is asked for names is there nonetheless, and knows those of machines
+/// only.
+pub(super) fn without_router(frame: &[u8], subnet: Subnet) -> Option<Vec<u8>> {
+    let ethernet = EthernetFrame::new_checked(frame).ok()?;
+    if ethernet.ethertype() != EthernetProtocol::Arp {
+        return answer_question(&ethernet, dns::unknown);
+    }
+    let arp = ArpPacket::new_checked(ethernet.payload()).ok()?;
+    let ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Request,
+        source_hardware_addr,
+        source_protocol_addr,
+        target_protocol_addr,
+        ..
+    } = ArpRepr::parse(&arp).ok()?
+    else {
+        return None;
+    };
+    if target_protocol_addr != subnet.resolver() {
+        return None;
+    }
+    let ([x, y], [a, b, c, d]) = (ROUTER, target_protocol_addr.octets());
+    let resolver = EthernetAddress([x, y, a, b, c, d]);
+    let answer = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Reply,
+        source_hardware_addr: resolver,
+        source_protocol_addr: target_protocol_addr,
+        target_hardware_addr: source_hardware_addr,
+        target_protocol_addr: source_protocol_addr,
+    };
+    let head = EthernetRepr {
+        src_addr: resolver,
+        dst_addr: ethernet.src_addr(),
+        ethertype: EthernetProtocol::Arp,
+    };
+    let mut bytes = vec![0; EthernetFrame::<&[u8]>::buffer_len(answer.buffer_len())];
+    let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
+    head.emit(&mut frame);
+    answer.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    Some(bytes)
+}
+
 fn answer_for_name(ethernet: &EthernetFrame<&[u8]>, names: &impl dns::Names) -> Option<Vec<u8>> {
+    answer_question(ethernet, |query| dns::answer(query, names))
+}
+
+/// The frame with the answer to one that asks for a name.
+fn answer_question(
+    ethernet: &EthernetFrame<&[u8]>,
+    answer: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
     if ethernet.ethertype() != EthernetProtocol::Ipv4 || !is_to_port(ethernet, DNS) {
         return None;
     }
     let packet = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
     let udp = UdpPacket::new_checked(packet.payload()).ok()?;
-    let answer = dns::answer(udp.payload(), names)?;
+    let answer = answer(udp.payload())?;
     let repr = UdpRepr {
         src_port: udp.dst_port(),
         dst_port: udp.src_port(),
     };
     let len = repr.header_len() + answer.len();
+    let ends = (packet.src_addr().into(), packet.dst_addr().into());
     Some(reply(
         ethernet,
-        &packet,
+        ends,
         IpProtocol::Udp,
         len,
         |payload, from, to| {
             repr.emit(
                 &mut UdpPacket::new_unchecked(payload),
-                &from.into(),
-                &to.into(),
+                from,
+                to,
                 answer.len(),
                 |room| room.copy_from_slice(&answer),
                 &ChecksumCapabilities::default(),
@@ -158,14 +251,25 @@ fn answer_for_name(ethernet: &EthernetFrame<&[u8]>, names: &impl dns::Names) -> 
 /// connection.
 pub(super) fn reset(frame: &[u8]) -> Option<Vec<u8>> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
-    if ethernet.ethertype() != EthernetProtocol::Ipv4 {
+    let (protocol, ends, payload): (_, (IpAddress, IpAddress), _) = match ethernet.ethertype() {
+        EthernetProtocol::Ipv4 => {
+            let packet = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+            let is_first = packet.frag_offset() == 0;
+            let protocol = Some(packet.next_header()).filter(|_| is_first)?;
+            let ends = (packet.src_addr().into(), packet.dst_addr().into());
+            (protocol, ends, packet.payload())
+        }
+        EthernetProtocol::Ipv6 => {
+            let packet = Ipv6Packet::new_checked(ethernet.payload()).ok()?;
+            let ends = (packet.src_addr().into(), packet.dst_addr().into());
+            (packet.next_header(), ends, packet.payload())
+        }
+        _ => return None,
+    };
+    if protocol != IpProtocol::Tcp {
         return None;
     }
-    let packet = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
-    if packet.next_header() != IpProtocol::Tcp || packet.frag_offset() != 0 {
-        return None;
-    }
-    let segment = TcpPacket::new_checked(packet.payload())
+    let segment = TcpPacket::new_checked(payload)
         .ok()
         .filter(|segment| !segment.rst())?;
     // RFC 9293, 3.10.7.1
@@ -193,46 +297,41 @@ pub(super) fn reset(frame: &[u8]) -> Option<Vec<u8>> {
     };
     Some(reply(
         &ethernet,
-        &packet,
+        ends,
         IpProtocol::Tcp,
         repr.buffer_len(),
         |payload, from, to| {
             repr.emit(
                 &mut TcpPacket::new_unchecked(payload),
-                &from.into(),
-                &to.into(),
+                from,
+                to,
                 &ChecksumCapabilities::default(),
             );
         },
     ))
 }
 
-/// A frame back to the sender of `ethernet`, from whom it was for, with `len` bytes that `fill` writes.
+/// A frame back to the sender of `ethernet`, whose packet goes from the first to the second end, with `len` bytes that
+/// `fill` writes.
 fn reply(
     ethernet: &EthernetFrame<&[u8]>,
-    packet: &Ipv4Packet<&[u8]>,
-    next_header: IpProtocol,
+    (from, to): (IpAddress, IpAddress),
+    protocol: IpProtocol,
     len: usize,
-    fill: impl FnOnce(&mut [u8], Ipv4Addr, Ipv4Addr),
+    fill: impl FnOnce(&mut [u8], &IpAddress, &IpAddress),
 ) -> Vec<u8> {
     let head = EthernetRepr {
         src_addr: ethernet.dst_addr(),
         dst_addr: ethernet.src_addr(),
-        ethertype: EthernetProtocol::Ipv4,
+        ethertype: ethernet.ethertype(),
     };
-    let ip = Ipv4Repr {
-        src_addr: packet.dst_addr(),
-        dst_addr: packet.src_addr(),
-        next_header,
-        payload_len: len,
-        hop_limit: 64,
-    };
-    let mut bytes = vec![0; EthernetFrame::<&[u8]>::buffer_len(ip.buffer_len() + len)];
+    let ip = IpRepr::new(to, from, protocol, len, 64);
+    let mut bytes = vec![0; EthernetFrame::<&[u8]>::buffer_len(ip.buffer_len())];
     let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
     head.emit(&mut frame);
-    let mut out = Ipv4Packet::new_unchecked(frame.payload_mut());
-    ip.emit(&mut out, &ChecksumCapabilities::default());
-    fill(out.payload_mut(), ip.src_addr, ip.dst_addr);
+    let packet = frame.payload_mut();
+    ip.emit(&mut *packet, &ChecksumCapabilities::default());
+    fill(&mut packet[ip.header_len()..], &to, &from);
     bytes
 }
 
@@ -251,6 +350,9 @@ mod tests {
         }
         fn name_of(&self, _address: Ipv4Addr) -> Option<String> {
             None
+        }
+        fn has_ipv6(&self) -> bool {
+            false
         }
     }
 
@@ -320,6 +422,69 @@ mod tests {
             Target::Nobody,
             "in another's name"
         );
+    }
+
+    /// A packet of IPv6 in a frame of A's.
+    fn v6_frame(to_mac: [u8; 6], from: Ipv6Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let len = u8::try_from(payload.len()).unwrap();
+        let head = [0x60, 0, 0, 0, 0, len, protocol, 255];
+        let ends = [from.octets(), v6_of(B).octets()].concat();
+        frame(
+            to_mac,
+            hardware(A),
+            0x86dd,
+            &[&head, &ends[..], payload].concat(),
+        )
+    }
+
+    #[test]
+    fn nobody_speaks_ipv6_in_anothers_name() {
+        let [own, near] = v6_addresses(A);
+        assert_eq!(near.to_string(), "fe80::5054:aff:fe00:20f");
+        let to_b = hardware(B).0;
+        assert_eq!(goes(&v6_frame(to_b, own, 17, b"x")), Target::Machine(B));
+        assert_eq!(goes(&v6_frame(to_b, near, 17, b"x")), Target::Machine(B));
+        assert_eq!(goes(&v6_frame(to_b, v6_of(B), 17, b"x")), Target::Nobody);
+        // Who has the address, and that one has it.
+        let asks = [&[135][..], &[0; 7], &v6_of(B).octets()].concat();
+        let solicited = [0x33, 0x33, 0xff, 0, 2, 16];
+        assert_eq!(
+            goes(&v6_frame(solicited, own, 58, &asks)),
+            Target::Machine(B)
+        );
+        let says = |whose: Ipv6Addr| [&[136][..], &[0; 7], &whose.octets()].concat();
+        assert_eq!(
+            goes(&v6_frame(to_b, own, 58, &says(own))),
+            Target::Machine(B)
+        );
+        assert_eq!(
+            goes(&v6_frame(to_b, own, 58, &says(v6_of(B)))),
+            Target::Nobody
+        );
+        assert_eq!(goes(&v6_frame(to_b, own, 58, &[136; 9])), Target::Nobody);
+        let all = [0x33, 0x33, 0, 0, 0, 1];
+        assert_eq!(goes(&v6_frame(all, own, 58, &asks)), Target::Machines);
+        let mut tcp = vec![
+            0x12, 0x34, 0, 80, 0, 0, 0, 9, 0, 0, 0, 7, 0x50, 0x18, 1, 0, 0, 0, 0, 0,
+        ];
+        tcp.extend(b"abc");
+        let answer = reset(&v6_frame(to_b, own, 6, &tcp)).unwrap();
+        let tcp = TcpPacket::new_checked(&answer[54..]).unwrap();
+        assert!(tcp.verify_checksum(&v6_of(B).into(), &own.into()));
+        assert!(tcp.rst() && tcp.seq_number() == TcpSeqNumber(7));
+    }
+
+    #[test]
+    fn names_are_asked_for_without_a_router_too() {
+        let resolver = Subnet::DEFAULT.resolver();
+        let answer = without_router(&question(resolver, A), Subnet::DEFAULT).unwrap();
+        let answer = EthernetFrame::new_checked(&answer[..]).unwrap();
+        let arp = ArpPacket::new_checked(answer.payload()).unwrap();
+        assert_eq!(arp.source_hardware_addr(), [0x52, 0x55, 10, 0, 2, 3]);
+        assert_eq!(arp.target_protocol_addr(), A.octets());
+        assert_eq!(arp.operation(), ArpOperation::Reply);
+        let router = Subnet::DEFAULT.router();
+        assert!(without_router(&question(router, A), Subnet::DEFAULT).is_none());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) use self::port::Plugs;
 pub(crate) use self::roster::Member;
 use self::roster::Roster;
 use self::settings::{Settings, Wire};
-pub(crate) use self::subnet::Subnet;
+pub(crate) use self::subnet::{Subnet, v6_of};
 use crate::data;
 
 /// What `elfin net` does.
@@ -39,6 +39,9 @@ pub(crate) enum NetCommand {
         /// Let machines reach nothing but each other
         #[arg(long)]
         internal: bool,
+        /// Give machines IPv6 addresses, too
+        #[arg(long)]
+        ipv6: bool,
         /// Lose so many of a hundred frames between machines, to see what programs make of it
         #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = Wire::parse_loss)]
         loss: f64,
@@ -151,11 +154,13 @@ pub(crate) fn run(command: &NetCommand) -> Result<u8> {
             name,
             subnet,
             internal,
+            ipv6,
             loss,
             delay,
         } => Network::named(name)?.create(Settings {
             subnet: *subnet,
             internal: *internal,
+            ipv6: *ipv6,
             wire: Wire {
                 loss: *loss,
                 delay: *delay,
@@ -180,6 +185,9 @@ pub(crate) fn run(command: &NetCommand) -> Result<u8> {
             let settings = network.settings()?;
             writeln!(out, "subnet: {}", settings.subnet)?;
             writeln!(out, "internal: {}", settings.internal)?;
+            if settings.ipv6 {
+                writeln!(out, "ipv6: {}/{}", v6_of(0.into()), Subnet::V6_BITS)?;
+            }
             if settings.wire != Wire::default() {
                 let Wire { loss, delay } = settings.wire;
                 writeln!(out, "wire: loses {loss} %, takes {delay} ms")?;

@@ -38,13 +38,23 @@ pub(crate) struct Plugs {
     pub(crate) router: Option<OwnedFd>,
 }
 
-impl dns::Names for Roster {
+/// Names of machines, and whether they have addresses of IPv6.
+struct Directory {
+    roster: Arc<Roster>,
+    ipv6: bool,
+}
+
+impl dns::Names for Directory {
     fn address_of(&self, name: &str) -> Option<Ipv4Addr> {
-        self.address_of(name)
+        self.roster.address_of(name)
     }
 
     fn name_of(&self, address: Ipv4Addr) -> Option<String> {
-        self.name_of(address)
+        self.roster.name_of(address)
+    }
+
+    fn has_ipv6(&self) -> bool {
+        self.ipv6
     }
 }
 
@@ -71,7 +81,10 @@ impl Member {
         let sender = Sender {
             own: self.address,
             subnet: self.settings.subnet,
-            roster: Arc::clone(&self.roster),
+            directory: Directory {
+                roster: Arc::clone(&self.roster),
+                ipv6: self.settings.ipv6,
+            },
             peers: HashMap::new(),
             router,
             back: queue,
@@ -150,7 +163,7 @@ fn deliver(machine: &UnixDatagram) -> Result<SyncSender<Arrival>> {
 struct Sender {
     own: Ipv4Addr,
     subnet: Subnet,
-    roster: Arc<Roster>,
+    directory: Directory,
     peers: HashMap<Ipv4Addr, Peer>,
     router: Option<UnixDatagram>,
     /// To the machine itself.
@@ -169,7 +182,7 @@ impl Sender {
         let mut buffer = vec![0; MOST];
         while let Ok(len) = machine.recv(&mut buffer) {
             let frame = &buffer[..len];
-            match frame::target(frame, self.own, self.subnet, &*self.roster) {
+            match frame::target(frame, self.own, self.subnet, &self.directory) {
                 Target::Machine(to) => {
                     if self.send(to, frame).is_err()
                         && let Some(answer) = frame::reset(frame)
@@ -178,7 +191,7 @@ impl Sender {
                     }
                 }
                 Target::Machines => {
-                    for to in self.roster.addresses().unwrap_or_default() {
+                    for to in self.directory.roster.addresses().unwrap_or_default() {
                         if to != self.own {
                             // Who is not there misses nothing.
                             let _ = self.send(to, frame);
@@ -189,6 +202,8 @@ impl Sender {
                     if let Some(router) = &self.router {
                         // It fails when QEMU has ended.
                         let _ = router.send(frame);
+                    } else if let Some(answer) = frame::without_router(frame, self.subnet) {
+                        let _ = self.back.try_send((answer, None));
                     }
                 }
                 Target::Sender(answer) => {
@@ -208,7 +223,7 @@ impl Sender {
             // It has gone. Another may have come in its place.
             self.peers.remove(&to);
         }
-        let socket = self.roster.reach(to)?;
+        let socket = self.directory.roster.reach(to)?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let mut peer = Peer {
             socket,
@@ -260,6 +275,7 @@ mod tests {
         let settings = Settings {
             subnet: Subnet::DEFAULT,
             internal: true,
+            ipv6: false,
             wire: Wire::default(),
         };
         let join = || {

@@ -221,6 +221,7 @@ mod tests {
     const SETTINGS: Settings = Settings {
         subnet: Subnet::DEFAULT,
         internal: false,
+        ipv6: false,
         wire: Wire {
             loss: 0.0,
             delay: 0,

@@ -8,6 +8,8 @@ pub(crate) struct Settings {
     pub(crate) subnet: Subnet,
     /// There is no way out of it.
     pub(crate) internal: bool,
+    /// Machines have addresses of IPv6, too.
+    pub(crate) ipv6: bool,
     /// What happens to frames between machines.
     pub(crate) wire: Wire,
 }
@@ -37,9 +39,10 @@ impl Settings {
         let Self {
             subnet,
             internal,
+            ipv6,
             wire: Wire { loss, delay },
         } = self;
-        format!("subnet={subnet}\ninternal={internal}\nloss={loss}\ndelay={delay}\n")
+        format!("subnet={subnet}\ninternal={internal}\nipv6={ipv6}\nloss={loss}\ndelay={delay}\n")
     }
 
     /// Out of what a file has.
@@ -51,6 +54,8 @@ impl Settings {
         Some(Self {
             subnet: value("subnet")?.parse().ok()?,
             internal: value("internal")?.parse().ok()?,
+            // Networks that were made before there was a choice have none.
+            ipv6: value("ipv6").map_or(Ok(false), str::parse).ok()?,
             wire: Wire {
                 loss: value("loss")?.parse().ok()?,
                 delay: value("delay")?.parse().ok()?,
@@ -68,6 +73,7 @@ mod tests {
         let settings = Settings {
             subnet: Subnet::DEFAULT,
             internal: true,
+            ipv6: true,
             wire: Wire {
                 loss: 0.5,
                 delay: 20,
@@ -75,10 +81,12 @@ mod tests {
         };
         let read = Settings::from_text(&settings.to_text()).unwrap();
         assert_eq!(
-            (read.subnet, read.internal, read.wire),
-            (settings.subnet, true, settings.wire)
+            (read.subnet, read.internal, read.ipv6, read.wire),
+            (settings.subnet, true, true, settings.wire)
         );
         assert!(Settings::from_text("subnet=10.0.2.0/24\n").is_none());
+        let old = "subnet=10.0.2.0/24\ninternal=false\nloss=0\ndelay=0\n";
+        assert!(Settings::from_text(old).is_some_and(|read| !read.ipv6));
         assert_eq!(Wire::parse_loss("2.5%"), Ok(2.5));
         assert!(Wire::parse_loss("101").is_err() && Wire::parse_loss("x").is_err());
     }

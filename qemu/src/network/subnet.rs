@@ -1,7 +1,7 @@
 //! The addresses of a network: whose the first ones are, and which are the machines'.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An IPv4 network. Its second and third address are the router's and the resolver's, as in QEMU's user network; the
@@ -17,7 +17,28 @@ const FIRST: u32 = 4;
 /// The one that is given first, where there is room: QEMU's choice for machines that ask.
 const USUAL: u32 = 15;
 
+/// What IPv6 addresses of machines begin with, where they have some: unique local ones (RFC 4193). The address of IPv4
+/// is their end. No network leads to another one, so all have the same.
+const V6: [u16; 4] = [0xfd65, 0x6c66, 0x696e, 0];
+
+/// The IPv6 address of a machine.
+pub(crate) fn v6_of(machine: Ipv4Addr) -> Ipv6Addr {
+    let ([s, t, u, v], [a, b, c, d]) = (V6, machine.octets());
+    let pair = |high, low| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(s, t, u, v, 0, 0, pair(a, b), pair(c, d))
+}
+
+/// The machine that has an IPv6 address.
+pub(crate) fn v4_of(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., a, b, c, d] = address.octets();
+    let machine = Ipv4Addr::new(a, b, c, d);
+    (v6_of(machine) == address).then_some(machine)
+}
+
 impl Subnet {
+    /// Length of the prefix of IPv6 addresses.
+    pub(crate) const V6_BITS: u8 = 64;
+
     /// QEMU's own choice.
     pub(crate) const DEFAULT: Self = Self {
         base: Ipv4Addr::new(10, 0, 2, 0),
@@ -57,6 +78,12 @@ impl Subnet {
     pub(crate) fn has(self, address: Ipv4Addr) -> bool {
         let n = address.to_bits().wrapping_sub(self.base.to_bits());
         (FIRST..self.size() - 1).contains(&n)
+    }
+
+    /// The address that may be a machine's of which the last three bytes are known.
+    pub(crate) fn ending(self, [b, c, d]: [u8; 3]) -> Ipv4Addr {
+        let [a, ..] = self.base.octets();
+        Ipv4Addr::new(a, b, c, d)
     }
 
     /// Which addresses machines may have, for messages.
@@ -116,6 +143,16 @@ mod tests {
         assert_eq!(small.machines().count(), 11);
         assert!(small.machines().all(|address| small.has(address)));
         assert!(!small.has(small.router()) && !small.has(Ipv4Addr::new(192, 168, 7, 31)));
+    }
+
+    #[test]
+    fn addresses_of_ipv6_end_with_those_of_ipv4() {
+        let machine = Ipv4Addr::new(10, 0, 2, 15);
+        let address = v6_of(machine);
+        assert_eq!(address.to_string(), "fd65:6c66:696e::a00:20f");
+        assert_eq!(v4_of(address), Some(machine));
+        assert_eq!(v4_of(Ipv6Addr::LOCALHOST), None);
+        assert_eq!(Subnet::DEFAULT.ending([0, 2, 15]), machine);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::network::{self, Member, Plugs, Subnet};
+use crate::network::{self, Member, Plugs, Subnet, v6_of};
 
 /// The host name of a machine that is given none and is in no network with others.
 const HOSTNAME: &str = "elfin";
@@ -322,7 +322,7 @@ impl Net {
     /// QEMU's router, with the ports that it passes on to the machine.
     fn router(&self, id: &str, subnet: Subnet, machine: Ipv4Addr) -> String {
         let (host, dns) = (subnet.router(), subnet.resolver());
-        // Frames between the machines of a named network are of IPv4 only.
+        // What goes out of a named network is of IPv4 only.
         let ipv6 = match self.link {
             Some((_, Link::User(_))) => "ipv6-net=fec0::/64",
             _ => "ipv6=off",
@@ -373,6 +373,9 @@ impl Net {
             if let Link::User(_) = link {
                 records.push(("address", b"fec0::15/64".to_vec()));
                 records.push(("gateway", b"fec0::2".to_vec()));
+            } else if link.has_ipv6() {
+                let own = format!("{}/{}", v6_of(*address), Subnet::V6_BITS);
+                records.push(("address", own.into_bytes()));
             }
         }
         let mut file = |path: &str, content: &str| {
@@ -396,6 +399,9 @@ impl Net {
         let own = self.link.as_ref().map(|(address, _)| *address);
         let own = own.unwrap_or(Ipv4Addr::LOCALHOST);
         let _ = writeln!(text, "{own}\t{}", self.hostname);
+        if self.link.as_ref().is_some_and(|(_, link)| link.has_ipv6()) {
+            let _ = writeln!(text, "{}\t{}", v6_of(own), self.hostname);
+        }
         text
     }
 }
@@ -410,6 +416,11 @@ impl Link {
 
     fn is_internal(&self) -> bool {
         matches!(self, Self::Named(member, _) if member.settings.internal)
+    }
+
+    /// Whether machines of the network have addresses of IPv6 for each other.
+    fn has_ipv6(&self) -> bool {
+        matches!(self, Self::Named(member, _) if member.settings.ipv6)
     }
 }
 

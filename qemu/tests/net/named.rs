@@ -190,6 +190,65 @@ fn machines_reach_each_other() {
         .expect("nobody is there");
 }
 
+/// `serve` tells who connects its name, by IPv6; `visit` connects to db and to a port that nobody has.
+const PROGRAM_V6: &str = r#"
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int reach(const char *port) {
+    struct addrinfo hints = {.ai_family = AF_INET6, .ai_socktype = SOCK_STREAM}, *found;
+    int error = getaddrinfo("db", port, &hints, &found);
+    if (error)
+        return printf("%s\n", gai_strerror(error)), fflush(stdout), -1;
+    int s = socket(AF_INET6, SOCK_STREAM, 0);
+    if (connect(s, found->ai_addr, found->ai_addrlen))
+        printf("%s\n", strerror(errno)), fflush(stdout);
+    return s;
+}
+int main(int count, char **arguments) {
+    char name[100] = "?", address[100] = "?", line[300] = "";
+    if (!strcmp(arguments[1], "visit")) {
+        struct addrinfo *found;
+        puts(gai_strerror(getaddrinfo("nobody", "7", 0, &found))), fflush(stdout);
+        reach("9");
+        recv(reach("7"), line, sizeof line, MSG_WAITALL);
+        puts(line);
+        return 0;
+    }
+    struct sockaddr_in6 any = {AF_INET6, htons(7)}, from;
+    socklen_t length = sizeof from;
+    int s = socket(AF_INET6, SOCK_STREAM, 0);
+    if (bind(s, (void *)&any, sizeof any) || listen(s, 64))
+        return 1;
+    puts("ready"), fflush(stdout);
+    int end = accept(s, (void *)&from, &length);
+    getnameinfo((void *)&from, length, name, sizeof name, 0, 0, NI_NAMEREQD);
+    getnameinfo((void *)&from, length, address, sizeof address, 0, 0, NI_NUMERICHOST);
+    send(end, line, snprintf(line, sizeof line, "%s %s", name, address), 0);
+    close(end);
+    pause();
+}
+"#;
+
+#[test]
+fn machines_reach_each_other_by_ipv6() {
+    let root = program(PROGRAM_V6);
+    let networks = Networks::new();
+    let create = ["net", "create", "six", "--ipv6", "--internal"];
+    networks.ask(&create).expect("it is made");
+    let options = ["--net", "six", "--hostname", "db"];
+    let mut db = networks.start(root.path(), &options, &["serve"]);
+    assert_eq!(db.line(), "ready\n");
+    let options = ["--net", "six", "--hostname", "web"];
+    let mut web = networks.start(root.path(), &options, &["visit"]);
+    assert_eq!(web.line(), "Name or service not known\n");
+    assert_eq!(web.line(), "Connection refused\n");
+    assert_eq!(web.line(), "web fd65:6c66:696e::a00:210\n");
+}
+
 #[test]
 fn a_bad_wire_loses_nothing_of_a_stream() {
     let root = program(PROGRAM);
