@@ -1,6 +1,7 @@
 //! Programs that are not for our loader (static ones, other C libraries): mapped and entered the way Linux does it,
 //! through their own interpreter if they name one.
 
+use super::Places;
 use super::stack::Stack;
 use abi::Errno;
 use alloc::format;
@@ -229,7 +230,11 @@ pub(super) fn check(program: &Arc<dyn File>) -> Result<(), Errno> {
 
 /// Maps a program (and its interpreter) and fills in the auxiliary vector; where to enter. An error is a line for the
 /// user.
-pub(super) fn load(program: &super::Image, stack: &Stack) -> Result<usize, String> {
+pub(super) fn load(
+    program: &super::Image,
+    stack: &Stack,
+    places: &Places,
+) -> Result<usize, String> {
     let path = &program.path;
     let about = |path: &[u8]| {
         let path = show(path);
@@ -237,7 +242,7 @@ pub(super) fn load(program: &super::Image, stack: &Stack) -> Result<usize, Strin
     };
     let image = read(program.file.clone()).map_err(about(path))?;
     let program = image.map().map_err(about(path))?;
-    super::place_break(program.end);
+    super::place_break(program.end, places);
     let stack_flags = image
         .segments
         .iter()

@@ -177,8 +177,9 @@ fn prepare(
 fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<(), Failure> {
     linker::install();
     // Up to 64 GiB below the top.
-    with_space(|space| space.open((random::number() & 0xff_ffff) as usize));
-    let stack = linker::vdso::map().and_then(|()| stack::build(image, env, runner));
+    let places = Places::random();
+    with_space(|space| space.open(places.mappings));
+    let stack = linker::vdso::map().and_then(|()| stack::build(image, env, runner, &places));
     let stack = stack.map_err(|errno| no_memory(&image.path, errno))?;
     show(image, env, &stack);
     // IFUNC resolvers run on the program's stack.
@@ -194,7 +195,7 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
             show(image, env, &stack);
             let objects = linker::with_current(|linker| linker.loader.objects());
             let end = objects.first().map_or(0, |main| main.end);
-            place_break(end);
+            place_break(end, &places);
             let Stack { pointer, range, .. } = stack;
             let rest = Box::new(move || {
                 gate::set_user_stack(pointer, range);
@@ -219,7 +220,7 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
                     String::from_utf8_lossy(version)
                 );
             }
-            let address = foreign::load(image, &stack).map_err(|line| Failure {
+            let address = foreign::load(image, &stack, &places).map_err(|line| Failure {
                 line: format!("elfin: {line}"),
                 status: NOT_EXECUTABLE,
             })?;
@@ -305,13 +306,41 @@ pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     Ok(process)
 }
 
+/// Where things of a program lie, at random, and what it has for randomness of its own.
+struct Places {
+    /// Of AT_RANDOM.
+    bytes: [u8; 16],
+    /// Pages between the top of the program's half and what is mapped first.
+    mappings: usize,
+    /// Bytes between the stack's end and what lies on it first.
+    stack: usize,
+    /// Pages between the program and the heap of brk(2).
+    heap: usize,
+}
+
+impl Places {
+    fn random() -> Self {
+        let mut words = [[0; 16]; 2];
+        random::fill(words.as_flattened_mut());
+        let [bytes, numbers] = words;
+        let number = u128::from_ne_bytes(numbers) as usize;
+        Self {
+            bytes,
+            // Up to 64 GiB.
+            mappings: number & 0xff_ffff,
+            stack: number >> 24 & 0xff0,
+            heap: number >> 40 & 0x1fff,
+        }
+    }
+}
+
 /// Puts the heap of brk(2) behind a program that ends at `end`; one that lies among the libraries, where nothing is
 /// free behind it, gets it where Linux has position-independent programs.
-fn place_break(end: usize) {
+fn place_break(end: usize, places: &Places) {
     const AMONG_LIBRARIES: usize = 0x7000_0000_0000;
     const APART: usize = 0x5555_5555_4000;
     let start = if end < AMONG_LIBRARIES { end } else { APART };
-    with_space(|space| space.set_break(start + (random::number() as usize & 0x1fff) * PAGE_SIZE));
+    with_space(|space| space.set_break(start + places.heap * PAGE_SIZE));
 }
 
 fn no_memory(what: &[u8], errno: Errno) -> Failure {

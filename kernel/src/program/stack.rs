@@ -1,6 +1,7 @@
 //! The initial stack: arguments, environment and auxiliary vector as Linux lays them out (psABI, "Process
 //! Initialization").
 
+use super::Places;
 use super::path::Image;
 use crate::linker;
 use abi::Errno;
@@ -11,7 +12,6 @@ use linux::process::signal;
 use linux::process::with_space;
 use linux_raw_sys::auxvec;
 use machine::arch::{context, cpu};
-use machine::drivers::random;
 use machine::mm::space::{self, Backing, Marks, Options, Place, Prot};
 use machine::mm::{PAGE, user};
 
@@ -84,7 +84,12 @@ impl Writer {
 }
 
 /// Maps a stack and fills it in. `E2BIG` when arguments and environment take more than a quarter of it.
-pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<Stack, Errno> {
+pub(super) fn build(
+    image: &Image,
+    env: &[Vec<u8>],
+    runner: &Runner,
+    places: &Places,
+) -> Result<Stack, Errno> {
     let Image { name, args, .. } = image;
     let size: usize = args.iter().chain(env).map(|string| string.len() + 9).sum();
     if size > SIZE / 4 {
@@ -109,11 +114,8 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
     let prot = Prot::READ | Prot::WRITE;
     map(Place::Fixed(base + GUARD), SIZE, prot, options)?;
 
-    let mut bytes = [0; 32];
-    random::fill(&mut bytes);
-    let slide = usize::from(u16::from_le_bytes([bytes[16], bytes[17]])) & 0xff0;
     let mut writer = Writer {
-        at: base + GUARD + SIZE - PAGE - slide,
+        at: base + GUARD + SIZE - PAGE - places.stack,
     };
     let name = writer.string(name)?;
     let env_end = writer.at;
@@ -123,7 +125,7 @@ pub(super) fn build(image: &Image, env: &[Vec<u8>], runner: &Runner) -> Result<S
     let arguments = writer.at..args_end;
     let platform = writer.string(b"x86_64")?;
     writer.at = (writer.at & !15) - 16;
-    user::copy_out(writer.at, &bytes[..16])?;
+    user::copy_out(writer.at, &places.bytes)?;
     let random = writer.at;
 
     let Credentials { user, group, .. } = &runner.credentials;

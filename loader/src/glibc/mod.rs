@@ -69,13 +69,21 @@ fn reviewed_release(text: Option<&[u8]>) -> Result<u32, Error> {
     })
 }
 
-/// Returns the release number in `ld.so`'s banner: "ld.so (Debian GLIBC 2.36-9) stable release version 2.36.".
+/// What follows in `ld.so`'s banner: "ld.so (Debian GLIBC 2.36-9) stable release version 2.36.", a line of copyright,
+/// and this. It is long, and so quickly found.
+const CONDITIONS: &[u8; 131] = b"\nThis is free software; see the source for copying conditions.\n\
+    There is NO warranty; not even for MERCHANTABILITY or FITNESS FOR A\n";
+
+/// Returns the release number in `ld.so`'s banner.
 fn find_release(object: &Object) -> Option<&[u8]> {
-    const BANNER: &[u8; 16] = b"release version ";
+    const BEFORE: &[u8] = b"release version ";
+    const SKIPS: [usize; 256] = skips(CONDITIONS);
     let data = object.read_only_bytes();
     data.iter().find_map(|bytes| {
-        let at = find(bytes, BANNER)?;
-        let rest = bytes.get(at + BANNER.len()..)?;
+        let banner = bytes.get(..find(bytes, CONDITIONS, &SKIPS)?)?;
+        let is_before = |bytes: &[u8]| bytes == BEFORE;
+        let at = banner.windows(BEFORE.len()).rposition(is_before)?;
+        let rest = banner.get(at + BEFORE.len()..)?;
         let end = rest
             .iter()
             .position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
@@ -84,13 +92,19 @@ fn find_release(object: &Object) -> Option<&[u8]> {
     })
 }
 
-/// Finds a text, most bytes of which are not looked at (Horspool, *Practical fast searching in strings*, 1980).
-fn find<const LEN: usize>(bytes: &[u8], text: &[u8; LEN]) -> Option<usize> {
-    // By which byte lies at the end of where the text might be, how much further it must be at least.
+/// Returns by which byte lies at the end of where a text might be, how much further it must be at least.
+const fn skips<const LEN: usize>(text: &[u8; LEN]) -> [usize; 256] {
     let mut skips = [LEN; 256];
-    for (index, &byte) in text.iter().enumerate().take(LEN - 1) {
-        skips[usize::from(byte)] = LEN - 1 - index;
+    let mut index = 0;
+    while index < LEN - 1 {
+        skips[text[index] as usize] = LEN - 1 - index;
+        index += 1;
     }
+    skips
+}
+
+/// Finds a text, most bytes of which are not looked at (Horspool, *Practical fast searching in strings*, 1980).
+fn find<const LEN: usize>(bytes: &[u8], text: &[u8; LEN], skips: &[usize; 256]) -> Option<usize> {
     let mut at = 0;
     loop {
         let last = *bytes.get(at + LEN - 1)?;
@@ -292,11 +306,14 @@ mod tests {
 
     #[test]
     fn texts_are_found_wherever_they_lie() {
+        fn find_in<const LEN: usize>(bytes: &[u8], text: &[u8; LEN]) -> Option<usize> {
+            find(bytes, text, &skips(text))
+        }
         let bytes = b"relrelease release version 2.36.\n";
-        assert_eq!(find(bytes, b"release version "), Some(11));
-        assert_eq!(find(bytes, b"rel"), Some(0));
-        assert_eq!(find(bytes, b"6.\n"), Some(bytes.len() - 3));
-        assert_eq!(find(bytes, b"6.\n."), None);
-        assert_eq!(find(b"", b"x"), None);
+        assert_eq!(find_in(bytes, b"release version "), Some(11));
+        assert_eq!(find_in(bytes, b"rel"), Some(0));
+        assert_eq!(find_in(bytes, b"6.\n"), Some(bytes.len() - 3));
+        assert_eq!(find_in(bytes, b"6.\n."), None);
+        assert_eq!(find_in(b"", b"x"), None);
     }
 }

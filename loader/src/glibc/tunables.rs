@@ -17,6 +17,9 @@ const PREFIX: &[u8] = b"glibc.";
 const KNOWN: &[u8] = b"glibc.rtld.nns";
 const KNOWN_BOUNDS: [usize; 2] = [1, 16];
 const KNOWN_VALUE: usize = 4;
+/// A tunable that there is in all versions, and the variable that it was before, which shows where entries have such.
+const RENAMED: &[u8] = b"glibc.malloc.arena_max";
+const VARIABLE: &[u8] = b"MALLOC_ARENA_MAX\0";
 
 /// `tunable_type_code_t`; the other two types are unsigned numbers.
 const TYPE_INT_32: u32 = 0;
@@ -31,8 +34,10 @@ pub(crate) struct Tunables {
     bounds: usize,
     /// Where it has its value.
     value: usize,
-    /// Where it says whether the value is not the default. Behind that is the name of the older variable.
+    /// Where it says whether the value is not the default.
     initialized: usize,
+    /// Where it has the name of the older variable; the entry's end if none has one.
+    variable: usize,
 }
 
 impl Tunables {
@@ -62,6 +67,7 @@ impl Tunables {
             bounds: 0,
             value: 0,
             initialized: 0,
+            variable: stride,
         };
         let known = table.entry(KNOWN)?;
         // SAFETY: see below: the last words read lie before the entry's end.
@@ -79,10 +85,18 @@ impl Tunables {
             values
         };
         let initialized = value + size;
-        (word(value) == KNOWN_VALUE && initialized < stride).then_some(Self {
+        (word(value) == KNOWN_VALUE && initialized < stride).then_some(())?;
+        let renamed = table.entry(RENAMED);
+        let variable = renamed.and_then(|entry| {
+            let rest = table.rest(entry, initialized);
+            rest.windows(VARIABLE.len())
+                .position(|bytes| bytes == VARIABLE)
+        });
+        Some(Self {
             bounds,
             value,
             initialized,
+            variable: variable.map_or(stride, |at| initialized + at),
             ..table
         })
     }
@@ -130,14 +144,15 @@ impl Tunables {
 
     /// Returns the name of the older variable for an entry; empty if there is none.
     fn variable(&self, entry: usize) -> &'static [u8] {
-        let rest = self.stride - self.initialized - 1;
-        // SAFETY: the rest of the entry, which nobody writes to: numbers below 3 before 2.39, then the name.
-        let rest = unsafe {
-            core::slice::from_raw_parts((entry + self.initialized + 1) as *const u8, rest)
-        };
-        let start = rest.iter().position(u8::is_ascii_uppercase);
-        let name = start.and_then(|start| rest.get(start..)).unwrap_or(b"");
+        let name = self.rest(entry, self.variable);
         CStr::from_bytes_until_nul(name).map_or(b"", CStr::to_bytes)
+    }
+
+    /// Returns an entry from `at` on, which lies behind its value.
+    fn rest(&self, entry: usize, at: usize) -> &'static [u8] {
+        // SAFETY: the table's, and stays. Nobody writes to it but `set` to the byte that says so, which is before all
+        // that is kept of this.
+        unsafe { core::slice::from_raw_parts((entry + at) as *const u8, self.stride - at) }
     }
 
     /// Enters a value, unless it is out of bounds.

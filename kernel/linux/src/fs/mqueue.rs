@@ -121,10 +121,17 @@ pub struct MessageQueue {
     edges: Edges,
 }
 
-/// Queues by name.
-static NAMES: Mutex<BTreeMap<Vec<u8>, Arc<MessageQueue>>> = Mutex::new(BTreeMap::new());
-/// Memory that all queues may take.
-static MEMORY: AtomicUsize = AtomicUsize::new(0);
+/// The machine's queues.
+struct Queues {
+    by_name: Mutex<BTreeMap<Vec<u8>, Arc<MessageQueue>>>,
+    /// Memory that all of them may take.
+    memory: AtomicUsize,
+}
+
+static QUEUES: Queues = Queues {
+    by_name: Mutex::new(BTreeMap::new()),
+    memory: AtomicUsize::new(0),
+};
 
 /// Opens the queue of that name for what is `wanted`, or makes it: `create` says with what permissions and size, and
 /// whether it must be new.
@@ -134,7 +141,7 @@ pub fn open(
     create: Option<(u32, Size, bool)>,
     limit: usize,
 ) -> Result<Arc<MessageQueue>, Errno> {
-    let mut names = NAMES.lock();
+    let mut names = QUEUES.by_name.lock();
     match (names.get(name), create) {
         (Some(_), Some((_, _, true))) => Err(Errno::EEXIST),
         (Some(queue), _) => {
@@ -153,7 +160,7 @@ pub fn open(
 /// Takes a name away, which its owner may do; the queue is there until it is closed.
 pub fn unlink(name: &[u8]) -> Result<(), Errno> {
     let gone = {
-        let mut names = NAMES.lock();
+        let mut names = QUEUES.by_name.lock();
         let queue = names.get(name).ok_or(Errno::ENOENT)?;
         let user = credentials::current().user.filesystem;
         // As if in a directory of root's that everybody may write to, and that is sticky.
@@ -182,8 +189,8 @@ impl MessageQueue {
             .try_reserve_exact(size.messages)
             .map_err(|_| Errno::ENOMEM)?;
         let memory = size.memory();
-        if MEMORY.fetch_add(memory, Ordering::Relaxed) + memory > limit {
-            MEMORY.fetch_sub(memory, Ordering::Relaxed);
+        if QUEUES.memory.fetch_add(memory, Ordering::Relaxed) + memory > limit {
+            QUEUES.memory.fetch_sub(memory, Ordering::Relaxed);
             return Err(Errno::EMFILE);
         }
         let maker = credentials::current();
@@ -323,7 +330,9 @@ impl MessageQueue {
 
 impl Drop for MessageQueue {
     fn drop(&mut self) {
-        MEMORY.fetch_sub(self.size.memory(), Ordering::Relaxed);
+        QUEUES
+            .memory
+            .fetch_sub(self.size.memory(), Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub use super::space::arena::{END, ROOT, START};
 
-use super::space::{self, arena::Arena};
+use super::space::arena::Arena;
 use crate::arch::{interrupt_flag, percpu};
 use crate::sched;
 use core::alloc::Layout;
@@ -65,7 +65,7 @@ fn with_count<R>(value: bool, f: impl FnOnce() -> R) -> R {
 
 /// Calls `f` with the arena of the running thread's space.
 fn with_current<R>(f: impl FnOnce(&Arena) -> R) -> Option<R> {
-    space::with_current(|space| space.map(|space| f(space.arena())))
+    sched::with_space(|space| space.map(|space| f(space.arena())))
 }
 
 /// A block of the arena, or null without memory; `None` if the running thread does not allocate from it.

@@ -3,6 +3,7 @@
 
 use crate::arch::paging::{self, Tables};
 use crate::arch::{cpu, percpu};
+use crate::mm::space::arena::Arena;
 use crate::sync::SpinLock;
 use alloc::sync::Arc;
 use core::any::Any;
@@ -12,6 +13,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub trait AddressSpace: Any + Send + Sync {
     /// Its page tables.
     fn tables(&self) -> &Arc<Tables>;
+    /// Where the dynamic linker keeps what it has.
+    fn arena(&self) -> &Arena;
 }
 
 /// One CPU's.

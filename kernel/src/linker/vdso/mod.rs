@@ -18,6 +18,7 @@ use machine::arch::gate;
 use machine::mm::frame::Frame;
 use machine::mm::space::{Backing, Options, Page, PageSource, Place, Prot};
 use machine::mm::{PAGE, arena};
+use machine::sync::Mutex;
 
 /// Where it lies: below the arena, far from what is mapped.
 pub(crate) const ADDRESS: usize = arena::START - 16 * PAGE;
@@ -31,9 +32,24 @@ const FUNCTIONS: [&str; 5] = [
     "clock_getres",
 ];
 
-/// The object's page.
+/// The object's page, which all programs share.
 struct Object {
     frame: Frame,
+}
+
+static OBJECT: Mutex<Option<Arc<Object>>> = Mutex::new(None);
+
+impl Object {
+    /// Makes it, when the first program starts; `None` without memory.
+    fn get() -> Option<Arc<Self>> {
+        let mut object = OBJECT.lock();
+        if object.is_none() {
+            let frame = Frame::zeroed()?;
+            frame.write(0, image().bytes());
+            *object = Some(Arc::new(Self { frame }));
+        }
+        object.clone()
+    }
 }
 
 impl PageSource for Object {
@@ -55,10 +71,8 @@ impl PageSource for Object {
 
 /// Puts the object into the address space of the current process, which has just been opened.
 pub(crate) fn map() -> Result<(), Errno> {
-    let frame = Frame::zeroed().ok_or(Errno::ENOMEM)?;
-    frame.write(0, image().bytes());
     let backing = Backing::File {
-        source: Arc::new(Object { frame }),
+        source: Object::get().ok_or(Errno::ENOMEM)?,
         offset: 0,
         shared: false,
     };

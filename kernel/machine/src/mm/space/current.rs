@@ -1,6 +1,6 @@
 //! The address space of the running thread.
 
-use super::Space;
+use super::{Space, arena::Arena};
 use crate::arch::paging::Tables;
 use crate::sched::{self, AddressSpace};
 use alloc::sync::Arc;
@@ -10,6 +10,11 @@ impl AddressSpace for Space {
     #[inline]
     fn tables(&self) -> &Arc<Tables> {
         &self.tables
+    }
+
+    #[inline]
+    fn arena(&self) -> &Arena {
+        &self.arena
     }
 }
 

@@ -6,7 +6,7 @@ mod advice;
 mod area;
 mod areas;
 #[expect(unsafe_code, reason = "memory that is reached by address")]
-pub(super) mod arena;
+pub(crate) mod arena;
 #[cfg(test)]
 mod copies;
 mod current;
