@@ -2,7 +2,6 @@
 // EAGAIN, none is killed for want of memory, and when the bomb is, there is room for another. How many there may be is
 // the system's business, so that this is run in the guest only, where orphans are its first process' children.
 // memory: 64M
-#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
