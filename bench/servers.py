@@ -1,4 +1,4 @@
-"""Usage: servers.py ELFIN [SECONDS [ROUNDS]]
+"""Usage: servers.py ELFIN [SECONDS [ROUNDS]] | servers.py ELFIN count
 
 Servers as Debian has them (nginx, redis, aiohttp on uvloop), asked by load generators of this host (Debian's wrk and
 redis-tools) over published ports with 64 and 1,000 connections: in Elfin and under Debian's cloud kernel, in the same
@@ -6,12 +6,17 @@ QEMU, with the same image, in turns. redis-benchmark makes its connections at on
 whatever the guest: they are made one after the other, by a relay that costs both guests the same. Of each: requests a
 second, the 99th percentile of their time in milliseconds, and errors. The table is printed, and written to
 target/bench/servers.json. Without a generator its rows are left out.
+
+With `count`, the instructions that a guest of one virtual CPU executes for a request are counted, by a plugin of QEMU's
+translator (count.c), which a busy host does not change: of so many requests over 64 connections, less those of a few.
 """
 
 import asyncio
 import json
 import pathlib
 import re
+import selectors
+import shlex
 import shutil
 import socket
 import statistics
@@ -45,6 +50,8 @@ SERVERS = {
     "aiohttp": ("wrk", [64, 1000], f'exec python3 -c "{AIOHTTP}"'),
 }
 MACHINE = ["--cpus", "2", "--memory", "1024M"]
+# Requests that are counted: few, and many.
+COUNTED = {"nginx": (500, 8500), "redis": (500, 8500), "aiohttp": (200, 2200)}
 
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs none /dev
@@ -60,6 +67,15 @@ for part in tmp run var/lib var/log; do /bin/busybox mount -t tmpfs none /root/$
 ulimit -n 8192
 /bin/busybox chroot /root /bin/sh -c "$(/bin/busybox cat /server)"
 """
+
+
+def prepared(elfin):
+    """The image with the servers."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    image = WORK / "servers.img"
+    if not image.exists():
+        subprocess.run([elfin, "build", "-o", image, "--deb", PACKAGES], check=True)
+    return image
 
 
 def free_port():
@@ -100,7 +116,7 @@ def elfin_guest(elfin, image, server, port):
     return [elfin, "run", "--stop-timeout", "0", *MACHINE, "-p", publish, "--image", image, "--", "/bin/sh", "-c", server]
 
 
-def linux_guest_command(elfin, image, kernel, server, port):
+def linux_guest_command(elfin, image, kernel, server, port, cpus=2):
     line = subprocess.run([*map(str, elfin_guest(elfin, image, server, port)[:2]), "--dry-run", *MACHINE, "--image", image,
                            "--", "/bin/sh"], check=True, capture_output=True, text=True).stdout.split()
     cpu = [word for name in ["-accel", "-cpu"] for word in line[line.index(name):line.index(name) + 2]]
@@ -108,7 +124,7 @@ def linux_guest_command(elfin, image, kernel, server, port):
     for name, text in files.items():
         (WORK / name).write_text(text)
     linux_guest.initramfs(kernel, {name: WORK / name for name in files}, ["virtio_net"])
-    command = linux_guest.command(kernel, cpu, 2, "server", image)
+    command = linux_guest.command(kernel, cpu, cpus, "server", image)
     command[command.index("-m") + 1] = "1024M"
     forward = f"user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80"
     return [*map(str, command), "-netdev", forward, "-device", "virtio-net-pci,netdev=net,romfile="]
@@ -183,13 +199,62 @@ def redis_benchmark(port, connections, seconds):
 GENERATORS = {"wrk": wrk, "redis-benchmark": redis_benchmark}
 
 
+def ask(port, request, count):
+    """Sends so many requests over 64 connections, one at a time over each."""
+    selector = selectors.DefaultSelector()
+    left = count
+    for _ in range(64):
+        while True:
+            # QEMU's router loses some that are made at once.
+            try:
+                stream = socket.create_connection(("127.0.0.1", port), 30)
+                stream.sendall(request)
+                if stream.recv(4096):
+                    break
+            except OSError:
+                pass
+        selector.register(stream, selectors.EVENT_READ)
+        stream.sendall(request)
+    while left > 0:
+        for key, _ in selector.select():
+            if not key.fileobj.recv(65536):
+                sys.exit("bench: the server has closed a connection")
+            left -= 1
+            key.fileobj.sendall(request)
+
+
+def count(elfin, image, kernel):
+    """Prints what a request takes."""
+    plugin, counts = WORK / "count.so", WORK / "servers.counts"
+    source = pathlib.Path(__file__).with_name("count.c")
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", plugin, source], check=True)
+    MACHINE[MACHINE.index("--cpus") + 1] = "1"
+    print(f"{'server':12}{'Elfin':>12}{'Linux':>12}  instructions a request")
+    for name, (few, many) in COUNTED.items():
+        *_, server = SERVERS[name]
+        request = b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n" if name == "redis" else b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+
+        def executed(guest, requests):
+            port = free_port()
+            if guest == "Elfin":
+                line = elfin_guest(elfin, image, server, port)
+                dry = subprocess.run([*line[:2], "--dry-run", *line[2:]], check=True, capture_output=True, text=True)
+                command = shlex.split(dry.stdout)
+            else:
+                command = linux_guest_command(elfin, image, kernel, server, port, 1)
+            with Guest([command[0], "-plugin", f"{plugin},out={counts}", *command[1:]], port):
+                ask(port, request, requests)
+            return int(counts.read_text().split()[1])
+        row = [(executed(guest, many) - executed(guest, few)) / (many - few) for guest in ["Elfin", "Linux"][:2 if kernel else 1]]
+        print(f"{name:12}" + "".join(f"{number:12,.0f}" for number in row), flush=True)
+
+
 def main():
     elfin, *numbers = sys.argv[1:]
+    if numbers == ["count"]:
+        return count(elfin, prepared(elfin), linux_guest.download())
     seconds, rounds = [int(number) for number in numbers] + [10, 3][len(numbers):]
-    WORK.mkdir(parents=True, exist_ok=True)
-    image = WORK / "servers.img"
-    if not image.exists():
-        subprocess.run([elfin, "build", "-o", image, "--deb", PACKAGES], check=True)
+    image = prepared(elfin)
     kernel = linux_guest.download()
     results = {}
     for name, (generator, numbers, server) in SERVERS.items():

@@ -54,7 +54,7 @@ pub(super) fn parse(frame: &[u8]) -> Frame<'_> {
             let Ok(packet) = Ipv4Packet::new_checked(frame.payload()) else {
                 return Frame::Other;
             };
-            // Fragments are not put together.
+            // Fragments were put together before.
             if packet.version() != 4
                 || !packet.verify_checksum()
                 || packet.more_frags()
