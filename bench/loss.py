@@ -1,8 +1,8 @@
 """Usage: loss.py ELFIN [MEGABYTES [ROUNDS]]
 
 Goodput over a bad wire: two machines, Elfin with Elfin and Linux with Linux (Debian's cloud kernel) in turns, in the same QEMU,
-between them a relay that takes 10 ms with each frame and loses some by a seed. A stream goes one way and then the other; all bytes
-are compared. Prints kilobytes a second, fetched and sent, by loss.
+between them a relay that takes 10 ms with each frame and loses some by a seed; in the last rows some are overtaken, or come twice, too.
+A stream goes one way and then the other; all bytes are compared. Prints kilobytes a second, fetched and sent, by loss.
 """
 
 import heapq
@@ -21,8 +21,10 @@ import time
 import linux_guest
 from linux_guest import WORK
 
-LOSSES = [0.0, 0.01, 0.05]
+# Of frames: those that are lost, that are overtaken, and that come twice.
+WIRES = [(0.0, 0.0, 0.0), (0.01, 0.0, 0.0), (0.05, 0.0, 0.0), (0.001, 0.01, 0.01)]
 DELAY = 0.010
+ASIDE = 0.003
 PATIENCE = 600
 SOURCE = pathlib.Path(__file__).with_name("loss.c")
 INIT = """#!/bin/busybox sh
@@ -40,9 +42,9 @@ class Relay(threading.Thread):
     """Carries frames between the machines 0 and 1 of a directory, until it is told to end. A machine that is slow to take
     them loses none: of datagrams that are not read the host keeps ten."""
 
-    def __init__(self, directory, loss, seed):
+    def __init__(self, directory, wire, seed):
         super().__init__(daemon=True)
-        self.directory, self.loss, self.chance, self.over = directory, loss, random.Random(seed), False
+        self.directory, self.wire, self.chance, self.over = directory, wire, random.Random(seed), False
         self.ends, self.connected = [], [False, False]
         for number in (0, 1):
             end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -55,6 +57,7 @@ class Relay(threading.Thread):
     def run(self):
         # For each machine what it is to get, by when; and those that had no room.
         waiting, full, count = ([], []), set(), 0
+        loss, aside, double = self.wire
         while not self.over:
             now = time.monotonic()
             due = [queue[0][0] - now for to, queue in enumerate(waiting) if queue and to not in full]
@@ -66,9 +69,12 @@ class Relay(threading.Thread):
                 while frame := self.take(end):
                     # What asks for addresses goes through at once.
                     is_arp = frame[12:14] == b"\x08\x06"
-                    if is_arp or self.chance.random() >= self.loss:
-                        count += 1
-                        heapq.heappush(waiting[other], (time.monotonic() + DELAY * (not is_arp), count, frame))
+                    arrival = time.monotonic() + DELAY * (not is_arp)
+                    arrival += ASIDE * (not is_arp and self.chance.random() < aside)
+                    if is_arp or self.chance.random() >= loss:
+                        for _ in range(1 + (self.chance.random() < double)):
+                            count += 1
+                            heapq.heappush(waiting[other], (arrival, count, frame))
             for to, queue in enumerate(waiting):
                 while to not in full and queue and queue[0][0] <= time.monotonic():
                     if self.give(to, queue[0][2]):
@@ -125,13 +131,13 @@ def linux_line(elfin, root, address, program):
     return line
 
 
-def goodput(make_line, elfin, loss, size, seed):
+def goodput(make_line, elfin, wire, size, seed):
     """(fetched, sent) in kilobytes a second."""
     with tempfile.TemporaryDirectory(prefix="loss-") as directory:
         root = pathlib.Path(directory) / "root"
         root.mkdir()
         subprocess.run(["gcc", "-O2", "-static", "-o", root / "loss", SOURCE], check=True)
-        relay = Relay(directory, loss, seed)
+        relay = Relay(directory, wire, seed)
         relay.start()
         programs = [["/loss", "serve", str(size)], ["/loss", "fetch", "10.0.2.15", str(size)]]
         machines = []
@@ -149,19 +155,20 @@ def goodput(make_line, elfin, loss, size, seed):
                 machine.wait()
             relay.over = True
             relay.join()
-    rates = re.search(r"fetched (\d+) sent (\d+)", printed) or sys.exit(f"bench: no goodput with {loss:.0%} loss: {printed}")
+    rates = re.search(r"fetched (\d+) sent (\d+)", printed) or sys.exit(f"bench: no goodput with {wire}: {printed}")
     return int(rates[1]), int(rates[2])
 
 
 def main():
     elfin, *numbers = sys.argv[1:]
     megabytes, rounds = [int(number) for number in numbers] + [3, 1][len(numbers):]
-    print(f"{'loss':>6}  {'guest':8}{'fetched':>10}{'sent':>10}  kB/s")
-    for loss in LOSSES:
+    print(f"{'lost':>6}{'late':>6}{'twice':>7}  {'guest':8}{'fetched':>10}{'sent':>10}  kB/s")
+    for wire in WIRES:
         for seed in range(rounds):
             for name, make_line in [("Elfin", elfin_line), ("Linux", linux_line)]:
-                fetched, sent = goodput(make_line, elfin, loss, megabytes * 1_000_000, seed)
-                print(f"{loss:6.0%}  {name:8}{fetched:10,}{sent:10,}", flush=True)
+                fetched, sent = goodput(make_line, elfin, wire, megabytes * 1_000_000, seed)
+                lost, late, twice = (f"{part:.1%}" for part in wire)
+                print(f"{lost:>6}{late:>6}{twice:>7}  {name:8}{fetched:10,}{sent:10,}", flush=True)
 
 
 main() if len(sys.argv) >= 2 else sys.exit(__doc__)

@@ -51,13 +51,13 @@ calls! {
     38 signal::setitimer [Int Pointer Pointer] Full;
     39 process::getpid [] Full;
     40 fs::sendfile [Fd Fd Pointer Size] Full;
-    41 net::socket [Int Hex Int] Partial("`AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`; no raw IP sockets");
+    41 net::socket [Int Hex Int] Partial("`AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`; `SOCK_RAW` without TCP, UDP");
     42 net::connect [Fd Pointer Int] Full;
     43 net::accept [Fd Pointer Pointer] Full;
-    44 net::sendto [Fd Bytes Size Hex Pointer Int] Partial("no out-of-band data");
-    45 net::recvfrom [Fd Pointer Size Hex Pointer Pointer] Partial("no out-of-band data");
-    46 net::sendmsg [Fd Pointer Hex] Partial("no out-of-band data");
-    47 net::recvmsg [Fd Pointer Hex] Partial("no out-of-band data, no time stamps");
+    44 net::sendto [Fd Bytes Size Hex Pointer Int] Partial("no urgent data of local sockets");
+    45 net::recvfrom [Fd Pointer Size Hex Pointer Pointer] Partial("no urgent data of local sockets");
+    46 net::sendmsg [Fd Pointer Hex] Partial("no urgent data of local sockets");
+    47 net::recvmsg [Fd Pointer Hex] Partial("no urgent data of local sockets");
     48 net::shutdown [Fd Int] Full;
     49 net::bind [Fd Pointer Int] Full;
     50 net::listen [Fd Int] Full;
