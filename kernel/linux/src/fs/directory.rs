@@ -1,7 +1,7 @@
 //! Changing the tree: create, link, unlink, rename. One lock serialises all of it; lookups only take the lock of the
 //! directory they look into, and see either the old or the new entry.
 use super::{
-    Content,
+    Content, forget,
     mount::Path,
     notify, page_cache,
     path::Target,
@@ -13,16 +13,22 @@ use crate::credentials;
 use abi::Errno;
 use alloc::{boxed::Box, sync::Arc};
 use linux_raw_sys::general as linux;
-use machine::sync::Mutex;
+use machine::{mm::frame, sync::Mutex};
 
 static CHANGES: Mutex<()> = Mutex::new(());
 
-/// Names and nodes take kernel memory: no more of them when it is nearly gone.
-fn check_space() -> Result<(), Errno> {
+/// Names and nodes take kernel memory: no more of them when it is nearly gone. Those of files that are elsewhere can be
+/// forgotten, and are not the reason for that.
+fn check_space(parent: &Node) -> Result<(), Errno> {
     if page_cache::has_room() {
         return Ok(());
     }
-    Err(Errno::ENOSPC)
+    if parent.operations.is_none() {
+        return Err(Errno::ENOSPC);
+    }
+    forget::unused();
+    let is_room = frame::available() > 0 || write_back::make_room();
+    is_room.then_some(()).ok_or(Errno::ENOMEM)
 }
 
 /// Puts `node` into a directory under `name`; whatever was there is returned.
@@ -87,7 +93,7 @@ pub fn create(target: &Target, mode: u32, kind: Kind) -> Result<Arc<Node>, Errno
         return Err(Errno::ENOENT);
     }
     target.parent.mount.check_writable()?;
-    check_space()?;
+    check_space(&target.parent.node)?;
     let _changes = CHANGES.lock();
     let parent = &target.parent.node;
     // A directory that was removed has no children, so this check comes before the look for one.
@@ -169,7 +175,7 @@ pub fn link(from: &Path, target: &Target) -> Result<(), Errno> {
     if !Arc::ptr_eq(&from.mount, &target.parent.mount) || node.dev != target.parent.node.dev {
         return Err(Errno::EXDEV);
     }
-    check_space()?;
+    check_space(&target.parent.node)?;
     let _changes = CHANGES.lock();
     let parent = &target.parent.node;
     if parent.child(&target.name)?.is_some() {

@@ -14,6 +14,7 @@ pub mod event;
 pub mod ext4;
 mod fiemap;
 pub mod file_system;
+mod forget;
 pub mod generated;
 pub mod image;
 pub mod inode;

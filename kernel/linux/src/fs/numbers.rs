@@ -1,5 +1,7 @@
-//! Device and inode numbers: those of the kernel's own file systems, and fresh ones.
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+//! Device and inode numbers: those of the kernel's own file systems, and fresh ones; how many nodes there are of files
+//! that are elsewhere.
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use machine::mm::frame;
 
 /// The root: image and what was written over it.
 pub const ROOT: u64 = 0x801;
@@ -20,11 +22,17 @@ struct Next {
     ino: AtomicU64,
     /// Minor device number.
     minor: AtomicU32,
+    /// Nodes of files that are elsewhere.
+    stored: AtomicUsize,
+    /// How many of these are many; 0 if nobody has asked yet.
+    many: AtomicUsize,
 }
 
 static NEXT: Next = Next {
     ino: AtomicU64::new(1 << 40),
     minor: AtomicU32::new(0x20),
+    stored: AtomicUsize::new(0),
+    many: AtomicUsize::new(0),
 };
 
 /// A fresh inode number, which no file of an image or a disk has.
@@ -51,4 +59,34 @@ pub fn major(dev: u64) -> u32 {
 /// Which of that driver's it is.
 pub fn minor(dev: u64) -> u32 {
     dev as u32 & 0xff | (dev >> 12) as u32 & 0xf_ff00
+}
+
+/// There is a node more of a file that is elsewhere.
+pub(super) fn stored() {
+    NEXT.stored.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One is gone.
+pub(super) fn stored_gone() {
+    NEXT.stored.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// One for so many frames of memory are not many yet.
+const FRAMES_OF_NODE: usize = 4;
+
+/// Whether there are so many that those not in use are to be forgotten.
+#[inline]
+pub(super) fn are_stored_many() -> bool {
+    let many = NEXT.many.load(Ordering::Relaxed);
+    let stored = NEXT.stored.load(Ordering::Relaxed);
+    stored > many && (many != 0 || stored > are_stored_left())
+}
+
+/// Those that are left are in use: so many more are many. How many that is.
+pub(super) fn are_stored_left() -> usize {
+    let left = NEXT.stored.load(Ordering::Relaxed);
+    let few = frame::counts().0 / FRAMES_OF_NODE;
+    let many = few.max(2 * left);
+    NEXT.many.store(many, Ordering::Relaxed);
+    many
 }

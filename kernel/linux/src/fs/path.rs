@@ -1,6 +1,7 @@
 //! Walking paths: components, `..`, symbolic links, mounts, what bounds a walk, and whether the caller may search what
 //! is on the way.
 use super::{
+    forget,
     mount::{self, Path, joined},
     permission::Searcher,
     tree::Kind,
@@ -187,6 +188,7 @@ pub fn walk(start: &Start, path: &[u8], last: Last) -> Result<Target, Errno> {
     if path.len() >= MAX_PATH {
         return Err(Errno::ENAMETOOLONG);
     }
+    forget::if_many();
     let mut rest = Cow::Borrowed(path);
     let mut pos = 0;
     let mut at = if path[0] == b'/' {

@@ -29,6 +29,8 @@ use machine::{
 
 pub use super::numbers as dev;
 
+/// Names of a directory that lead nowhere are forgotten when there are so many, and more than others.
+const MOST_ABSENT: usize = 4096;
 /// 512-byte blocks of a page.
 const BLOCKS_OF_PAGE: u64 = 8;
 
@@ -212,6 +214,8 @@ pub(super) struct Entries {
     unread: bool,
     /// Removed: nothing can be made in it.
     pub(super) removed: bool,
+    /// Names among them that lead nowhere, at most.
+    pub(super) absent: usize,
 }
 
 pub(super) enum Entry {
@@ -309,6 +313,9 @@ impl Node {
         kind: Kind,
         operations: Option<Arc<dyn InodeOperations>>,
     ) -> Arc<Self> {
+        if operations.is_some() {
+            dev::stored();
+        }
         Arc::new(Self {
             ino,
             dev,
@@ -333,9 +340,14 @@ impl Node {
             *place.lock() = Some((Arc::downgrade(self), Arc::from(name)));
         }
         let until = Instant(Instant::now().0.saturating_add(operations.patience()));
-        entries
-            .names
-            .insert(Box::from(name), Entry::Known(node, until));
+        entries.absent += usize::from(node.is_none());
+        if entries.absent > MOST_ABSENT.max(entries.names.len() / 2) {
+            let leads = |entry: &Entry| !matches!(entry, Entry::Known(None, _));
+            entries.names.retain(|_, entry| leads(entry));
+            entries.absent = 0;
+        }
+        let name = Box::from(name);
+        entries.names.insert(name, Entry::Known(node, until));
     }
 
     /// Whether it is a directory.

@@ -2,7 +2,7 @@
 //! and when it is done. As Linux does it: a page stays changed for half a minute at most, somebody looks every five
 //! seconds, and who changes more than a share of memory writes himself.
 use super::{
-    mount,
+    forget, mount,
     page_cache::{BACKGROUND_RATIO, Content, RATIO, dirty_pages, give_back_all, may_be_dirty},
     tree::{Kind, Node},
 };
@@ -220,6 +220,7 @@ pub fn make_room() -> bool {
         if round == 1 {
             // What cannot be written remembers it.
             let _ = all();
+            forget::unused();
         }
         give_back_all(before + frame::counts().0 / 16);
         if frame::available() > before {

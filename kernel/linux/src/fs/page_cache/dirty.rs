@@ -138,6 +138,14 @@ impl Content {
         self.write_dirty().inspect_err(|error| self.failed(*error))
     }
 
+    /// Whether nothing is lost if it is read again from where the file is.
+    pub(in crate::fs) fn can_be_forgotten(&self) -> bool {
+        let failures = self.failures.lock();
+        let is_told = failures.count == 0 || failures.is_told;
+        drop(failures);
+        is_told && !self.is_noted.load(Ordering::SeqCst) && self.inner.lock().dirty.is_empty()
+    }
+
     /// Changed pages could not be written.
     fn failed(&self, error: Errno) {
         let mut failures = self.failures.lock();
