@@ -1,8 +1,6 @@
 //! `clone`, `clone3`, `fork` and `vfork`: new threads, and new processes.
 //!
-//! A process is made of parts ([`super::Process`]); each is shared or copied, as flags say. Dispositions are shared by
-//! threads only, and who shares descriptors or the working directory with another process cannot run a program:
-//! execve(2) of one would have to take them from the other.
+//! A process is made of parts ([`super::Process`]); each is shared or copied, as flags say.
 use super::{Process, ThreadState, ptrace, table, vfork::Vfork};
 use crate::fs::{OpenFile, pidfd::PidFd};
 use crate::process::LinuxThread;
@@ -41,9 +39,10 @@ const OPTIONAL: u64 = (CLONE_SYSVSEM
     | CLONE_IO) as u64;
 
 /// Flags that a process may have beside those.
-const PROCESS: u64 = (CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | CLONE_FILES | CLONE_FS)
-    as u64
-    | CLONE_CLEAR_SIGHAND;
+const PROCESS: u64 =
+    (CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD | CLONE_FILES | CLONE_FS | CLONE_SIGHAND)
+        as u64
+        | CLONE_CLEAR_SIGHAND;
 
 /// Flags that make namespaces.
 const NAMESPACES: u64 = (CLONE_NEWCGROUP
@@ -87,7 +86,7 @@ impl Request {
         }
     }
 
-    fn has(&self, flag: u32) -> bool {
+    pub(super) fn has(&self, flag: u32) -> bool {
         self.flags & u64::from(flag) != 0
     }
 }
@@ -106,6 +105,10 @@ pub fn clone(frame: &mut TrapFrame, request: &Request) -> SysResult {
     }
     if request.flags & !(OPTIONAL | PROCESS) != 0 {
         log::warn!("clone with flags {:#x} is not there", request.flags);
+        return Err(Errno::EINVAL);
+    }
+    let is_clear = request.flags & CLONE_CLEAR_SIGHAND != 0;
+    if request.has(CLONE_SIGHAND) && (is_clear || !request.has(CLONE_VM)) {
         return Err(Errno::EINVAL);
     }
     process(frame, request)
@@ -143,7 +146,7 @@ fn process(frame: &mut TrapFrame, request: &Request) -> SysResult {
             parent.pid
         };
         let mut child = parent.copy(pid, kin.child(of, request.exit_signal));
-        child.share(parent, request.has(CLONE_FILES), request.has(CLONE_FS));
+        child.share(parent, request);
         if request.flags & CLONE_CLEAR_SIGHAND != 0 {
             child.sighand.reset();
         }

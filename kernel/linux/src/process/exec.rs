@@ -23,11 +23,7 @@ use machine::{sched, sync::SpinLock};
 
 /// Replaces the program of the calling thread's process. It returns on an error only, and then nothing has happened.
 pub fn execute(command: Command) -> Result<Infallible, Errno> {
-    if super::with_current(|process| process.shares()) {
-        // It would have to get its own, which threads that look at them would have to hear of.
-        log::warn!("execve of a process that shares descriptors or its directory is not there");
-        return Err(Errno::ENOMEM);
-    }
+    super::with_current(|process| process.check_parts())?;
     let launch = super::with_current(|process| linker::get().launch(process, command))?;
     if !super::with_current(|process| process.end_other_threads()) {
         drop(launch);
@@ -85,7 +81,9 @@ impl Process {
             space,
             is_dumpable,
         } = launch;
+        self.take_files();
         self.files.close_on_exec();
+        self.take_dispositions();
         self.sighand.reset();
         self.end_posix_timers();
         let dumpable = &self.settings.dumpable;

@@ -39,6 +39,7 @@ use core::any::{Any, TypeId};
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
+use linux_raw_sys::general::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND};
 use machine::mm::space::{self, Space};
 use machine::sched::{self, Thread, Tid};
 use machine::sync::{SpinLock, WaitQueue};
@@ -62,7 +63,7 @@ pub struct Process {
     /// Who waits for its end by a descriptor.
     ended: WaitQueue,
     /// The descriptor table.
-    pub files: Arc<Files>,
+    pub files: sharing::Part<Files>,
     /// Working directory and umask.
     pub fs: Arc<FsContext>,
     /// Which other processes use its descriptors.
@@ -85,7 +86,7 @@ pub struct Process {
     /// What its children that it has waited for have used.
     children_usage: SpinLock<usage::Usage>,
     /// Dispositions.
-    pub(crate) sighand: Arc<signal::Sighand>,
+    pub(crate) sighand: sharing::Part<signal::Sighand>,
     signals: signal::SharedPending,
     stop: signal::Stop,
     /// Whom its threads trace.
@@ -158,7 +159,7 @@ impl Process {
             kin: SpinLock::new(kin),
             children: WaitQueue::new(),
             ended: WaitQueue::new(),
-            files: Arc::default(),
+            files: sharing::Part::new(Files::default()),
             fs: Arc::new(fs),
             files_share: sharing::Share::default(),
             fs_share: sharing::Share::default(),
@@ -171,7 +172,7 @@ impl Process {
             program: SpinLock::default(),
             threads: table::Threads::default(),
             children_usage: SpinLock::default(),
-            sighand: Arc::default(),
+            sighand: sharing::Part::new(signal::Sighand::default()),
             signals: signal::SharedPending::default(),
             stop: signal::Stop::default(),
             tracees: ptrace::Tracees::default(),
@@ -187,32 +188,35 @@ impl Process {
     /// Makes one that has what this one has, in parts of its own: a child's, before it is anybody's.
     fn copy(&self, pid: Pid, kin: family::Kin) -> Self {
         Self {
-            files: Arc::new(self.files.copy()),
+            files: sharing::Part::new(self.files.copy()),
             limits: self.limits.copy(),
             personality: AtomicU32::new(self.personality.load(Ordering::Relaxed)),
             settings: self.settings.inherited(),
             program: SpinLock::new(self.program()),
             terminal: SpinLock::new(self.terminal()),
-            sighand: Arc::new(self.sighand.copy()),
+            sighand: sharing::Part::new(self.sighand.copy()),
             ..Self::new(pid, kin, self.fs.copy())
         }
     }
 
-    /// Has it, which nobody knows yet, use `of`'s descriptors, and its working directory and umask.
-    fn share(&mut self, of: &Self, files: bool, fs: bool) {
-        if files {
-            self.files = of.files.clone();
+    /// Has it, which nobody knows yet, use those of `of`'s parts that are asked for.
+    fn share(&mut self, of: &Self, request: &clone::Request) {
+        if request.has(CLONE_FILES) {
+            self.files = of.files.another();
             self.files_share = of.files_share.another();
         }
-        if fs {
+        if request.has(CLONE_FS) {
             self.fs = of.fs.clone();
             self.fs_share = of.fs_share.another();
         }
+        if request.has(CLONE_SIGHAND) {
+            self.sighand = of.sighand.another();
+        }
     }
 
-    /// Whether other processes use its descriptors, or its working directory and umask.
-    pub fn shares(&self) -> bool {
-        self.files_share.is_shared() || self.fs_share.is_shared()
+    /// Whether other processes use its working directory and umask.
+    pub fn shares_directory(&self) -> bool {
+        self.fs_share.is_shared()
     }
 
     /// The address space; `None` when it has ended.

@@ -36,7 +36,8 @@ fn space(process: &Process) -> usize {
         .map_or(0, |space| Arc::as_ptr(&space).addr())
 }
 
-/// unshare(2): processes share nothing that it could separate, and threads everything. There are no namespaces.
+/// unshare(2): a process takes descriptors of its own; of what else it shares it cannot, and threads share everything.
+/// There are no namespaces.
 pub fn unshare(flags: usize) -> SysResult {
     const SHARED_BY_THREADS: u32 = linux::CLONE_THREAD
         | linux::CLONE_SIGHAND
@@ -53,13 +54,20 @@ pub fn unshare(flags: usize) -> SysResult {
         | linux::CLONE_NEWTIME;
     const KNOWN: u32 = SHARED_BY_THREADS | NAMESPACES | linux::CLONE_SYSVSEM;
     let flags = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
-    let alone =
-        process::with_current(|process| process.thread_ids().len() == 1 && !process.shares());
-    if flags & !KNOWN != 0 || flags & SHARED_BY_THREADS != 0 && !alone {
+    let is_alone = process::with_current(|process| {
+        let shares = |part, is_shared: bool| flags & part != 0 && is_shared;
+        process.thread_ids().len() == 1
+            && !shares(linux::CLONE_FS, process.shares_directory())
+            && !shares(linux::CLONE_SIGHAND, process.shares_dispositions())
+    });
+    if flags & !KNOWN != 0 || flags & SHARED_BY_THREADS != 0 && !is_alone {
         return Err(Errno::EINVAL);
     }
     if flags & NAMESPACES != 0 {
         return Err(Errno::EPERM);
+    }
+    if flags & linux::CLONE_FILES != 0 {
+        process::with_current(|process| process.check_parts().map(|()| process.take_files()))?;
     }
     Ok(0)
 }
@@ -72,15 +80,9 @@ pub fn kcmp(pid: usize, other: usize, kind: usize, fd: usize, other_fd: usize) -
     let (one, other) = match kind {
         kind::FILE => (open(&one.files, fd)?, open(&other.files, other_fd)?),
         kind::VM => (space(&one), space(&other)),
-        kind::FILES => (
-            Arc::as_ptr(&one.files).addr(),
-            Arc::as_ptr(&other.files).addr(),
-        ),
+        kind::FILES => (one.files.address(), other.files.address()),
         kind::FS => (Arc::as_ptr(&one.fs).addr(), Arc::as_ptr(&other.fs).addr()),
-        kind::SIGHAND => (
-            Arc::as_ptr(&one.sighand).addr(),
-            Arc::as_ptr(&other.sighand).addr(),
-        ),
+        kind::SIGHAND => (one.sighand.address(), other.sighand.address()),
         // Both are a process' own.
         kind::IO | kind::SYSVSEM => (Arc::as_ptr(&one).addr(), Arc::as_ptr(&other).addr()),
         _ => return Err(Errno::EINVAL),

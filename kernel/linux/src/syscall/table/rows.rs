@@ -250,7 +250,7 @@ calls! {
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
     272 process::unshare [LongHex]
-        Partial("EINVAL for what the caller shares with others");
+        Partial("EINVAL for what the caller shares with others, but descriptors of another process");
     273 process::set_robust_list [Pointer Size] Full;
     274 process::get_robust_list [Int Pointer Pointer] Full;
     275 fs::splice [Fd Pointer Fd Pointer Size Hex] Full;
