@@ -1,6 +1,5 @@
 // Urgent data of TCP (tcp(7), sockatmark(3)): what recv(2) gives with MSG_OOB and without, marks, SO_OOBINLINE,
 // SIGURG, POLLPRI, and who refuses them.
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

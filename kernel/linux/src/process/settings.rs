@@ -1,4 +1,5 @@
-//! What prctl(2) and set_mempolicy(2) set and nothing else changes: of a process, and of one of its threads.
+//! What prctl(2), set_mempolicy(2) and ioprio_set(2) set and nothing else changes: of a process, and of one of its
+//! threads.
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// A process' part.
@@ -53,6 +54,8 @@ pub struct ThreadSettings {
     default_timer_slack: usize,
     /// `set_mempolicy`'s mode with its flags: it is remembered and changes nothing, as there is one node.
     pub memory_policy: AtomicUsize,
+    /// `ioprio_set`'s class and level: it is remembered and changes nothing, as blocks are asked for in order.
+    pub io_priority: AtomicUsize,
 }
 
 impl Default for ThreadSettings {
@@ -63,6 +66,7 @@ impl Default for ThreadSettings {
             timer_slack: AtomicUsize::new(TIMER_SLACK),
             default_timer_slack: TIMER_SLACK,
             memory_policy: AtomicUsize::new(0),
+            io_priority: AtomicUsize::new(0),
         }
     }
 }
@@ -70,13 +74,15 @@ impl Default for ThreadSettings {
 impl ThreadSettings {
     /// What a thread or process that this one starts begins with.
     pub(super) fn inherited(&self) -> Self {
+        let copy = |word: &AtomicUsize| AtomicUsize::new(word.load(Ordering::Relaxed));
         let slack = self.timer_slack.load(Ordering::Relaxed);
         let no_new_privileges = self.no_new_privileges.load(Ordering::Relaxed);
         Self {
             no_new_privileges: AtomicBool::new(no_new_privileges),
             timer_slack: AtomicUsize::new(slack),
             default_timer_slack: slack,
-            memory_policy: AtomicUsize::new(self.memory_policy.load(Ordering::Relaxed)),
+            memory_policy: copy(&self.memory_policy),
+            io_priority: copy(&self.io_priority),
             ..Self::default()
         }
     }

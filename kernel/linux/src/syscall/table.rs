@@ -1,11 +1,11 @@
-//! The table of system calls. [`rows`] has a row for each: number, function, kinds of arguments (for the trace) and how
-//! much of it is there, which docs/syscalls.md shows. What has no function is `ENOSYS`. Names are those of the crate
+//! The table of system calls. [`rows`] has a row for each: number, function, kinds of arguments and how much of it is
+//! there, which docs/syscalls.md shows. What has no function is `ENOSYS`. Names are those of the crate
 //! `syscalls`.
 
 use alloc::{format, string::String};
 use syscalls::Sysno;
 
-/// What an argument is, as the trace shows it.
+/// What an argument is: how the trace shows it, and how much of its register counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// `int`: a number, a signal, a process.
@@ -36,6 +36,18 @@ pub(super) enum Kind {
     Unused,
 }
 
+impl Kind {
+    /// What a register holds of such an argument: the upper half of one that has 32 bits may be anything (psABI,
+    /// "Parameter Passing").
+    const fn argument(self, register: usize) -> usize {
+        match self {
+            Self::Int | Self::Fd => ((register << 32).cast_signed() >> 32).cast_unsigned(),
+            Self::Unsigned | Self::Id | Self::Hex | Self::Mode => register & 0xffff_ffff,
+            _ => register,
+        }
+    }
+}
+
 /// How much of a call is there.
 #[cfg(test)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,38 +68,67 @@ macro_rules! call {
     };
     ($f:path, $frame:ident, frame [$k0:ident $k1:ident]) => {{
         let a = $frame.arguments();
-        $f($frame, a[0], a[1])
+        $f($frame, Kind::$k0.argument(a[0]), Kind::$k1.argument(a[1]))
     }};
     ($f:path, $frame:ident, frame [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {{
         let a = $frame.arguments();
-        $f($frame, a[0], a[1], a[2], a[3], a[4])
+        $f(
+            $frame,
+            Kind::$k0.argument(a[0]),
+            Kind::$k1.argument(a[1]),
+            Kind::$k2.argument(a[2]),
+            Kind::$k3.argument(a[3]),
+            Kind::$k4.argument(a[4]),
+        )
     }};
     ($f:path, $frame:ident, []) => {
         $f()
     };
     ($f:path, $frame:ident, [$k0:ident]) => {{
         let a = $frame.arguments();
-        $f(a[0])
+        $f(Kind::$k0.argument(a[0]))
     }};
     ($f:path, $frame:ident, [$k0:ident $k1:ident]) => {{
         let a = $frame.arguments();
-        $f(a[0], a[1])
+        $f(Kind::$k0.argument(a[0]), Kind::$k1.argument(a[1]))
     }};
     ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident]) => {{
         let a = $frame.arguments();
-        $f(a[0], a[1], a[2])
+        $f(
+            Kind::$k0.argument(a[0]),
+            Kind::$k1.argument(a[1]),
+            Kind::$k2.argument(a[2]),
+        )
     }};
     ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident]) => {{
         let a = $frame.arguments();
-        $f(a[0], a[1], a[2], a[3])
+        $f(
+            Kind::$k0.argument(a[0]),
+            Kind::$k1.argument(a[1]),
+            Kind::$k2.argument(a[2]),
+            Kind::$k3.argument(a[3]),
+        )
     }};
     ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident]) => {{
         let a = $frame.arguments();
-        $f(a[0], a[1], a[2], a[3], a[4])
+        $f(
+            Kind::$k0.argument(a[0]),
+            Kind::$k1.argument(a[1]),
+            Kind::$k2.argument(a[2]),
+            Kind::$k3.argument(a[3]),
+            Kind::$k4.argument(a[4]),
+        )
     }};
     ($f:path, $frame:ident, [$k0:ident $k1:ident $k2:ident $k3:ident $k4:ident $k5:ident]) => {{
         let a = $frame.arguments();
-        $f(a[0], a[1], a[2], a[3], a[4], a[5])
+        $f(
+            Kind::$k0.argument(a[0]),
+            Kind::$k1.argument(a[1]),
+            Kind::$k2.argument(a[2]),
+            Kind::$k3.argument(a[3]),
+            Kind::$k4.argument(a[4]),
+            Kind::$k5.argument(a[5]),
+        )
     }};
 }
 

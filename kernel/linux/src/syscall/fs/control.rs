@@ -180,7 +180,7 @@ pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> Sy
 /// posix_fadvise(2): pages that are not needed go, the others are taken note of.
 pub fn fadvise64(fd: usize, offset: usize, len: usize, advice: usize) -> SysResult {
     let open = opened(fd)?;
-    if !open.file.seekable() {
+    if matches!(open.file.node().map(|node| &node.kind), Some(Kind::Fifo(_))) {
         return Err(Errno::ESPIPE);
     }
     if advice > 5 || (len as i64) < 0 {

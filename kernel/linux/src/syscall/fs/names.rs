@@ -65,12 +65,12 @@ pub fn unlink(path: usize) -> SysResult {
 }
 /// unlinkat(2)
 pub fn unlinkat(dirfd: usize, path: usize, flags: usize) -> SysResult {
-    let target = target(dirfd, path, Last::Keep)?;
-    match flags as u32 {
-        0 => directory::unlink(&target)?,
-        linux::AT_REMOVEDIR => directory::rmdir(&target)?,
+    let remove = match flags as u32 {
+        0 => directory::unlink,
+        linux::AT_REMOVEDIR => directory::rmdir,
         _ => return Err(Errno::EINVAL),
-    }
+    };
+    remove(&target(dirfd, path, Last::Keep)?)?;
     Ok(0)
 }
 

@@ -51,15 +51,17 @@ fn described(socket: Arc<Socket>, flags: u32) -> Arc<OpenFile> {
 
 /// socket(2)
 pub fn socket(domain: usize, kind_and_flags: usize, protocol: usize) -> SysResult {
+    let family = family(domain)?;
     let (kind, flags) = kind(kind_and_flags)?;
-    let socket = net::create(family(domain)?, kind, int(protocol))?;
+    let socket = net::create(family, kind, int(protocol))?;
     install(described(socket, flags), flags & linux::O_CLOEXEC != 0)
 }
 
 /// socketpair(2)
 pub fn socketpair(domain: usize, kind_and_flags: usize, protocol: usize, fds: usize) -> SysResult {
+    let family = family(domain)?;
     let (kind, flags) = kind(kind_and_flags)?;
-    let [one, two] = net::pair(family(domain)?, kind, int(protocol))?;
+    let [one, two] = net::pair(family, kind, int(protocol))?;
     let (one, two) = (described(one, flags), described(two, flags));
     install_pair(fds, one, two, flags & linux::O_CLOEXEC != 0)
 }

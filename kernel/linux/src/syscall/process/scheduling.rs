@@ -40,12 +40,12 @@ pub fn sched_setaffinity(tid: usize, len: usize, from: usize) -> SysResult {
     let len = len.min(MASK_LEN);
     user::copy_in(from, &mut bytes[..len])?;
     let mask = u64::from_le_bytes(bytes) & online();
-    if mask == 0 {
-        return Err(Errno::EINVAL);
-    }
     process::with_thread(tid as i32, |thread| {
         if !owns(thread) {
             credentials::require(linux::CAP_SYS_NICE)?;
+        }
+        if mask == 0 {
+            return Err(Errno::EINVAL);
         }
         thread.set_affinity(mask);
         Ok(0)
@@ -313,13 +313,30 @@ pub fn getpriority(which: usize, who: usize) -> SysResult {
     values.max().map(|value| value as usize).ok_or(Errno::ESRCH)
 }
 
-/// The threads that getpriority(2) and setpriority(2) mean; a group, and a user, has only those of the caller's
-/// process.
+/// The threads that getpriority(2) and setpriority(2) mean; 0 for the caller, its group, its user.
 fn prioritised(which: usize, who: usize) -> Result<Vec<Tid>, Errno> {
+    let who = who as i32;
+    let threads_of = |is_meant: &dyn Fn(&Process) -> bool| {
+        let meant = process::processes().filter(|process| is_meant(process));
+        meant.flat_map(|process| process.thread_ids()).collect()
+    };
     match which as u32 {
-        linux::PRIO_PROCESS => Ok(vec![who as i32]),
-        linux::PRIO_PGRP | linux::PRIO_USER => {
-            Ok(process::with_current(|process| process.thread_ids()))
+        linux::PRIO_PROCESS => Ok(vec![who]),
+        linux::PRIO_PGRP => {
+            let group = match who {
+                0 => process::with_current(|process| process.pgid()),
+                group => group,
+            };
+            Ok(threads_of(&|process| process.pgid() == group))
+        }
+        linux::PRIO_USER => {
+            let user = match who.cast_unsigned() {
+                0 => credentials::current().user.real,
+                user => user,
+            };
+            Ok(threads_of(&|process| {
+                process.user().is_some_and(|ids| ids.real == user)
+            }))
         }
         _ => Err(Errno::EINVAL),
     }
@@ -353,14 +370,54 @@ fn set_nice(thread: &Thread, nice: i32) -> SysResult {
     Ok(0)
 }
 
-/// ioprio_get(2): no priority set.
-pub fn ioprio_get(_which: usize, _who: usize) -> SysResult {
-    Ok(0)
+/// The threads that ioprio_get(2) and ioprio_set(2) mean, whose numbers for kinds are one higher.
+fn io_prioritised(which: usize, who: usize) -> Result<Vec<Tid>, Errno> {
+    prioritised(which.wrapping_sub(1), who)
 }
 
-/// ioprio_set(2): accepted.
-pub fn ioprio_set(_which: usize, _who: usize, _priority: usize) -> SysResult {
-    Ok(0)
+/// ioprio_get(2): the best of those that are meant, of which none (0) is the worst.
+pub fn ioprio_get(which: usize, who: usize) -> SysResult {
+    let priority = |tid| {
+        process::with_thread(tid, |thread| {
+            thread.linux().settings.io_priority.load(Ordering::Relaxed)
+        })
+    };
+    let all = io_prioritised(which, who)?.into_iter();
+    let best = all.filter_map(priority).min_by_key(|&one| (one == 0, one));
+    best.ok_or(Errno::ESRCH)
+}
+
+/// ioprio_set(2)
+pub fn ioprio_set(which: usize, who: usize, priority: usize) -> SysResult {
+    /// From Linux' ioprio.h.
+    const CLASS_SHIFT: u32 = 13;
+    const LEVELS: usize = 8;
+    let level = priority & ((1 << CLASS_SHIFT) - 1);
+    match (priority & 0xffff) >> CLASS_SHIFT {
+        // None, real time, best effort, idle.
+        0 if level == 0 => (),
+        1 if level < LEVELS => credentials::require(linux::CAP_SYS_NICE)?,
+        2 if level < LEVELS => (),
+        3 => (),
+        _ => return Err(Errno::EINVAL),
+    }
+    let mut result = Err(Errno::ESRCH);
+    for tid in io_prioritised(which, who)? {
+        let set = process::with_thread(tid, |thread| {
+            if !owns(thread) {
+                credentials::require(linux::CAP_SYS_NICE)?;
+            }
+            let own = &thread.linux().settings.io_priority;
+            own.store(priority & 0xffff, Ordering::Relaxed);
+            Ok(0)
+        });
+        result = match set {
+            Some(Err(error)) => return Err(error),
+            Some(Ok(_)) => Ok(0),
+            None => result,
+        };
+    }
+    result
 }
 
 /// membarrier(2)

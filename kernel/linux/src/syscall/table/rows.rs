@@ -75,7 +75,7 @@ calls! {
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     64 ipc::semget [Hex Int Mode] Full;
-    65 ipc::semop [Int Pointer Size] Full;
+    65 ipc::semop [Int Pointer Unsigned] Full;
     66 ipc::semctl [Int Int Int LongHex] Full;
     67 ipc::shmdt [Pointer] Full;
     68 ipc::msgget [Hex Mode] Full;
@@ -100,7 +100,7 @@ calls! {
     86 fs::link [String String] Full;
     87 fs::unlink [String] Full;
     88 fs::symlink [String String] Full;
-    89 fs::readlink [String Pointer Size] Full;
+    89 fs::readlink [String Pointer Int] Full;
     90 fs::chmod [String Mode] Full;
     91 fs::fchmod [Fd Mode] Full;
     92 fs::chown [String Id Id] Full;
@@ -148,9 +148,8 @@ calls! {
     135 process::personality [Hex] NoOp("kept and given back");
     137 fs::statfs [String Pointer] Full;
     138 fs::fstatfs [Fd Pointer] Full;
-    140 process::getpriority [Int Int] Partial("a group, or a user, has only the caller's process");
-    141 process::setpriority [Int Int Int]
-        Partial("a group, or a user, has only the caller's process");
+    140 process::getpriority [Int Int] Full;
+    141 process::setpriority [Int Int Int] Full;
     142 process::sched_setparam [Int Pointer] Full;
     143 process::sched_getparam [Int Pointer] Full;
     144 process::sched_setscheduler [Int Hex Pointer] Full;
@@ -196,13 +195,13 @@ calls! {
     200 signal::tkill [Int Int] Full;
     201 time::time [Pointer] Full;
     202 process::futex [Pointer Hex Unsigned Pointer Pointer Hex] Full;
-    203 process::sched_setaffinity [Int Size Pointer] Full;
-    204 process::sched_getaffinity [Int Size Pointer] Full;
+    203 process::sched_setaffinity [Int Unsigned Pointer] Full;
+    204 process::sched_getaffinity [Int Unsigned Pointer] Full;
     213 fs::epoll_create [Int] Full;
     217 fs::getdents64 [Fd Pointer Unsigned] Full;
     218 process::set_tid_address [Pointer] Full;
     219 restart::restart_syscall [] Full;
-    220 ipc::semtimedop [Int Pointer Size Pointer] Full;
+    220 ipc::semtimedop [Int Pointer Unsigned Pointer] Full;
     221 fs::fadvise64 [Fd Long Size Int] Partial("DONTNEED lets clean pages go; other advice changes nothing");
     222 signal::timer_create [Int Pointer Pointer] Full;
     223 signal::timer_settime [Int Hex Pointer Pointer] Full;
@@ -228,8 +227,8 @@ calls! {
     244 fs::mq_notify [Fd Pointer] Full;
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
     247 process::waitid [Int Int Pointer Hex Pointer] Partial("as `getrusage`");
-    251 process::ioprio_set [Int Int Hex] NoOp("there is no disk; arguments are not checked");
-    252 process::ioprio_get [Int Int] NoOp("0: none was set");
+    251 process::ioprio_set [Int Int Hex] NoOp("kept and given back: blocks are asked for in order");
+    252 process::ioprio_get [Int Int] Full;
     253 fs::inotify_init [] Full;
     254 fs::inotify_add_watch [Fd String Hex]
         Partial("what is open is gone (`IN_DELETE_SELF`) with its last name");
@@ -244,7 +243,7 @@ calls! {
     264 fs::renameat [Fd String Fd String] Full;
     265 fs::linkat [Fd String Fd String Hex] Full;
     266 fs::symlinkat [String Fd String] Full;
-    267 fs::readlinkat [Fd String Pointer Size] Full;
+    267 fs::readlinkat [Fd String Pointer Int] Full;
     268 fs::fchmodat [Fd String Mode] Full;
     269 fs::faccessat [Fd String Hex] Full;
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
