@@ -1,4 +1,5 @@
-//! Files whose text is made when they are opened (/proc, /sys).
+//! Files whose text is made when they are read from the beginning (/proc, /sys): who keeps one open sees what has
+//! become of it whenever it starts anew.
 use super::{
     File, Metadata, directory,
     tree::{Generated, Kind, Node},
@@ -6,6 +7,7 @@ use super::{
 use abi::Errno;
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use linux_raw_sys::general as linux;
+use machine::sync::Mutex;
 
 type Read = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 type Write = Box<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
@@ -30,29 +32,40 @@ impl Generated for Source {
 pub struct Text {
     node: Arc<Node>,
     path: Vec<u8>,
-    text: Vec<u8>,
+    /// As it was when it was last read from the beginning.
+    text: Mutex<Option<Vec<u8>>>,
 }
 
 impl Text {
-    /// A file that reads as `text`.
-    pub fn new(node: Arc<Node>, path: Vec<u8>, text: Vec<u8>) -> Self {
+    /// Opens the file behind a node of this kind.
+    pub fn new(node: Arc<Node>, path: Vec<u8>) -> Self {
+        let text = Mutex::new(None);
         Self { node, path, text }
+    }
+    fn source(&self) -> Result<&dyn Generated, Errno> {
+        match &self.node.kind {
+            Kind::Generated(source) => Ok(&**source),
+            _ => Err(Errno::EINVAL),
+        }
     }
 }
 
 impl File for Text {
     fn read(&self, offset: u64, buf: &mut [u8], _nonblock: bool) -> Result<usize, Errno> {
+        let source = self.source()?;
+        let mut text = self.text.lock();
+        if offset == 0 {
+            *text = None;
+        }
+        let text = text.get_or_insert_with(|| source.text());
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = self.text.get(start..).unwrap_or_default();
+        let rest = text.get(start..).unwrap_or_default();
         let len = rest.len().min(buf.len());
         buf[..len].copy_from_slice(&rest[..len]);
         Ok(len)
     }
     fn write(&self, _offset: u64, buf: &[u8], _nonblock: bool) -> Result<usize, Errno> {
-        match &self.node.kind {
-            Kind::Generated(source) => source.write(buf)?,
-            _ => return Err(Errno::EINVAL),
-        }
+        self.source()?.write(buf)?;
         Ok(buf.len())
     }
     fn append(&self, buf: &[u8]) -> Result<(usize, u64), Errno> {

@@ -557,7 +557,7 @@ fn open_node(
             NodeFile::with(at.clone(), target.path(), None, share)
         }
         Kind::Symlink(_) | Kind::Magic(_) => return Err(Errno::ELOOP),
-        Kind::Generated(source) => Arc::new(Text::new(node.clone(), target.path(), source.text())),
+        Kind::Generated(_) => Arc::new(Text::new(node.clone(), target.path())),
         Kind::Device(special) | Kind::Fifo(special) => special.open(node, target.path(), flags)?,
         Kind::Anonymous(file) => file.reopen(flags)?,
         Kind::Special(rdev) => {
