@@ -309,6 +309,7 @@ fn a_volume_does_what_linux_does_with_room_and_names() {
     for (name, arguments) in [
         ("fallocate.c", &["/data", "all"][..]),
         ("renameat2.c", &["/data"]),
+        ("many_pieces.c", &["/data"]),
     ] {
         let root = compared(name);
         let mut command = volumes.with(elfin(root.path(), &["data:/data".to_owned()]));

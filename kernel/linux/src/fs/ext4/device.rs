@@ -244,7 +244,10 @@ pub(super) fn errno(error: Ext4Error) -> Errno {
         Ext4ErrorKind::Corrupted
         | Ext4ErrorKind::ChecksumMismatch
         | Ext4ErrorKind::BadSuperblock
-        | Ext4ErrorKind::InvalidMagic => Errno::EUCLEAN,
+        | Ext4ErrorKind::InvalidMagic => {
+            log::warn!("a volume is damaged: {error:?}");
+            Errno::EUCLEAN
+        }
         Ext4ErrorKind::UnsupportedFeature
         | Ext4ErrorKind::UnsupportedCapability
         | Ext4ErrorKind::Unsupported => Errno::EOPNOTSUPP,

@@ -487,7 +487,7 @@ impl InodeOperations for File {
 
     fn resize(&self, size: u64) -> Result<(), Errno> {
         self.shared.with_freeing(|fs| {
-            let cut = fs.truncate_inode(self.number, size);
+            let cut = range::truncate(fs, self.number, size);
             self.data_moved();
             cut
         })?;

@@ -285,7 +285,7 @@ fn reap(fs: &mut Mounted, number: InodeNumber) -> Ext4Result<()> {
         if inode.size == 0 {
             fs.truncate_inode(number, 1)?;
         }
-        fs.truncate_inode(number, 0)?;
+        range::truncate(fs, number, 0)?;
     }
     fs.reap_unlinked_inode(number)
 }

@@ -1,4 +1,4 @@
-//! What fallocate(2) does to a range of a file.
+//! What fallocate(2) does to a range of a file, and truncate(2) to its end.
 use super::{Mounted, Shared};
 use abi::Errno;
 use alloc::vec;
@@ -12,10 +12,40 @@ use rsext4::{
 /// Zeros written at a time.
 const ZEROS: u16 = 1 << 15;
 
-/// Whether a hole would part an extent in two for which its node of the tree has no room: the crate makes none.
-fn is_full_node(error: Ext4Error) -> bool {
-    let op = "extent:node_capacity";
-    error.context() == Some(ErrorContext::Operation { op })
+/// Whether a hole would part an extent in two for which its node of the tree has no room, or take all that an inner
+/// node leads to: the crate makes none.
+fn is_refused(error: Ext4Error) -> bool {
+    ["extent:node_capacity", "extent:empty_index"]
+        .map(|op| Some(ErrorContext::Operation { op }))
+        .contains(&error.context())
+}
+
+/// Of a file in so many pieces the crate may cut the end off in more than one transaction, which a failure does not
+/// undo.
+const MANY: usize = 2048;
+
+/// Gives a file another size. The crate cannot take all from a file that an inner node of its extent tree leads to. But
+/// where it takes a range out of a file, it makes a new tree of what remains: so the end is made no end for a moment,
+/// and taken out.
+pub(super) fn truncate(fs: &mut Mounted, number: InodeNumber, size: u64) -> Ext4Result<()> {
+    let old = fs.inode(number)?.size;
+    if size >= old {
+        return fs.truncate_inode(number, size);
+    }
+    let pieces = fs.inode_extents(number, 0, old, FileExtentTarget::Data, 0)?;
+    if pieces.mapped_extents < MANY {
+        let cut = fs.truncate_inode(number, size);
+        if !cut.is_err_and(is_refused) {
+            return cut;
+        }
+    }
+    let block = fs.statfs().block_size;
+    let (start, end) = (size.next_multiple_of(block), old.next_multiple_of(block));
+    if start < end {
+        fs.truncate_inode(number, end + block)?;
+        fs.operate_inode_range(number, start, end - start, RangeOperation::Collapse)?;
+    }
+    fs.truncate_inode(number, size)
 }
 
 /// Writes zeros where a range has data, which is as good as a hole to who reads.
@@ -74,7 +104,7 @@ pub(super) fn operate(
         shared.freed.store(true, Ordering::Relaxed);
     }
     let done = fs.operate_inode_range(number, offset, len, operation);
-    if !done.is_err_and(is_full_node) {
+    if !done.is_err_and(is_refused) {
         return done;
     }
     match operation {
