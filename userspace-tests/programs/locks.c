@@ -93,9 +93,10 @@ static void records(void)
     CHECK(set(other, F_OFD_SETLK, F_WRLCK, SEEK_SET, 60, 10) == 0);
     CHECK(again(set(other, F_OFD_SETLK, F_WRLCK, SEEK_SET, 59, 1)));
     CHECK(again(set(other, F_OFD_SETLK, F_WRLCK, SEEK_SET, 70, 1)));
-    // Any close of the file ends what the process has, and nothing of the open files'.
+    // Any close of the file, but of a mere place, ends what the process has, and nothing of the open files'.
     int third = open(PATH, O_RDONLY);
     CHECK(again(set(third, F_OFD_SETLK, F_RDLCK, SEEK_SET, 130, 1)));
+    CHECK(close(open(PATH, O_PATH)) == 0 && again(set(third, F_OFD_SETLK, F_RDLCK, SEEK_SET, 130, 1)));
     CHECK(close(open(PATH, O_RDONLY)) == 0 && set(third, F_OFD_SETLK, F_RDLCK, SEEK_SET, 130, 1) == 0);
     CHECK(again(set(fd, F_SETLK, F_WRLCK, SEEK_SET, 0, 10)));
     CHECK(set(fd, F_SETLK, F_WRLCK, SEEK_SET, 200, 10) == 0);

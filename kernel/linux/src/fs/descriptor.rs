@@ -8,6 +8,7 @@ use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use linux_raw_sys::general as linux;
 use machine::sync::SpinLock;
 
 /// Highest value of `RLIMIT_NOFILE`.
@@ -191,11 +192,14 @@ impl Files {
     fn closed(&self, old: Option<Slot>) -> bool {
         old.is_some_and(|slot| {
             slot.file.file.flush();
-            dnotify::closed(
-                &*slot.file.file,
-                [slot.file.lock_owner(), self.lock_owner()],
-            );
-            locks::end(self.lock_owner(), &*slot.file.file, &[Class::Record]);
+            // A descriptor that is a place only does not end what others of the file are for.
+            if slot.file.flags() & linux::O_PATH == 0 {
+                dnotify::closed(
+                    &*slot.file.file,
+                    [slot.file.lock_owner(), self.lock_owner()],
+                );
+                locks::end(self.lock_owner(), &*slot.file.file, &[Class::Record]);
+            }
             true
         })
     }
@@ -242,7 +246,6 @@ impl Drop for Files {
 mod tests {
     use super::*;
     use crate::fs::{File, Metadata};
-    use linux_raw_sys::general::O_RDWR;
 
     struct Nothing;
 
@@ -253,7 +256,7 @@ mod tests {
     }
 
     fn file() -> Arc<OpenFile> {
-        OpenFile::new(Arc::new(Nothing), O_RDWR)
+        OpenFile::new(Arc::new(Nothing), linux::O_RDWR)
     }
 
     #[test]
