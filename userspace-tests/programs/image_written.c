@@ -15,9 +15,9 @@ static void caught(int number) { siglongjmp(back, number); }
 
 int main(int argc, char **argv)
 {
-    char name[] = "/tests/image_written", byte;
+    char name[] = "/tests/hello", byte;
     signal(SIGBUS, caught);
-    // Not the program's own pages: those of the last section headers, which nothing runs.
+    // Another program's: what runs is not written to.
     int fd = open(argc > 1 ? argv[1] : name, O_RDWR);
     off_t size = lseek(fd, 0, SEEK_END), last = (size - 1) / PAGE * PAGE;
     CHECK(fd >= 0 && size > 2 * PAGE);
