@@ -9,7 +9,7 @@ use machine::mm::arena;
 pub(crate) fn report(line: &str) {
     arena::outside(|| {
         let text = format!("{line}\n");
-        let stderr = process::with_current(|process| process.files.get(2));
+        let stderr = process::with_current(|process| process.files().get(2));
         if stderr
             .and_then(|open| open.write_all(text.as_bytes()))
             .is_err()

@@ -8,15 +8,15 @@ use linux::process;
 
 /// Opens a file for reading, relative paths from the process' working directory.
 pub(crate) fn open(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
-    fs::open_read(&process::with_current(|process| process.fs.start()), path)
+    fs::open_read(&process::with_current(|process| process.fs().start()), path)
 }
 
 /// Opens a file that is to be executed.
 pub(crate) fn open_exec(path: &[u8]) -> Result<Arc<dyn File>, Errno> {
-    fs::open_exec(&process::with_current(|process| process.fs.start()), path)
+    fs::open_exec(&process::with_current(|process| process.fs().start()), path)
 }
 
 /// The absolute path of a file, without symbolic links.
 pub(crate) fn resolve(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    fs::resolve(&process::with_current(|process| process.fs.start()), path)
+    fs::resolve(&process::with_current(|process| process.fs().start()), path)
 }

@@ -1,14 +1,17 @@
 // Processes that share descriptors, working directory or dispositions (CLONE_FILES, CLONE_FS, CLONE_SIGHAND): each sees
 // what another does to them. A program that one of them runs gets descriptors and dispositions of its own, and goes on
-// sharing the directory.
+// sharing the directory. What is shared again can be left again, as often as one likes.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/kcmp.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,9 +36,60 @@ static int is_open(int fd)
     return fcntl(fd, F_GETFD) != -1;
 }
 
+static void run(const char *part)
+{
+    execl("/proc/self/exe", self, part, NULL);
+    _exit(8);
+}
+
+// Shares with a child, which leaves; and then leaves itself what another child has.
+static void again(int generation)
+{
+    pid_t child = copy(CLONE_FILES | CLONE_FS);
+    if (!child) {
+        dup2(0, 110);
+        CHECK(unshare(CLONE_FILES | CLONE_FS) == 0);
+        CHECK(close(110) == 0 && chdir("/proc") == 0);
+        umask(0);
+        if (generation < 3)
+            again(generation + 1);
+        _exit(check_failures ? 1 : 7);
+    }
+    end(child, 7);
+    char path[64];
+    CHECK(is_open(110) && !strcmp(getcwd(path, sizeof path), generation ? "/proc" : "/"));
+    int pipes[2];
+    CHECK(pipe(pipes) == 0);
+    child = copy(CLONE_FILES | CLONE_FS);
+    if (!child) {
+        char byte;
+        CHECK(read(pipes[0], &byte, 1) == 1);
+        CHECK(is_open(110) && !strcmp(getcwd(path, sizeof path), generation ? "/proc" : "/"));
+        _exit(check_failures ? 1 : 7);
+    }
+    CHECK(syscall(SYS_kcmp, getpid(), child, KCMP_FILES, 0, 0) == 0);
+    CHECK(syscall(SYS_kcmp, getpid(), child, KCMP_FS, 0, 0) == 0);
+    CHECK(syscall(SYS_close_range, 110, 110, CLOSE_RANGE_UNSHARE) == 0 && unshare(CLONE_FS) == 0);
+    CHECK(syscall(SYS_kcmp, getpid(), child, KCMP_FILES, 0, 0) > 0);
+    CHECK(syscall(SYS_kcmp, getpid(), child, KCMP_FS, 0, 0) > 0);
+    CHECK(!is_open(110) && chdir("/dev") == 0 && write(pipes[1], "", 1) == 1);
+    end(child, 7);
+    CHECK(chdir(generation ? "/proc" : "/") == 0 && close(pipes[0]) == 0 && close(pipes[1]) == 0);
+}
+
 static int program(const char *part)
 {
     struct sigaction action;
+    if (!strncmp(part, "again", 5)) {
+        again(0);
+        // Its descriptors are what it has taken by being run; the next takes its own from these.
+        pid_t child = part[5] ? copy(CLONE_FILES) : 0;
+        if (part[5] && !child)
+            run(part[5] == '2' ? "again1" : "again");
+        if (child)
+            end(child, 7);
+        return check_failures ? 1 : 7;
+    }
     if (!strcmp(part, "files")) {
         CHECK(is_open(100) && !is_open(101));
         CHECK(dup2(0, 102) == 102 && close(100) == 0);
@@ -46,12 +100,6 @@ static int program(const char *part)
         CHECK(signal(SIGUSR2, SIG_IGN) == SIG_DFL);
     }
     return check_failures ? 1 : 7;
-}
-
-static void run(const char *part)
-{
-    execl("/proc/self/exe", self, part, NULL);
-    _exit(8);
 }
 
 static void files(void)
@@ -145,6 +193,14 @@ static void refused(void)
     CHECK(syscall(SYS_clone3, &arguments, sizeof arguments) == -1 && errno == EINVAL);
 }
 
+static pid_t again_by(const char *part)
+{
+    pid_t child = copy(CLONE_FILES | CLONE_FS);
+    if (!child)
+        run(part);
+    return child;
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -154,5 +210,7 @@ int main(int argc, char **argv)
     files();
     directory();
     dispositions();
+    CHECK(chdir("/") == 0);
+    end(again_by("again2"), 7);
     return FINISH();
 }

@@ -130,7 +130,7 @@ unsafe impl Host for Kernel {
     }
 
     fn current_directory(&self) -> Vec<u8> {
-        outside(|| process::with_current(|process| process.fs.cwd_text()))
+        outside(|| process::with_current(|process| process.fs().cwd_text()))
     }
 
     fn reserve(&self, at: Option<usize>, len: usize, align: usize) -> Result<usize, Errno> {

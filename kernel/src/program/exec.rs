@@ -83,7 +83,7 @@ fn begin(session: &Arc<Session>, process: &Arc<Process>, wish: &Config) {
 /// Gives it its working directory and its streams.
 fn give(session: &Arc<Session>, process: &Process, wish: &Config) -> Result<(), Failure> {
     if !wish.cwd.is_empty() {
-        let cwd = lookup(&Start::root(), &wish.cwd).and_then(|path| process.fs.set_cwd(path));
+        let cwd = lookup(&Start::root(), &wish.cwd).and_then(|path| process.fs().set_cwd(path));
         cwd.map_err(|errno| {
             let cwd = String::from_utf8_lossy(&wish.cwd);
             Failure {

@@ -294,14 +294,14 @@ pub(crate) fn make_process(config: &Config) -> Result<Arc<Process>, String> {
     let start = Start::root();
     let process = Process::leader(FsContext::new(start.root.clone()));
     if !config.cwd.is_empty() {
-        let cwd = lookup(&start, &config.cwd).and_then(|path| process.fs.set_cwd(path));
+        let cwd = lookup(&start, &config.cwd).and_then(|path| process.fs().set_cwd(path));
         cwd.map_err(|error| {
             let cwd = String::from_utf8_lossy(&config.cwd);
             format!("working directory {cwd}: {}", error.text())
         })?;
     }
     tty::console::give_to(&process);
-    tty::stream::open_standard(&process.files)
+    tty::stream::open_standard(&process.files())
         .map_err(|error| format!("cannot open the console: {}", error.text()))?;
     Ok(process)
 }

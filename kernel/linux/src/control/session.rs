@@ -162,7 +162,7 @@ impl Session {
                 let file = self.stream(number);
                 let slot = number..number + 1;
                 process
-                    .files
+                    .files()
                     .install(OpenFile::new(file, flags), false, slot)?;
             }
             return Ok(());
@@ -176,7 +176,7 @@ impl Session {
         tty.adopt(process);
         for number in 0..3 {
             let slot = number..number + 1;
-            process.files.install(terminal.clone(), false, slot)?;
+            process.files().install(terminal.clone(), false, slot)?;
         }
         let (session, typed) = (self.clone(), master.clone());
         let types = Box::new(move || session.carry_input(&typed));

@@ -145,10 +145,9 @@ fn process(frame: &mut TrapFrame, request: &Request) -> SysResult {
         } else {
             parent.pid
         };
-        let mut child = parent.copy(pid, kin.child(of, request.exit_signal));
-        child.share(parent, request);
+        let child = parent.copy(pid, kin.child(of, request.exit_signal), request);
         if request.flags & CLONE_CLEAR_SIGHAND != 0 {
-            child.sighand.reset();
+            child.sighand().reset();
         }
         child.set_space(space);
         (*child.vfork.lock()).clone_from(&vfork);
@@ -197,11 +196,11 @@ fn give_descriptor(child: &Arc<Process>, at: usize) -> Result<(), Errno> {
     let open = OpenFile::new(PidFd::new(child.clone()), O_RDWR);
     super::with_current(|parent| {
         let fds = 0..parent.limits.descriptors();
-        let fd = parent.files.install(open, true, fds)?;
+        let fd = parent.files().install(open, true, fds)?;
         let fd = i32::try_from(fd).map_err(|_| Errno::EMFILE)?;
         let written = user::write(at, &fd);
         if written.is_err() {
-            parent.files.close(fd)?;
+            parent.files().close(fd)?;
         }
         written
     })

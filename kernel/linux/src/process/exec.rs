@@ -23,7 +23,6 @@ use machine::{sched, sync::SpinLock};
 
 /// Replaces the program of the calling thread's process. It returns on an error only, and then nothing has happened.
 pub fn execute(command: Command) -> Result<Infallible, Errno> {
-    super::with_current(|process| process.check_parts())?;
     let launch = super::with_current(|process| linker::get().launch(process, command))?;
     if !super::with_current(|process| process.end_other_threads()) {
         drop(launch);
@@ -48,7 +47,7 @@ impl ThreadState {
         let old = self.credentials.lock().clone();
         let restraint = Restraint {
             no_new_privileges: self.settings.no_new_privileges.load(Ordering::Relaxed),
-            shares_directories: Arc::strong_count(&self.process.fs) > 1,
+            shares_directories: self.process.parts.fs.is_shared(),
         };
         let runner = old.run(&privileges(file)?, restraint)?;
         self.credentials = SpinLock::new(runner.credentials.clone());
@@ -82,9 +81,9 @@ impl Process {
             is_dumpable,
         } = launch;
         self.take_files();
-        self.files.close_on_exec();
+        self.files().close_on_exec();
         self.take_dispositions();
-        self.sighand.reset();
+        self.sighand().reset();
         self.end_posix_timers();
         let dumpable = &self.settings.dumpable;
         dumpable.store(is_dumpable.into(), Ordering::Relaxed);

@@ -243,12 +243,7 @@ impl Process {
         ipc::process_ended(self.pid);
         tty::leave(self);
         self.set_terminal(None);
-        if self.files_share.leave() {
-            self.files.close_range(0, usize::MAX, false);
-        }
-        if self.fs_share.leave() {
-            self.fs.leave();
-        }
+        self.leave_parts();
         self.end_timers();
         self.set_space(None);
     }

@@ -39,7 +39,6 @@ use core::any::{Any, TypeId};
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use limits::Limits;
-use linux_raw_sys::general::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND};
 use machine::mm::space::{self, Space};
 use machine::sched::{self, Thread, Tid};
 use machine::sync::{SpinLock, WaitQueue};
@@ -62,14 +61,8 @@ pub struct Process {
     children: WaitQueue,
     /// Who waits for its end by a descriptor.
     ended: WaitQueue,
-    /// The descriptor table.
-    pub files: sharing::Part<Files>,
-    /// Working directory and umask.
-    pub fs: Arc<FsContext>,
-    /// Which other processes use its descriptors.
-    files_share: sharing::Share,
-    /// Which use its working directory and umask.
-    fs_share: sharing::Share,
+    /// What it may have with others.
+    pub parts: sharing::Parts,
     space: SpinLock<Option<Arc<Space>>>,
     /// What its parent waits for while it uses its memory.
     vfork: SpinLock<Option<Arc<vfork::Vfork>>>,
@@ -85,8 +78,6 @@ pub struct Process {
     threads: table::Threads,
     /// What its children that it has waited for have used.
     children_usage: SpinLock<usage::Usage>,
-    /// Dispositions.
-    pub(crate) sighand: sharing::Part<signal::Sighand>,
     signals: signal::SharedPending,
     stop: signal::Stop,
     /// Whom its threads trace.
@@ -140,7 +131,12 @@ impl Process {
     /// threads, memory and open files.
     pub fn leader(fs: FsContext) -> Arc<Self> {
         let pid = table::new_id();
-        let process = Arc::new(Self::new(pid, family::Kin::leader(pid), fs));
+        let parts = sharing::Parts {
+            files: sharing::Part::new(Files::default()),
+            fs: sharing::Part::new(fs),
+            sighand: sharing::Part::new(signal::Sighand::default()),
+        };
+        let process = Arc::new(Self::new(pid, family::Kin::leader(pid), parts));
         table::insert_process(&process);
         process
     }
@@ -152,17 +148,14 @@ impl Process {
         drop(gone);
     }
 
-    fn new(pid: Pid, kin: family::Kin, fs: FsContext) -> Self {
+    fn new(pid: Pid, kin: family::Kin, parts: sharing::Parts) -> Self {
         Self {
             pid,
             started: Instant::now(),
             kin: SpinLock::new(kin),
             children: WaitQueue::new(),
             ended: WaitQueue::new(),
-            files: sharing::Part::new(Files::default()),
-            fs: Arc::new(fs),
-            files_share: sharing::Share::default(),
-            fs_share: sharing::Share::default(),
+            parts,
             space: SpinLock::new(None),
             vfork: SpinLock::new(None),
             limits: Limits::default(),
@@ -172,7 +165,6 @@ impl Process {
             program: SpinLock::default(),
             threads: table::Threads::default(),
             children_usage: SpinLock::default(),
-            sighand: sharing::Part::new(signal::Sighand::default()),
             signals: signal::SharedPending::default(),
             stop: signal::Stop::default(),
             tracees: ptrace::Tracees::default(),
@@ -185,38 +177,17 @@ impl Process {
         }
     }
 
-    /// Makes one that has what this one has, in parts of its own: a child's, before it is anybody's.
-    fn copy(&self, pid: Pid, kin: family::Kin) -> Self {
+    /// Makes one that has what this one has, a child's, before it is anybody's: of its parts those that are asked for,
+    /// and copies of the others.
+    fn copy(&self, pid: Pid, kin: family::Kin, request: &clone::Request) -> Self {
         Self {
-            files: sharing::Part::new(self.files.copy()),
             limits: self.limits.copy(),
             personality: AtomicU32::new(self.personality.load(Ordering::Relaxed)),
             settings: self.settings.inherited(),
             program: SpinLock::new(self.program()),
             terminal: SpinLock::new(self.terminal()),
-            sighand: sharing::Part::new(self.sighand.copy()),
-            ..Self::new(pid, kin, self.fs.copy())
+            ..Self::new(pid, kin, self.parts.for_child(request))
         }
-    }
-
-    /// Has it, which nobody knows yet, use those of `of`'s parts that are asked for.
-    fn share(&mut self, of: &Self, request: &clone::Request) {
-        if request.has(CLONE_FILES) {
-            self.files = of.files.another();
-            self.files_share = of.files_share.another();
-        }
-        if request.has(CLONE_FS) {
-            self.fs = of.fs.clone();
-            self.fs_share = of.fs_share.another();
-        }
-        if request.has(CLONE_SIGHAND) {
-            self.sighand = of.sighand.another();
-        }
-    }
-
-    /// Whether other processes use its working directory and umask.
-    pub fn shares_directory(&self) -> bool {
-        self.fs_share.is_shared()
     }
 
     /// The address space; `None` when it has ended.

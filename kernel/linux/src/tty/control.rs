@@ -218,7 +218,7 @@ impl Tty {
                 let cloexec = flags & linux::O_CLOEXEC != 0;
                 return process::with_current(|process| {
                     let all = 0..process.limits.descriptors();
-                    process.files.install(open, cloexec, all)
+                    process.files().install(open, cloexec, all)
                 });
             }
             _ => return self.ioctl(Side::Master, request, arg),

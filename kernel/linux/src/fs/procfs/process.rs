@@ -80,13 +80,13 @@ impl Listing for Descriptors {
             linux::DT_LNK
         };
         let name = |fd| (format!("{fd}").into_bytes(), kind as u8);
-        let descriptors = self.owner.text(|process| process.files.descriptors());
+        let descriptors = self.owner.text(|process| process.files().descriptors());
         descriptors.into_iter().map(name).collect()
     }
 
     fn child(&self, _: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
         let fd = number(name)?;
-        self.owner.process().ok()?.files.get(fd).ok()?;
+        self.owner.process().ok()?.files().get(fd).ok()?;
         let owner = self.owner.clone();
         if self.info {
             let of = owner.clone();
@@ -95,7 +95,7 @@ impl Listing for Descriptors {
         }
         let of = owner.clone();
         let jump = move || {
-            let open = of.process()?.files.get(fd)?;
+            let open = of.process()?.files().get(fd)?;
             Ok(Jump {
                 text: open.file.link_text(),
                 node: Some(path_of(&open)),
@@ -107,16 +107,19 @@ impl Listing for Descriptors {
 }
 
 fn descriptor_info(process: &Process, fd: i32) -> Vec<u8> {
-    let Ok(open) = process.files.get(fd) else {
+    let Ok(open) = process.files().get(fd) else {
         return Vec::new();
     };
     let mut flags = open.flags();
-    if process.files.cloexec(fd) == Ok(true) {
+    if process.files().cloexec(fd) == Ok(true) {
         flags |= linux::O_CLOEXEC;
     }
     let ino = open.file.metadata().map_or(0, |metadata| metadata.ino);
     let pos = *open.offset.lock();
-    let locks = locks::of_owners(&*open.file, [process.files.lock_owner(), open.lock_owner()]);
+    let locks = locks::of_owners(
+        &*open.file,
+        [process.files().lock_owner(), open.lock_owner()],
+    );
     let mount = open.file.path().map_or(0, |path| path.mount.id);
     let details = open.file.details();
     format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n{locks}{details}")
@@ -294,14 +297,14 @@ fn link(owner: &Owner, name: &[u8]) -> Arc<Node> {
             }
         },
         b"cwd" => |process| {
-            let path = process.fs.cwd();
+            let path = process.fs().cwd();
             Jump {
                 text: path.text(),
                 node: Some(path),
             }
         },
         _ => |process| {
-            let path = process.fs.root();
+            let path = process.fs().root();
             Jump {
                 text: path.text(),
                 node: Some(path),

@@ -100,7 +100,7 @@ pub(super) fn status(process: &Process, tid: Tid) -> Vec<u8> {
          Threads:\t{}\n{}{}NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{mask:x}\nCpus_allowed_list:\t0-{}\n\
          Mems_allowed:\t1\nMems_allowed_list:\t0\n\
          voluntary_ctxt_switches:\t{waits}\nnonvoluntary_ctxt_switches:\t{preemptions}\n",
-        process.fs.umask(),
+        process.fs().umask(),
         state(process, tid),
         process::with_thread(tid, |thread| thread.linux().tracing.tracer()).unwrap_or(0),
         ids(&who),

@@ -106,7 +106,8 @@ impl Names {
 }
 
 fn make_node(text: &[u8]) -> Result<Arc<Node>, Errno> {
-    let (start, umask) = process::with_current(|process| (process.fs.start(), process.fs.umask()));
+    let (start, umask) =
+        process::with_current(|process| (process.fs().start(), process.fs().umask()));
     let target = path::walk(&start, text, Last::Keep)?;
     let mode = linux::S_IFSOCK | 0o777 & !umask;
     directory::create(&target, mode, Kind::Special(0)).map_err(|error| match error {
@@ -121,7 +122,7 @@ pub(super) fn find(name: &Name) -> Result<Arc<Endpoint>, Errno> {
         Name::Unnamed => return Err(Errno::EINVAL),
         Name::Abstract(text) => Key::Abstract(text.clone()),
         Name::Path(text) => {
-            let start = process::with_current(|process| process.fs.start());
+            let start = process::with_current(|process| process.fs().start());
             let node = path::lookup(&start, text)?.node;
             if node.attributes.lock().mode & linux::S_IFMT != linux::S_IFSOCK {
                 return Err(Errno::ECONNREFUSED);

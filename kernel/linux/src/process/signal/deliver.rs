@@ -124,7 +124,8 @@ fn describe(frame: &TrapFrame, exception: Exception) -> SigInfo {
 pub(super) fn force(frame: &TrapFrame, info: SigInfo) {
     let is_traced = ptrace::is_traced();
     let caught = process::with_current(|process| {
-        let mut actions = process.sighand.0.lock();
+        let sighand = process.sighand();
+        let mut actions = sighand.0.lock();
         with_state(|Locked { state, .. }| {
             let action = actions.of(info.signal);
             let mut caught = action.is_handler() && state.mask & bit(info.signal) == 0;
@@ -215,7 +216,8 @@ fn next(frame: &mut TrapFrame) -> Option<(SigInfo, Action)> {
         if let Some(info) = decided {
             let action = process::with_current(|process| {
                 let spares = bit(info.signal) & action::JOB_CONTROL != 0 && process.is_orphaned();
-                let mut actions = process.sighand.0.lock();
+                let sighand = process.sighand();
+                let mut actions = sighand.0.lock();
                 decide(process, actions.of(info.signal), info.signal, spares)
             });
             return Some((info, action));
@@ -230,7 +232,8 @@ fn take() -> Option<(SigInfo, Option<Action>)> {
         // That takes a lock which comes before that of dispositions.
         let asked = pending_set() & action::JOB_CONTROL;
         let spares = asked != 0 && process.is_orphaned();
-        let mut actions = process.sighand.0.lock();
+        let sighand = process.sighand();
+        let mut actions = sighand.0.lock();
         let info = with_state(|locked| {
             // Those that have come meanwhile have their turn on the next look.
             let wanted = !locked.state.mask & !(action::JOB_CONTROL & !asked);

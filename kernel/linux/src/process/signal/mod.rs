@@ -244,7 +244,8 @@ impl Process {
             // As with the init of a PID namespace (pid_namespaces(7)): only from outside.
             return Ok(false);
         }
-        let mut actions = self.sighand.0.lock();
+        let sighand = self.sighand();
+        let mut actions = sighand.0.lock();
         let ignored = actions.of(info.signal).ignores(info.signal);
         let mut shared = self.signals.queue.lock();
         let threads = self.threads.live.lock();
@@ -335,21 +336,24 @@ impl Process {
 
     /// Whether it does not want to wait for its children.
     pub(super) fn ignores_children(&self) -> bool {
-        let mut actions = self.sighand.0.lock();
+        let sighand = self.sighand();
+        let mut actions = sighand.0.lock();
         let action = actions.of(linux::SIGCHLD as i32);
         action.handler == Action::IGNORE || action.has(linux::SA_NOCLDWAIT)
     }
 
     /// Whether it wants to know of children that stop or go on.
     pub(super) fn hears_of_stops(&self) -> bool {
-        let mut actions = self.sighand.0.lock();
+        let sighand = self.sighand();
+        let mut actions = sighand.0.lock();
         let action = actions.of(linux::SIGCHLD as i32);
         action.is_handler() && !action.has(linux::SA_NOCLDSTOP)
     }
 
     /// Whether its SIGCHLD tells of those that it traces, too.
     pub(super) fn minds_stops(&self) -> bool {
-        let mut actions = self.sighand.0.lock();
+        let sighand = self.sighand();
+        let mut actions = sighand.0.lock();
         let action = actions.of(linux::SIGCHLD.cast_signed());
         action.handler != Action::IGNORE && !action.has(linux::SA_NOCLDSTOP)
     }
@@ -374,7 +378,8 @@ impl Process {
         if !(1..=LAST).contains(&signal) || (new.is_some() && bit(signal) & UNBLOCKABLE != 0) {
             return Err(Errno::EINVAL);
         }
-        let mut actions = self.sighand.0.lock();
+        let sighand = self.sighand();
+        let mut actions = sighand.0.lock();
         let old = *actions.of(signal);
         if let Some(new) = new {
             *actions.of(signal) = Action {

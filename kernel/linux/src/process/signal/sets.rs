@@ -25,7 +25,8 @@ pub struct SignalSets {
 impl SignalSets {
     /// Those of a thread of `process`; without the thread, those of the process alone.
     pub fn of(process: &Process, tid: Tid) -> Self {
-        let mut actions = process.sighand.0.lock();
+        let sighand = process.sighand();
+        let mut actions = sighand.0.lock();
         let mut of = |is: fn(&Action) -> bool| {
             let signals = (1..=LAST).filter(|&signal| is(actions.of(signal)));
             signals.fold(0, |set, signal| set | bit(signal))

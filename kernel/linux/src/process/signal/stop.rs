@@ -218,7 +218,7 @@ fn hold_alone() {
 /// Whether the calling thread blocks a signal, or its process ignores it.
 pub(crate) fn is_blocked_or_ignored(signal: i32) -> bool {
     process::with_current(|process| {
-        let handler = process.sighand.0.lock().of(signal).handler;
+        let handler = process.sighand().0.lock().of(signal).handler;
         let is_blocked = super::with_state(|locked| locked.state.mask & bit(signal) != 0);
         handler == Action::IGNORE || is_blocked
     })

@@ -56,12 +56,12 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// Calls `f` with the caller's descriptor table.
 pub(super) fn with_files<R>(f: impl FnOnce(&Files) -> R) -> R {
-    process::with_current(|process| f(&process.files))
+    process::with_current(|process| f(&process.files()))
 }
 
 /// Calls `f` with the caller's working directory and umask.
 fn with_context<R>(f: impl FnOnce(&FsContext) -> R) -> R {
-    process::with_current(|process| f(&process.fs))
+    process::with_current(|process| f(&process.fs()))
 }
 
 /// What a descriptor refers to, be it opened with `O_PATH`.
@@ -78,7 +78,7 @@ pub(super) fn install(open: Arc<OpenFile>, cloexec: bool) -> SysResult {
 fn install_from(open: Arc<OpenFile>, cloexec: bool, from: usize) -> SysResult {
     process::with_current(|process| {
         let fds = from..process.limits.descriptors();
-        process.files.install(open, cloexec, fds)
+        process.files().install(open, cloexec, fds)
     })
 }
 

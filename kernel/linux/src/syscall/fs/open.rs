@@ -131,6 +131,14 @@ pub fn close_range(first: usize, last: usize, flags: usize) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let mark = flags & CLOSE_RANGE_CLOEXEC != 0;
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        process::with_current(|process| {
+            // Threads share everything.
+            if process.thread_ids().len() == 1 {
+                process.take_files();
+            }
+        });
+    }
     with_files(|files| files.close_range(first, last, mark));
     Ok(0)
 }
@@ -144,7 +152,7 @@ pub fn dup(fd: usize) -> SysResult {
 fn replace(open: Arc<OpenFile>, cloexec: bool, fd: usize) -> SysResult {
     process::with_current(|process| {
         let limit = process.limits.descriptors();
-        process.files.replace(open, cloexec, fd as i32, limit)
+        process.files().replace(open, cloexec, fd as i32, limit)
     })
 }
 

@@ -56,7 +56,7 @@ pub(super) fn set_flag(fd: i32, open: &OpenFile, on: bool) -> Result<(), Errno> 
 
 /// `F_NOTIFY`
 pub(super) fn notify(fd: i32, open: &OpenFile, wanted: u32) -> Result<(), Errno> {
-    let files = with_current(|process| process.files.lock_owner());
+    let files = with_current(|process| process.files().lock_owner());
     let which = [open.lock_owner(), files];
     dnotify::watch(&*open.file, which, owner(open), fd, wanted)?;
     ownership(open).set_first_owner(caller());

@@ -173,7 +173,7 @@ pub fn execveat(dir: usize, path: usize, args: usize, env: usize, flags: usize) 
     let command = if is_absolute || path.is_empty() && flags & linux::AT_EMPTY_PATH == 0 {
         by_path(path)
     } else {
-        let closed = process::with_current(|process| process.files.cloexec(dir))?;
+        let closed = process::with_current(|process| process.files().cloexec(dir))?;
         Command {
             name: within("/dev/fd"),
             is_name_lost: closed,
@@ -181,7 +181,7 @@ pub fn execveat(dir: usize, path: usize, args: usize, env: usize, flags: usize) 
         }
     };
     if flags & linux::AT_SYMLINK_NOFOLLOW != 0 && !is_itself {
-        let start = process::with_current(|process| process.fs.start());
+        let start = process::with_current(|process| process.fs().start());
         let target = path::walk(&start, &command.path, Last::Keep)?;
         if matches!(target.found()?.node.kind, Kind::Symlink(_)) {
             return Err(Errno::ELOOP);

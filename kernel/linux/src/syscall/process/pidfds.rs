@@ -57,5 +57,5 @@ pub fn pidfd_getfd(pidfd: usize, fd: usize, flags: usize) -> SysResult {
     if process.is_zombie() {
         return Err(Errno::ESRCH);
     }
-    install(process.files.get(fd as i32)?, true)
+    install(process.files().get(fd as i32)?, true)
 }

@@ -36,8 +36,8 @@ fn space(process: &Process) -> usize {
         .map_or(0, |space| Arc::as_ptr(&space).addr())
 }
 
-/// unshare(2): a process takes descriptors of its own; of what else it shares it cannot, and threads share everything.
-/// There are no namespaces.
+/// unshare(2): a process takes descriptors and a working directory of its own; threads share everything. There are no
+/// namespaces.
 pub fn unshare(flags: usize) -> SysResult {
     const SHARED_BY_THREADS: u32 = linux::CLONE_THREAD
         | linux::CLONE_SIGHAND
@@ -55,10 +55,9 @@ pub fn unshare(flags: usize) -> SysResult {
     const KNOWN: u32 = SHARED_BY_THREADS | NAMESPACES | linux::CLONE_SYSVSEM;
     let flags = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
     let is_alone = process::with_current(|process| {
-        let shares = |part, is_shared: bool| flags & part != 0 && is_shared;
         process.thread_ids().len() == 1
-            && !shares(linux::CLONE_FS, process.shares_directory())
-            && !shares(linux::CLONE_SIGHAND, process.shares_dispositions())
+            && (flags & (linux::CLONE_SIGHAND | linux::CLONE_VM) == 0
+                || !process.parts.sighand.is_shared())
     });
     if flags & !KNOWN != 0 || flags & SHARED_BY_THREADS != 0 && !is_alone {
         return Err(Errno::EINVAL);
@@ -66,9 +65,14 @@ pub fn unshare(flags: usize) -> SysResult {
     if flags & NAMESPACES != 0 {
         return Err(Errno::EPERM);
     }
-    if flags & linux::CLONE_FILES != 0 {
-        process::with_current(|process| process.check_parts().map(|()| process.take_files()))?;
-    }
+    process::with_current(|process| {
+        if flags & linux::CLONE_FILES != 0 {
+            process.take_files();
+        }
+        if flags & linux::CLONE_FS != 0 {
+            process.take_directory();
+        }
+    });
     Ok(0)
 }
 
@@ -78,11 +82,11 @@ pub fn kcmp(pid: usize, other: usize, kind: usize, fd: usize, other_fd: usize) -
     let open =
         |files: &Files, fd: usize| files.get(fd as i32).map(|open| Arc::as_ptr(&open).addr());
     let (one, other) = match kind {
-        kind::FILE => (open(&one.files, fd)?, open(&other.files, other_fd)?),
+        kind::FILE => (open(&one.files(), fd)?, open(&other.files(), other_fd)?),
         kind::VM => (space(&one), space(&other)),
-        kind::FILES => (one.files.address(), other.files.address()),
-        kind::FS => (Arc::as_ptr(&one.fs).addr(), Arc::as_ptr(&other.fs).addr()),
-        kind::SIGHAND => (one.sighand.address(), other.sighand.address()),
+        kind::FILES => (one.parts.files.address(), other.parts.files.address()),
+        kind::FS => (one.parts.fs.address(), other.parts.fs.address()),
+        kind::SIGHAND => (one.parts.sighand.address(), other.parts.sighand.address()),
         // Both are a process' own.
         kind::IO | kind::SYSVSEM => (Arc::as_ptr(&one).addr(), Arc::as_ptr(&other).addr()),
         _ => return Err(Errno::EINVAL),

@@ -249,7 +249,7 @@ calls! {
     270 fs::pselect6 [Int Pointer Pointer Pointer Pointer Pointer] Full;
     271 fs::ppoll [Pointer Unsigned Pointer Pointer Size] Full;
     272 process::unshare [LongHex]
-        Partial("EINVAL for what the caller shares with others, but descriptors of another process");
+        Partial("EINVAL for what threads share");
     273 process::set_robust_list [Pointer Size] Full;
     274 process::get_robust_list [Int Pointer Pointer] Full;
     275 fs::splice [Fd Pointer Fd Pointer Size Hex] Full;
@@ -303,7 +303,7 @@ calls! {
     424 signal::pidfd_send_signal [Fd Int Pointer Hex] Full;
     434 process::pidfd_open [Int Hex] Partial("no `PIDFD_THREAD`");
     435 process::clone3 frame [Pointer Size] Partial("see below");
-    436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare");
+    436 fs::close_range [Unsigned Unsigned Hex] Partial("`CLOSE_RANGE_UNSHARE` does not unshare from threads");
     437 fs::openat2 [Fd String Pointer Size] Full;
     438 process::pidfd_getfd [Fd Fd Hex] Full;
     439 fs::faccessat2 [Fd String Hex Hex] Full;
