@@ -176,7 +176,12 @@ impl Report {
         SigInfo {
             signal,
             code,
-            fields: [id, status, self.usage.cpu_ns / TICK_NS, 0],
+            fields: [
+                id,
+                status,
+                self.usage.user_ns() / TICK_NS,
+                self.usage.system_ns / TICK_NS,
+            ],
             errno: 0,
         }
     }

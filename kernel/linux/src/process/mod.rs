@@ -27,8 +27,8 @@ mod vfork;
 pub(crate) use exit::{claim_exit, stop_if_over};
 pub use exit::{exit_by_signal, exit_group, exit_thread, stop_if_killed};
 pub use table::{
-    FIRST, find, inherited_state, most_threads, process_of, processes, thread_ids, with_process,
-    with_thread,
+    FIRST, find, inherited_state, made_count, most_threads, process_of, processes, thread_ids,
+    with_process, with_thread,
 };
 
 use crate::credentials;

@@ -4,7 +4,7 @@ use crate::credentials::{self, Ids};
 use crate::process::LinuxThread;
 use abi::Errno;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use linux_raw_sys::general::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE, RLIMIT_NPROC};
 use machine::{
     mm::frame,
@@ -18,8 +18,18 @@ pub const FIRST: Pid = 1;
 /// Ids are below this (`/proc/sys/kernel/pid_max`).
 const MOST: Tid = 1 << 22;
 
-/// The id to be tried next.
-static NEXT: AtomicI32 = AtomicI32::new(FIRST);
+/// Ids of processes and threads.
+struct Numbers {
+    /// The one to be tried next.
+    next: AtomicI32,
+    /// How many have been given.
+    given: AtomicU64,
+}
+
+static NUMBERS: Numbers = Numbers {
+    next: AtomicI32::new(FIRST),
+    given: AtomicU64::new(0),
+};
 
 /// All processes.
 static PROCESSES: SpinLock<BTreeMap<Pid, Arc<Process>>> = SpinLock::new(BTreeMap::new());
@@ -51,12 +61,21 @@ impl Threads {
 pub(super) fn new_id() -> Tid {
     loop {
         let next = |id| Some(if id + 1 == MOST { FIRST + 1 } else { id + 1 });
-        let (Ok(id) | Err(id)) = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let (Ok(id) | Err(id)) =
+            NUMBERS
+                .next
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         let is_used = contains(id) || PROCESSES.lock().values().any(|one| one.uses(id));
         if !is_used {
+            NUMBERS.given.fetch_add(1, Ordering::Relaxed);
             return id;
         }
     }
+}
+
+/// How many processes and threads have been made since the machine was started.
+pub fn made_count() -> u64 {
+    NUMBERS.given.load(Ordering::Relaxed)
 }
 
 /// How many threads there may be: an eighth of memory for what the kernel needs for each, as on Linux.

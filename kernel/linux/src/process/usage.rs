@@ -1,4 +1,4 @@
-//! What processes have used: getrusage(2), wait4(2), /proc/PID/stat. All CPU time is the program's. Left out: blocks of
+//! What processes have used: getrusage(2), wait4(2), /proc/PID/stat. Left out: blocks of
 //! devices, and with them faults that wait for one.
 use super::Process;
 use crate::process::LinuxThread;
@@ -9,6 +9,8 @@ use machine::sched::{self, Thread, Used};
 pub struct Usage {
     /// CPU time in nanoseconds.
     pub cpu_ns: u64,
+    /// What of it was system time.
+    pub system_ns: u64,
     /// Faults and switches.
     pub used: Used,
     /// The most bytes that one of them has had in memory at once.
@@ -19,8 +21,10 @@ pub struct Usage {
 impl Usage {
     /// A thread's, without its memory, which is the process'.
     pub fn of_thread(thread: &Thread) -> Self {
+        let (system_ns, cpu_ns) = thread.system_and_cpu_time_ns();
         Self {
-            cpu_ns: thread.cpu_time_ns(),
+            cpu_ns,
+            system_ns,
             used: thread.used(),
             most_resident: 0,
         }
@@ -34,9 +38,15 @@ impl Usage {
         })
     }
 
+    /// What of the CPU time was the program's.
+    pub fn user_ns(&self) -> u64 {
+        self.cpu_ns - self.system_ns
+    }
+
     /// Adds another one.
     pub(super) fn add(&mut self, other: Self) {
         self.cpu_ns += other.cpu_ns;
+        self.system_ns += other.system_ns;
         self.used.add(other.used);
         self.most_resident = self.most_resident.max(other.most_resident);
     }

@@ -234,15 +234,15 @@ pub fn time(to: usize) -> SysResult {
     Ok(seconds as usize)
 }
 
-/// times(2): all CPU time counts as user time. In ticks of 10 ms.
+/// times(2), in ticks of 10 ms.
 pub fn times(to: usize) -> SysResult {
     const TICK: u64 = SECOND / 100;
     if to != 0 {
-        let (own, children) = process::with_current(|process| {
-            (process.cpu_time_ns(), process.usage_of_children().cpu_ns)
-        });
-        let [user, children] = [own, children].map(|ns| (ns / TICK) as i64);
-        user::write(to, &[user, 0, children, 0])?;
+        let (own, children) =
+            process::with_current(|process| (process.usage(), process.usage_of_children()));
+        let times = [own, children]
+            .map(|usage| [usage.user_ns(), usage.system_ns].map(|ns| (ns / TICK) as i64));
+        user::copy_out(to, times.as_bytes())?;
     }
     Ok((Instant::now().0 / TICK) as usize)
 }

@@ -5,10 +5,12 @@
 
 #[expect(unsafe_code, reason = "shared by nobody but their thread")]
 pub(crate) mod calls;
+mod cputime;
 #[expect(unsafe_code, reason = "the running thread is found by address")]
 mod current;
 mod exit;
 mod fair;
+mod load;
 mod parking;
 mod place;
 mod policy;
@@ -20,21 +22,27 @@ mod space;
 mod state;
 #[expect(unsafe_code, reason = "what the switch saves")]
 mod thread;
+mod tick;
 mod usage;
 
+pub use cputime::CpuTimes;
 pub(crate) use current::is_idle;
 pub use current::{
     current, current_tid, gs, kill_pending, set_gs, set_thread_pointer, signal_pending,
     try_with_current, with_current, with_space,
 };
 pub(crate) use exit::{exit_to_program, has_exit_work, user_start};
+pub use load::{SHIFT as LOAD_SHIFT, load_averages};
 pub use policy::Policy;
-pub(crate) use queue::{become_idle, init, thread_start, tick};
+pub use queue::counts::{active_count, switch_count};
+pub(crate) use queue::{become_idle, init, thread_start};
 pub use queue::{enter_program, exit_current, exit_current_with, park, reschedule, yield_now};
 pub use ranked::Level;
 pub use space::AddressSpace;
 pub use state::{NoState, ThreadState, Tid};
 pub use thread::{Body, Start, Thread, thread_count};
+pub use tick::cpu_times;
+pub(crate) use tick::tick;
 pub use usage::Used;
 
 use alloc::boxed::Box;

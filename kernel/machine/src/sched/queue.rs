@@ -8,17 +8,21 @@
 //! A thread that is woken while some CPU still uses its stack goes to that CPU's queue, and nobody else takes it from
 //! there: so a thread never runs on two stacks' worth of CPUs, and no CPU waits for another in the middle of a switch.
 
+pub(super) mod counts;
+
+use super::cputime;
 use super::current::{self, with_current};
 use super::fair::{self, Running};
 use super::ranked::{Level, Order};
 use super::run_queue::{End, RunQueue, View};
 use super::space;
 use super::thread::Thread;
+use super::usage;
 use crate::arch::{context, cpu, gate, interrupt_flag, percpu};
 use crate::sync::{SpinLock, order};
 use crate::time::{Instant, timer};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// One CPU's part of the scheduler.
 struct Local {
@@ -28,6 +32,9 @@ struct Local {
     idle: SpinLock<Option<Arc<Thread>>>,
     /// The thread that was running before, until it is off the CPU: address from `Arc::into_raw`.
     previous: AtomicUsize,
+    /// How often it has gone from one thread to another.
+    switches: AtomicU64,
+    times: SpinLock<cputime::Local>,
 }
 
 static LOCALS: [Local; cpu::MOST] = [const {
@@ -36,6 +43,8 @@ static LOCALS: [Local; cpu::MOST] = [const {
         running: AtomicU32::new(0),
         idle: SpinLock::new(None),
         previous: AtomicUsize::new(0),
+        switches: AtomicU64::new(0),
+        times: SpinLock::new(cputime::Local::new()),
     }
 }; cpu::MOST];
 
@@ -251,7 +260,7 @@ pub(super) fn look_again(thread: &Thread) {
 }
 
 /// The timer has fired: is the slice over?
-pub(crate) fn tick() {
+pub(super) fn tick() {
     let end = timer::slice_end().load(Ordering::Relaxed);
     if end != 0 && Instant::now().0 >= end {
         timer::set_slice_end(0);
@@ -469,7 +478,11 @@ fn switch(previous: &Thread, next: Arc<Thread>, leaving: Leaving, now: u64) {
     let level = if next.is_idle() { 0 } else { next.level() };
     local.running.store(level, Ordering::Relaxed);
     local.run(&next, now);
-    let rearm = timer::set_slice_end(end);
+    usage::count(&local.switches);
+    let mut rearm = timer::set_slice_end(end);
+    if previous.is_idle() {
+        rearm |= !timer::ticks_from(now);
+    }
     let saved = next.saved.get();
     // The reference goes with the CPU's `current`; the previous thread's is given up in `finish`.
     percpu::set_current_address(Arc::into_raw(next).expose_provenance());

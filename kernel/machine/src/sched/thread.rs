@@ -1,6 +1,7 @@
 //! What the scheduler knows of a thread.
 
 use super::calls::Calls;
+use super::cputime::SystemTime;
 use super::current;
 use super::fair;
 use super::parking::Parking;
@@ -68,6 +69,7 @@ pub struct Thread {
     affinity: AtomicU64,
     pub(super) scheduling: Scheduling,
     pub(super) used: AtomicU64,
+    pub(super) system: SystemTime,
     pub(crate) usage: Usage,
     pub(super) since: AtomicU64,
     /// How much it has had of the CPU it is at, in that CPU's virtual time.
@@ -126,6 +128,7 @@ impl Thread {
             affinity: AtomicU64::new(u64::MAX),
             scheduling: Scheduling::default(),
             used: AtomicU64::new(0),
+            system: SystemTime::default(),
             usage: Usage::default(),
             since: AtomicU64::new(0),
             virtual_time: AtomicU64::new(0),
@@ -272,6 +275,22 @@ impl Thread {
         } else {
             used
         }
+    }
+
+    /// What of [`Thread::cpu_time_ns`] was spent in the kernel, and that time itself.
+    pub fn system_and_cpu_time_ns(&self) -> (u64, u64) {
+        let used = self.cpu_time_ns();
+        (self.system.at(used), used)
+    }
+
+    /// The timer has interrupted it, in the kernel or in the program.
+    pub(super) fn tick(&self, in_kernel: bool) {
+        self.system.tick(self.cpu_time_ns(), in_kernel);
+    }
+
+    /// Whether it is in the dynamic linker.
+    pub(super) fn is_in_linker(&self) -> bool {
+        self.is_inside.load(Ordering::Relaxed)
     }
 
     /// Its virtual time if it has run until now.

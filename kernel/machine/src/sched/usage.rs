@@ -24,7 +24,8 @@ pub struct Used {
     pub preemptions: u64,
 }
 
-fn count(counter: &AtomicU64) {
+/// Counts one more, where nobody else does meanwhile.
+pub(super) fn count(counter: &AtomicU64) {
     counter.store(
         counter.load(Ordering::Relaxed).wrapping_add(1),
         Ordering::Relaxed,

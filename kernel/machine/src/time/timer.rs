@@ -7,13 +7,17 @@
 //! machine, and time slices begin and end with each switch of threads.
 
 use super::Instant;
-use crate::arch::{cpu, interrupt_flag, timer};
+use crate::arch::{cpu, interrupt_flag, percpu, timer};
 use crate::sync::{Rank, SpinLock};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Nanoseconds until a CPU is interrupted to see what it does; 0: it is not.
+/// Nanoseconds after which a CPU that runs something is interrupted, to see what it does: Debian's kernel does it as
+/// often.
+pub(crate) const TICK: u64 = 4_000_000;
+
+/// How often it is for a profile; 0: there is none.
 static SAMPLE_PERIOD: AtomicU64 = AtomicU64::new(0);
 
 /// What a timer does when its time has come.
@@ -102,12 +106,12 @@ impl Drop for Timer {
     }
 }
 
-/// From now on, each CPU that does something is interrupted so often, to see what that is; 0: not any more.
+/// From now on, each CPU that does something is interrupted so often, for a profile; 0: not any more.
 pub fn sample_every(ns: u64) {
     SAMPLE_PERIOD.store(ns, Ordering::Relaxed);
 }
 
-/// Whether CPUs are interrupted to see what they do.
+/// Whether there is a profile of what CPUs do.
 pub(crate) fn samples() -> bool {
     SAMPLE_PERIOD.load(Ordering::Relaxed) != 0
 }
@@ -115,7 +119,20 @@ pub(crate) fn samples() -> bool {
 /// Sets when the time slice on this CPU ends (0: it does not); whether [`rearm`] has to follow. Interrupts are off.
 pub(crate) fn set_slice_end(end: u64) -> bool {
     slice_end().store(end, Ordering::Relaxed);
-    end != 0 && !fires_by(end) || samples()
+    end != 0 && !fires_by(end)
+}
+
+/// After how many nanoseconds a CPU that runs something is interrupted.
+fn tick() -> u64 {
+    match SAMPLE_PERIOD.load(Ordering::Relaxed) {
+        0 => TICK,
+        period => period.min(TICK),
+    }
+}
+
+/// Whether this CPU, which begins to run something, is going to be interrupted to see what it does.
+pub(crate) fn ticks_from(now: u64) -> bool {
+    fires_by(now + tick())
 }
 
 /// The time that this CPU's timer is armed for.
@@ -134,12 +151,11 @@ pub(crate) fn slice_end() -> &'static AtomicU64 {
     &local().slice_end
 }
 
-/// Arms this CPU's timer for whatever is first: a timer, or the end of the running thread's time slice.
+/// Arms this CPU's timer for whatever is first: a timer, the end of the running thread's time slice, or a tick.
 fn arm_local(first: Option<u64>) {
     let slice = Some(slice_end().load(Ordering::Relaxed)).filter(|&end| end != 0);
-    let sample = Some(SAMPLE_PERIOD.load(Ordering::Relaxed)).filter(|&period| period != 0);
-    let sample = sample.map(|period| Instant::now().0 + period);
-    let Some(next) = [first, slice, sample].into_iter().flatten().min() else {
+    let tick = (!percpu::this().is_idle()).then(|| Instant::now().0 + tick());
+    let Some(next) = [first, slice, tick].into_iter().flatten().min() else {
         return;
     };
     if fires_by(next) {

@@ -3,7 +3,7 @@
 //! nobody counts.
 use super::status::{comm, state, usage};
 use crate::process::{self, LinuxThread, Process, signal::SignalSets, usage::Usage};
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use linux_raw_sys::general as linux;
 use machine::{
     mm::PAGE,
@@ -15,6 +15,11 @@ const HZ: u64 = 100;
 
 fn ticks(ns: u64) -> u64 {
     ns / (1_000_000_000 / HZ)
+}
+
+/// User and system time.
+fn times(usage: &Usage) -> String {
+    format!("{} {}", ticks(usage.user_ns()), ticks(usage.system_ns))
 }
 
 /// How a thread is scheduled.
@@ -76,7 +81,8 @@ pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
             "{tty} {foreground} 4194304 {} {} 0 0",
             used.used.faults, of_children.used.faults
         ),
-        format!("{} 0 {} 0", ticks(used.cpu_ns), ticks(of_children.cpu_ns)),
+        times(&used),
+        times(&of_children),
         format!("{} {}", scheduled.priority(), scheduled.nice),
         format!("{} 0 {}", process.thread_ids().len(), ticks(started.0)),
         format!("{mapped} {}", resident / PAGE),

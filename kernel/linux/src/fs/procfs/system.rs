@@ -18,7 +18,7 @@ use machine::{
     arch::{self, cpu},
     drivers,
     mm::{PAGE, frame, space},
-    sync::Mutex,
+    sched::{self, CpuTimes},
     time::{self, Instant},
 };
 
@@ -72,30 +72,59 @@ fn vmstat() -> String {
     format!("nr_free_pages {free}\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\noom_kill 0\n")
 }
 
+/// The times of one CPU, or of all, in clock ticks.
+fn cpu_line(name: &str, times: CpuTimes) -> String {
+    let CpuTimes {
+        user,
+        nice,
+        system,
+        idle,
+    } = times;
+    let [user, nice, system, idle] = [user, nice, system, idle].map(|ns| ns / 10_000_000);
+    format!("{name} {user} {nice} {system} {idle} 0 0 0 0 0 0\n")
+}
+
+/// /proc/stat. Interrupts are not counted.
 fn stat() -> String {
-    let used: u64 = process::processes().map(|one| one.cpu_time_ns()).sum();
-    let processes = process::processes().count();
-    let busy = used / 10_000_000;
-    let cpus = cpu::count() as u64;
-    let up = Instant::now().0 / 10_000_000;
-    let idle = (up * cpus).saturating_sub(busy);
-    let mut text = format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n");
-    for index in 0..cpus {
-        let (busy, idle) = (busy / cpus, idle / cpus);
-        let _ = writeln!(text, "cpu{index} {busy} 0 0 {idle} 0 0 0 0 0 0");
+    let (mut all, mut lines) = (CpuTimes::default(), String::new());
+    for index in 0..cpu::count() {
+        let times = sched::cpu_times(index);
+        all.add(times);
+        lines += &cpu_line(&format!("cpu{index}"), times);
     }
+    let mut text = cpu_line("cpu ", all) + &lines;
     let boot = (time::realtime_ns().saturating_sub(Instant::now().0)) / 1_000_000_000;
+    let (switches, made) = (sched::switch_count(), process::made_count());
+    let active = sched::active_count();
     let _ = write!(
         text,
-        "intr 0\nctxt 0\nbtime {boot}\nprocesses {processes}\nprocs_running 1\nprocs_blocked 0\n"
+        "intr 0\nctxt {switches}\nbtime {boot}\nprocesses {made}\nprocs_running {active}\nprocs_blocked 0\n"
     );
     text
 }
 
+/// Seconds since the start, and how long CPUs have been idle altogether.
 fn uptime() -> String {
-    let centis = Instant::now().0 / 10_000_000;
-    let (whole, part) = (centis / 100, centis % 100);
-    format!("{whole}.{part:02} 0.00\n")
+    let idle = (0..cpu::count()).map(|cpu| sched::cpu_times(cpu).idle);
+    let [up, idle] = [Instant::now().0, idle.sum()].map(|ns| {
+        let centis = ns / 10_000_000;
+        format!("{}.{:02}", centis / 100, centis % 100)
+    });
+    format!("{up} {idle}\n")
+}
+
+fn loadavg() -> String {
+    let mut text = String::new();
+    for load in sched::load_averages() {
+        // Rounded, as Linux does it.
+        let centis = (load * 100 + (1 << (sched::LOAD_SHIFT - 1))) >> sched::LOAD_SHIFT;
+        let _ = write!(text, "{}.{:02} ", centis / 100, centis % 100);
+    }
+    let threads = process::thread_ids();
+    let newest = threads.last().unwrap_or(&0);
+    let (active, all) = (sched::active_count(), sched::thread_count());
+    let _ = writeln!(text, "{active}/{all} {newest}");
+    text
 }
 
 /// A random UUID.
@@ -115,8 +144,6 @@ fn uuid() -> String {
     text
 }
 
-static BOOT_ID: Mutex<Option<String>> = Mutex::new(None);
-
 /// Fills /proc but for the program's own directory.
 pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(proc, "cpuinfo", arch::cpuinfo::text)?;
@@ -135,11 +162,7 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(proc, "version", || {
         format!("Linux version {RELEASE} (elfin) {VERSION}\n")
     })?;
-    generated::file(proc, "loadavg", || {
-        let threads = process::thread_ids();
-        let newest = threads.last().unwrap_or(&0);
-        format!("0.00 0.00 0.00 1/{} {newest}\n", threads.len())
-    })?;
+    generated::file(proc, "loadavg", loadavg)?;
     generated::file(proc, "filesystems", || {
         "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\n\terofs\n".into()
     })?;
@@ -166,9 +189,8 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     })?;
     let random = generated::directory(proc, "sys/kernel/random")?;
     generated::file(&random, "uuid", uuid)?;
-    generated::file(&random, "boot_id", || {
-        BOOT_ID.lock().get_or_insert_with(uuid).clone()
-    })?;
+    let boot_id = uuid();
+    generated::file(&random, "boot_id", move || boot_id.clone())?;
     let vm = generated::directory(proc, "sys/vm")?;
     generated::file(&vm, "overcommit_memory", || "0\n".into())?;
     generated::file(&vm, "max_map_count", || format!("{}\n", space::MAX_AREAS))?;

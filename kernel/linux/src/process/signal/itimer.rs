@@ -131,7 +131,7 @@ impl Process {
 /// A timer of CPU time.
 #[derive(Default)]
 struct CpuTimer {
-    /// On the process's CPU clock; 0 when it is not armed.
+    /// In the CPU time that it goes by; 0 when it is not armed.
     expires: u64,
     interval_ns: u64,
     /// Counts armings: an alarm that comes late knows that it is not meant any more.
@@ -212,10 +212,18 @@ impl CpuTimer {
 }
 
 impl Process {
+    /// The CPU time that a timer goes by.
+    fn used_ns(&self, which: CpuTime) -> u64 {
+        match which {
+            CpuTime::Virtual => self.usage_of_threads().user_ns(),
+            CpuTime::Prof | CpuTime::Limit => self.cpu_time_ns(),
+        }
+    }
+
     /// As [`Process::real_timer`], for a timer of CPU time.
     pub fn cpu_timer(&self, which: CpuTime) -> Setting {
         let timer = self.itimers.cpu[which as usize].lock();
-        timer.setting(self.cpu_time_ns())
+        timer.setting(self.used_ns(which))
     }
 
     /// As [`Process::set_real_timer`], for a timer of CPU time.
@@ -226,7 +234,7 @@ impl Process {
         interval_ns: u64,
     ) -> Setting {
         let mut timer = self.itimers.cpu[which as usize].lock();
-        let now = self.cpu_time_ns();
+        let now = self.used_ns(which);
         let old = timer.setting(now);
         let alarm = timer.alarm.take();
         timer.generation += 1;
@@ -259,7 +267,7 @@ impl Process {
         if timer.generation != generation {
             return;
         }
-        let now = self.cpu_time_ns();
+        let now = self.used_ns(which);
         if timer.advance(now) {
             let is_over = which == CpuTime::Limit && self.limits.has_used_up(now);
             let signal = if is_over {

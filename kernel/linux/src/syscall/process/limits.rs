@@ -81,7 +81,8 @@ impl Usage {
             preemptions,
         } = usage.used;
         Self {
-            user: Timespec::micros_from_ns(usage.cpu_ns),
+            user: Timespec::micros_from_ns(usage.user_ns()),
+            system: Timespec::micros_from_ns(usage.system_ns),
             max_resident_kib: u64::try_from(usage.most_resident >> 10).unwrap_or(u64::MAX),
             minor_faults: faults,
             voluntary_switches: waits,

@@ -50,9 +50,13 @@ pub fn sysinfo(to: usize) -> SysResult {
     /// Words of `struct sysinfo`: uptime, loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap, procs
     /// (16 bits), totalhigh, freehigh, mem_unit (32 bits).
     const WORDS: usize = 14;
+    /// Bits behind the point of a load average (`SI_LOAD_SHIFT`).
+    const SHIFT: u32 = 16;
     let (frames, free) = mm::frame::counts();
     let mut words = [0u64; WORDS];
     words[0] = Instant::now().0 / SECOND;
+    words[1..4]
+        .copy_from_slice(&sched::load_averages().map(|load| load << (SHIFT - sched::LOAD_SHIFT)));
     words[4] = (frames * mm::PAGE) as u64;
     words[5] = (free * mm::PAGE) as u64;
     words[10] = sched::thread_count() as u64 & 0xffff;

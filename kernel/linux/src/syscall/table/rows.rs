@@ -110,9 +110,9 @@ calls! {
     96 time::gettimeofday [Pointer Pointer] Full;
     97 process::getrlimit [Int Pointer] Full;
     98 process::getrusage [Int Pointer]
-        Partial("all time is user time; no blocks of devices, and no faults that wait for them");
-    99 process::sysinfo [Pointer] Partial("no loads, no shared and buffer memory");
-    100 time::times [Pointer] Partial("all time is user time");
+        Partial("no blocks of devices, and no faults that wait for them");
+    99 process::sysinfo [Pointer] Partial("no shared and buffer memory");
+    100 time::times [Pointer] Full;
     101 process::ptrace [Long Int Pointer Pointer] Partial("no debug registers, `SYSEMU`, `PEEKSIGINFO`");
     102 process::getuid [] Full;
     104 process::getgid [] Full;

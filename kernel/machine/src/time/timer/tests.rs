@@ -16,6 +16,7 @@ fn begin() -> MutexGuard<'static, ()> {
     QUEUE.lock().timers.clear();
     for cpu in [1, 0] {
         be(cpu);
+        cpu::enter_idle();
         set_slice_end(0);
         super::armed().store(0, Ordering::Relaxed);
         timer::arm(0);
@@ -29,7 +30,7 @@ fn pass_to(now: u64) {
     while armed() != 0 && armed() <= now {
         timer::arm(0);
         expire();
-        sched::tick();
+        sched::tick(true);
         rearm();
     }
 }
@@ -183,6 +184,25 @@ fn the_hardware_waits_for_what_is_first_a_timer_or_the_end_of_the_slice() {
     pass_to(25);
     assert!(!resched.load(Ordering::Relaxed));
     assert_eq!(armed(), 30);
+}
+
+#[test]
+fn a_busy_cpu_is_interrupted_once_a_tick_and_an_idle_one_is_not() {
+    let _one = begin();
+    let log = Arc::new(Log::default());
+    let _timer = log.arm(2 * TICK + 1, 1);
+    cpu::leave_idle();
+    assert!(!ticks_from(0));
+    rearm();
+    assert_eq!(armed(), TICK);
+    assert!(ticks_from(1));
+    pass_to(TICK);
+    assert_eq!(armed(), 2 * TICK);
+    cpu::enter_idle();
+    pass_to(2 * TICK);
+    assert_eq!((log.take(), armed()), ([].into(), 2 * TICK + 1));
+    pass_to(2 * TICK + 1);
+    assert_eq!((log.take(), armed()), ([1].into(), 0));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn handle(frame: &mut TrapFrame) {
         vector::TIMER => {
             apic::end_of_interrupt();
             time::timer::expire();
-            sched::tick();
+            sched::tick(!frame.is_program());
             time::timer::rearm();
             if time::timer::samples() {
                 sample(frame);
