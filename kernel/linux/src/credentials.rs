@@ -4,6 +4,9 @@
 //! once. They are found as a part of the thread's state ([`Own`]): files ask whose thread it is, and need not know what
 //! else a process is.
 pub mod program;
+mod securebits;
+
+pub use securebits::SecureBits;
 
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
@@ -122,8 +125,8 @@ pub struct Credentials {
     pub groups: Arc<Vec<u32>>,
     /// What it may do.
     pub capabilities: Capabilities,
-    /// `PR_SET_KEEPCAPS`: no user id of 0 does not mean no capabilities.
-    pub keep_capabilities: bool,
+    /// What user id 0 means to them.
+    pub secure_bits: SecureBits,
 }
 
 /// Where a thread has its credentials.
@@ -143,7 +146,7 @@ impl Default for Credentials {
                 bounding: ALL,
                 ambient: 0,
             },
-            keep_capabilities: false,
+            secure_bits: SecureBits::default(),
         }
     }
 }
@@ -166,9 +169,13 @@ impl Credentials {
     ) -> Result<(), Errno> {
         let (old, privileged) = (self.user, self.capable(linux::CAP_SETUID));
         change(&mut self.user, privileged)?;
+        if self.secure_bits.has(SecureBits::NO_SETUID_FIXUP) {
+            return Ok(());
+        }
+        let keeps = self.keeps_capabilities();
         let has = &mut self.capabilities;
         if old.has(0) && !self.user.has(0) {
-            if !self.keep_capabilities {
+            if !keeps {
                 has.permitted = 0;
                 has.effective = 0;
             }
@@ -186,6 +193,9 @@ impl Credentials {
     pub fn change_filesystem_user(&mut self, id: u32) {
         let (old, privileged) = (self.user.filesystem, self.capable(linux::CAP_SETUID));
         self.user.set_filesystem(id, privileged);
+        if self.secure_bits.has(SecureBits::NO_SETUID_FIXUP) {
+            return;
+        }
         let has = &mut self.capabilities;
         match (old, self.user.filesystem) {
             (0, 1..) => has.effective &= !FILES,
@@ -244,7 +254,8 @@ impl Credentials {
     /// `PR_CAP_AMBIENT_RAISE`: `EPERM`.
     pub fn raise_ambient(&mut self, capability: u32) -> Result<(), Errno> {
         let has = &mut self.capabilities;
-        if (has.permitted & has.inheritable) >> capability & 1 == 0 {
+        let may = !self.secure_bits.has(SecureBits::NO_AMBIENT_RAISE);
+        if !may || (has.permitted & has.inheritable) >> capability & 1 == 0 {
             return Err(Errno::EPERM);
         }
         has.ambient |= 1 << capability;
@@ -295,11 +306,13 @@ pub fn with_real_ids<R>(f: impl FnOnce() -> R) -> R {
     let mut real = own.clone();
     real.user.filesystem = own.user.real;
     real.group.filesystem = own.group.real;
-    real.capabilities.effective = if own.user.real == 0 {
-        own.capabilities.permitted
-    } else {
-        0
-    };
+    if !own.secure_bits.has(SecureBits::NO_SETUID_FIXUP) {
+        real.capabilities.effective = if own.user.real == 0 {
+            own.capabilities.permitted
+        } else {
+            0
+        };
+    }
     set(real);
     let result = f();
     set(own);
@@ -370,10 +383,8 @@ mod tests {
 
     #[test]
     fn capabilities_are_kept_on_demand_and_never_gained() {
-        let mut one = Credentials {
-            keep_capabilities: true,
-            ..Credentials::default()
-        };
+        let mut one = Credentials::default();
+        one.keep_capabilities(true).unwrap();
         one.change_user(|ids, privileged| ids.set(1000, privileged))
             .unwrap();
         let has = one.capabilities;

@@ -1,8 +1,8 @@
 //! What credentials become when a program is run: set-user-ID and set-group-ID bits, and the capabilities of files
 //! (execve(2), capabilities(7) "Transformation of capabilities during execve()").
 //!
-//! Left out: file capabilities of a user namespace other than the only one, and `securebits`.
-use super::{Capabilities, Credentials};
+//! Left out: file capabilities of a user namespace other than the only one.
+use super::{Capabilities, Credentials, SecureBits};
 use abi::Errno;
 use linux_raw_sys::general as linux;
 
@@ -101,11 +101,12 @@ impl Credentials {
                 return Err(Errno::EPERM);
             }
         }
+        let means_all = !old.secure_bits.has(SecureBits::NO_ROOT);
         let is_root = |id| id == 0;
         let (real, effective) = (is_root(new.user.real), is_root(new.user.effective));
         // A file that is root's and says which capabilities it wants has no others.
         let says_which = file.capabilities.is_some() && effective && !real;
-        if (real || effective) && !says_which {
+        if means_all && (real || effective) && !says_which {
             permitted = has.bounding | has.inheritable;
             is_effective |= effective;
         }
@@ -136,7 +137,7 @@ impl Credentials {
             effective: if is_effective { permitted } else { ambient },
             ..has
         };
-        new.keep_capabilities = false;
+        new.secure_bits = new.secure_bits.without(SecureBits::KEEP_CAPS);
         let grows = is_effective || permitted & !ambient != 0;
         Ok(Runner {
             is_secure: changes_ids || !is_root(new.user.real) && grows,
@@ -231,10 +232,8 @@ mod tests {
 
     #[test]
     fn who_is_not_root_keeps_ambient_capabilities_only() {
-        let mut one = Credentials {
-            keep_capabilities: true,
-            ..Credentials::default()
-        };
+        let mut one = Credentials::default();
+        one.keep_capabilities(true).unwrap();
         one.change_user(|ids, is| ids.set(1000, is)).unwrap();
         let bit = 1 << linux::CAP_NET_RAW;
         one.set_capabilities([bit, bit, bit]).unwrap();
@@ -243,7 +242,7 @@ mod tests {
         one.raise_ambient(linux::CAP_NET_RAW).unwrap();
         let run = one.run(&Privileges::default(), FREE).unwrap();
         assert_eq!(run.credentials.capabilities.effective, bit);
-        assert!(!run.is_secure && !run.credentials.keep_capabilities);
+        assert!(!run.is_secure && !run.credentials.keeps_capabilities());
         // One that has other ids has none.
         let run = one
             .run(

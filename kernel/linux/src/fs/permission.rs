@@ -173,7 +173,7 @@ mod tests {
                 inheritable: 0,
                 ..Credentials::default().capabilities
             },
-            keep_capabilities: false,
+            ..Credentials::default()
         }
     }
 

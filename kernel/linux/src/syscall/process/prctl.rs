@@ -98,12 +98,15 @@ pub fn prctl(option: usize, arg: usize, arg3: usize, arg4: usize, arg5: usize) -
         options::PR_SET_DUMPABLE if arg <= 1 => {
             with_process(|process| process.dumpable.store(arg, Ordering::Relaxed));
         }
-        options::PR_GET_KEEPCAPS => return Ok(credentials::current().keep_capabilities.into()),
-        options::PR_SET_KEEPCAPS if arg <= 1 => super::change(|one| {
-            one.keep_capabilities = arg == 1;
-            Ok(())
-        })?,
-        options::PR_GET_TIMING | options::PR_GET_SECCOMP | options::PR_GET_SECUREBITS => {}
+        options::PR_GET_KEEPCAPS => return Ok(credentials::current().keeps_capabilities().into()),
+        options::PR_SET_KEEPCAPS if arg <= 1 => {
+            super::change(|one| one.keep_capabilities(arg == 1))?;
+        }
+        options::PR_GET_SECUREBITS => {
+            return Ok(credentials::current().secure_bits.bits());
+        }
+        options::PR_SET_SECUREBITS => super::change(|one| one.set_secure_bits(arg))?,
+        options::PR_GET_TIMING | options::PR_GET_SECCOMP => {}
         options::PR_SET_TIMING if arg == 0 => {}
         options::PR_SET_TIMERSLACK => {
             let ns = if arg.cast_signed() < 0 { 0 } else { arg };

@@ -162,7 +162,7 @@ calls! {
     151 mm::mlockall [Hex] NoOp("nothing is ever paged out");
     152 mm::munlockall [] NoOp("nothing is ever paged out");
     157 process::prctl [Int LongHex LongHex LongHex LongHex]
-        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `CAPBSET_*`, `CAP_AMBIENT`, `TIMERSLACK`, \
+        Partial("names, death signal, `DUMPABLE`, `KEEPCAPS`, `SECUREBITS`, `CAPBSET_*`, `CAP_AMBIENT`, `TIMERSLACK`, \
             `NO_NEW_PRIVS`, subreaper");
     158 process::arch_prctl [Hex Pointer] Partial("the FS and GS bases");
     159 time::adjtimex [Pointer] Partial("reading: EPERM for changes");
