@@ -1,6 +1,6 @@
 //! Devices without hardware (mem(4), null(4), random(4)). Terminals are in `tty/`.
 use super::{
-    File, Metadata, Poll,
+    File, Metadata, Poll, Seek,
     tree::{Node, SpecialFile},
 };
 use abi::Errno;
@@ -79,6 +79,9 @@ impl File for MemoryFile {
     }
     fn seekable(&self) -> bool {
         true
+    }
+    fn seek(&self) -> Seek {
+        Seek::Nowhere
     }
     fn poll(&self) -> Poll {
         Poll::IN | Poll::OUT

@@ -5,7 +5,9 @@
 //! level-triggered, goes to the end again, so that all have their turn. An edge is a change of the file's
 //! [`File::edges`] or an event that was not there at the last look. Entries hold the open file description weakly and
 //! vanish with it.
-use super::{File, Metadata, OpenFile, Poll, downcast, numbers::next_ino, signalfd::SignalFd};
+use super::{
+    File, Metadata, OpenFile, Poll, Seek, downcast, numbers::next_ino, signalfd::SignalFd,
+};
 use abi::Errno;
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -427,6 +429,9 @@ impl File for Epoll {
     }
     fn poll_queue(&self) -> Option<&WaitQueue> {
         Some(&self.ready.queue)
+    }
+    fn seek(&self) -> Seek {
+        Seek::Nowhere
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))

@@ -1,5 +1,5 @@
 //! eventfd and timerfd.
-use super::{Edges, File, Metadata, Poll, numbers::next_ino};
+use super::{Edges, File, Metadata, Poll, Seek, numbers::next_ino};
 use crate::process::clock::{WATCHERS, Watcher};
 use abi::Errno;
 use alloc::{
@@ -92,6 +92,9 @@ impl File for EventFd {
     }
     fn edges(&self) -> [u64; 2] {
         self.edges.counts()
+    }
+    fn seek(&self) -> Seek {
+        Seek::Nowhere
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))
@@ -306,6 +309,9 @@ impl File for TimerFd {
     }
     fn edges(&self) -> [u64; 2] {
         self.queue.edges.counts()
+    }
+    fn seek(&self) -> Seek {
+        Seek::Nowhere
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         Ok(Metadata::anonymous(self.ino, 0o600))

@@ -1,7 +1,7 @@
 //! Files whose text is made when they are read from the beginning (/proc, /sys): who keeps one open sees what has
 //! become of it whenever it starts anew.
 use super::{
-    File, Metadata, directory,
+    File, Metadata, Seek, directory,
     tree::{Generated, Kind, Node},
 };
 use abi::Errno;
@@ -73,6 +73,9 @@ impl File for Text {
     }
     fn seekable(&self) -> bool {
         true
+    }
+    fn seek(&self) -> Seek {
+        Seek::NotFromEnd
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         self.node.metadata()

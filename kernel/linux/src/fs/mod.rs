@@ -104,6 +104,14 @@ pub trait File: Any + Send + Sync {
     fn seekable(&self) -> bool {
         false
     }
+    /// Where lseek(2) can go.
+    fn seek(&self) -> Seek {
+        if self.seekable() {
+            Seek::Anywhere
+        } else {
+            Seek::Never
+        }
+    }
     /// Events ready now.
     fn poll(&self) -> Poll {
         Poll::IN | Poll::OUT
@@ -183,6 +191,21 @@ pub trait File: Any + Send + Sync {
         let _ = restart;
         Err(Errno::ENOTDIR)
     }
+}
+
+/// What lseek(2) does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seek {
+    /// It fails.
+    Never,
+    /// It says 0, whatever is wanted.
+    #[doc(alias = "noop_llseek")]
+    Nowhere,
+    /// It knows no end: the text is made when it is read.
+    #[doc(alias = "seq_lseek")]
+    NotFromEnd,
+    /// What the manual page says.
+    Anywhere,
 }
 
 /// Pages of a file, one after the other.

@@ -1,6 +1,6 @@
 //! signalfd(2): signals read as records. Which signals are there depends on the thread that reads, as in Linux.
 
-use super::{File, Metadata, Poll, numbers::next_ino};
+use super::{File, Metadata, Poll, Seek, numbers::next_ino};
 use crate::process::signal::{self, ARRIVALS, SigInfo};
 use abi::Errno;
 use alloc::{sync::Arc, vec::Vec};
@@ -88,6 +88,10 @@ impl File for SignalFd {
 
     fn edges(&self) -> [u64; 2] {
         [ARRIVALS.count(), 0]
+    }
+
+    fn seek(&self) -> Seek {
+        Seek::Nowhere
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {

@@ -2,7 +2,7 @@
 use super::queue::Queue;
 use super::{Listener, STATE, Watch, Watched};
 use crate::fs::tree::Node;
-use crate::fs::{File, Metadata, Poll, numbers::next_ino};
+use crate::fs::{File, Metadata, Poll, Seek, numbers::next_ino};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::{string::String, vec::Vec};
@@ -134,6 +134,10 @@ impl File for Inotify {
             .lock()
             .remove(|_, watch| self.is_told(&watch.listener, None));
         STATE.instances.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn seek(&self) -> Seek {
+        Seek::Nowhere
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {

@@ -3,7 +3,7 @@
 //! empty.
 use crate::{
     fs::{
-        File, Metadata,
+        File, Metadata, Seek,
         tree::{Node, SpecialFile},
     },
     process::{Process, ptrace},
@@ -69,6 +69,9 @@ impl File for Opened {
     }
     fn seekable(&self) -> bool {
         true
+    }
+    fn seek(&self) -> Seek {
+        Seek::NotFromEnd
     }
     fn metadata(&self) -> Result<Metadata, Errno> {
         self.node.metadata()

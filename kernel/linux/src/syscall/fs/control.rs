@@ -1,7 +1,7 @@
 //! fcntl, ioctl, synchronisation, advice.
 use super::{descriptor, install_from, limit, locks, opened, signal_driven, with_files};
 use crate::{
-    fs::{OpenFile, downcast, page_cache::Seals, pipe, tree::Kind, write_back},
+    fs::{Metadata, OpenFile, downcast, page_cache::Seals, pipe, tree::Kind, write_back},
     net::socket::Socket,
     process,
 };
@@ -58,6 +58,9 @@ pub fn fcntl(fd: usize, command: usize, arg: usize) -> SysResult {
 
 /// `F_ADD_SEALS`, `F_GET_SEALS`.
 fn seals(open: &OpenFile, command: u32, arg: usize) -> SysResult {
+    if command == linux::F_ADD_SEALS && !open.writable() {
+        return Err(Errno::EPERM);
+    }
     let node = open.file.node().ok_or(Errno::EINVAL)?;
     let Kind::Regular(content) = &node.kind else {
         return Err(Errno::EINVAL);
@@ -65,9 +68,6 @@ fn seals(open: &OpenFile, command: u32, arg: usize) -> SysResult {
     let now = content.seals().ok_or(Errno::EINVAL)?;
     if command == linux::F_GET_SEALS {
         return Ok(now.bits() as usize);
-    }
-    if !open.writable() {
-        return Err(Errno::EPERM);
     }
     let new = Seals::from_bits(arg as u32).ok_or(Errno::EINVAL)?;
     let executable = node.attributes.lock().mode & 0o111 != 0;
@@ -94,18 +94,11 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
             open.set_flags(flags | set);
         }
         requests::FIONREAD => {
-            let regular = open
-                .file
-                .node()
-                .is_some_and(|node| matches!(node.kind, Kind::Regular(_)));
-            if !regular {
+            let metadata = open.file.metadata()?;
+            if kind_of(&metadata) != linux::S_IFREG {
                 return open.file.ioctl(request, arg);
             }
-            let left = open
-                .file
-                .metadata()?
-                .size
-                .saturating_sub(*open.offset.lock());
+            let left = metadata.size.saturating_sub(*open.offset.lock());
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             user::copy_out(arg, &left.to_le_bytes())?;
         }
@@ -122,6 +115,11 @@ pub fn ioctl(fd: usize, request: usize, arg: usize) -> SysResult {
         _ => return open.file.ioctl(request, arg),
     }
     Ok(0)
+}
+
+/// What stat(2) says that it is (`S_IFMT`).
+fn kind_of(metadata: &Metadata) -> u32 {
+    metadata.mode & linux::S_IFMT
 }
 
 /// Whether it is something that could be on a disk.
@@ -168,7 +166,10 @@ pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> Sy
     if flags & !7 != 0 || (offset as i64) < 0 || (len as i64) < 0 || end.is_none() {
         return Err(Errno::EINVAL);
     }
-    if !has_data(&open) {
+    if !matches!(
+        kind_of(&open.file.metadata()?),
+        linux::S_IFREG | linux::S_IFDIR
+    ) {
         return Err(Errno::ESPIPE);
     }
     if flags != 0 {
@@ -180,7 +181,7 @@ pub fn sync_file_range(fd: usize, offset: usize, len: usize, flags: usize) -> Sy
 /// posix_fadvise(2): pages that are not needed go, the others are taken note of.
 pub fn fadvise64(fd: usize, offset: usize, len: usize, advice: usize) -> SysResult {
     let open = opened(fd)?;
-    if matches!(open.file.node().map(|node| &node.kind), Some(Kind::Fifo(_))) {
+    if kind_of(&open.file.metadata()?) == linux::S_IFIFO {
         return Err(Errno::ESPIPE);
     }
     if advice > 5 || (len as i64) < 0 {
@@ -205,8 +206,8 @@ pub fn readahead(fd: usize, _offset: usize, _count: usize) -> SysResult {
     if !open.readable() {
         return Err(Errno::EBADF);
     }
-    match open.file.node().map(|node| &node.kind) {
-        Some(Kind::Regular(_)) => Ok(0),
+    match kind_of(&open.file.metadata()?) {
+        linux::S_IFREG => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -235,11 +236,19 @@ pub fn fallocate(fd: usize, mode: usize, offset: usize, len: usize) -> SysResult
     if !open.writable() {
         return Err(Errno::EBADF);
     }
-    let node = open.file.node().ok_or(Errno::ESPIPE)?;
+    let Some(node) = open.file.node() else {
+        let is_pipe = kind_of(&open.file.metadata()?) == linux::S_IFIFO;
+        return Err(if is_pipe {
+            Errno::ESPIPE
+        } else {
+            Errno::ENODEV
+        });
+    };
     let content = match &node.kind {
         Kind::Regular(content) => content,
         Kind::Directory(_) | Kind::Listing(..) => return Err(Errno::EISDIR),
         Kind::Fifo(_) => return Err(Errno::ESPIPE),
+        Kind::Generated(_) => return Err(Errno::EOPNOTSUPP),
         _ => return Err(Errno::ENODEV),
     };
     let (offset, len) = (offset as u64, len as u64);

@@ -9,6 +9,7 @@ use crate::{
     process::{LinuxThread, signal::send_current, transfers::Counters},
 };
 use abi::{Errno, SysResult};
+use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
 use machine::{mm::PAGE, sched};
 
@@ -393,7 +394,7 @@ pub fn sendfile(to: usize, from: usize, at: usize, count: usize) -> SysResult {
     if !from.file.seekable() {
         return Err(Errno::EINVAL);
     }
-    if alloc::sync::Arc::ptr_eq(&from, &to) || to.flags() & linux::O_APPEND != 0 {
+    if Arc::ptr_eq(&from, &to) || to.flags() & linux::O_APPEND != 0 {
         return Err(Errno::EINVAL);
     }
     let start = stored_offset(at)?;
@@ -420,17 +421,25 @@ pub fn copy_file_range(
             _ => Err(Errno::EINVAL),
         }
     };
-    regular(&from)?;
-    regular(&to)?;
+    let (from_start, to_start) = (stored_offset(from_at)?, stored_offset(to_at)?);
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    if to.flags() & linux::O_APPEND != 0 {
+    regular(&from)?;
+    regular(&to)?;
+    if !from.readable() || !to.writable() || to.flags() & linux::O_APPEND != 0 {
         return Err(Errno::EBADF);
     }
-    let (from_start, to_start) = (stored_offset(from_at)?, stored_offset(to_at)?);
-    if alloc::sync::Arc::ptr_eq(&from, &to) && (from_start.is_none() || to_start.is_none()) {
+    let start = |open: &OpenFile, at: Option<u64>| at.unwrap_or_else(|| *open.offset.lock());
+    let (first, target) = (start(&from, from_start), start(&to, to_start));
+    let left = from.file.metadata()?.size.saturating_sub(first);
+    let count = usize::try_from(left).map_or(count, |left| left.min(count));
+    let same = (from.file.node().zip(to.file.node())).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+    if same && usize::try_from(first.abs_diff(target)).is_ok_and(|apart| apart < count) {
         return Err(Errno::EINVAL);
+    }
+    if count == 0 {
+        return Ok(0);
     }
     let len = transfer(&from, from_start, &to, to_start, count)?;
     store_offset(from_at, from_start, len)?;

@@ -1,7 +1,7 @@
 //! lseek, truncate, directory reading.
 use super::{limit, opened, path_at};
 use crate::fs::{
-    notify,
+    Seek, notify,
     permission::{self, Access},
     tree::{Kind, Node},
     write_access::Share,
@@ -14,12 +14,19 @@ use machine::mm::user;
 /// lseek(2)
 pub fn lseek(fd: usize, offset: usize, whence: usize) -> SysResult {
     let open = opened(fd)?;
-    if !open.file.seekable() {
-        return Err(Errno::ESPIPE);
+    let whence = whence as u32;
+    if whence > linux::SEEK_HOLE {
+        return Err(Errno::EINVAL);
+    }
+    match open.file.seek() {
+        Seek::Never => return Err(Errno::ESPIPE),
+        Seek::Nowhere => return Ok(0),
+        Seek::NotFromEnd if whence == linux::SEEK_END => return Err(Errno::EINVAL),
+        Seek::NotFromEnd | Seek::Anywhere => (),
     }
     let offset = offset as i64;
     let mut position = open.offset.lock();
-    let base = match whence as u32 {
+    let base = match whence {
         linux::SEEK_SET => 0,
         linux::SEEK_CUR => *position,
         linux::SEEK_END => open.file.metadata()?.size,
@@ -77,7 +84,7 @@ pub fn ftruncate(fd: usize, len: usize) -> SysResult {
     }
     let node = open.file.node().ok_or(Errno::EINVAL)?;
     match node.kind {
-        Kind::Regular(_) => resize(node, len),
+        Kind::Regular(_) | Kind::Generated(_) => resize(node, len),
         _ => Err(Errno::EINVAL),
     }
 }
