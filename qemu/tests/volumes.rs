@@ -18,9 +18,13 @@ use tempfile::TempDir;
 
 /// A directory with one of the programs that are compared with Linux.
 fn compared(name: &str) -> TempDir {
-    let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/../userspace-tests/programs");
-    let source = fs::read_to_string(Path::new(programs).join(name)).expect("it is there");
-    program(&source, &["-static", "-D_GNU_SOURCE", "-I", programs])
+    checking(&fs::read_to_string(Path::new(PROGRAMS).join(name)).expect("it is there"))
+}
+
+const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../userspace-tests/programs");
+
+fn checking(source: &str) -> TempDir {
+    program(source, &["-static", "-D_GNU_SOURCE", "-I", PROGRAMS])
 }
 
 fn elfin(root: &Path, volumes: &[String]) -> Command {
@@ -316,6 +320,14 @@ fn a_volume_does_what_linux_does_with_room_and_names() {
         passed(&command.args(arguments).output().expect("elfin starts"));
     }
     volumes.is_sound("data");
+}
+
+#[test]
+fn blocks_are_counted_as_linux_counts_them() {
+    let volumes = Volumes::new();
+    let root = checking(include_str!("storage_counts.c"));
+    let mut command = volumes.with(elfin(root.path(), &["data:/data".to_owned()]));
+    passed(&command.arg("/data").output().expect("elfin starts"));
 }
 
 #[test]

@@ -289,7 +289,7 @@ impl Process {
             pid: self.pid,
             uid,
             status,
-            usage: self.usage_to_tell(),
+            usage: self.usage_with_children(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! How much has been read and written by system calls, as /proc/PID/io shows it. A thread counts for itself; who reads
-//! adds up. What goes to and comes from disks is not counted.
+//! adds up.
 use alloc::{format, string::String};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use machine::sched::Used;
 
 /// A thread's calls and their bytes, both ways. Only the thread itself counts, which so takes no locked instruction.
 #[doc(alias = "task_io_accounting")]
@@ -71,12 +72,17 @@ impl Transfers {
         self.syscw = self.syscw.wrapping_add(other.syscw);
     }
 
-    /// The lines of /proc/PID/io.
-    pub fn text(&self) -> String {
-        format!(
-            "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+    /// The lines of /proc/PID/io, with what was asked of devices meanwhile.
+    pub fn text(&self, used: &Used) -> String {
+        let calls = format!(
+            "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\n",
             self.rchar, self.wchar, self.syscr, self.syscw,
-        )
+        );
+        let devices = format!(
+            "read_bytes: {}\nwrite_bytes: {}\ncancelled_write_bytes: {}\n",
+            used.read, used.written, used.cancelled,
+        );
+        calls + &devices
     }
 }
 

@@ -1,5 +1,5 @@
-//! What processes have used: getrusage(2), wait4(2), /proc/PID/stat. Left out: blocks of
-//! devices, and with them faults that wait for one.
+//! What processes have used: getrusage(2), wait4(2), /proc/PID/stat, /proc/PID/io. What the host
+//! serves of its directories counts as a device; of what is changed only the content of files is counted.
 use super::Process;
 use crate::process::LinuxThread;
 use machine::sched::{self, Thread, Used};
@@ -11,7 +11,7 @@ pub struct Usage {
     pub cpu_ns: u64,
     /// What of it was system time.
     pub system_ns: u64,
-    /// Faults and switches.
+    /// Faults, switches, what was read and written.
     pub used: Used,
     /// The most bytes that one of them has had in memory at once.
     #[doc(alias = "maxrss")]
@@ -72,8 +72,8 @@ impl Process {
     }
 
     /// What it and the children that it has waited for have used: of memory what it does not use any more, as a zombie
-    /// has none, and where somebody is told no lock that sleeps may be taken.
-    pub(super) fn usage_to_tell(&self) -> Usage {
+    /// has none, and where somebody is told of one no lock that sleeps may be taken.
+    pub fn usage_with_children(&self) -> Usage {
         let mut all = self.usage_of_threads();
         all.add(self.usage_of_children());
         all

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     arch::layout::PAGE,
     mm::{frame::Frame, kernel_map},
+    sched::{Storage, count_storage},
     sync::{Signals, SpinLock, WaitQueue},
 };
 use abi::Errno;
@@ -242,6 +243,7 @@ impl Disk {
         pieces: impl IntoIterator<Item = Piece>,
     ) -> Result<(), Errno> {
         let mut pieces = pieces.into_iter().peekable();
+        let first = sector;
         let (mut under_way, mut result) = (Vec::new(), Ok(()));
         loop {
             let part: Vec<_> = pieces.by_ref().take(PIECES).collect();
@@ -261,6 +263,9 @@ impl Disk {
             if pieces.peek().is_none() {
                 break;
             }
+        }
+        if kind == Kind::Read {
+            count_storage(Storage::Read, (sector - first) * SECTOR);
         }
         // All of them, whatever comes of one: the memory is the device's until then.
         for slot in under_way {

@@ -3,6 +3,7 @@
 use super::space::{self, AddressSpace};
 use super::state::Tid;
 use super::thread::Thread;
+use super::usage::Storage;
 use crate::arch::{context, interrupt_flag, percpu};
 use alloc::sync::Arc;
 
@@ -29,6 +30,11 @@ pub fn with_current<R>(f: impl FnOnce(&Thread) -> R) -> R {
 pub fn try_with_current<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
     let is_there = !cfg!(hosted) && !address().is_null();
     is_there.then(|| with_current(f))
+}
+
+/// Counts bytes that pass between files and what they are stored on.
+pub fn count_storage(what: Storage, bytes: u64) {
+    try_with_current(|thread| thread.usage.count_storage(what, bytes));
 }
 
 /// Whether nothing runs on this CPU but its idle thread.

@@ -28,8 +28,8 @@ mod usage;
 pub use cputime::CpuTimes;
 pub(crate) use current::is_idle;
 pub use current::{
-    current, current_tid, gs, kill_pending, set_gs, set_thread_pointer, signal_pending,
-    try_with_current, with_current, with_space,
+    count_storage, current, current_tid, gs, kill_pending, set_gs, set_thread_pointer,
+    signal_pending, try_with_current, with_current, with_space,
 };
 pub(crate) use exit::{exit_to_program, has_exit_work, user_start};
 pub use load::{SHIFT as LOAD_SHIFT, load_averages};
@@ -43,7 +43,7 @@ pub use state::{NoState, ThreadState, Tid};
 pub use thread::{Body, Start, Thread, thread_count};
 pub use tick::cpu_times;
 pub(crate) use tick::tick;
-pub use usage::Used;
+pub use usage::{Storage, Used};
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

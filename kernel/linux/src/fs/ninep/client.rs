@@ -9,6 +9,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use machine::{
     drivers::ninep::{Large, Server},
+    sched::{Storage, count_storage},
     sync::SpinLock,
 };
 
@@ -317,6 +318,7 @@ impl Fid {
             }
             done += got;
         }
+        count_storage(Storage::Read, u64::try_from(done).unwrap_or(0));
         Ok(done)
     }
 

@@ -9,7 +9,10 @@ use core::{
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
-use machine::mm::{PAGE, frame};
+use machine::{
+    mm::{PAGE, frame},
+    sched::{Storage, count_storage},
+};
 
 /// Pages written at a time.
 const RUN: u64 = 128;
@@ -56,6 +59,7 @@ impl DirtyPages {
     pub(super) fn insert(&mut self, index: u64) {
         if self.indices.insert(index) {
             ALL.dirty.fetch_add(1, Ordering::Relaxed);
+            count_storage(Storage::Written, PAGE_LEN);
         }
     }
 
@@ -69,6 +73,7 @@ impl DirtyPages {
     pub(super) fn forget(&mut self, pages: Range<u64>) {
         let gone = self.indices.extract_if(pages, |_| true).count();
         ALL.dirty.fetch_sub(gone, Ordering::Relaxed);
+        count_storage(Storage::Cancelled, len64(gone) * PAGE_LEN);
     }
 
     /// Takes all, to be written.

@@ -3,7 +3,10 @@
 use super::{CachedPage, Content, Inner, MAX_SIZE, PAGE_LEN, frames::Purpose, len64, within};
 use crate::fs::{inode::InodeOperations, write_back};
 use abi::Errno;
-use machine::mm::{PAGE, frame::Frame};
+use machine::{
+    mm::{PAGE, frame::Frame},
+    sched::{Storage, count_storage},
+};
 
 impl Content {
     /// Writes at `offset`; fewer bytes when memory runs out.
@@ -169,6 +172,7 @@ impl Inner {
         buf: &[u8],
     ) -> Result<usize, Errno> {
         let len = operations.write(at, buf)?;
+        count_storage(Storage::Written, len64(len));
         self.written_through(at, &buf[..len]);
         operations.expire();
         Ok(len)

@@ -265,7 +265,10 @@ impl Listing for Directory {
             b"cgroup" => |_| b"0::/\n".to_vec(),
             b"cmdline" => arguments::cmdline,
             b"environ" => arguments::environ,
-            b"io" => |process| process.transfers().text().into_bytes(),
+            b"io" => |process| {
+                let used = process.usage_with_children().used;
+                process.transfers().text(&used).into_bytes()
+            },
             b"limits" => |process| status::limits(process).into_bytes(),
             b"maps" => |process| status::maps(process).into_bytes(),
             b"mountinfo" => |_| mounts::mountinfo(),

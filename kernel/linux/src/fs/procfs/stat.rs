@@ -1,6 +1,5 @@
 //! /proc/PID/stat: a thread in one line of numbers, for ps, top and their like. What would say where something is in the
-//! program's memory is 0, as Linux has it for those who may not know; so are faults that wait for a device, which
-//! nobody counts.
+//! program's memory is 0, as Linux has it for those who may not know.
 use super::status::{comm, state, usage};
 use crate::process::{self, LinuxThread, Process, signal::SignalSets, usage::Usage};
 use alloc::{format, string::String, vec::Vec};
@@ -78,8 +77,11 @@ pub(super) fn stat(process: &Process, tid: Tid) -> Vec<u8> {
         format!(") {}", &state(process, tid)[..1]),
         format!("{} {} {}", process.ppid(), process.pgid(), process.sid()),
         format!(
-            "{tty} {foreground} 4194304 {} {} 0 0",
-            used.used.faults, of_children.used.faults
+            "{tty} {foreground} 4194304 {} {} {} {}",
+            used.used.minor_faults,
+            of_children.used.minor_faults,
+            used.used.major_faults,
+            of_children.used.major_faults
         ),
         times(&used),
         times(&of_children),

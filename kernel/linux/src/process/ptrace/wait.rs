@@ -22,7 +22,7 @@ impl Tracee {
             pid: self.tid(),
             uid: thread.map_or(0, |who| who.user.real),
             status,
-            usage: process.usage_to_tell(),
+            usage: process.usage_with_children(),
         }
     }
 

@@ -67,8 +67,11 @@ pub(super) struct Usage {
     areas: [u64; 3],
     minor_faults: u64,
     major_faults: u64,
-    /// Of swapping, blocks read and written, messages sent and received, signals.
-    others: [u64; 6],
+    swapped: u64,
+    blocks_in: u64,
+    blocks_out: u64,
+    /// Of messages sent and received, and of signals, which Linux does not tell either.
+    messages: [u64; 3],
     voluntary_switches: u64,
     involuntary_switches: u64,
 }
@@ -76,15 +79,22 @@ pub(super) struct Usage {
 impl Usage {
     pub(super) fn of(usage: &usage::Usage) -> Self {
         let Used {
-            faults,
+            minor_faults,
+            major_faults,
             waits,
             preemptions,
+            read,
+            written,
+            ..
         } = usage.used;
         Self {
             user: Timespec::micros_from_ns(usage.user_ns()),
             system: Timespec::micros_from_ns(usage.system_ns),
             max_resident_kib: u64::try_from(usage.most_resident >> 10).unwrap_or(u64::MAX),
-            minor_faults: faults,
+            minor_faults,
+            major_faults,
+            blocks_in: read >> 9,
+            blocks_out: written >> 9,
             voluntary_switches: waits,
             involuntary_switches: preemptions,
             ..Self::default()

@@ -71,7 +71,7 @@ calls! {
     58 process::vfork frame [] Full;
     59 process::execve [String Pointer Pointer] Full;
     60 process::exit [Int] Full;
-    61 process::wait4 [Int Pointer Hex Pointer] Partial("as `getrusage`");
+    61 process::wait4 [Int Pointer Hex Pointer] Full;
     62 signal::kill [Int Int] Full;
     63 process::uname [Pointer] Full;
     64 ipc::semget [Hex Int Mode] Full;
@@ -109,8 +109,7 @@ calls! {
     95 fs::umask [Mode] Full;
     96 time::gettimeofday [Pointer Pointer] Full;
     97 process::getrlimit [Int Pointer] Full;
-    98 process::getrusage [Int Pointer]
-        Partial("no blocks of devices, and no faults that wait for them");
+    98 process::getrusage [Int Pointer] Full;
     99 process::sysinfo [Pointer] Partial("no shared and buffer memory");
     100 time::times [Pointer] Full;
     101 process::ptrace [Long Int Pointer Pointer] Partial("no debug registers, `SYSEMU`, `PEEKSIGINFO`");
@@ -226,7 +225,7 @@ calls! {
     243 fs::mq_timedreceive [Fd Pointer Size Pointer Pointer] Full;
     244 fs::mq_notify [Fd Pointer] Full;
     245 fs::mq_getsetattr [Fd Pointer Pointer] Full;
-    247 process::waitid [Int Int Pointer Hex Pointer] Partial("as `getrusage`");
+    247 process::waitid [Int Int Pointer Hex Pointer] Full;
     251 process::ioprio_set [Int Int Hex] NoOp("kept and given back: blocks are asked for in order");
     252 process::ioprio_get [Int Int] Full;
     253 fs::inotify_init [] Full;

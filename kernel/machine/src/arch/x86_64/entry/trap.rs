@@ -159,6 +159,7 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
     } else {
         Wanted::Read
     };
+    let read = sched::with_current(|thread| thread.usage.bytes_read());
     // Under a spin lock nothing can be brought in.
     let result = if addr >= USER_END || !frame.has_interrupts() {
         Err(Fault::NotMapped)
@@ -172,7 +173,7 @@ fn satisfy(addr: usize, error: u64, frame: &mut TrapFrame) -> Result<(), Fault> 
         }
     };
     if result.is_ok() {
-        sched::with_current(|thread| thread.usage.count_fault());
+        sched::with_current(|thread| thread.usage.count_fault(read));
     } else if let Some(fixup) = user::fixup(frame.instruction_pointer()) {
         if result == Err(Fault::OutOfMemory) {
             upcall::traps().copy_lacks_memory();
