@@ -5,7 +5,8 @@ mod program;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -34,9 +35,8 @@ const SOURCE: &str = r#"
             pause();
     }"#;
 
-#[test]
-fn the_terminal_is_the_programs() {
-    let root = program(SOURCE, &["-static"]);
+/// The master and the terminal of a new pair.
+fn pair() -> (File, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&master).expect("own");
     unlockpt(&master).expect("own");
@@ -46,18 +46,28 @@ fn the_terminal_is_the_programs() {
         .write(true)
         .open(name.to_str().expect("a path"))
         .expect("its terminal");
+    (File::from(master), terminal)
+}
+
+/// `elfin run -it` of the program in `root`, at this terminal.
+fn at(terminal: &File, root: &Path) -> Child {
     let end = || Stdio::from(terminal.try_clone().expect("a descriptor"));
-    let mut elfin = Command::new(env!("CARGO_BIN_EXE_elfin"))
+    Command::new(env!("CARGO_BIN_EXE_elfin"))
         .args(["run", "-it", "--cpus", "1", "--root"])
-        .arg(root.path())
+        .arg(root)
         .arg("/program")
         .stdin(end())
         .stdout(end())
         .stderr(end())
         .spawn()
-        .expect("elfin starts");
+        .expect("elfin starts")
+}
 
-    let mut master = File::from(master);
+#[test]
+fn the_terminal_is_the_programs() {
+    let root = program(SOURCE, &["-static"]);
+    let (mut master, terminal) = pair();
+    let mut elfin = at(&terminal, root.path());
     let mut seen = String::new();
     let mut expect = |master: &mut File, text: &str| {
         while !seen.contains(text) {
@@ -79,6 +89,29 @@ fn the_terminal_is_the_programs() {
     assert_eq!(status.code(), Some(9));
     let modes = tcgetattr(&terminal).expect("it is a terminal").local_modes;
     assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[test]
+fn what_is_typed_before_the_program_runs_interrupts_it() {
+    let root = program(
+        "#include <unistd.h>\nint main(void) { sleep(5); return 3; }",
+        &["-static"],
+    );
+    let (mut master, terminal) = pair();
+    let mut elfin = at(&terminal, root.path());
+    let passes_on = || {
+        let modes = tcgetattr(&terminal).expect("it is a terminal").local_modes;
+        !modes.contains(LocalModes::ISIG)
+    };
+    // From then on keys are the machine's, which has not been started yet.
+    while !passes_on() && elfin.try_wait().expect("it was started").is_none() {
+        std::thread::yield_now();
+    }
+    master.write_all(b"\x03").expect("it is open");
+    let status = elfin.wait().expect("it was started");
+    assert_eq!(status.code(), Some(130));
+    let modes = tcgetattr(&terminal).expect("it is a terminal").local_modes;
+    assert!(modes.contains(LocalModes::ISIG));
 }
 
 #[test]
@@ -112,11 +145,7 @@ fn an_interrupt_is_for_the_foreground_group() {
         "#,
         &["-static"],
     );
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
-    grantpt(&master).expect("own");
-    unlockpt(&master).expect("own");
-    let name = ptsname(&master, Vec::new()).expect("it has a name");
-    let terminal = File::open(name.to_str().expect("a path")).expect("its terminal");
+    let (_master, terminal) = pair();
     let mut elfin = Command::new(env!("CARGO_BIN_EXE_elfin"))
         .args(["run", "--cpus", "1", "--root"])
         .arg(root.path())

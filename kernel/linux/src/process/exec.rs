@@ -91,6 +91,7 @@ impl Process {
         self.set_program(program);
         self.set_space(Some(space));
         self.replace_thread(sched::current_tid(), &main);
+        self.find_takers();
         ptrace::execute(self, &main);
         self.set_executed();
         self.goes_on();

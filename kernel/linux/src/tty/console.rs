@@ -36,14 +36,14 @@ pub fn is_raw() -> bool {
     config::get().terminal
 }
 
-/// Begins to take what is typed, if that is the console's business, and makes it the terminal of a session that begins.
+/// Makes it the terminal of a session that begins, and takes what is typed from then on, if that is its business.
 pub fn give_to(process: &Process) {
     let config = config::get();
-    if config.terminal {
-        sched::spawn_kernel("console", Box::new(NoState), Box::new(|| listen(get())));
-    }
     if config.terminal || config.tty.contains(&true) {
         get().adopt(process);
+    }
+    if config.terminal {
+        sched::spawn_kernel("console", Box::new(NoState), Box::new(|| listen(get())));
     }
 }
 

@@ -265,17 +265,23 @@ impl Process {
             Some(tid) => threads.get(&tid),
             None => threads.values().next(),
         };
+        let account = &self.signals.account;
+        let limit = self.limits.soft(linux::RLIMIT_SIGPENDING) as usize;
         let Some(thread) = thread else {
-            // A process that has ended takes signals, and nothing comes of it.
-            return to.thread().map_or(Ok(false), |_| Err(Errno::ESRCH));
+            if to.thread().is_some() {
+                return Err(Errno::ESRCH);
+            }
+            // One that is about to begin finds it then ([`Self::find_takers`]); of one that has ended nothing comes.
+            if !ignored {
+                shared.push(info, account, limit)?;
+            }
+            return Ok(false);
         };
         let mut state = thread.linux().signals.state.lock();
         let is_traced = thread.linux().tracing.is_traced();
         if ignored && !is_traced && (state.mask | state.awaited) & wanted == 0 {
             return Ok(false);
         }
-        let account = &self.signals.account;
-        let limit = self.limits.soft(linux::RLIMIT_SIGPENDING) as usize;
         if to.thread().is_none() {
             drop(state);
             shared.push(info, account, limit)?;

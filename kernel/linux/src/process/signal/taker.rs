@@ -1,6 +1,7 @@
 //! Which thread takes a signal that was sent to the process, as Linux' `complete_signal` has it: a profiler's samples
 //! are worth something only if they come from the threads that run, and a program may rely on the main thread's being
 //! first.
+use super::super::Process;
 use super::{Queue, SharedPending, Threads, rouse};
 use crate::process::{LinuxThread, Pid};
 use core::sync::atomic::Ordering;
@@ -84,5 +85,13 @@ impl SharedPending {
                 rouse(thread);
             }
         }
+    }
+}
+impl Process {
+    /// It has a main thread: what has come before, from a terminal for one, is for that to take.
+    pub(in crate::process) fn find_takers(&self) {
+        let shared = self.signals.queue.lock();
+        let threads = self.threads.live.lock();
+        self.signals.retarget(&shared, &threads, u64::MAX);
     }
 }
