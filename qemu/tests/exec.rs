@@ -57,6 +57,24 @@ const SOURCE: &str = r#"
             for (;;)
                 if (write(1, block, sizeof block) < 0)
                     return 3;
+        if (!strcmp(what, "left")) {
+            while (!isatty(0) && read(0, block, sizeof block) > 0)
+                ;
+            for (int i = 0; i < 10; i++)
+                if (write(1, block, sizeof block) != sizeof block)
+                    return 1;
+            FILE *fifo = fopen("/fifo", "w");
+            fprintf(fifo, "left with %s, %d\n", isatty(0) ? "a terminal" : "nothing", getsid(0) == getpid());
+            fclose(fifo);
+            pause();
+        }
+        if (!strcmp(what, "hear")) {
+            if (!argv[2])
+                return mkfifo("/fifo", 0600);
+            FILE *fifo = fopen("/fifo", "r");
+            puts(fgets(block, sizeof block, fifo));
+            return 0;
+        }
         if (!strcmp(what, "die"))
             raise(SIGTERM);
         if (!strcmp(what, "children")) {
@@ -184,6 +202,25 @@ fn a_further_program() {
         );
         assert_eq!(output.status.code(), Some(status), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_detached_one_goes_on_by_itself() {
+    let machine = Machine::start();
+    let nothing = (String::new(), String::new(), Some(0));
+    assert_eq!(machine.exec(&["one", "/program", "hear"]), nothing);
+    for (options, with) in [
+        ("-d", "nothing"),
+        ("-dt", "a terminal"),
+        ("-dit", "a terminal"),
+    ] {
+        assert_eq!(machine.exec(&[options, "one", "/program", "left"]), nothing);
+        let heard = machine.exec(&["one", "/program", "hear", "it"]);
+        assert_eq!(heard.0, format!("left with {with}, 1\n\n"));
+    }
+    let (out, error, status) = machine.exec(&["-d", "one", "/nothing"]);
+    assert!(error.contains("cannot run /nothing"), "{error}");
+    assert_eq!((out.as_str(), status), ("", Some(127)));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Config {
     pub tty: [bool; 3],
     /// The console is a terminal of its own: the host's passes everything on.
     pub terminal: bool,
+    /// Of a program that `elfin exec` starts: nobody waits for it once it runs.
+    pub detached: bool,
     /// Rows and columns of the terminal.
     pub winsize: Option<(u16, u16)>,
     /// uname's node name.
@@ -156,6 +158,7 @@ pub(crate) fn parse(records: &[u8]) -> Config {
                 }
             }
             b"terminal" => config.terminal = text == "1",
+            b"detached" => config.detached = text == "1",
             b"winsize" => {
                 config.winsize = text
                     .split_once('x')

@@ -175,7 +175,7 @@ pub fn take_time(asked: Instant) -> Vec<(u16, Message)> {
 pub fn serve(before: Vec<(u16, Message)>, start: fn(Arc<Session>, Box<Config>)) {
     let mut sessions: BTreeMap<u16, Arc<Session>> = BTreeMap::new();
     for (id, message) in before.into_iter().chain(core::iter::from_fn(next)) {
-        sessions.retain(|_, session| !session.is_over());
+        sessions.retain(|_, session| session.is_heard());
         let session = sessions.get(&id);
         match (message, session) {
             (Message::Exec(wish), None) if id != 0 => {

@@ -71,7 +71,12 @@ fn begin(session: &Arc<Session>, process: &Arc<Process>, wish: &Config) {
     session.opened();
     let started = given.and_then(|()| start(wish));
     match started {
-        Ok(()) => session.started(process),
+        Ok(()) => {
+            session.started(process);
+            if wish.detached {
+                session.detach();
+            }
+        }
         Err(Failure { line, status }) => {
             session.report(&line);
             drop(line);

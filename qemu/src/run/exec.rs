@@ -21,6 +21,9 @@ use crate::message::{self, Message, WINDOW};
 /// Options of `elfin exec`.
 #[derive(Args)]
 pub(crate) struct ExecOptions {
+    /// Come back when the program runs, and leave it running; nobody sees its output
+    #[arg(short, long)]
+    pub(crate) detach: bool,
     /// Let the program read our standard input
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -64,7 +67,8 @@ struct Link {
 /// Runs the program; its status.
 pub(crate) fn exec(options: &ExecOptions) -> Result<u8> {
     // Without -i keys are this terminal's business.
-    let passes = options.tty && options.interactive;
+    let reads = options.interactive && !options.detach;
+    let passes = options.tty && reads;
     let terminal = passes.then(terminal::Settings::of_terminal).transpose()?;
     let payload = wish(options)?;
     let mut stream = machines::connect(&options.machine)?;
@@ -82,7 +86,7 @@ pub(crate) fn exec(options: &ExecOptions) -> Result<u8> {
         .transpose()?;
     pass_on(signals, link.clone(), terminal);
     let input = link.clone();
-    if options.interactive {
+    if reads {
         // Never joined: it may wait for input that nobody will give.
         thread::spawn(move || feed(&input));
     } else {
@@ -153,6 +157,9 @@ fn wish(options: &ExecOptions) -> Result<Vec<u8>> {
     }
     if let Some(dir) = &options.workdir {
         record("cwd", dir.as_os_str().as_bytes());
+    }
+    if options.detach {
+        record("detached", b"1");
     }
     if options.tty {
         record("terminal", b"1");

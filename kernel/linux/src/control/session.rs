@@ -41,6 +41,8 @@ pub struct Session {
     edges: Edges,
     /// Nobody reads or writes any more.
     is_over: AtomicBool,
+    /// Elfin has been told of its end, and the process goes on.
+    is_detached: AtomicBool,
 }
 
 struct State {
@@ -84,12 +86,30 @@ impl Session {
             queue: WaitQueue::new(),
             edges: Edges::new(),
             is_over: AtomicBool::new(false),
+            is_detached: AtomicBool::new(false),
         })
     }
 
     /// Whether nothing comes of it any more.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
+    }
+
+    fn is_detached(&self) -> bool {
+        self.is_detached.load(Ordering::Acquire)
+    }
+
+    /// Whether elfin has something to say to it.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.is_over() && !self.is_detached()
+    }
+
+    /// The process runs, and is nobody's from now on: its input has an end, and its output goes nowhere. To elfin that
+    /// is its end, with success.
+    pub fn detach(&self) {
+        self.is_detached.store(true, Ordering::Release);
+        self.input(&[]);
+        send(ENDED, self.id, &0i32.to_le_bytes());
     }
 
     /// Elfin sends input, or its end.
@@ -242,7 +262,9 @@ impl Session {
         };
         self.hang_up();
         self.state.lock().process = None;
-        send(ENDED, self.id, &status.to_le_bytes());
+        if !self.is_detached() {
+            send(ENDED, self.id, &status.to_le_bytes());
+        }
     }
 
     /// Types what elfin sends.
@@ -338,6 +360,9 @@ impl Session {
                 if self.is_over() {
                     return Some(Err(Errno::EPIPE));
                 }
+                if self.is_detached() {
+                    return Some(Ok(0));
+                }
                 let mut state = self.state.lock();
                 let len = left.min(CHUNK).min(state.room);
                 state.room -= len;
@@ -350,6 +375,8 @@ impl Session {
                 waited.unwrap_or(Err(Errno::ERESTARTSYS))
             };
             match room {
+                // It goes nowhere.
+                Ok(0) => return Ok(bytes.len()),
                 Ok(len) => {
                     send(kind, self.id, &bytes[done..done + len]);
                     done += len;
@@ -395,7 +422,8 @@ impl File for Stream {
             events.set(Poll::IN, !state.input.is_empty());
             events.set(Poll::HUP, state.input_ends || is_over);
         } else {
-            events.set(Poll::OUT, state.room > 0 || is_over);
+            let waits = state.room == 0 && !is_over && !self.session.is_detached();
+            events.set(Poll::OUT, !waits);
             events.set(Poll::ERR, is_over);
         }
         events

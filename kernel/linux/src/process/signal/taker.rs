@@ -1,9 +1,8 @@
 //! Which thread takes a signal that was sent to the process, as Linux' `complete_signal` has it: a profiler's samples
 //! are worth something only if they come from the threads that run, and a program may rely on the main thread's being
 //! first.
-use super::super::Process;
 use super::{Queue, SharedPending, Threads, rouse};
-use crate::process::{LinuxThread, Pid};
+use crate::process::{LinuxThread, Pid, Process};
 use core::sync::atomic::Ordering;
 use machine::sched::{self, Thread, Tid};
 
