@@ -82,7 +82,8 @@ impl Process {
             found => Some(found),
         };
         let found = self.children.wait_until(None, Signals::Interrupt, look);
-        found.map_err(|_| Errno::ERESTARTSYS)?
+        // Often it is the end of a child that interrupts.
+        found.ok().or_else(look).ok_or(Errno::ERESTARTSYS)?
     }
 
     fn look(&self, target: Target, options: Options) -> Result<Option<Report>, Errno> {

@@ -14,9 +14,12 @@ use crate::{
     },
 };
 use abi::{Errno, SysResult};
-use alloc::{format, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 use linux_raw_sys::general as linux;
-use machine::{arch::TrapFrame, mm::user};
+use machine::{
+    arch::TrapFrame,
+    mm::{PAGE, user},
+};
 
 /// Longest path, with its NUL.
 const PATH_MAX: usize = 4096;
@@ -57,26 +60,54 @@ pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
     /// Size of the first version of `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
     /// stack_size, tls.
     const FIRST: usize = 64;
-    if size < FIRST {
-        return Err(Errno::EINVAL);
+    /// With what is known: set_tid, set_tid_size, cgroup.
+    const KNOWN: usize = 88;
+    match size {
+        0..FIRST => return Err(Errno::EINVAL),
+        PAGE.. => return Err(Errno::E2BIG),
+        _ => {}
     }
-    let mut bytes = [0; FIRST];
-    user::copy_in(args, &mut bytes)?;
+    let mut bytes = vec![0; size.max(KNOWN)];
+    user::copy_in(args, &mut bytes[..size])?;
+    if bytes[KNOWN..].iter().any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG);
+    }
     let field = |index: usize| u64::from_ne_bytes(core::array::from_fn(|i| bytes[index * 8 + i]));
-    let (stack, stack_size) = (field(5) as usize, field(6) as usize);
-    if (stack == 0) != (stack_size == 0) || field(0) & u64::from(linux::CSIGNAL) != 0 {
+    let word = |index: usize| usize::from_ne_bytes(core::array::from_fn(|i| bytes[index * 8 + i]));
+    let (stack, stack_size) = (word(5), word(6));
+    let forbidden = u64::from(linux::CSIGNAL | linux::CLONE_DETACHED);
+    let no_child = field(0) & u64::from(linux::CLONE_THREAD | linux::CLONE_PARENT) != 0;
+    if (stack == 0) != (stack_size == 0) || field(0) & forbidden != 0 || no_child && field(4) != 0 {
         return Err(Errno::EINVAL);
     }
     let request = Request {
         flags: field(0),
         exit_signal: exit_signal(field(4))?,
         stack: stack..stack.checked_add(stack_size).ok_or(Errno::EINVAL)?,
-        parent_tid: field(3) as usize,
-        child_tid: field(2) as usize,
-        pidfd: field(1) as usize,
-        tls: field(7) as usize,
+        parent_tid: word(3),
+        child_tid: word(2),
+        pidfd: word(1),
+        tls: word(7),
     };
+    refuse_id(word(8), word(9))?;
     clone::clone(frame, &request)
+}
+
+/// Refuses ids that are asked for (`set_tid`), as Linux does to those who may not restore processes from checkpoints.
+fn refuse_id(ids: usize, count: usize) -> Result<(), Errno> {
+    match (ids, count) {
+        (0, 0) => return Ok(()),
+        // A number in each PID namespace, of which there is one.
+        (1.., 1) => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    let id: i32 = user::read(ids)?;
+    let is_used = || process::find(id).is_some() || process::with_thread(id, |_| ()).is_some();
+    match id {
+        ..1 => Err(Errno::EINVAL),
+        _ if is_used() => Err(Errno::EEXIST),
+        _ => Err(Errno::EPERM),
+    }
 }
 
 fn exit_signal(signal: u64) -> Result<i32, Errno> {
@@ -221,8 +252,27 @@ pub fn wait4(pid: usize, status: usize, options: usize, usage: usize) -> SysResu
     Ok(report.pid as usize)
 }
 
-/// waitid(2)
+/// waitid(2): says that it has found nothing even if it fails.
 pub fn waitid(kind: usize, id: usize, info: usize, options: usize, usage: usize) -> SysResult {
+    let report = waited_for(kind, id, options);
+    if let Ok(Some(report)) = &report
+        && usage != 0
+    {
+        user::write(usage, &Usage::of(&report.usage))?;
+    }
+    if info != 0 {
+        /// The part that is filled in: up to si_status.
+        const FILLED: usize = 28;
+        let found = report.as_ref().ok().and_then(Option::as_ref);
+        let found = found.map(|report| report.info(linux::SIGCHLD as i32));
+        let bytes = found.unwrap_or_default().to_bytes();
+        user::copy_out(info, &bytes[..FILLED])?;
+    }
+    report.map(|_| 0)
+}
+
+/// Waits as waitid(2) is asked to; `None` if there is nothing and that is not waited for.
+fn waited_for(kind: usize, id: usize, options: usize) -> Result<Option<Report>, Errno> {
     const EVENTS: u32 = linux::WEXITED | linux::WSTOPPED | linux::WCONTINUED;
     const KNOWN: u32 = EVENTS
         | linux::WNOHANG
@@ -254,19 +304,7 @@ pub fn waitid(kind: usize, id: usize, info: usize, options: usize, usage: usize)
     if report.is_none() && flags & linux::WNOHANG == 0 {
         return Err(Errno::EAGAIN);
     }
-    if info != 0 {
-        /// The part that waitid(2) fills in: up to si_status.
-        const FILLED: usize = 28;
-        let found = report.map(|report| report.info(linux::SIGCHLD as i32));
-        let bytes = found.unwrap_or_default().to_bytes();
-        user::copy_out(info, &bytes[..FILLED])?;
-    }
-    if let Some(report) = report
-        && usage != 0
-    {
-        user::write(usage, &Usage::of(&report.usage))?;
-    }
-    Ok(0)
+    Ok(report)
 }
 
 fn wait(target: Target, flags: u32) -> Result<Option<Report>, Errno> {
