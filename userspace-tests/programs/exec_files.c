@@ -101,6 +101,12 @@ int main(int argc, char **argv)
     CHECK(syscall(SYS_execveat, within, "program", arguments, environ, AT_SYMLINK_NOFOLLOW) == -1 && errno == ELOOP);
     CHECK(syscall(SYS_execveat, AT_FDCWD, path, arguments, environ, AT_SYMLINK_NOFOLLOW) == -1 && errno == ELOOP);
     CHECK(close(within) == 0 && unlink(path) == 0);
+    // It is not opened: for that somebody else would have to be waited for.
+    CHECK(mkfifo(path, 0755) == 0 && execve(path, arguments, environ) == -1 && errno == EACCES && unlink(path) == 0);
+    static char long_one[(128 << 10) + 1];
+    memset(long_one, 'a', sizeof long_one - 1);
+    arguments[0] = long_one;
+    CHECK(execve("/bin/true", arguments, environ) == -1 && errno == E2BIG);
     CHECK(rmdir(directory) == 0);
     by_descriptor(-1, "none");
     return FINISH();

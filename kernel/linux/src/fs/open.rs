@@ -506,6 +506,10 @@ pub(super) fn open_for(start: &Start, path: &[u8], wanted: Access) -> Result<Arc
         return Err(Errno::EISDIR);
     }
     permission::check(&at.node, wanted)?;
+    if wanted == Access::EXECUTE && matches!(at.node.kind, Kind::Fifo(_) | Kind::Device(_)) {
+        // To open it could mean to wait for somebody who writes.
+        return Err(Errno::EACCES);
+    }
     let runs = wanted == Access::EXECUTE && matches!(at.node.kind, Kind::Regular(_));
     let share = runs.then(|| Share::to_run(&at.node)).transpose()?;
     let file = open_node(at, &target, linux::O_RDONLY, share)?;

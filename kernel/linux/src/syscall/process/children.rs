@@ -23,8 +23,8 @@ use machine::{
 
 /// Longest path, with its NUL.
 const PATH_MAX: usize = 4096;
-/// Longest argument (`MAX_ARG_STRLEN`).
-const LONGEST: usize = 128 << 10;
+/// Longest argument, without its NUL (`MAX_ARG_STRLEN`).
+const LONGEST: usize = (128 << 10) - 1;
 /// What arguments and environment may take together: a quarter of the stack.
 const MOST: usize = 2 << 20;
 
