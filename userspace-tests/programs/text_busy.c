@@ -2,6 +2,7 @@
 #include "check.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -119,8 +120,45 @@ static void what_may_be_written(void)
     CHECK(runs(path) == 0);
 }
 
+// Once who waits hears of the end of a process, neither what it ran last is in use nor what it ran before.
+static void what_has_ended(void)
+{
+    int input;
+    pid_t pid;
+    char path[64], text[64];
+    siginfo_t info;
+    CHECK(start("program", &input, &pid) == 0);
+    close(input);
+    CHECK(waitid(P_PID, pid, &info, WEXITED | WNOWAIT) == 0);
+    CHECK(error_of(open("program", O_RDWR)) == 0);
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    CHECK(readlink(path, text, sizeof text) == -1 && errno == ENOENT);
+    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    int cmdline = open(path, O_RDONLY);
+    CHECK(read(cmdline, text, sizeof text) == 0);
+    close(cmdline);
+    end(-1, pid);
+    int other = open("other", O_WRONLY | O_CREAT | O_CLOEXEC, 0777);
+    copy_to(other);
+    close(other);
+    for (int round = 0; round < 40; round++) {
+        pid = fork();
+        if (pid == 0) {
+            execl("program", "text_busy", "onward", NULL);
+            _exit(1);
+        }
+        end(-1, pid);
+        CHECK(error_of(open("program", O_RDWR)) == 0 && error_of(open("other", O_RDWR)) == 0);
+    }
+    CHECK(unlink("other") == 0);
+}
+
 int main(int count, char **arguments)
 {
+    if (count > 1 && strcmp(arguments[1], "onward") == 0)
+        execl("other", "text_busy", "end", NULL);
+    if (count > 1 && strcmp(arguments[1], "end") == 0)
+        return 0;
     if (count > 1 && strcmp(arguments[1], "child") == 0) {
         char byte;
         return read(0, &byte, 1) != 0;
@@ -131,6 +169,7 @@ int main(int count, char **arguments)
     CHECK(close(program) == 0 && close(script) == 0 && link("program", "link") == 0);
     what_runs();
     what_may_be_written();
+    what_has_ended();
     CHECK(unlink("program") == 0 && unlink("link") == 0 && unlink("script") == 0 && rmdir(directory) == 0);
     return FINISH();
 }

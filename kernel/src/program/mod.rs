@@ -162,6 +162,11 @@ fn prepare(
         if let Err(failure) = loaded {
             fail(failure);
         }
+        // The program may end before this thread does: nothing of it is in use here any more.
+        let main = process::with_current(|process| process.main_thread());
+        if let Some(main) = main {
+            sched::when_left(Box::new(|| sched::start(main)));
+        }
     });
     let loader = sched::new_kernel(Some(space.clone()), Box::new(state), body);
     Ok(Launch {
@@ -173,7 +178,7 @@ fn prepare(
     })
 }
 
-/// Loads a program in the calling thread's address space, and starts the main thread.
+/// Loads a program in the calling thread's address space, and leaves the rest to its main thread.
 fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<(), Failure> {
     linker::install();
     // Up to 64 GiB below the top.
@@ -239,9 +244,6 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
     };
     drop(linker::with_current(|linker| linker.tried(b"")));
     *slot.lock() = Some(Ready { rest, at });
-    if let Some(main) = process::with_current(|process| process.main_thread()) {
-        sched::start(main);
-    }
     Ok(())
 }
 

@@ -19,7 +19,10 @@ use abi::Errno;
 use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::sync::atomic::Ordering;
-use machine::{sched, sync::SpinLock};
+use machine::{
+    sched::{self, Thread},
+    sync::SpinLock,
+};
 
 /// Replaces the program of the calling thread's process. It returns on an error only, and then nothing has happened.
 pub fn execute(command: Command) -> Result<Infallible, Errno> {
@@ -29,8 +32,10 @@ pub fn execute(command: Command) -> Result<Infallible, Errno> {
         super::stop_if_over();
         return Err(Errno::EINTR);
     }
-    super::with_current(|process| process.start(launch));
-    sched::exit_current()
+    let loader = super::with_current(|process| process.replace(launch));
+    // Once this thread has left the memory of the program that is no more: the new one may end before it has, and
+    // nothing of the old one is to be in use then.
+    sched::exit_current_with(|| sched::start(loader))
 }
 
 /// Whom a program is run as, and whether others of the same user may look into it (`PR_SET_DUMPABLE`).
@@ -70,9 +75,14 @@ impl ThreadState {
 }
 
 impl Process {
-    /// Starts a program in place of what the process runs, if anything. The calling thread is the only one, or none of
-    /// the process'.
+    /// Starts a program in a process that runs none.
     pub fn start(self: &Arc<Self>, launch: Launch) {
+        sched::start(self.replace(launch));
+    }
+
+    /// Makes a program the one that the process runs, in place of another, or none, and returns the thread that loads
+    /// it, which has not started. The calling thread is the process' only one, or none of its.
+    fn replace(self: &Arc<Self>, launch: Launch) -> Arc<Thread> {
         let Launch {
             main,
             loader,
@@ -96,6 +106,6 @@ impl Process {
         self.set_executed();
         self.goes_on();
         self.release_parent();
-        sched::start(loader);
+        loader
     }
 }

@@ -4,7 +4,7 @@
 //! a zombie. In the same way the thread that has called execve(2) gets rid of the others.
 use super::family::{Change, Status};
 use super::{
-    LinuxThread, Process,
+    LinuxThread, Process, Program,
     futex::{self, Word},
     out_of_memory, ptrace, table,
 };
@@ -245,6 +245,8 @@ impl Process {
         self.set_terminal(None);
         self.leave_parts();
         self.end_timers();
+        // Its file may be written to, and what that is in be unmounted.
+        self.set_program(Program::default());
         self.set_space(None);
     }
 }

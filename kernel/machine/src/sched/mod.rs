@@ -36,7 +36,9 @@ pub use load::{SHIFT as LOAD_SHIFT, load_averages};
 pub use policy::Policy;
 pub use queue::counts::{active_count, switch_count};
 pub(crate) use queue::{become_idle, init, thread_start};
-pub use queue::{enter_program, exit_current, exit_current_with, park, reschedule, yield_now};
+pub use queue::{
+    enter_program, exit_current, exit_current_with, park, reschedule, when_left, yield_now,
+};
 pub use ranked::Level;
 pub use space::AddressSpace;
 pub use state::{NoState, ThreadState, Tid};

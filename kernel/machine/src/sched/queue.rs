@@ -16,7 +16,7 @@ use super::fair::{self, Running};
 use super::ranked::{Level, Order};
 use super::run_queue::{End, RunQueue, View};
 use super::space;
-use super::thread::Thread;
+use super::thread::{Body, Thread};
 use super::usage;
 use crate::arch::{context, cpu, gate, interrupt_flag, percpu};
 use crate::sync::{SpinLock, order};
@@ -564,6 +564,12 @@ fn offer() {
     }
 }
 
+/// Has the running thread, one of the kernel's, call `last` once its body has returned and it has left its address
+/// space.
+pub fn when_left(last: Body) {
+    with_current(|thread| thread.set_body(last));
+}
+
 /// Has the running thread, once its body has returned, enter the program for the first time: at `entry`, with the stack
 /// pointer `stack` and `%rdx` = `rdx`, everything else 0 (psABI, "Process Initialization").
 ///
@@ -585,5 +591,6 @@ pub(crate) extern "C" fn thread_start(_: usize) -> ! {
         // SAFETY: by the word of who has called `enter_program`; nothing is left on this stack.
         unsafe { gate::enter_user(entry, stack, rdx) }
     }
-    exit_current()
+    let last = with_current(Thread::take_body);
+    exit_current_with(|| last.into_iter().for_each(|last| last()))
 }

@@ -255,6 +255,11 @@ impl Thread {
         }
     }
 
+    /// It runs this in the kernel next.
+    pub(super) fn set_body(&self, body: Body) {
+        *self.body.lock() = Some(body);
+    }
+
     /// What it runs in the kernel.
     pub(super) fn take_body(&self) -> Option<Body> {
         self.body.lock().take()
