@@ -50,12 +50,10 @@ fn run() {
     let asked = control::ask_time();
     record::phase("network, file systems");
     net::init();
-    if let Err(reason) = linux::boot::init(&net::FILES) {
-        machine::log::fatal(format_args!("{reason}"));
-    }
+    linux::boot::init(&net::FILES).unwrap_or_else(|reason| fail(&reason));
     record::phase("process");
     let process = program::make_process(config::get());
-    let process = process.unwrap_or_else(|line| machine::log::fatal(format_args!("{line}")));
+    let process = process.unwrap_or_else(|reason| fail(&reason));
     // What goes wrong from here on is the program's to tell, and a thread of its process' tells it.
     let state = Box::new(ThreadState::new(process));
     sched::spawn_kernel(
@@ -63,4 +61,10 @@ fn run() {
         state,
         Box::new(move || program::start_first(asked)),
     );
+}
+
+/// Ends the machine before there is a program; what has been said on standard error before that is seen.
+fn fail(reason: &str) -> ! {
+    drivers::console::flush();
+    machine::log::fatal(format_args!("{reason}"))
 }
