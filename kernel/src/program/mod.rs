@@ -186,7 +186,7 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
     with_space(|space| space.open(places.mappings));
     let stack = linker::vdso::map().and_then(|()| stack::build(image, env, runner, &places));
     let stack = stack.map_err(|errno| no_memory(&image.path, errno))?;
-    show(image, env, &stack);
+    show(&stack);
     // IFUNC resolvers run on the program's stack.
     gate::set_user_stack(stack.pointer, stack.range.clone());
     record::phase("loading");
@@ -197,7 +197,7 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
     let (at, rest): (_, Rest) = match loaded {
         Ok(program) => {
             let at = (program.entry, program.stack);
-            show(image, env, &stack);
+            show(&stack);
             let objects = linker::with_current(|linker| linker.loader.objects());
             let end = objects.first().map_or(0, |main| main.end);
             place_break(end, &places);
@@ -229,7 +229,7 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
                 line: format!("elfin: {line}"),
                 status: NOT_EXECUTABLE,
             })?;
-            show(image, env, &stack);
+            show(&stack);
             let Stack { pointer, .. } = stack;
             let rest = Box::new(move || {
                 Ok(Entry {
@@ -248,16 +248,13 @@ fn load(image: &Image, env: &[Vec<u8>], runner: &Runner, slot: &Slot) -> Result<
 }
 
 /// Has /proc, and so debuggers, know what the calling thread's process runs, as far as it has been loaded.
-fn show(image: &Image, env: &[Vec<u8>], stack: &Stack) {
+fn show(stack: &Stack) {
     process::with_current(|process| {
         process.set_program(Program {
-            exe: image.path.clone(),
-            file: Some(image.file.clone()),
-            cmdline: stack::joined(&image.args),
-            environ: stack::joined(env),
             auxv: stack.auxv(),
             arguments: stack.arguments.clone(),
             environment: stack.environment.clone(),
+            ..Program::clone(&process.program())
         });
     });
 }

@@ -56,9 +56,13 @@ impl Stack {
 
 /// Arguments, or the environment, as /proc has them: each with a NUL.
 pub(super) fn joined(args: &[Vec<u8>]) -> Vec<u8> {
-    args.iter()
-        .flat_map(|arg| arg.iter().copied().chain([0]))
-        .collect()
+    let len = args.iter().map(|arg| arg.len() + 1).sum();
+    let mut text = Vec::with_capacity(len);
+    for arg in args {
+        text.extend_from_slice(arg);
+        text.push(0);
+    }
+    text
 }
 
 /// Pushes strings and words downward.
@@ -160,7 +164,7 @@ pub(super) fn build(
         (auxvec::AT_MINSIGSTKSZ, signal::frame_size()),
         (auxvec::AT_NULL, 0),
     ];
-    let mut words = Vec::new();
+    let mut words = Vec::with_capacity(args.len() + env.len() + 3 + 2 * auxiliary.len());
     words.push(args.len());
     words.extend(args.into_iter().chain([0]));
     words.extend(env.into_iter().chain([0]));
@@ -171,7 +175,10 @@ pub(super) fn build(
             .flat_map(|&(key, value)| [key as usize, value]),
     );
     let pointer = (writer.at - words.len() * 8) & !15;
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut bytes = Vec::with_capacity(words.len() * 8);
+    for word in words {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
     user::copy_out(pointer, &bytes)?;
     Ok(Stack {
         pointer,

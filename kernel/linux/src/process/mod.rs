@@ -96,7 +96,7 @@ pub struct Process {
 }
 
 /// What a process runs, as /proc shows it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Program {
     /// Absolute path of the executable.
     pub exe: Vec<u8>,
