@@ -15,7 +15,29 @@ use crate::text::Text;
 
 /// Which subdirectories of absolute directories exist, by number, as far as that has been asked. As with ld.so, one
 /// that is made later is not noticed, and one that has two numbers is asked for twice.
-pub(crate) type Known = BTreeMap<(Vec<u8>, usize), bool>;
+#[derive(Default)]
+pub(crate) struct Known(BTreeMap<Vec<u8>, Vec<Option<bool>>>);
+
+impl Known {
+    fn get(&self, dir: &[u8], number: usize) -> Option<bool> {
+        *self.0.get(dir)?.get(number)?
+    }
+
+    fn set(&mut self, dir: &[u8], number: usize, exists: bool) {
+        if !self.0.contains_key(dir) {
+            self.0.insert(dir.to_vec(), Vec::new());
+        }
+        if let Some(known) = self.0.get_mut(dir) {
+            known.resize(known.len().max(number + 1), None);
+            known[number] = Some(exists);
+        }
+    }
+
+    /// Whether it is known not to exist.
+    fn lacks(&self, dir: &[u8], number: usize) -> bool {
+        self.get(dir, number) == Some(false)
+    }
+}
 
 /// A file that was found.
 pub(crate) struct Found {
@@ -86,22 +108,25 @@ impl<'a> Hunt<'a> {
         for dir in dirs {
             let mut any_exists = false;
             for (number, subdirectory) in self.subdirectories.iter().enumerate() {
-                let key = (dir.as_ref().to_vec(), number);
-                if self.known.get(&key) == Some(&false) {
+                let above = dir.as_ref();
+                if self.known.lacks(above, number) {
                     continue;
                 }
-                let dir = join(dir.as_ref(), subdirectory);
+                let dir = join(above, subdirectory);
                 let path = join(&dir, self.name);
+                // Where a relative path leads may change.
+                let is_absolute = dir.starts_with(b"/");
+                let is_extra = is_absolute && !subdirectory.is_empty();
+                // Most of those are not there, and then that is all there is to ask, unless an auditor says otherwise.
+                if is_extra && self.ear.is_none() && !self.exists(above, number, &dir) {
+                    tell(self.host, &Step::Trying(&path));
+                    self.errno = Errno::ENOENT;
+                    continue;
+                }
                 if let Some(file) = self.open(&path, source)? {
                     return Ok(Some(Found { path, file }));
                 }
-                // Where a relative path leads may change.
-                let host = self.host;
-                any_exists |= !dir.starts_with(b"/")
-                    || *self
-                        .known
-                        .entry(key)
-                        .or_insert_with(|| is_directory(host, &dir));
+                any_exists |= !is_absolute || self.exists(above, number, &dir);
             }
             if any_exists && !matches!(self.errno, Errno::ENOENT | Errno::EACCES) {
                 return Ok(None);
@@ -110,12 +135,21 @@ impl<'a> Hunt<'a> {
         Ok(None)
     }
 
+    /// Whether a subdirectory of `above` is there, which is asked once.
+    fn exists(&mut self, above: &[u8], number: usize, dir: &[u8]) -> bool {
+        self.known.get(above, number).unwrap_or_else(|| {
+            let exists = is_directory(self.host, dir);
+            self.known.set(above, number, exists);
+            exists
+        })
+    }
+
     /// Looks into directories that an object names. A list without any that exists is dropped, and not spoken of again.
     pub(crate) fn in_directories(&mut self, list: &Directories) -> Result<Option<Found>, Error> {
         let (tag, from) = (list.tag, Text(&list.from));
         let gone = |dir: &Vec<u8>| {
             let mut numbers = 0..self.subdirectories.len();
-            numbers.all(|number| self.known.get(&(dir.clone(), number)) == Some(&false))
+            numbers.all(|number| self.known.lacks(dir, number))
         };
         if list.dirs.iter().all(gone) {
             return Ok(None);
@@ -194,10 +228,8 @@ impl<D: AsRef<[u8]>> fmt::Display for Searched<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for dir in self.dirs {
-            let mut key = (dir.as_ref().to_vec(), 0);
             for (number, subdirectory) in self.subdirectories.iter().enumerate() {
-                key.1 = number;
-                if self.known.get(&key) != Some(&false) {
+                if !self.known.lacks(dir.as_ref(), number) {
                     write!(f, "{separator}{}", Text(&join(dir.as_ref(), subdirectory)))?;
                     separator = ":";
                 }
