@@ -67,14 +67,16 @@ impl InitialStack {
     ///
     /// It must be laid out as described, and stay as long as the view is used.
     pub(crate) unsafe fn new(at: usize) -> Self {
-        // SAFETY: the stack starts with `argc`, says the caller.
-        let argc = unsafe { *(at as *const usize) };
-        let envp = at + 8 * (argc + 2);
-        let mut auxv = envp;
-        // SAFETY: the environment ends with a null pointer.
-        while unsafe { *(auxv as *const usize) } != 0 {
-            auxv += 8;
-        }
+        // SAFETY: the stack starts with `argc`, says the caller, and the environment ends with a null pointer.
+        let (argc, envp, auxv) = unsafe {
+            let argc = *(at as *const usize);
+            let envp = at + 8 * (argc + 2);
+            let mut auxv = envp;
+            while *(auxv as *const usize) != 0 {
+                auxv += 8;
+            }
+            (argc, envp, auxv)
+        };
         Self {
             at,
             argc,
@@ -104,34 +106,28 @@ impl InitialStack {
         self.auxv
     }
 
-    fn entries(&self) -> impl Iterator<Item = *mut [usize; 2]> {
+    /// Returns the keys and values of the auxiliary vector, and where the values are.
+    fn entries(&self) -> impl Iterator<Item = ([usize; 2], *mut usize)> {
         let mut at = self.auxv;
         core::iter::from_fn(move || {
-            let entry = at as *mut [usize; 2];
-            at += 16;
             // SAFETY: the vector ends with AT_NULL, where this stops.
-            (unsafe { (*entry)[0] } != 0).then_some(entry)
+            let entry = unsafe { *(at as *const [usize; 2]) };
+            at += 16;
+            (entry[0] != 0).then_some((entry, (at - 8) as *mut usize))
         })
     }
 
     /// Returns the value of an entry of the auxiliary vector.
     pub(crate) fn auxiliary(&self, key: usize) -> Option<usize> {
-        // SAFETY: `entries` yields entries of the vector.
-        self.entries()
-            .map(|entry| unsafe { *entry })
-            .find(|entry| entry[0] == key)
-            .map(|entry| entry[1])
+        let value = |([other, value], _): ([usize; 2], *mut usize)| (other == key).then_some(value);
+        self.entries().find_map(value)
     }
 
     /// Changes the value of an entry that is there.
     pub(crate) fn set_auxiliary(&self, key: usize, value: usize) {
-        for entry in self.entries() {
-            // SAFETY: `entries` yields entries of the vector, which is writable.
-            unsafe {
-                if (*entry)[0] == key {
-                    (*entry)[1] = value;
-                }
-            }
+        for (_, place) in self.entries().filter(|&([other, _], _)| other == key) {
+            // SAFETY: `entries` yields places in the vector, which is writable.
+            unsafe { *place = value };
         }
     }
 
@@ -140,33 +136,24 @@ impl InitialStack {
         self.auxiliary(AT_SECURE).unwrap_or(0) != 0
     }
 
-    /// Returns the strings of the environment, and where they are.
-    fn environment(&self) -> impl Iterator<Item = (usize, &'static [u8])> {
+    /// Returns the strings of the environment.
+    fn settings(&self) -> impl Iterator<Item = Setting> {
         let mut at = self.envp;
         core::iter::from_fn(move || {
-            // SAFETY: the environment ends with a null pointer, where this stops; each entry before is a C string that
-            // stays where it is.
-            let next = unsafe {
-                let string = *(at as *const usize);
-                (string != 0).then(|| (string, c_bytes(string)))
-            };
+            // SAFETY: the environment ends with a null pointer, where this stops.
+            let string = unsafe { *(at as *const usize) };
             at += 8;
-            next
+            (string != 0).then_some(Setting(string))
         })
     }
 
     /// Takes variables out of the environment by which its maker could get at such a program's rights, or at those of
     /// what that runs.
     pub(crate) fn remove_unsafe_variables(&self) {
-        let is_unsafe = |setting: &[u8]| {
-            let value = |name: &&[u8]| setting.strip_prefix(*name)?.strip_prefix(b"=");
-            UNSAFE_VARIABLES.iter().any(|name| value(name).is_some())
-        };
-        let kept = self
-            .environment()
-            .filter(|(_, setting)| !is_unsafe(setting));
-        let end = core::iter::once(0);
-        for (index, string) in kept.map(|(string, _)| string).chain(end).enumerate() {
+        let sets = |setting: &Setting, name: &&[u8]| setting.value(name).is_some();
+        let is_safe = |setting: &Setting| !UNSAFE_VARIABLES.iter().any(|name| sets(setting, name));
+        let kept = self.settings().filter(is_safe).map(|Setting(at)| at);
+        for (index, string) in kept.chain([0]).enumerate() {
             // SAFETY: the environment is writable; this entry has been read, or is the null pointer at the end.
             unsafe { *(self.envp as *mut usize).add(index) = string };
         }
@@ -174,9 +161,23 @@ impl InitialStack {
 
     /// Returns the value of an environment variable.
     pub(crate) fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
-        let value =
-            |(_, setting): (usize, &'static [u8])| setting.strip_prefix(name)?.strip_prefix(b"=");
-        self.environment().find_map(value)
+        self.settings().find_map(|setting| setting.value(name))
+    }
+}
+
+/// Where a string of the environment is.
+struct Setting(usize);
+
+impl Setting {
+    /// Returns its value, if it is that of a variable, whose name has no NUL. Of others, which may be long, no more is
+    /// looked at than it takes to tell them from it.
+    fn value(&self, name: &[u8]) -> Option<&'static [u8]> {
+        let mut start = (self.0..).zip(name.iter().chain(b"="));
+        // SAFETY: within a C string, for no byte is equal to its end, where this stops; and it stays where it is.
+        unsafe {
+            let sets = start.all(|(at, &byte)| *(at as *const u8) == byte);
+            sets.then(|| c_bytes(self.0 + name.len() + 1))
+        }
     }
 }
 

@@ -1,11 +1,16 @@
 //! Symbol hash tables: GNU's, with its Bloom filter, and the gABI's.
 
-use super::u32_at;
+use super::{first_zero, u32_at};
 
 /// Returns the GNU hash of a name (Drepper, *How To Write Shared Libraries*; there is no specification).
 pub(crate) fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter()
-        .fold(GNU_SEED, |hash, &byte| gnu_step(hash, byte))
+    let (eights, tail) = name.as_chunks();
+    let add = |hash: u64, &eight: &[u8; 8]| {
+        let added = gnu_polynomial(u64::from_le_bytes(eight));
+        hash.wrapping_mul(POWERS[8]).wrapping_add(added)
+    };
+    let hash = low(eights.iter().fold(u64::from(GNU_SEED), add));
+    tail.iter().fold(hash, |hash, &byte| gnu_step(hash, byte))
 }
 
 const GNU_SEED: u32 = 5381;
@@ -38,11 +43,6 @@ fn gnu_polynomial(bytes: u64) -> u64 {
 fn low(hash: u64) -> u32 {
     let [a, b, c, d, ..] = hash.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
-}
-
-/// Returns a word whose lowest bit is the top one of its first byte that is zero; 0 if there is none.
-fn first_zero(word: u64) -> u64 {
-    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
 }
 
 /// Returns the hash of a name for DT_HASH and for versions (gABI, "Hash Table").
@@ -93,12 +93,9 @@ impl<'a> Name<'a> {
         let mut len = 0;
         for &eight in eights {
             let word = u64::from_le_bytes(eight);
-            let zero = first_zero(word);
-            if zero != 0 {
-                let bit = zero.trailing_zeros();
-                let left = bit as usize / 8;
+            if let Some(left) = first_zero(word) {
                 // Zeros before a name add nothing.
-                let padded = word << (63 - bit) << 8;
+                let padded = word << (56 - 8 * left) << 8;
                 gnu = gnu
                     .wrapping_mul(*POWERS.get(left)?)
                     .wrapping_add(gnu_polynomial(padded));
@@ -361,6 +358,7 @@ impl Iterator for Candidates<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::string_at;
     use alloc::format;
 
     #[test]
@@ -384,9 +382,12 @@ mod tests {
             for offset in [0, 1, 5] {
                 let table = format!("{}{name}\0another", "x".repeat(offset)).into_bytes();
                 let found = Name::at(&table, offset).map(|found| (found.bytes, found.gnu));
-                assert_eq!(found, Some((name.as_bytes(), gnu_hash(name.as_bytes()))));
+                let hash = name.bytes().fold(GNU_SEED, gnu_step);
+                assert_eq!(found, Some((name.as_bytes(), hash)));
+                assert_eq!(gnu_hash(name.as_bytes()), hash);
+                assert_eq!(string_at(&table, offset), Some(name.as_bytes()));
                 let cut = &table[..offset + name.len()];
-                assert!(Name::at(cut, offset).is_none());
+                assert!(Name::at(cut, offset).is_none() && string_at(cut, offset).is_none());
             }
         }
         assert!(Name::at(b"a\0", 3).is_none());

@@ -18,8 +18,25 @@ pub(crate) use goblin::elf64::sym::Sym;
 /// Returns the string at `offset` of a string table, without its terminator.
 pub(crate) fn string_at(table: &[u8], offset: usize) -> Option<&[u8]> {
     let rest = table.get(offset..)?;
-    let len = rest.iter().position(|&byte| byte == 0)?;
-    rest.get(..len)
+    rest.get(..len_at(rest)?)
+}
+
+/// Returns the length of the string that is first.
+fn len_at(strings: &[u8]) -> Option<usize> {
+    let (eights, tail) = strings.as_chunks();
+    for (index, &eight) in eights.iter().enumerate() {
+        if let Some(left) = first_zero(u64::from_le_bytes(eight)) {
+            return Some(8 * index + left);
+        }
+    }
+    let left = tail.iter().position(|&byte| byte == 0)?;
+    Some(8 * eights.len() + left)
+}
+
+/// Returns which byte of a word is the first that is zero, from the lowest on.
+fn first_zero(word: u64) -> Option<usize> {
+    let tops = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+    (tops != 0).then(|| tops.trailing_zeros() as usize / 8)
 }
 
 /// Reads a little-endian 32-bit word.

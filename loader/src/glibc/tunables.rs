@@ -50,8 +50,13 @@ impl Tunables {
                 unsafe { core::slice::from_raw_parts(at as *const u8, PREFIX.len()) == PREFIX }
             }
         };
-        let mut starts = data.clone().step_by(8).filter(is_entry);
-        let (first, second) = (starts.next()?, starts.next()?);
+        let next = |from: usize| {
+            (0..data.end.saturating_sub(from) / 8)
+                .map(|word| from + 8 * word)
+                .find(is_entry)
+        };
+        let first = next(data.start)?;
+        let second = next(first + 8)?;
         let stride = second - first;
         let count = (first..data.end)
             .step_by(stride)
