@@ -1,11 +1,14 @@
-// What getrusage(2), wait4(2), /proc/PID/io and /proc/PID/stat say of blocks read and written, and of faults that wait for
-// a device. The directory, of a file system on one, is the first argument.
+// What getrusage(2), wait4(2), /proc/PID/io and /proc/PID/stat say of blocks read and written, and of faults that
+// wait for a device; and what /proc/diskstats, /sys/block, /proc/stat and /proc/interrupts say of the disk. The
+// directory, of a file system on one, is the first argument.
 #include "check.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -129,6 +132,91 @@ static void cutting(int fd)
     CHECK(bytes > 0 && bytes <= (long long)sizeof data);
 }
 
+enum { READS, MERGED_READS, SECTORS_READ, MS_READ, WRITES, MERGED_WRITES, SECTORS_WRITTEN, MS_WRITTEN, IN_FLIGHT,
+       MS_BUSY, MS_WEIGHTED, DISCARDS, MERGED_DISCARDS, SECTORS_DISCARDED, MS_DISCARDED, FLUSHES, MS_FLUSHED, COUNTS };
+
+// The counts of a line, in order.
+static void read_counts(const char *line, long long counts[COUNTS])
+{
+    char *end = (char *)line;
+    for (int i = 0; i < COUNTS; i++) {
+        const char *start = end;
+        counts[i] = strtoll(start, &end, 10);
+        CHECK(end != start);
+    }
+    CHECK(*end == '\n');
+}
+
+// Those of the disk with a number, and its name.
+static void disk(dev_t number, char name[32], long long counts[COUNTS])
+{
+    char line[512];
+    int found = 0;
+    FILE *all = fopen("/proc/diskstats", "r");
+    while (all && fgets(line, sizeof line, all)) {
+        unsigned major, minor;
+        int len = 0;
+        CHECK(sscanf(line, "%u %u %31s%n", &major, &minor, name, &len) == 3);
+        if (makedev(major, minor) == number && (found = 1)) {
+            read_counts(line + len, counts);
+            break;
+        }
+    }
+    CHECK(found);
+    if (all)
+        fclose(all);
+}
+
+// The first number of a file, or the one behind a word.
+static long long number(const char *path, const char *word)
+{
+    char line[4096];
+    long long found = -1;
+    FILE *file = fopen(path, "r");
+    while (found < 0 && file && fgets(line, sizeof line, file))
+        if (!strncmp(line, word, strlen(word)))
+            found = atoll(line + strlen(word));
+    if (file)
+        fclose(file);
+    return found;
+}
+
+static void disks(int fd)
+{
+    struct stat status;
+    CHECK(fstat(fd, &status) == 0);
+    char name[32], path[128], line[512] = "";
+    long long before[COUNTS] = { 0 }, after[COUNTS] = { 0 };
+    long long interrupts = number("/proc/stat", "intr "), in = number("/proc/vmstat", "pgpgin ");
+    forget(fd);
+    disk(status.st_dev, name, before);
+    CHECK(pread(fd, data, sizeof data, 0) == (ssize_t)sizeof data);
+    disk(status.st_dev, name, after);
+    CHECK(after[READS] > before[READS] && after[SECTORS_READ] - before[SECTORS_READ] >= BLOCKS);
+    CHECK(number("/proc/vmstat", "pgpgin ") - in >= BLOCKS / 2 && number("/proc/stat", "intr ") > interrupts);
+    CHECK(pwrite(fd, data, sizeof data, 0) == (ssize_t)sizeof data && fsync(fd) == 0);
+    disk(status.st_dev, name, before);
+    CHECK(before[WRITES] > after[WRITES] && before[SECTORS_WRITTEN] - after[SECTORS_WRITTEN] >= BLOCKS);
+    CHECK(before[FLUSHES] > after[FLUSHES]);
+    CHECK(before[MS_WEIGHTED] >= before[MS_BUSY] && before[MS_BUSY] >= after[MS_BUSY]);
+    // The same by name and by number.
+    snprintf(path, sizeof path, "/sys/block/%s/stat", name);
+    FILE *stat = fopen(path, "r");
+    CHECK(stat && fgets(line, sizeof line, stat));
+    read_counts(line, after);
+    CHECK(after[READS] >= before[READS] && after[WRITES] >= before[WRITES]);
+    if (stat)
+        fclose(stat);
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/size", major(status.st_dev), minor(status.st_dev));
+    CHECK(number(path, "") >= 2 * BLOCKS);
+    snprintf(path, sizeof path, "/sys/class/block/%s/dev", name);
+    CHECK(number(path, "") == major(status.st_dev));
+    FILE *all = fopen("/proc/interrupts", "r");
+    CHECK(all && fgets(line, sizeof line, all) && strstr(line, " CPU0"));
+    if (all)
+        fclose(all);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc > 1 && chdir(argv[1]) == 0);
@@ -139,6 +227,7 @@ int main(int argc, char **argv)
     reading(fd);
     faults(fd);
     child(fd);
+    disks(fd);
     cutting(fd);
     CHECK(unlink("storage_counts.tmp") == 0);
     return FINISH();

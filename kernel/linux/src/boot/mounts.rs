@@ -30,14 +30,10 @@ pub(super) fn kernel_mounts(additions: &Additions) -> Result<(), Errno> {
     let dev = Pseudo::new("devtmpfs", dev::DEV, linux::TMPFS_MAGIC, 0o755);
     devtmpfs::populate(&dev.root())?;
     let shm = Tmpfs::with_number(dev::SHM, None);
-    let proc = Pseudo::with_root(
-        "proc",
-        linux::PROC_SUPER_MAGIC,
-        procfs::make(additions.proc)?,
-    );
-    let sys = Pseudo::new("sysfs", dev::SYS, linux::SYSFS_MAGIC, 0o555);
-    sysfs::populate(&sys.root())?;
-    (additions.sys)(&sys.root())?;
+    let proc = procfs::make(additions.proc);
+    let proc = Pseudo::with_root("proc", linux::PROC_SUPER_MAGIC, proc);
+    let sys = sysfs::make(additions.sys);
+    let sys = Pseudo::with_root("sysfs", linux::SYSFS_MAGIC, sys);
     let relatime = linux::MS_RELATIME;
     let mount = |fs: Arc<dyn FileSystem>, source: &[u8], at: &[u8], flags| {
         namespace::mount(fs, source, flags | relatime, &place(at, 0o755)?)

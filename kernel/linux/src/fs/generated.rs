@@ -1,8 +1,8 @@
 //! Files whose text is made when they are read from the beginning (/proc, /sys): who keeps one open sees what has
-//! become of it whenever it starts anew.
+//! become of it whenever it starts anew. And directories of such files, which are filled when somebody looks into them.
 use super::{
-    File, Metadata, Seek, directory,
-    tree::{Generated, Kind, Node},
+    DirEntry, File, Metadata, Seek, directory,
+    tree::{Generated, Kind, Listing, Node},
 };
 use abi::Errno;
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -85,6 +85,58 @@ impl File for Text {
     }
     fn link_text(&self) -> Vec<u8> {
         self.path.clone()
+    }
+}
+
+/// Puts into a directory what is always there.
+type Fill = Box<dyn Fn(&Arc<Node>) -> Result<(), Errno> + Send + Sync>;
+
+/// A directory that is filled when somebody first looks into it: most programs do not.
+pub struct Filled {
+    dev: u64,
+    fill: Fill,
+    filled: Mutex<Option<Arc<Node>>>,
+}
+
+impl Filled {
+    /// One of a file system with this number, which `fill` fills.
+    pub fn new(
+        dev: u64,
+        fill: impl Fn(&Arc<Node>) -> Result<(), Errno> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            dev,
+            fill: Box::new(fill),
+            filled: Mutex::new(None),
+        }
+    }
+
+    /// The directory that has the entries; nothing without memory.
+    fn filled(&self) -> Option<Arc<Node>> {
+        let mut filled = self.filled.lock();
+        if filled.is_none() {
+            let node = Node::new(self.dev, linux::S_IFDIR | 0o555, Kind::directory());
+            (self.fill)(&node).ok()?;
+            *filled = Some(node);
+        }
+        filled.clone()
+    }
+}
+
+impl Listing for Filled {
+    fn list(&self) -> Vec<(Vec<u8>, u8)> {
+        let listed = self.filled().and_then(|node| node.list().ok());
+        let entries = listed.unwrap_or_default();
+        let named = |one: DirEntry| (one.name.into_vec(), one.kind);
+        entries.into_iter().map(named).collect()
+    }
+
+    fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
+        let child = self.filled()?.child(name).ok()??;
+        if let Some(place) = child.place() {
+            *place.lock() = Some((Arc::downgrade(directory), name.into()));
+        }
+        Some(child)
     }
 }
 

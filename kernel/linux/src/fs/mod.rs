@@ -8,6 +8,7 @@ pub mod context;
 pub mod descriptor;
 pub mod device;
 pub mod directory;
+pub mod disks;
 pub mod epoll;
 pub mod erofs;
 pub mod event;

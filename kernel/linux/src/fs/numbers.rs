@@ -3,8 +3,8 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use machine::mm::frame;
 
-/// The root: image and what was written over it.
-pub const ROOT: u64 = 0x801;
+/// The root, without a device as other overlays: image and what was written over it.
+pub const ROOT: u64 = 0x14;
 /// /dev
 pub const DEV: u64 = 5;
 /// /proc

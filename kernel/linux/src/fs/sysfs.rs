@@ -1,7 +1,13 @@
-//! /sys: CPUs, the one memory node, no disks, huge pages.
-use super::{generated, procfs::system::memory_kib, tree::Node};
+//! /sys: CPUs, the one memory node, disks, huge pages.
+use super::{
+    disks,
+    generated::{self, Filled},
+    procfs::system::memory_kib,
+    tree::{Kind, Node, dev},
+};
 use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
+use linux_raw_sys::general as linux;
 use machine::arch::cpu;
 
 fn cpu_list() -> String {
@@ -20,8 +26,16 @@ fn cpu_mask() -> String {
     mask(u64::MAX >> (64 - cpu::count().clamp(1, 64)))
 }
 
-/// Fills /sys.
-pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
+/// Makes the root, with what `add` adds to it.
+pub fn make(add: fn(&Arc<Node>) -> Result<(), Errno>) -> Arc<Node> {
+    let root = Filled::new(dev::SYS, move |sys| {
+        populate(sys)?;
+        add(sys)
+    });
+    Node::new(dev::SYS, linux::S_IFDIR | 0o555, Kind::listing(root))
+}
+
+fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
     let cpus = generated::directory(sys, "devices/system/cpu")?;
     for name in ["online", "possible", "present"] {
         generated::file(&cpus, name, cpu_list)?;
@@ -55,10 +69,8 @@ pub fn populate(sys: &Arc<Node>) -> Result<(), Errno> {
             "Node 0 MemTotal: {total:>8} kB\nNode 0 MemFree: {free:>8} kB\nNode 0 MemUsed: {used:>8} kB\n"
         )
     })?;
-    // No disk shows itself.
-    for name in ["block", "class/block", "dev/block", "dev/char"] {
-        generated::directory(sys, name)?;
-    }
+    generated::directory(sys, "dev/char")?;
+    disks::populate(sys)?;
     let pages = generated::directory(sys, "kernel/mm/transparent_hugepage")?;
     for name in ["enabled", "defrag"] {
         generated::file(&pages, name, || "always madvise [never]\n".into())?;

@@ -73,7 +73,7 @@ pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failu
         return Err(Failure::Lacks("use for a second console"));
     }
     let mut device = Device::open(bus, function)?;
-    let vector = device.vector(|_| interrupt())?;
+    let vector = device.vector("virtio_console", |_| interrupt())?;
     if !device
         .begin(Features::CONSOLE_MULTIPORT)?
         .contains(Features::CONSOLE_MULTIPORT)

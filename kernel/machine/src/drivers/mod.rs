@@ -58,13 +58,12 @@ fn read_each_frame(
 
 static ROOT: Once<Box<dyn RootDevice>> = Once::new();
 
-/// Disks with names.
-static VOLUMES: SpinLock<Vec<&'static block::Disk>> = SpinLock::new(Vec::new());
+/// In the order in which they were found.
+static DISKS: SpinLock<Vec<&'static block::Disk>> = SpinLock::new(Vec::new());
 
-/// The disk with a name.
-pub fn volume(name: &[u8]) -> Option<&'static block::Disk> {
-    let volumes = VOLUMES.lock();
-    volumes.iter().find(|disk| disk.name() == name).copied()
+/// All disks, those that are `/dev/vda` and so on elsewhere.
+pub fn disks() -> Vec<&'static block::Disk> {
+    DISKS.lock().clone()
 }
 
 /// The root device, if the machine has one.
@@ -86,11 +85,11 @@ pub fn init() {
             virtio::NINEP => ninep::start(&mut bus, function),
             virtio::ENTROPY => random::start(&mut bus, function),
             virtio::BLOCK => block::start(&mut bus, function).map(|disk| {
+                let disk: &block::Disk = Box::leak(Box::new(disk));
                 if disk.name().is_empty() && !ROOT.is_completed() {
                     ROOT.call_once(|| Box::new(disk));
-                } else {
-                    VOLUMES.lock().push(Box::leak(Box::new(disk)));
                 }
+                DISKS.lock().push(disk);
             }),
             virtio::PMEM if ROOT.is_completed() => {
                 ::log::warn!("pci {function}: there is a root device already");

@@ -51,7 +51,7 @@ pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failu
         return Err(Failure::Lacks("use for a second network device"));
     }
     let mut device = Device::open(bus, function)?;
-    let vector = device.vector(|_| interrupt())?;
+    let vector = device.vector("virtio_net", |_| interrupt())?;
     if !device.begin(Features::NET_MAC)?.contains(Features::NET_MAC) {
         return Err(Failure::Lacks("hardware address"));
     }

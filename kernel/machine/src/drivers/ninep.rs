@@ -70,7 +70,7 @@ pub fn find(tag: &[u8]) -> Option<&'static Server> {
 /// Starts a device.
 pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failure> {
     let mut device = Device::open(bus, function)?;
-    let vector = device.vector(|_| {
+    let vector = device.vector("9pnet_virtio", |_| {
         NEWS.wake_all();
     })?;
     device.begin(Features::NINEP_MOUNT_TAG)?;

@@ -179,9 +179,13 @@ impl Device {
         }
     }
 
-    /// Has `handler` called in interrupt context when a queue that gets this vector has news.
-    pub(super) fn vector(&mut self, handler: fn(usize)) -> Result<Vector, Failure> {
-        let target = interrupt::allocate(handler, 0).ok_or(Failure::NoInterrupt)?;
+    /// Has `handler` called in interrupt context when a queue that gets this vector has news. `name` is the driver's.
+    pub(super) fn vector(
+        &mut self,
+        name: &'static str,
+        handler: fn(usize),
+    ) -> Result<Vector, Failure> {
+        let target = interrupt::allocate(name, handler, 0).ok_or(Failure::NoInterrupt)?;
         self.vectors.set(0, &target);
         Ok(Vector(0))
     }

@@ -14,8 +14,8 @@ mod trim;
 mod xattr;
 
 use super::{
+    disks::{self, Named},
     file_system::{FileSystem, Statistics},
-    numbers,
     tree::Node,
 };
 use abi::Errno;
@@ -28,10 +28,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use device::{Now, Random, Volume, errno};
 use file::File;
 use linux_raw_sys::general::EXT4_SUPER_MAGIC;
-use machine::{
-    drivers,
-    sync::{Mutex, SpinLock},
-};
+use machine::sync::{Mutex, SpinLock};
 use room::Room;
 use rsext4::{
     DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentTarget, FileName,
@@ -101,7 +98,7 @@ const UNNAMED: &[u8] = b".elfin-unnamed";
 impl Ext4 {
     /// Mounts the volume on the disk called `name`, once its journal is replayed.
     pub fn mount(name: &str, read_only: bool) -> Result<Self, Errno> {
-        let disk = drivers::volume(name.as_bytes()).ok_or(Errno::ENODEV)?;
+        let Named { disk, dev, .. } = disks::find(name.as_bytes()).ok_or(Errno::ENODEV)?;
         let services = MountServices::new(Now, Random, NoopObserver);
         let disk = Volume::new(disk);
         let fs = if read_only {
@@ -123,7 +120,7 @@ impl Ext4 {
         let root = fs.root_inode();
         let statistics = fs.statfs();
         let shared = Arc::new(Shared {
-            dev: numbers::next_dev(),
+            dev,
             fs: Mutex::new(fs),
             nodes: Mutex::new(BTreeMap::new()),
             orphans: SpinLock::new(Orphans::default()),

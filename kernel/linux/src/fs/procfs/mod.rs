@@ -9,8 +9,8 @@ mod stat;
 mod status;
 pub mod system;
 
-use super::directory;
 use super::tree::{Jump, Kind, Listing, Node, dev};
+use super::{directory, generated::Filled};
 use crate::process::{processes, with_current};
 use abi::Errno;
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
@@ -18,39 +18,29 @@ use linux_raw_sys::general as linux;
 use machine::sched;
 
 /// The root: what is always there, and a directory a process.
-struct Root(Arc<Node>);
+struct Root(Filled);
 
 impl Listing for Root {
     fn list(&self) -> Vec<(Vec<u8>, u8)> {
-        let fixed = self.0.list().unwrap_or_default();
-        let fixed = fixed.into_iter().map(|one| (one.name.into_vec(), one.kind));
         let name = |pid| (format!("{pid}").into_bytes(), linux::DT_DIR as u8);
-        fixed
-            .chain(processes().map(|process| name(process.pid)))
-            .collect()
+        let processes = processes().map(|process| name(process.pid));
+        self.0.list().into_iter().chain(processes).collect()
     }
 
     fn child(&self, directory: &Arc<Node>, name: &[u8]) -> Option<Arc<Node>> {
-        process::directory(directory, name).or_else(|| self.0.child(name).ok()?)
+        process::directory(directory, name).or_else(|| self.0.child(directory, name))
     }
 }
 
 /// Makes the root, with what `add` adds to it.
-pub fn make(add: fn(&Arc<Node>) -> Result<(), Errno>) -> Result<Arc<Node>, Errno> {
-    let new = |kind| Node::new(dev::PROC, linux::S_IFDIR | 0o555, kind);
-    let fixed = new(Kind::directory());
-    links(&fixed)?;
-    system::populate(&fixed)?;
-    add(&fixed)?;
-    let proc = new(Kind::listing(Root(fixed.clone())));
-    for entry in fixed.list()? {
-        if let Some(child) = fixed.child(&entry.name)?
-            && let Some(place) = child.place()
-        {
-            *place.lock() = Some((Arc::downgrade(&proc), (*entry.name).into()));
-        }
-    }
-    Ok(proc)
+pub fn make(add: fn(&Arc<Node>) -> Result<(), Errno>) -> Arc<Node> {
+    let fixed = Filled::new(dev::PROC, move |proc| {
+        links(proc)?;
+        system::populate(proc)?;
+        add(proc)
+    });
+    let kind = Kind::listing(Root(fixed));
+    Node::new(dev::PROC, linux::S_IFDIR | 0o555, kind)
 }
 
 /// Puts the links to the caller's own directory into the root.

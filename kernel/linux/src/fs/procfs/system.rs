@@ -1,7 +1,7 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
     fs::{
-        descriptor, generated, locks, notify,
+        descriptor, disks, generated, locks, notify,
         page_cache::{cached_pages, dirty_pages},
         pipe,
         tree::Node,
@@ -15,7 +15,7 @@ use abi::Errno;
 use alloc::{format, string::String, sync::Arc};
 use core::fmt::Write;
 use machine::{
-    arch::{self, cpu},
+    arch::{self, cpu, interrupt},
     drivers,
     mm::{PAGE, frame, space},
     sched::{self, CpuTimes},
@@ -66,10 +66,14 @@ fn meminfo() -> String {
     text
 }
 
-/// Pages that are free; what Linux counts besides is not counted here, or, as nothing is ever paged out, never happens.
+/// Pages that are free, and KiB that disks have read and written; what Linux counts besides is not counted here, or, as
+/// nothing is ever paged out, never happens.
 fn vmstat() -> String {
     let (_, free) = frame::counts();
-    format!("nr_free_pages {free}\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\noom_kill 0\n")
+    let (read, written) = disks::kib();
+    format!(
+        "nr_free_pages {free}\npgpgin {read}\npgpgout {written}\npswpin 0\npswpout 0\noom_kill 0\n"
+    )
 }
 
 /// The times of one CPU, or of all, in clock ticks.
@@ -84,7 +88,45 @@ fn cpu_line(name: &str, times: CpuTimes) -> String {
     format!("{name} {user} {nice} {system} {idle} 0 0 0 0 0 0\n")
 }
 
-/// /proc/stat. Interrupts are not counted.
+/// /proc/interrupts
+fn interrupts() -> String {
+    let sources = interrupt::sources();
+    let width = sources.iter().map(|source| source.name.len()).max();
+    let width = width.unwrap_or(0).max(3);
+    let mut text = format!("{:width$} ", "");
+    for index in 0..cpu::count() {
+        let _ = write!(text, " {:<10}", format!("      CPU{index}"));
+    }
+    text.push('\n');
+    for interrupt::Source { name, counts, what } in sources {
+        let _ = write!(text, "{name:>width$}:");
+        for count in counts {
+            let _ = write!(text, " {count:>10}");
+        }
+        let kind = if name.starts_with(|first: char| first.is_ascii_digit()) {
+            "PCI-MSIX  0-edge  "
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "  {kind}{what}");
+    }
+    text
+}
+
+/// All interrupts there were, and those of each device's vector.
+fn interrupt_line() -> String {
+    let (mut sum, mut devices) = (0, String::new());
+    for interrupt::Source { name, counts, .. } in interrupt::sources() {
+        let count: u64 = counts.into_iter().sum();
+        sum += count;
+        if name.starts_with(|first: char| first.is_ascii_digit()) {
+            let _ = write!(devices, " {count}");
+        }
+    }
+    format!("intr {sum}{devices}\n")
+}
+
+/// /proc/stat. There are no soft interrupts.
 fn stat() -> String {
     let (mut all, mut lines) = (CpuTimes::default(), String::new());
     for index in 0..cpu::count() {
@@ -98,7 +140,9 @@ fn stat() -> String {
     let active = sched::active_count();
     let _ = write!(
         text,
-        "intr 0\nctxt {switches}\nbtime {boot}\nprocesses {made}\nprocs_running {active}\nprocs_blocked 0\n"
+        "{}ctxt {switches}\nbtime {boot}\nprocesses {made}\nprocs_running {active}\nprocs_blocked 0\n\
+         softirq 0 0 0 0 0 0 0 0 0 0 0\n",
+        interrupt_line()
     );
     text
 }
@@ -152,8 +196,8 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     generated::file(proc, "stat", stat)?;
     generated::file(proc, "uptime", uptime)?;
     generated::file(proc, "locks", locks::listed)?;
-    // There are no disks.
-    generated::file(proc, "diskstats", String::new)?;
+    generated::file(proc, "diskstats", disks::listed)?;
+    generated::file(proc, "interrupts", interrupts)?;
     let ipc = generated::directory(proc, "sysvipc")?;
     generated::file(&ipc, "sem", semaphores::listed)?;
     generated::file(&ipc, "msg", messages::listed)?;

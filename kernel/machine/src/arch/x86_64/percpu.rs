@@ -4,9 +4,9 @@
 use super::callee::Callee;
 use core::arch::asm;
 use core::mem::offset_of;
-use core::sync::atomic::AtomicBool;
 #[cfg(any(debug_assertions, hosted))]
 use core::sync::atomic::AtomicU8;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 use x86_64::registers::model_specific::Msr;
 
 const IA32_GS_BASE: u32 = 0xc000_0101;
@@ -30,11 +30,21 @@ pub(crate) struct PerCpu {
     pub(crate) apic: u32,
     /// Another thread should run.
     pub(crate) need_resched: AtomicBool,
+    /// How many interrupts of its own it has had.
+    pub(crate) interrupts: LocalInterrupts,
     /// What other CPUs ask of it.
     pub(super) callee: Callee,
     /// How many spin locks it holds of each rank (`sync::order`).
     #[cfg(any(debug_assertions, hosted))]
     pub(crate) held: [AtomicU8; RANKS],
+}
+
+/// How often a CPU was interrupted by what no device sends.
+#[derive(Debug)]
+pub(crate) struct LocalInterrupts {
+    pub(crate) timer: AtomicU64,
+    pub(crate) reschedule: AtomicU64,
+    pub(crate) call: AtomicU64,
 }
 
 /// How many ranks spin locks may have.
@@ -52,6 +62,11 @@ impl PerCpu {
             id,
             apic,
             need_resched: AtomicBool::new(false),
+            interrupts: LocalInterrupts {
+                timer: AtomicU64::new(0),
+                reschedule: AtomicU64::new(0),
+                call: AtomicU64::new(0),
+            },
             callee: Callee::new(),
             #[cfg(any(debug_assertions, hosted))]
             held: [const { AtomicU8::new(0) }; RANKS],

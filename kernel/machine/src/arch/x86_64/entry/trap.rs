@@ -58,6 +58,7 @@ fn handle(frame: &mut TrapFrame) {
         }
         vector::TIMER => {
             apic::end_of_interrupt();
+            interrupt::count(&percpu::this().interrupts.timer);
             time::timer::expire();
             sched::tick(!frame.is_program());
             time::timer::rearm();
@@ -67,10 +68,12 @@ fn handle(frame: &mut TrapFrame) {
         }
         vector::RESCHEDULE => {
             apic::end_of_interrupt();
+            interrupt::count(&percpu::this().interrupts.reschedule);
             percpu::this().need_resched.store(true, Ordering::Relaxed);
         }
         vector::CALL => {
             apic::end_of_interrupt();
+            interrupt::count(&percpu::this().interrupts.call);
             cpu::answer();
         }
         vector::SPURIOUS => {}
