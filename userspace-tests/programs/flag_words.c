@@ -116,11 +116,11 @@ static void files(void)
     EACH_OF("openat2, resolve absolute", 64, RESOLVE_CACHED, openat2_of("/tmp", 0, 0, bit));
     EACH_OF("openat2, resolve across mounts", 64, RESOLVE_CACHED, openat2_of("/proc/self/cmdline", 0, 0, bit));
     EACH_OF("openat2, resolve a magic link", 64, RESOLVE_CACHED, openat2_of("/proc/self/cwd/file", 0, 0, bit));
-    struct { struct open_how how; unsigned long more; } large = {0};
+    struct { struct open_how how; unsigned long more[3]; } large = {0};
     for (unsigned long size = 0; size < 48; size += 4)
         note(closing(syscall(SYS_openat2, AT_FDCWD, "file", &large, size)), 1ul << size);
     show("openat2, size");
-    large.more = 1;
+    large.more[0] = 1;
     for (unsigned long size = 0; size < 48; size += 4)
         note(closing(syscall(SYS_openat2, AT_FDCWD, "file", &large, size)), 1ul << size);
     show("openat2, more than is known");

@@ -80,6 +80,25 @@ pub fn read<T: FromBytes>(addr: usize) -> Result<T, Errno> {
     Ok(unsafe { value.assume_init() })
 }
 
+/// Reads as much of a structure as the program knows of, `size` bytes; the rest is zero. `E2BIG` if the program knows
+/// more of it than `T` has, and says something there.
+#[doc(alias = "copy_struct_from_user")]
+pub fn read_struct<T: FromBytes + IntoBytes>(addr: usize, size: usize) -> Result<T, Errno> {
+    const AT_ONCE: usize = 64;
+    let known = size_of::<T>().min(size);
+    for start in (known..size).step_by(AT_ONCE) {
+        let mut rest = [0; AT_ONCE];
+        let len = AT_ONCE.min(size - start);
+        copy_in(addr.wrapping_add(start), &mut rest[..len])?;
+        if rest != [0; AT_ONCE] {
+            return Err(Errno::E2BIG);
+        }
+    }
+    let mut value = T::new_zeroed();
+    copy_in(addr, &mut value.as_mut_bytes()[..known])?;
+    Ok(value)
+}
+
 /// Writes a value.
 pub fn write<T: IntoBytes + Immutable>(addr: usize, value: &T) -> Result<(), Errno> {
     copy_out(addr, value.as_bytes())

@@ -1,5 +1,5 @@
 //! Opening, closing and duplicating descriptors.
-use super::{descriptor, install, path_from, start, with_context, with_files, words};
+use super::{descriptor, install, path_from, start, with_context, with_files};
 use crate::{
     fs::{
         self, OpenFile,
@@ -12,6 +12,7 @@ use abi::{Errno, SysResult};
 use alloc::sync::Arc;
 use linux_raw_sys::general as linux;
 use machine::mm::{PAGE, user};
+use zerocopy::{FromBytes, IntoBytes};
 
 const AT_FDCWD: usize = linux::AT_FDCWD as usize;
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -75,23 +76,28 @@ fn open_with(dirfd: usize, path: usize, flags: u32, mode: u32, resolve: Resolve)
     install(open, flags & linux::O_CLOEXEC != 0)
 }
 
+/// `struct open_how`
+#[repr(C)]
+#[derive(FromBytes, IntoBytes)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
 /// openat2(2)
 pub fn openat2(dirfd: usize, path: usize, how: usize, size: usize) -> SysResult {
-    /// Of `struct open_how`.
-    const SIZE: usize = 24;
-    if size < SIZE {
+    if size < size_of::<OpenHow>() {
         return Err(Errno::EINVAL);
     }
     if size > PAGE {
         return Err(Errno::E2BIG);
     }
-    let mut rest = [0; PAGE - SIZE];
-    let rest = &mut rest[..size - SIZE];
-    user::copy_in(how.wrapping_add(SIZE), rest)?;
-    if rest.iter().any(|&byte| byte != 0) {
-        return Err(Errno::E2BIG);
-    }
-    let [flags, mode, resolve] = words(how)?;
+    let OpenHow {
+        flags,
+        mode,
+        resolve,
+    } = user::read_struct(how, size)?;
     let known = u32::try_from(flags)
         .ok()
         .filter(|flags| flags & !KNOWN == 0);

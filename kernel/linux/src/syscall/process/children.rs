@@ -14,12 +14,14 @@ use crate::{
     },
 };
 use abi::{Errno, SysResult};
-use alloc::{format, vec, vec::Vec};
+use alloc::{format, vec::Vec};
+use core::mem::offset_of;
 use linux_raw_sys::general as linux;
 use machine::{
     arch::TrapFrame,
     mm::{PAGE, user},
 };
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Longest path, with its NUL.
 const PATH_MAX: usize = 4096;
@@ -55,41 +57,52 @@ pub fn clone(
     clone::clone(frame, &request)
 }
 
+/// `struct clone_args`
+#[repr(C)]
+#[derive(FromBytes, IntoBytes)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: usize,
+    child_tid: usize,
+    parent_tid: usize,
+    exit_signal: u64,
+    stack: usize,
+    stack_size: usize,
+    tls: usize,
+    set_tid: usize,
+    set_tid_size: usize,
+    cgroup: u64,
+}
+
 /// clone3(2)
 pub fn clone3(frame: &mut TrapFrame, args: usize, size: usize) -> SysResult {
-    /// Size of the first version of `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
-    /// stack_size, tls.
-    const FIRST: usize = 64;
-    /// With what is known: set_tid, set_tid_size, cgroup.
-    const KNOWN: usize = 88;
+    /// The first version of `struct clone_args` ends before `set_tid`.
+    const FIRST: usize = offset_of!(CloneArgs, set_tid);
     match size {
         0..FIRST => return Err(Errno::EINVAL),
         PAGE.. => return Err(Errno::E2BIG),
         _ => {}
     }
-    let mut bytes = vec![0; size.max(KNOWN)];
-    user::copy_in(args, &mut bytes[..size])?;
-    if bytes[KNOWN..].iter().any(|&byte| byte != 0) {
-        return Err(Errno::E2BIG);
-    }
-    let field = |index: usize| u64::from_ne_bytes(core::array::from_fn(|i| bytes[index * 8 + i]));
-    let word = |index: usize| usize::from_ne_bytes(core::array::from_fn(|i| bytes[index * 8 + i]));
-    let (stack, stack_size) = (word(5), word(6));
+    let args: CloneArgs = user::read_struct(args, size)?;
     let forbidden = u64::from(linux::CSIGNAL | linux::CLONE_DETACHED);
-    let no_child = field(0) & u64::from(linux::CLONE_THREAD | linux::CLONE_PARENT) != 0;
-    if (stack == 0) != (stack_size == 0) || field(0) & forbidden != 0 || no_child && field(4) != 0 {
+    let no_child = args.flags & u64::from(linux::CLONE_THREAD | linux::CLONE_PARENT) != 0;
+    if (args.stack == 0) != (args.stack_size == 0)
+        || args.flags & forbidden != 0
+        || no_child && args.exit_signal != 0
+    {
         return Err(Errno::EINVAL);
     }
+    let end = args.stack.checked_add(args.stack_size);
     let request = Request {
-        flags: field(0),
-        exit_signal: exit_signal(field(4))?,
-        stack: stack..stack.checked_add(stack_size).ok_or(Errno::EINVAL)?,
-        parent_tid: word(3),
-        child_tid: word(2),
-        pidfd: word(1),
-        tls: word(7),
+        flags: args.flags,
+        exit_signal: exit_signal(args.exit_signal)?,
+        stack: args.stack..end.ok_or(Errno::EINVAL)?,
+        parent_tid: args.parent_tid,
+        child_tid: args.child_tid,
+        pidfd: args.pidfd,
+        tls: args.tls,
     };
-    refuse_id(word(8), word(9))?;
+    refuse_id(args.set_tid, args.set_tid_size)?;
     clone::clone(frame, &request)
 }
 

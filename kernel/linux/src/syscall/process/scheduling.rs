@@ -178,7 +178,7 @@ pub fn sched_setscheduler(tid: usize, policy: usize, from: usize) -> SysResult {
 
 /// `struct sched_attr`, as far as Linux 6.1 knows it.
 #[repr(C)]
-#[derive(Clone, Copy, Default, FromBytes, Immutable, IntoBytes)]
+#[derive(Clone, Copy, Default, PartialEq, FromBytes, Immutable, IntoBytes)]
 struct Attributes {
     size: u32,
     policy: u32,
@@ -231,18 +231,14 @@ pub fn sched_setattr(tid: usize, from: usize, flags: usize) -> SysResult {
         0 => FIRST_SIZE,
         size => size,
     };
-    let known = size_of::<Attributes>();
-    let mut rest = [0; PAGE];
-    if (FIRST_SIZE..=PAGE).contains(&size) {
-        user::copy_in(from + known.min(size), &mut rest[known.min(size)..size])?;
-    }
-    if !(FIRST_SIZE..=PAGE).contains(&size) || rest.iter().any(|&byte| byte != 0) {
+    let read = match (FIRST_SIZE..=PAGE).contains(&size) {
+        true => user::read_struct(from, size),
+        false => Err(Errno::E2BIG),
+    };
+    if read == Err(Errno::E2BIG) {
         user::write(from, &KNOWN_SIZE)?;
-        return Err(Errno::E2BIG);
     }
-    let mut attributes = Attributes::default();
-    let len = known.min(size);
-    user::copy_in(from, &mut attributes.as_mut_bytes()[..len])?;
+    let attributes: Attributes = read?;
     let keeps_policy = attributes.flags & u64::from(linux::SCHED_FLAG_KEEP_POLICY) != 0;
     let keeps = u64::from(linux::SCHED_FLAG_KEEP_POLICY | linux::SCHED_FLAG_KEEP_PARAMS);
     let resets = u64::from(linux::SCHED_FLAG_RESET_ON_FORK);

@@ -246,17 +246,21 @@ fn free(entries: &[AtomicU64], level: usize) {
 
 /// How many entries are empty before the first that is not. Most tables have hardly any: looks at several at once.
 pub fn empty(entries: &[AtomicU64]) -> usize {
-    const AT_ONCE: usize = 16;
+    let (chunks, _) = entries.as_chunks();
+    let skipped = chunks.iter().take_while(|some| all_empty(some)).count() * AT_ONCE;
+    let rest = &entries[skipped..];
+    let is_used = |entry: &AtomicU64| entry.load(Ordering::Relaxed) != 0;
+    skipped + rest.iter().position(is_used).unwrap_or(rest.len())
+}
+
+/// Entries that are looked at together.
+pub const AT_ONCE: usize = 16;
+
+/// Whether these are.
+#[inline]
+pub fn all_empty(entries: &[AtomicU64; AT_ONCE]) -> bool {
     let any = |bits, entry: &AtomicU64| bits | entry.load(Ordering::Relaxed);
-    let mut count = 0;
-    for some in entries.chunks(AT_ONCE) {
-        if some.iter().fold(0, any) != 0 {
-            let is_used = |entry: &AtomicU64| entry.load(Ordering::Relaxed) != 0;
-            return count + some.iter().position(is_used).unwrap_or(some.len());
-        }
-        count += some.len();
-    }
-    count
+    entries.iter().fold(0, any) == 0
 }
 
 /// Maps `len` bytes of physical memory at a kernel address, with large pages where they fit. What is mapped already

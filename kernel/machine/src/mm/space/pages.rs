@@ -7,7 +7,7 @@
 use super::area::{Area, Backing, Page, Prot, page_index};
 use super::arena;
 use crate::arch::layout::phys_to_virt;
-use crate::arch::paging::{Flags, Tables, empty, entry_address, entry_flags};
+use crate::arch::paging::{AT_ONCE, Flags, Tables, all_empty, empty, entry_address, entry_flags};
 use crate::arch::{tlb, user as arch_user};
 use crate::mm::fault::Fault;
 use crate::mm::frame::Frame;
@@ -473,11 +473,12 @@ fn walk_some(
 ) -> usize {
     let mut at = start;
     while let Some((first, entries)) = tables.next_entries(at, end) {
-        for (page, some) in (first..).step_by(16 * PAGE).zip(entries.chunks(16)) {
-            let any = |bits, entry: &AtomicU64| bits | entry.load(Ordering::Relaxed);
-            if some.iter().fold(0, any) == 0 {
-                continue;
-            }
+        let (chunks, rest) = entries.as_chunks();
+        let some = chunks.iter().map(|some| match all_empty(some) {
+            true => &[],
+            false => &some[..],
+        });
+        for (page, some) in (first..).step_by(AT_ONCE * PAGE).zip(some.chain([rest])) {
             for (page, entry) in (page..).step_by(PAGE).zip(some) {
                 if entry.load(Ordering::Relaxed) != 0 && !f(page, entry) {
                     return page + PAGE;
