@@ -23,7 +23,7 @@ use userspace_tests::process::{self, Outcome};
 use userspace_tests::{bindings, compile, difference};
 
 /// Packages in the image beside the programs. This machine needs them, too.
-const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libpython3.11,libstdc++6";
+const PACKAGES: &str = "python3,python3-numpy,libopenblas0-pthread,libpython3.11,libstdc++6,musl";
 /// Where the programs lie in the guest.
 const GUEST_DIR: &str = "/tests";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
