@@ -7,6 +7,7 @@ use super::{
     pci::{Bus, Mmio, VectorTable},
 };
 use crate::arch::interrupt;
+use alloc::boxed::Box;
 use core::{fmt, mem::ManuallyDrop};
 use virtio_drivers::{
     queue::VirtQueue,
@@ -207,7 +208,7 @@ impl Device {
             usize::from(self.common.read16(common::QUEUE_NOTIFY_OFFSET)) * self.notify_multiplier;
         let ring = VirtQueue::new(&mut self.transport, index, false, false)?;
         Ok(Queue {
-            ring: ManuallyDrop::new(ring),
+            ring: ManuallyDrop::new(Box::new(ring)),
             doorbell: Doorbell {
                 register: self.notify,
                 offset,
@@ -246,9 +247,10 @@ impl Doorbell {
     }
 }
 
-/// A queue with its doorbell. The ring's memory is never freed: the device knows of it until it is reset.
+/// A queue with its doorbell. The ring's memory is never freed: the device knows of it until it is reset. What this side
+/// knows of it is kilobytes, too many to be moved about the stack.
 pub(super) struct Queue<const N: usize> {
-    pub(super) ring: ManuallyDrop<VirtQueue<DmaHal, N>>,
+    pub(super) ring: ManuallyDrop<Box<VirtQueue<DmaHal, N>>>,
     pub(super) doorbell: Doorbell,
 }
 
@@ -266,7 +268,7 @@ pub(super) struct Pool<const N: usize> {
     size: usize,
     filled: Filled,
     /// What is in the queue, by token: the buffer and how much of it.
-    posted: [Option<(usize, usize)>; N],
+    posted: Box<[Option<(usize, usize)>; N]>,
     /// Bit n: buffer n is in the queue.
     in_queue: u64,
 }
@@ -281,7 +283,7 @@ impl<const N: usize> Pool<N> {
             memory,
             size,
             filled,
-            posted: [None; N],
+            posted: Box::new([None; N]),
             in_queue: 0,
         })
     }
