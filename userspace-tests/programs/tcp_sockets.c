@@ -274,6 +274,8 @@ static void options(int family)
     struct tcp_info info;
     length = sizeof info;
     CHECK(getsockopt(pair[0], IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_ESTABLISHED);
+    CHECK(GET(IPPROTO_TCP, TCP_MAXSEG) == (int)info.tcpi_snd_mss);
+    CHECK(SET(IPPROTO_TCP, TCP_MAXSEG, 40) == -EINVAL && SET(IPPROTO_TCP, TCP_MAXSEG, 40000) == -EINVAL);
     struct linger linger;
     length = sizeof linger;
     CHECK(getsockopt(pair[0], SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff == 0);
@@ -282,6 +284,8 @@ static void options(int family)
     // An accepted socket has its listening one's.
     Address address;
     int listener = listening(family, &address), client = socket(family, SOCK_STREAM, 0);
+    length = sizeof value;
+    CHECK(getsockopt(client, IPPROTO_TCP, TCP_MAXSEG, &value, &length) == 0 && value == 536);
     setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     CHECK(connect(client, &address.any, size(family)) == 0);
     close(pair[0]);

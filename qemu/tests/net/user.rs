@@ -109,6 +109,8 @@ const FETCH: &str = r#"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +136,9 @@ int main(int count, char **arguments) {
     while ((n = recv(s, buffer, sizeof buffer, 0)) > 0)
         total += n;
     printf("%zu bytes\n", total);
+    int size;
+    getsockopt(s, IPPROTO_TCP, TCP_MAXSEG, &size, &(socklen_t){ sizeof size });
+    printf("%d in a segment\n", size);
     reach("10.0.2.2", atoi(arguments[2]));
     reach("10.0.2.15", 9);
     gethostname(line, sizeof line);
@@ -174,6 +179,7 @@ fn the_machine_reaches_this_host() {
     let mut machine = Machine::start(elfin(), root.path(), &options, &[&port, &nobody]);
     assert_eq!(machine.line(), "3000000 bytes\n");
     server.join().expect("it has sent all");
+    assert_eq!(machine.line(), "1460 in a segment\n");
     assert_eq!(machine.line(), "refused\n");
     assert_eq!(machine.line(), "refused\n");
     assert_eq!(machine.line(), "worker\n");

@@ -66,7 +66,7 @@ const KNOWN: &[Known] = {
         (SOCKET, linux::SO_INCOMING_CPU, -1, Any),
         (SOCKET, linux::SO_ZEROCOPY, 0, Flag),
         (TCP, linux::TCP_NODELAY, 0, Flag),
-        (TCP, linux::TCP_MAXSEG, 536, Any),
+        (TCP, linux::TCP_MAXSEG, 0, Any),
         (TCP, linux::TCP_CORK, 0, Flag),
         (TCP, linux::TCP_KEEPIDLE, 7200, Range(1, 32767)),
         (TCP, linux::TCP_KEEPINTVL, 75, Range(1, 32767)),
@@ -148,6 +148,8 @@ pub const CORK: (u32, u32) = (TCP, linux::TCP_CORK);
 pub const CORK_UDP: (u32, u32) = (UDP, 1);
 /// `UDP_SEGMENT`
 pub const SEGMENT: (u32, u32) = (UDP, 103);
+/// `TCP_MAXSEG`
+pub const MAXSEG: (u32, u32) = (TCP, linux::TCP_MAXSEG);
 /// `TCP_NODELAY`
 pub const NODELAY: (u32, u32) = (TCP, linux::TCP_NODELAY);
 /// `TCP_USER_TIMEOUT`

@@ -2,10 +2,11 @@
 //!
 //! Received frames stay in the device's buffers until they are taken, one at a time. Whoever takes them says when the
 //! device is to interrupt: not while there is work anyway. What is sent while the device has all buffers waits its
-//! turn. Offloads, several queues and large frames are left out.
+//! turn. The device is told of many frames at once: each time it is told, the virtual machine is left. Offloads,
+//! several queues and large frames are left out.
 use super::{
     pci::Bus,
-    virtio::{Device, Failure, Features, Filled, Pool},
+    virtio::{Device, Doorbell, Failure, Features, Filled, Pool},
 };
 use crate::sync::{SpinLock, WaitQueue};
 use alloc::{collections::VecDeque, vec::Vec};
@@ -23,6 +24,9 @@ const SIZE: usize = 2048;
 /// cannot.
 const WAITING: usize = 1000;
 
+/// Buffers that are given back to the device before it is told.
+const RETURNED: usize = BUFFERS / 2;
+
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 
@@ -30,13 +34,21 @@ struct Nic {
     /// Keeps the device from being reset.
     _device: Device,
     mac: [u8; 6],
-    receiver: SpinLock<Pool<BUFFERS>>,
+    receiver: SpinLock<Receiver>,
     sender: SpinLock<Sender>,
     queue: WaitQueue,
 }
 
+struct Receiver {
+    pool: Pool<BUFFERS>,
+    /// Buffers the device has back, and was not told of.
+    returned: usize,
+}
+
 struct Sender {
     pool: Pool<BUFFERS>,
+    /// The device has frames that it was not told of.
+    untold: bool,
     /// Bit n: buffer n is free.
     free: u64,
     /// Frames that wait for one.
@@ -74,9 +86,13 @@ pub(super) fn start(bus: &mut Bus, function: DeviceFunction) -> Result<(), Failu
     NIC.call_once(|| Nic {
         _device: device,
         mac: [a, b, c, d, e, f],
-        receiver: SpinLock::new(receiver),
+        receiver: SpinLock::new(Receiver {
+            pool: receiver,
+            returned: 0,
+        }),
         sender: SpinLock::new(Sender {
             pool: sender,
+            untold: false,
             free: u64::MAX,
             waiting: VecDeque::new(),
         }),
@@ -107,23 +123,32 @@ pub fn queue() -> Option<&'static WaitQueue> {
 pub fn listen(on: bool) -> bool {
     let Some(nic) = NIC.get() else { return false };
     let mut receiver = nic.receiver.lock();
-    receiver.set_interrupts(on);
-    receiver.has_news()
+    receiver.pool.set_interrupts(on);
+    let has_news = receiver.pool.has_news();
+    let doorbell = receiver.doorbell(1);
+    drop(receiver);
+    ring(doorbell);
+    has_news
+}
+
+fn ring(doorbell: Option<Doorbell>) {
+    if let Some(doorbell) = doorbell {
+        doorbell.ring();
+    }
 }
 
 /// Takes a frame that has come into `buf`, of [`FRAME`] bytes; its length.
 pub fn receive(buf: &mut [u8]) -> Option<usize> {
     let nic = NIC.get()?;
     let mut receiver = nic.receiver.lock();
-    let (index, len) = receiver.take()?;
+    let (index, len) = receiver.pool.take()?;
     let len = len.saturating_sub(HEADER).min(buf.len());
-    buf[..len].copy_from_slice(&receiver.buffer(index)[HEADER..HEADER + len]);
-    receiver.post(index, SIZE);
-    let doorbell = receiver.doorbell();
+    buf[..len].copy_from_slice(&receiver.pool.buffer(index)[HEADER..HEADER + len]);
+    receiver.pool.post(index, SIZE);
+    receiver.returned += 1;
+    let doorbell = receiver.doorbell(RETURNED);
     drop(receiver);
-    if let Some(doorbell) = doorbell {
-        doorbell.ring();
-    }
+    ring(doorbell);
     Some(len)
 }
 
@@ -134,16 +159,21 @@ pub fn can_send() -> bool {
     let mut sender = nic.sender.lock();
     sender.settle();
     let can_send = !sender.is_full();
-    let doorbell = sender.pool.doorbell();
+    let doorbell = sender.doorbell(!can_send);
     drop(sender);
-    if let Some(doorbell) = doorbell {
-        doorbell.ring();
-    }
+    ring(doorbell);
     can_send
 }
 
-/// Sends a frame of `len` bytes, at most [`FRAME`], that `fill` makes. It waits if there is no room, and is lost if
-/// too many do.
+/// Has what was sent go out: the device is told of it.
+pub fn flush() {
+    let Some(nic) = NIC.get() else { return };
+    let doorbell = nic.sender.lock().doorbell(true);
+    ring(doorbell);
+}
+
+/// Sends a frame of `len` bytes, at most [`FRAME`], that `fill` makes; it may go out only with [`flush`]. It waits if
+/// there is no room, and is lost if too many do.
 pub fn send<R>(len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut frame = [0; HEADER + FRAME];
     let len = len.min(FRAME);
@@ -157,12 +187,22 @@ pub fn send<R>(len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
     } else if sender.waiting.len() < WAITING {
         sender.waiting.push_back(frame.to_vec());
     }
-    let doorbell = sender.pool.doorbell();
+    let full = sender.is_full();
+    let doorbell = sender.doorbell(full);
     drop(sender);
-    if let Some(doorbell) = doorbell {
-        doorbell.ring();
-    }
+    ring(doorbell);
     result
+}
+
+impl Receiver {
+    /// What to ring if so many buffers were given back.
+    fn doorbell(&mut self, least: usize) -> Option<Doorbell> {
+        if self.returned < least {
+            return None;
+        }
+        self.returned = 0;
+        self.pool.doorbell()
+    }
 }
 
 impl Sender {
@@ -170,6 +210,14 @@ impl Sender {
         while let Some((index, _)) = self.pool.take() {
             self.free |= 1 << index;
         }
+    }
+
+    /// What to ring `now` if the device has frames that it was not told of.
+    fn doorbell(&mut self, now: bool) -> Option<Doorbell> {
+        if !now || !core::mem::take(&mut self.untold) {
+            return None;
+        }
+        self.pool.doorbell()
     }
 
     /// Whether a frame would have to wait.
@@ -185,6 +233,7 @@ impl Sender {
         self.free &= !(1 << index);
         self.pool.buffer(index)[..frame.len()].copy_from_slice(frame);
         self.pool.post(index, frame.len());
+        self.untold = true;
     }
 
     /// Hands over what waits. If there is not room for all of it and more, the device says when there is.

@@ -247,8 +247,8 @@ impl Doorbell {
     }
 }
 
-/// A queue with its doorbell. The ring's memory is never freed: the device knows of it until it is reset. What this side
-/// knows of it is kilobytes, too many to be moved about the stack.
+/// A queue with its doorbell. The ring's memory is never freed: the device knows of it until it is reset. What this
+/// side knows of it is kilobytes, too many to be moved about the stack.
 pub(super) struct Queue<const N: usize> {
     pub(super) ring: ManuallyDrop<Box<VirtQueue<DmaHal, N>>>,
     pub(super) doorbell: Doorbell,

@@ -25,6 +25,11 @@ const LOOPBACK: Info = Info {
     ago: [0; 3],
 };
 
+/// What a segment of a connection carries (`TCP_MAXSEG`).
+pub fn segment_size(info: Option<Info>) -> u32 {
+    info.unwrap_or(LOOPBACK).mss[0]
+}
+
 /// The structure's bytes.
 pub fn encode(state: State, info: Option<Info>) -> Vec<u8> {
     let info = info.unwrap_or(LOOPBACK);

@@ -17,7 +17,8 @@ use crate::{
         interface,
         message::{How, Received, Sending},
         options::{
-            CORK, KEEPALIVE, KEEPCNT, KEEPIDLE, KEEPINTVL, NODELAY, OOBINLINE, SYNCNT, USER_TIMEOUT,
+            CORK, KEEPALIVE, KEEPCNT, KEEPIDLE, KEEPINTVL, MAXSEG, NODELAY, OOBINLINE, SYNCNT,
+            USER_TIMEOUT,
         },
         sock::Sock,
     },
@@ -78,6 +79,8 @@ pub(super) struct Step {
     pub(super) remains: Option<(Seq, Seq)>,
     /// It is not known where the other end is on the wire.
     pub(super) lost_way: bool,
+    /// Something was sent.
+    sent: bool,
 }
 
 fn settings(sock: &Sock) -> Settings {
@@ -98,6 +101,7 @@ fn settings(sock: &Sock) -> Settings {
             .then(|| (seconds(KEEPIDLE), seconds(KEEPINTVL), number(KEEPCNT))),
         user_timeout: (limit > 0).then_some(limit),
         syn_retries: number(SYNCNT),
+        mss: u16::try_from(number(MAXSEG)).ok().filter(|&mss| mss > 0),
     }
 }
 
@@ -139,14 +143,22 @@ impl Remote {
         self.key
     }
 
-    /// A segment has come from `mac`; whether it was acceptable.
-    pub(super) fn segment(&self, segment: &Segment<'_>, mac: [u8; 6], now: u64) -> (bool, Step) {
+    /// A segment has come from `mac`; whether it was acceptable. Without a step, there may be more that goes with it:
+    /// it is to be looked after when all that has come was taken.
+    pub(super) fn segment(
+        &self,
+        segment: &Segment<'_>,
+        mac: [u8; 6],
+        now: u64,
+    ) -> (bool, Option<Step>) {
         let mut control = self.control.lock();
         let accepted = control.tcb.segment(segment, now);
         if accepted {
             control.mac = Some(mac);
         }
-        (accepted, self.go_on(control, now))
+        let waits = accepted && control.tcb.may_wait(segment);
+        let step = (!waits).then(|| self.go_on(control, now));
+        (accepted, step)
     }
 
     /// It was found out where the other end is on the wire.
@@ -169,7 +181,7 @@ impl Remote {
 
     fn go_on(&self, mut control: MutexGuard<'_, Control>, now: u64) -> Step {
         self.see_to_orphan(&mut control.tcb, now);
-        let blocked = self.pump(&mut control, now);
+        let (blocked, sent) = self.pump(&mut control, now);
         let tcb = &control.tcb;
         let state = tcb.state();
         let over = matches!(state, State::Close | State::TimeWait);
@@ -184,6 +196,7 @@ impl Remote {
             over,
             remains: (state == State::TimeWait).then(|| tcb.remains()),
             lost_way: blocked && control.mac.is_none() && !over,
+            sent,
         };
         self.note(control);
         step
@@ -198,18 +211,21 @@ impl Remote {
         }
     }
 
-    /// Sends what is to be sent; whether something may be left.
-    fn pump(&self, control: &mut Control, now: u64) -> bool {
+    /// Sends what is to be sent; whether something may be left, and whether something was sent.
+    fn pump(&self, control: &mut Control, now: u64) -> (bool, bool) {
         let Control { tcb, mac } = control;
-        let Some(mac) = *mac else { return true };
+        let Some(mac) = *mac else {
+            return (true, false);
+        };
         let (local, peer) = self.key;
         let before = tcb.sent_again();
-        let mut left = true;
+        let (mut left, mut sent) = (true, false);
         while left && driver::can_send() {
             let Some(outgoing) = tcb.transmit(now) else {
                 left = false;
                 continue;
             };
+            sent = true;
             let data = outgoing.data;
             link::send_segment(mac, [local, peer], &outgoing.head, data.len(), |to| {
                 tcb.copy(data, to);
@@ -220,7 +236,7 @@ impl Remote {
             let again = usize::try_from(again).unwrap_or(0);
             interface::mib().tcp.retrans_segs.add(again);
         }
-        left
+        (left, sent)
     }
 
     /// Notes what there is now, and tells those who wait for it.
@@ -339,6 +355,8 @@ impl Handle {
         let sooner = step.next.is_some_and(|next| armed == 0 || next < armed);
         if step.over || step.lost_way || sooner {
             super::with(|stack| stack.settle(remote, step, now));
+        } else if step.sent {
+            driver::flush();
         }
         result
     }

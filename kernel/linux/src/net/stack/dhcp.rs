@@ -32,8 +32,10 @@ impl Lease {
         while now() < until {
             let frame = driver::receive(&mut buf).map(|len| &buf[..len]);
             let idle = frame.is_none();
-            if let Some(answer) = lease.go_on(interface, frame) {
-                return (lease, Some(answer));
+            let answer = lease.go_on(interface, frame);
+            driver::flush();
+            if answer.is_some() {
+                return (lease, answer);
             }
             if idle && let Some(queue) = driver::queue() {
                 let next = earlier(lease.due(interface), Some(until)).map(time::Instant);

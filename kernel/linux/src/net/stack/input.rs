@@ -1,6 +1,7 @@
 //! What comes in: whom a frame is for, and what is answered at once.
 use super::{
     Key, Packet, SECOND, Stack,
+    connection::{Remote, Step},
     device::Device,
     dhcp,
     fragments::Taken,
@@ -10,7 +11,7 @@ use super::{
     time_wait::Answer,
 };
 use crate::net::{inet::failure::Failure, interface};
-use alloc::vec;
+use alloc::{sync::Arc, vec};
 use smoltcp::{iface::SocketSet, wire::IpProtocol};
 
 /// Answers a second to what is for nobody: resets, and ICMP's unreachable and echo.
@@ -116,7 +117,7 @@ impl Stack {
         let head = &segment.head;
         if let Some(remote) = self.connections.get(&key).cloned() {
             let (accepted, step) = remote.segment(segment, mac, now);
-            self.settle(&remote, step, now);
+            self.has_got(&remote, step, now);
             // An answer to a SYN that was not sent, from an old connection of the same ends.
             if !accepted && remote.is_asked_for() {
                 self.refuse(key, segment, mac);
@@ -152,6 +153,22 @@ impl Stack {
             }
         } else if !self.open(key, segment, mac, now) {
             self.refuse(key, segment, mac);
+        }
+    }
+
+    /// A connection has got a segment. Without a step it waits for more that has come.
+    pub(super) fn has_got(&mut self, remote: &Arc<Remote>, step: Option<Step>, now: u64) {
+        match step {
+            Some(step) => self.settle(remote, step, now),
+            None if self.receiving.iter().any(|one| Arc::ptr_eq(one, remote)) => (),
+            None => self.receiving.push(remote.clone()),
+        }
+    }
+
+    /// All frames that had come were taken: connections that have got data go on.
+    pub(super) fn have_received(&mut self) {
+        for remote in core::mem::take(&mut self.receiving) {
+            self.look_after(&remote);
         }
     }
 

@@ -45,7 +45,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 use dhcp::Lease;
 use fragments::Fragments;
-use machine::{sync::Mutex, time};
+use machine::{drivers::net as driver, sync::Mutex, time};
 use neighbour::Neighbours;
 use requests::Requests;
 use smoltcp::{iface::Interface, time::Instant};
@@ -139,6 +139,8 @@ struct Stack {
     fragments: Fragments,
     /// By time and ends.
     timers: BTreeMap<(u64, Key), Arc<Remote>>,
+    /// Connections that have got data, of which more may have come already.
+    receiving: Vec<Arc<Remote>>,
     /// Connections, and datagrams, that wait for the hardware address of where they go.
     waiting: Vec<Arc<Remote>>,
     parked: VecDeque<(IpAddr, Vec<u8>)>,
@@ -160,8 +162,11 @@ fn instant(ns: u64) -> Instant {
     Instant::from_micros(i64::try_from(ns / 1000).unwrap_or(i64::MAX))
 }
 
+/// Runs `f`, and has what it sends go out.
 fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> Option<R> {
-    STACK.state.lock().as_mut().map(f)
+    let result = STACK.state.lock().as_mut().map(f);
+    driver::flush();
+    result
 }
 
 /// Begins a connection; `ENETUNREACH` if there is no device.
@@ -245,6 +250,7 @@ impl Stack {
             time_wait: TimeWait::default(),
             fragments: Fragments::default(),
             timers: BTreeMap::new(),
+            receiving: Vec::new(),
             waiting: Vec::new(),
             parked: VecDeque::new(),
             neighbours: Neighbours::default(),

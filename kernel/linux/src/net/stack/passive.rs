@@ -77,7 +77,7 @@ impl Stack {
         let (_, step) = remote.segment(segment, mac, now);
         let connection = Arc::new(Handle(remote.clone()));
         if accepting.established(sock, connection) {
-            self.settle(&remote, step, now);
+            self.has_got(&remote, step, now);
         } else {
             remote.abort();
             self.look_after(&remote);

@@ -87,11 +87,17 @@ fn run() {
             && let Some(len) = driver::receive(&mut buf)
         {
             interface::ethernet().received(len);
-            with(|stack| stack.take(&buf[..len]));
+            if let Some(stack) = &mut *STACK.state.lock() {
+                stack.take(&buf[..len]);
+            }
             taken += 1;
         }
         driver::can_send();
-        let next = with(Stack::serve_timers).flatten();
+        let next = with(|stack| {
+            stack.have_received();
+            stack.serve_timers()
+        });
+        let next = next.flatten();
         if taken == BUDGET {
             sched::yield_now();
             continue;

@@ -254,6 +254,7 @@ impl Protocol for Tcp {
     fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
         match (level, name) {
             (options::TCP, linux::TCP_INFO) => Ok(self.info()),
+            (options::TCP, linux::TCP_MAXSEG) => Ok(self.segment_size()),
             (options::TCP, linux::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
             (options::TCP, linux::TCP_ULP) => Ok(Vec::new()),
             _ => Err(Errno::ENOPROTOOPT),
@@ -273,6 +274,10 @@ impl Protocol for Tcp {
                     Err(Errno::ENOENT)
                 }
             }
+            (options::TCP, linux::TCP_MAXSEG) => match value.first_chunk().copied() {
+                Some(raw) if matches!(i32::from_le_bytes(raw), 0 | 48..=32_767) => Ok(()),
+                _ => Err(Errno::EINVAL),
+            },
             (options::TCP, linux::TCP_ULP) => Err(Errno::ENOENT),
             (options::IPV6, _) if !self.is_v6() => Err(Errno::ENOPROTOOPT),
             (level, name) if (level, name) == options::V6ONLY && self.binding().is_some() => {
@@ -321,5 +326,14 @@ impl Tcp {
     fn info(&self) -> Vec<u8> {
         let told = self.tcb.connection().and_then(|one| one.info());
         tcp_info::encode(self.tcb.state(), told)
+    }
+
+    /// What a segment carries: before there is a connection, what everybody takes.
+    fn segment_size(&self) -> Vec<u8> {
+        let size = match self.tcb.connection() {
+            Some(connection) => tcp_info::segment_size(connection.info()),
+            None => 536,
+        };
+        size.to_le_bytes().to_vec()
     }
 }

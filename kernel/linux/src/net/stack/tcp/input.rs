@@ -337,6 +337,14 @@ impl Tcb {
         }
     }
 
+    /// Whether what follows of a segment can wait for others that have come with it: it has data, that are not the end
+    /// of what the other end says (Linux' GRO takes such segments for one).
+    pub(in super::super) fn may_wait(&self, segment: &Segment<'_>) -> bool {
+        let head = &segment.head;
+        let plain = !head.push && !head.fin && head.urgent.is_none() && !segment.data.is_empty();
+        plain && self.state == State::Established && self.inbox.is_whole()
+    }
+
     /// Acknowledges every second segment at once, others after a while.
     fn delay_acknowledgement(&mut self, more: u32, now: u64) {
         self.unacknowledged = self.unacknowledged.saturating_add(more);

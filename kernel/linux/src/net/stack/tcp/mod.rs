@@ -61,6 +61,8 @@ pub(super) struct Settings {
     pub(super) user_timeout: Option<u64>,
     /// How often a SYN is sent again.
     pub(super) syn_retries: u32,
+    /// `TCP_MAXSEG`, if it was set.
+    pub(super) mss: Option<u16>,
 }
 
 /// What is being recovered from.
@@ -180,6 +182,7 @@ pub(super) struct Tcb {
 
 impl Tcb {
     fn new(state: State, own: Seq, peer: Seq, own_mss: u16, settings: Settings, now: u64) -> Self {
+        let own_mss = settings.mss.map_or(own_mss, |mss| mss.min(own_mss));
         Self {
             state,
             settings,

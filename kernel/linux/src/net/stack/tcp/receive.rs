@@ -91,6 +91,11 @@ impl Receiver {
         self.data.len()
     }
 
+    /// Whether nothing is missing of what has come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
     /// Bytes that may wait.
     pub(super) fn limit(&self) -> u32 {
         self.limit

@@ -1,7 +1,7 @@
 //! Two ends and a wire between them that loses, delays, reorders and doubles segments by a seed, in a time of its own.
 extern crate std;
 
-use super::{segment::Segment, *};
+use super::{output::Outgoing, segment::Segment, *};
 use alloc::{collections::BTreeMap, vec::Vec};
 
 const MS: u64 = 1_000_000;
@@ -67,6 +67,7 @@ const SETTINGS: Settings = Settings {
     keepalive: None,
     user_timeout: None,
     syn_retries: 6,
+    mss: None,
 };
 
 impl World {
@@ -235,6 +236,31 @@ fn streams_arrive_over_any_wire() {
         }
         assert!(world.ends.iter_mut().all(|end| end.take_error().is_none()));
     }
+}
+
+/// A segment waits for others that have come with it, unless it is the last of what was said, or something is missing.
+#[test]
+fn segments_are_taken_together() {
+    let mut world = World::new(GOOD, 3);
+    let mut data = alloc::vec![7; 5 * 1460];
+    assert_eq!(world.ends[1].send(&data, HOW, 0), Ok(data.len()));
+    let sent: Vec<_> = core::iter::from_fn(|| world.ends[1].transmit(0)).collect();
+    let mut waits = |index: usize| {
+        let Outgoing { head, data } = sent[index].clone();
+        let segment = Segment {
+            head,
+            data: &alloc::vec![7; data.len()],
+        };
+        assert!(world.ends[0].segment(&segment, 0));
+        world.ends[0].may_wait(&segment)
+    };
+    assert_eq!(
+        [0, 1, 3, 2, 4].map(&mut waits),
+        [true, true, false, true, false]
+    );
+    assert_eq!(world.ends[0].receive(&mut data, false, 0), 5 * 1460);
+    let answers: Vec<_> = core::iter::from_fn(|| world.ends[0].transmit(0)).collect();
+    assert_eq!(answers.len(), 1, "one acknowledgement for all");
 }
 
 /// Bytes a second.
