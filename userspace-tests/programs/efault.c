@@ -75,9 +75,19 @@ int main(void)
     // Lengths of nothing are fine anywhere.
     CHECK(syscall(SYS_write, null, 0, 0) == 0);
     CHECK(syscall(SYS_read, zero, 8, 0) == 0);
-    // The pipe lost nothing.
+    // The pipe lost nothing, and gives what found no place again.
     char buffer[10];
-    CHECK(read(ends[0], buffer, 10) == 10 && buffer[9] == '9');
+    half[0].iov_base = pages + 4092, half[1].iov_base = none;
+    FAULTS(SYS_read, ends[0], none, 10);
+    FAULTS(SYS_read, ends[0], read_only, 1);
+    FAULTS(SYS_readv, ends[0], half, 2);
+    FAULTS(SYS_read, ends[0], pages + 4090, 10);
+    FAULTS(SYS_vmsplice, ends[0], &(struct iovec){none, 10}, 1, 0);
+    CHECK(read(ends[0], buffer, 10) == 10 && buffer[0] == '0' && buffer[9] == '9');
+    CHECK(amount == -1 || read(ends[0], buffer, 10) == amount);
+    // Where there is nothing to read, nothing is said of the pointer.
+    CHECK(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 && read(ends[0], none, 10) == -1 && errno == EAGAIN);
+    CHECK(close(ends[1]) == 0 && read(ends[0], none, 10) == 0);
     CHECK(syscall(9999) == -1 && errno == ENOSYS);
     return FINISH();
 }

@@ -270,6 +270,8 @@ static void options(int family)
     CHECK(SET(IPPROTO_TCP, TCP_USER_TIMEOUT, 1000) == 0 && GET(IPPROTO_TCP, TCP_USER_TIMEOUT) == 1000);
     CHECK(SET(IPPROTO_TCP, TCP_CORK, 1) == 0 && SET(IPPROTO_TCP, TCP_CORK, 0) == 0);
     CHECK(SET(IPPROTO_TCP, 9999, 1) == -ENOPROTOOPT && GET(IPPROTO_TCP, 9999) == -ENOPROTOOPT);
+    // None, in no bytes: sshd throws out who has some.
+    CHECK(GET(IPPROTO_IP, IP_OPTIONS) != -1 && length == 0 && setsockopt(pair[0], IPPROTO_IP, IP_OPTIONS, NULL, 0) == 0);
     CHECK(GET(IPPROTO_IP, IP_TTL) == 64 && GET(IPPROTO_IP, IP_TOS) == 0);
     struct tcp_info info;
     length = sizeof info;

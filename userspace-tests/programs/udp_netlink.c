@@ -116,6 +116,13 @@ static void routes(void)
     struct rtmsg *route = NLMSG_DATA(head);
     int left = RTM_PAYLOAD(head);
     printf("route: family %d, bits %d, type %d, table %d\n", route->rtm_family, route->rtm_dst_len, route->rtm_type, route->rtm_table);
+    CHECK(route->rtm_flags == (RTM_F_CLONED | 1u << 31 /* RTCF_LOCAL */));
+    // Some readers take no notice of the last one.
+    int last = 0;
+    for (struct rtattr *each = RTM_RTA(route); RTA_OK(each, left); each = RTA_NEXT(each, left))
+        last = each->rta_type;
+    CHECK(last == RTA_CACHEINFO);
+    left = RTM_PAYLOAD(head);
     for (struct rtattr *each = RTM_RTA(route); RTA_OK(each, left); each = RTA_NEXT(each, left))
         if (each->rta_type == RTA_OIF)
             printf("route: by lo: %d\n", *(int *)RTA_DATA(each) == (int)if_nametoindex("lo"));

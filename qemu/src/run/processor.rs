@@ -16,8 +16,9 @@ use crate::tool;
 /// A release of QEMU: major, minor, micro.
 type Version = (u32, u32, u32);
 
-/// All that QEMU's translator knows but AVX2. VAES goes with it: software that finds VAES takes AVX2 for granted.
-const WITHOUT_AVX2: &str = "max,avx2=off,vaes=off";
+/// All that QEMU's translator knows but AVX2. VAES and BMI2 go with it, which no processor has without AVX2: software
+/// that finds them takes AVX2 for granted (libgcrypt's SHA-1, that of gpg, asks for AVX and BMI2).
+const WITHOUT_AVX2: &str = "max,avx2=off,vaes=off,bmi2=off";
 
 /// A processor for QEMU's `-cpu`.
 #[derive(Debug, PartialEq, Eq)]

@@ -85,6 +85,11 @@ pub trait File: Any + Send + Sync {
         let _ = (offset, buf, nonblock);
         Err(Errno::EINVAL)
     }
+    /// Takes back what a stream has read last and could not be handed on: whether it does. Else it is lost.
+    fn unread(&self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
     /// Puts into `pages` those that hold `len` bytes from `offset` on, as far as they are in memory, so that they can
     /// be read without a copy in between.
     fn cached(&self, offset: u64, len: usize, pages: &mut Pages) -> Cached {

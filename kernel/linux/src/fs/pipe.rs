@@ -329,12 +329,6 @@ impl End {
         self.pipe.write(buf, nonblock)
     }
 
-    /// Puts back what was read last and has found no place.
-    pub fn put_back(&self, buf: &[u8]) {
-        self.pipe.state.lock().ring.unpop(buf);
-        self.pipe.changed();
-    }
-
     /// Waits for something to read, and copies it without taking it.
     pub fn look(&self, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
         self.pipe
@@ -434,6 +428,11 @@ impl File for End {
             return Ok(0);
         }
         self.pipe.read(buf, nonblock)
+    }
+    fn unread(&self, bytes: &[u8]) -> bool {
+        self.pipe.state.lock().ring.unpop(bytes);
+        self.pipe.changed();
+        true
     }
     fn write(&self, _offset: u64, buf: &[u8], nonblock: bool) -> Result<usize, Errno> {
         self.pipe.write(buf, nonblock)

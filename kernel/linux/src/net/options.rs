@@ -93,7 +93,6 @@ const KNOWN: &[Known] = {
         (UDPLITE, 11, 0, Any),           // UDPLITE_RECV_CSCOV
         (IP, linux::IP_TOS, 0, Range(-1, 255)),
         (IP, linux::IP_TTL, 64, Range(-1, 255)),
-        (IP, linux::IP_OPTIONS, 0, Any),
         (IP, linux::IP_RECVOPTS, 0, Flag),
         (IP, linux::IP_RETOPTS, 0, Flag),
         (IP, linux::IP_PKTINFO, 0, Flag),
@@ -122,6 +121,8 @@ const KNOWN: &[Known] = {
     ]
 };
 
+/// `IP_OPTIONS`: of a packet's header. None are sent.
+pub const IP_OPTIONS: (u32, u32) = (IP, linux::IP_OPTIONS);
 /// `SO_PASSCRED`
 pub const PASSCRED: (u32, u32) = (SOCKET, linux::SO_PASSCRED);
 /// `SO_OOBINLINE`

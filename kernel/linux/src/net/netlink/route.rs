@@ -270,11 +270,15 @@ fn way(to: IpAddr, mut message: Message) -> Result<Vec<u8>, Errno> {
         .filter(|route| route.to.ip.is_ipv4() == to.is_ipv4())
         .find_map(|route| route.gateway);
     let bits = if to.is_ipv4() { 32 } else { 128 };
-    // Table main, whichever it was found in; RTN_LOCAL, RTN_UNICAST; RTM_F_CLONED.
-    let kind = if local { 2 } else { 1 };
+    // Table main, whichever it was found in; RTN_LOCAL, RTN_UNICAST; RTM_F_CLONED, RTCF_LOCAL.
+    let (kind, flags) = if local {
+        (2, 0x8000_0200)
+    } else {
+        (1, 0x200_u32)
+    };
     message
         .put(&[family_of(to), bits, 0, 0, 254, 0, 0, kind])
-        .put(&0x200_u32.to_le_bytes())
+        .put(&flags.to_le_bytes())
         .attribute(15, &254_u32.to_le_bytes()) // RTA_TABLE
         .attribute(1, &octets(to)); // RTA_DST
     if let Some(gateway) = gateway.filter(|_| !local && !near) {
@@ -284,5 +288,10 @@ fn way(to: IpAddr, mut message: Message) -> Result<Vec<u8>, Errno> {
     message
         .attribute(4, &index.to_le_bytes()) // RTA_OIF
         .attribute(7, &octets(from)); // RTA_PREFSRC
+    if to.is_ipv4() {
+        message.attribute(25, &[0; 4]); // RTA_UID
+    }
+    // nmap takes no notice of what comes last.
+    message.attribute(12, &[0; 32]); // RTA_CACHEINFO
     Ok(message.finish())
 }

@@ -157,7 +157,11 @@ fn transfer_in(open: &OpenFile, mut to: impl Memory, at: Option<u64>, way: Way) 
                     Err(_) if done > 0 => break,
                     Err(error) => return Err(error),
                 };
-                let good = to.put(&buf[..len]);
+                let mut good = to.put(&buf[..len]);
+                // As if it had not been read, the part that was handed on included.
+                if good < len && open.file.unread(&buf[..len]) {
+                    good = 0;
+                }
                 done += good;
                 if good < len && done == 0 {
                     return Err(Errno::EFAULT);

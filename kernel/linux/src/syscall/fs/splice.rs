@@ -6,7 +6,7 @@ use super::{
     vectors::buffer,
     writev,
 };
-use crate::fs::{OpenFile, downcast, pipe::End};
+use crate::fs::{File, OpenFile, downcast, pipe::End};
 use abi::{Errno, SysResult};
 use linux_raw_sys::general as linux;
 
@@ -34,7 +34,7 @@ fn from_pipe(pipe: &End, to: &OpenFile, at: Option<u64>, len: usize, nonblock: b
         match written {
             Ok(len) => done += len,
             Err(error) => {
-                pipe.put_back(&buf[done..got]);
+                pipe.unread(&buf[done..got]);
                 return if done > 0 {
                     to.written(done, 0)
                 } else {

@@ -4,7 +4,7 @@ use super::{super::fs::SECOND, int, with_socket};
 use crate::{
     credentials,
     net::{
-        options::SOCKET,
+        options::{IP_OPTIONS, SOCKET},
         sock::{Kind, Sock},
         socket::Socket,
     },
@@ -43,6 +43,9 @@ fn get(socket: &Socket, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
                     .protocol
                     .set_option(level, 0, &[])
                     .map_err(|_| Errno::ENOPROTOOPT)?;
+                if (level, name) == IP_OPTIONS {
+                    return Ok(Vec::new());
+                }
                 sock.options.lock().get(level, name).map(number)
             }
             result => result,
@@ -121,6 +124,8 @@ fn set(socket: &Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno
         return match (level, name) {
             // Those that are not numbers are the protocol's, or change nothing: groups, filters.
             (6, linux::TCP_CONGESTION) | (255 | 58, 1) => Ok(()),
+            IP_OPTIONS if value.is_empty() => Ok(()),
+            IP_OPTIONS => Err(Errno::EINVAL),
             (0, 35 | 36 | 39 | 40 | 41) | (41, 20 | 21) => Ok(()),
             // Flags of IP may be given as bytes.
             (0, _) if value.len() == 1 => sock.options.lock().set(level, name, i32::from(value[0])),
