@@ -54,7 +54,8 @@ const KNOWN: &[Known] = {
         (SOCKET, linux::SO_BROADCAST, 0, Flag),
         (SOCKET, linux::SO_KEEPALIVE, 0, Flag),
         (SOCKET, linux::SO_OOBINLINE, 0, Flag),
-        (SOCKET, linux::SO_PRIORITY, 0, Range(0, 6)),
+        (SOCKET, linux::SO_NO_CHECK, 0, Flag), // there is always one
+        (SOCKET, linux::SO_PRIORITY, 0, Any),
         (SOCKET, linux::SO_REUSEPORT, 0, Flag),
         (SOCKET, linux::SO_PASSCRED, 0, Flag),
         (SOCKET, linux::SO_RCVLOWAT, 1, Any),
@@ -64,7 +65,11 @@ const KNOWN: &[Known] = {
         (SOCKET, linux::SO_RXQ_OVFL, 0, Flag),
         (SOCKET, linux::SO_BUSY_POLL, 0, Any),
         (SOCKET, linux::SO_INCOMING_CPU, -1, Any),
-        (SOCKET, linux::SO_ZEROCOPY, 0, Flag),
+        (SOCKET, linux::SO_ZEROCOPY, 0, Range(0, 1)),
+        (SOCKET, linux::SO_WIFI_STATUS, 0, Flag),
+        (SOCKET, linux::SO_NOFCS, 0, Flag),
+        (SOCKET, linux::SO_SELECT_ERR_QUEUE, 0, Flag),
+        (SOCKET, linux::SO_PREFER_BUSY_POLL, 0, Flag),
         (TCP, linux::TCP_NODELAY, 0, Flag),
         (TCP, linux::TCP_MAXSEG, 0, Any),
         (TCP, linux::TCP_CORK, 0, Flag),
@@ -77,7 +82,9 @@ const KNOWN: &[Known] = {
         (TCP, linux::TCP_QUICKACK, 1, Flag),
         (TCP, linux::TCP_USER_TIMEOUT, 0, Range(0, i32::MAX)),
         (TCP, linux::TCP_FASTOPEN, 0, Any),
-        (TCP, linux::TCP_FASTOPEN_CONNECT, 0, Flag),
+        (TCP, linux::TCP_FASTOPEN_CONNECT, 0, Range(0, 1)),
+        (TCP, linux::TCP_FASTOPEN_NO_COOKIE, 0, Range(0, 1)),
+        (TCP, linux::TCP_THIN_LINEAR_TIMEOUTS, 0, Range(0, 1)),
         (TCP, linux::TCP_NOTSENT_LOWAT, 0, Any),
         (NETLINK, netlink::NETLINK_PKTINFO, 0, Flag),
         (NETLINK, netlink::NETLINK_BROADCAST_ERROR, 0, Flag),
@@ -91,7 +98,7 @@ const KNOWN: &[Known] = {
         (UDP, 104, 0, Flag),             // UDP_GRO: each is told by itself
         (UDPLITE, 10, 0, Any),           // UDPLITE_SEND_CSCOV: a checksum is of all
         (UDPLITE, 11, 0, Any),           // UDPLITE_RECV_CSCOV
-        (IP, linux::IP_TOS, 0, Range(-1, 255)),
+        (IP, linux::IP_TOS, 0, Any),
         (IP, linux::IP_TTL, 64, Range(-1, 255)),
         (IP, linux::IP_RECVOPTS, 0, Flag),
         (IP, linux::IP_RETOPTS, 0, Flag),
@@ -105,7 +112,7 @@ const KNOWN: &[Known] = {
         (IP, linux::IP_BIND_ADDRESS_NO_PORT, 0, Flag),
         (IP, linux::IP_MULTICAST_TTL, 1, Range(-1, 255)),
         (IP, linux::IP_MULTICAST_LOOP, 1, Flag),
-        (IP, linux::IP_MULTICAST_ALL, 1, Flag),
+        (IP, linux::IP_MULTICAST_ALL, 1, Range(0, 1)),
         (IPV6, linux::IPV6_UNICAST_HOPS, 64, Range(-1, 255)),
         (IPV6, linux::IPV6_MULTICAST_IF, 0, Any),
         (IPV6, linux::IPV6_MULTICAST_HOPS, 1, Range(-1, 255)),
@@ -224,6 +231,10 @@ impl Options {
         let value = match values {
             Values::Flag => i32::from(value != 0),
             Values::Range(from, to) if !(from..=to).contains(&value) => return Err(Errno::EINVAL),
+            // Congestion is TCP's own matter.
+            Values::Any if (level, name) == (IP, linux::IP_TOS) => {
+                value & if self.tcp { 0xfc } else { 0xff }
+            }
             Values::Range(..) | Values::Any => value,
         };
         self.values.insert((level, name), value);

@@ -4,8 +4,10 @@ use super::{super::fs::SECOND, int, with_socket};
 use crate::{
     credentials,
     net::{
+        address::{Address, family},
+        interface,
         options::{IP_OPTIONS, SOCKET},
-        sock::{Kind, Sock},
+        sock::Sock,
         socket::Socket,
     },
 };
@@ -37,6 +39,9 @@ fn told(value: usize) -> Vec<u8> {
 fn get(socket: &Socket, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
     let sock = &*socket.sock;
     if level != SOCKET {
+        if matches!((level, name), (0, linux::IP_MTU) | (41, linux::IPV6_MTU)) {
+            return path_mtu(socket).map(number);
+        }
         return match socket.protocol.option(level, name) {
             Err(Errno::ENOPROTOOPT) => {
                 socket
@@ -76,6 +81,9 @@ fn get(socket: &Socket, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
             .concat()
         }
         linux::SO_SNDLOWAT => number(1),
+        linux::SO_BSDCOMPAT | linux::SO_INCOMING_NAPI_ID => number(0),
+        linux::SO_BPF_EXTENSIONS => number(64),
+        linux::SO_MEMINFO => meminfo(socket),
         linux::SO_COOKIE => sock.ino.to_le_bytes().to_vec(),
         linux::SO_PEERNAME => socket.protocol.peer()?.bytes(),
         linux::SO_BINDTODEVICE => Vec::new(),
@@ -86,6 +94,27 @@ fn get(socket: &Socket, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
         },
         name => number(sock.options.lock().get(level, name)?),
     })
+}
+
+/// `IP_MTU`: of the way to the other end.
+fn path_mtu(socket: &Socket) -> Result<i32, Errno> {
+    let Address::Inet(peer) = socket.protocol.peer()? else {
+        return Err(Errno::ENOPROTOOPT);
+    };
+    let local = interface::is_local(peer.ip());
+    let way = interface::all()
+        .into_iter()
+        .find(|interface| interface.is_loopback() == local);
+    let mtu = way.map_or(Err(Errno::ENOTCONN), |interface| Ok(interface.mtu))?;
+    i32::try_from(mtu).map_err(|_| Errno::EINVAL)
+}
+
+/// `SO_MEMINFO`: bytes received and most, bytes sent and most, reserved, queued, options, backlog, datagrams lost.
+fn meminfo(socket: &Socket) -> Vec<u8> {
+    let [most_in, most_out] = socket.sock.options.lock().buffers;
+    let [unread, unsent] = socket.protocol.queued();
+    let words = [unread, most_in, unsent, most_out, 0, unsent, 0, 0, 0];
+    words.map(told).concat()
 }
 
 /// `SO_ERROR`: how a connection that was being made has ended, or what has happened since.
@@ -118,6 +147,9 @@ fn integer(value: &[u8]) -> Result<i32, Errno> {
 }
 
 fn set(socket: &Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+    if level == SOCKET && name != linux::SO_BINDTODEVICE {
+        integer(value)?;
+    }
     socket.protocol.set_option(level, name, value)?;
     let sock = &*socket.sock;
     if level != SOCKET {
@@ -159,16 +191,28 @@ fn set(socket: &Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno
             let linger = (integer(value)? != 0).then_some(integer(seconds)?);
             sock.options.lock().linger = linger;
         }
-        linux::SO_BINDTODEVICE | linux::SO_ATTACH_FILTER | linux::SO_DETACH_FILTER => (),
+        linux::SO_BINDTODEVICE => {
+            let name = value.split(|&byte| byte == 0).next().unwrap_or_default();
+            let all = interface::all();
+            if !name.is_empty() && !all.iter().any(|one| one.name.as_bytes() == name) {
+                return Err(Errno::ENODEV);
+            }
+        }
+        // `struct sock_fprog`
+        linux::SO_ATTACH_FILTER if value.len() != 16 => return Err(Errno::EINVAL),
+        linux::SO_ATTACH_FILTER | linux::SO_DETACH_FILTER | linux::SO_BSDCOMPAT => (),
         linux::SO_TYPE | linux::SO_DOMAIN | linux::SO_PROTOCOL | linux::SO_ERROR => {
             return Err(Errno::ENOPROTOOPT);
         }
         linux::SO_PRIORITY
-            if !credentials::capable(general::CAP_NET_ADMIN) && integer(value)? > 6 =>
+            if !credentials::capable(general::CAP_NET_ADMIN)
+                && !(0..=6).contains(&integer(value)?) =>
         {
             return Err(Errno::EPERM);
         }
-        linux::SO_ZEROCOPY if sock.kind == Kind::SeqPacket => return Err(Errno::EOPNOTSUPP),
+        linux::SO_ZEROCOPY if !matches!(sock.domain, family::INET | family::INET6) => {
+            return Err(Errno::EOPNOTSUPP);
+        }
         name => sock.options.lock().set(level, name, integer(value)?)?,
     }
     Ok(())
