@@ -211,6 +211,8 @@ static long policy(int flags)
 static void *policy_of_thread(void *to)
 {
     *(long *)to = policy(0);
+    // A null pointer is to no nodes, however long.
+    CHECK(syscall(SYS_set_mempolicy, MPOL_PREFERRED, 0, 64) == 0 && syscall(SYS_set_mempolicy, MPOL_BIND, 0, 64) == -1);
     syscall(SYS_set_mempolicy, MPOL_DEFAULT, 0, 0);
     return 0;
 }

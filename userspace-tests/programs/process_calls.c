@@ -184,6 +184,14 @@ static void owners(void)
     close(fd), close(directory);
 }
 
+// Who may reboot is told of wrong numbers, everybody else that they may not.
+static void rebooting(void)
+{
+    int expected = prctl(PR_CAPBSET_READ, 22 /* CAP_SYS_BOOT */) == 1 && geteuid() == 0 ? EINVAL : EPERM;
+    CHECK(syscall(SYS_reboot, 1, 2, 3, 0) == -1 && errno == expected);
+    CHECK(syscall(SYS_reboot, 0xfee1dead, 2, 3, 0) == -1 && errno == expected);
+}
+
 int main(void)
 {
     setvbuf(stdout, 0, _IOLBF, 0);
@@ -193,5 +201,6 @@ int main(void)
     scheduling();
     barriers();
     owners();
+    rebooting();
     return FINISH();
 }

@@ -37,8 +37,11 @@ fn check(policy: usize, mask: usize, max: usize) -> Result<usize, Errno> {
     // An int.
     let policy = policy & 0xffff_ffff;
     let how = mode::F_STATIC_NODES | mode::F_RELATIVE_NODES;
-    // The last bit is not counted.
-    let bits = max.saturating_sub(1);
+    // The last bit is not counted; a null pointer is to none.
+    let bits = match mask {
+        0 => 0,
+        _ => max.saturating_sub(1),
+    };
     if bits > PAGE * 8 {
         return Err(Errno::EINVAL);
     }

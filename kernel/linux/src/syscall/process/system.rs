@@ -154,7 +154,19 @@ pub fn setdomainname(from: usize, len: usize) -> SysResult {
     Ok(0)
 }
 
-/// reboot(2)
-pub fn reboot(_magic: usize, _magic2: usize, _command: usize, _arg: usize) -> SysResult {
+/// reboot(2): the machine ends with its first program and not otherwise. Who may ask is told what is wrong with how.
+pub fn reboot(magic: usize, magic2: usize, _command: usize, _arg: usize) -> SysResult {
+    let seconds = [
+        linux::LINUX_REBOOT_MAGIC2,
+        linux::LINUX_REBOOT_MAGIC2A,
+        linux::LINUX_REBOOT_MAGIC2B,
+        linux::LINUX_REBOOT_MAGIC2C,
+    ];
+    let [magic, magic2] = [magic, magic2].map(|value| u32::try_from(value & 0xffff_ffff));
+    let is_meant = magic == Ok(linux::LINUX_REBOOT_MAGIC1)
+        && magic2.is_ok_and(|magic2| seconds.contains(&magic2));
+    if credentials::capable(linux::CAP_SYS_BOOT) && !is_meant {
+        return Err(Errno::EINVAL);
+    }
     Err(Errno::EPERM)
 }
