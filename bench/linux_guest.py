@@ -44,11 +44,10 @@ def archive(entries):
         out += bytes(-len(out) % 4) + content + bytes(-len(content) % 4)
     return bytes(out)
 
-def download():
-    """Downloads Debian's cloud kernel and busybox; the kernel's path, or None without a network."""
+def download(metapackage="linux-image-cloud-amd64"):
+    """Downloads one of Debian's kernels and busybox; the kernel's path, or None without a network."""
     try:
-        depends = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], check=True,
-                                 capture_output=True, text=True).stdout
+        depends = subprocess.run(["apt-cache", "depends", metapackage], check=True, capture_output=True, text=True).stdout
         package = re.search(r"Depends: (linux-image-\S+)", depends)[1]
         tree = WORK / package
         if not tree.exists():
