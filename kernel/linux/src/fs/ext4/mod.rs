@@ -1,5 +1,5 @@
 //! Volumes: ext4 on a disk, by the rsext4 crate: `elfin run -v NAME:GUEST`. [`file`] has what is done with a file,
-//! [`device`] what the crate asks for.
+//! [`names`] with its names, [`device`] what the crate asks for.
 //!
 //! The crate's file system is one value behind one lock. What is written is in the page cache when write(2) returns,
 //! with room set aside for it ([`room`]), and on the disk when fsync(2) does, after half a minute, and at the end.
@@ -7,6 +7,7 @@ mod device;
 mod file;
 mod inodes;
 mod list;
+mod names;
 mod range;
 mod read;
 mod room;
