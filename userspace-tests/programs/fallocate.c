@@ -161,6 +161,21 @@ static void moved(void)
     close(fd);
 }
 
+// Files of one block go with all that they have: one written at the beginning, one elsewhere, one set aside at the
+// beginning, past the end, and where the file has nothing.
+static void gone_with_one_block(void)
+{
+    for (int kind = 0; kind < 5; kind++) {
+        int fd = open("one", O_RDWR | O_CREAT | O_TRUNC, 0644);
+        CHECK(ftruncate(fd, kind == 0 ? 100 : 3 * PAGE) == 0);
+        if (kind < 2)
+            CHECK(pwrite(fd, data, 100, kind * 2 * PAGE) == 100 && fsync(fd) == 0);
+        else
+            CHECK(fallocate(fd, FALLOC_FL_KEEP_SIZE, (kind - 2) * 2 * PAGE, PAGE) == 0);
+        CHECK(close(fd) == 0 && unlink("one") == 0);
+    }
+}
+
 int main(int count, char **arguments)
 {
     CHECK(chdir(count > 1 ? arguments[1] : "/tmp") == 0);
@@ -176,6 +191,7 @@ int main(int count, char **arguments)
     CHECK(fallocate(kept, FALLOC_FL_KEEP_SIZE, 0, PAGE) == 0 && close(kept) == 0 && unlink("kept") == 0);
     kept = filled();
     CHECK(fallocate(kept, 0, SIZE, 2 * PAGE) == 0 && close(kept) == 0 && unlink("file") == 0);
+    gone_with_one_block();
     int ends[2], directory = open(".", O_RDONLY | O_DIRECTORY);
     CHECK(pipe(ends) == 0);
     FAILS(fallocate(ends[1], 0, 0, 1), ESPIPE);

@@ -32,9 +32,9 @@ use linux_raw_sys::general::EXT4_SUPER_MAGIC;
 use machine::sync::{Mutex, SpinLock};
 use room::Room;
 use rsext4::{
-    DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentTarget, FileName,
-    FilePermissions, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
-    MutationContext, NoopObserver,
+    DirectoryCursor, DirectoryEntryType, Ext4Error, Ext4Result, FileExtentState, FileExtentTarget,
+    FileName, FilePermissions, InodeInfo, InodeNumber, MountOptions, MountServices,
+    MountedServices, MutationContext, NoopObserver,
 };
 
 /// Extents of a file that are looked at when it is written to; more of them in one write cost a commit.
@@ -276,16 +276,29 @@ impl Shared {
     }
 }
 
-/// Frees an inode that has no name. The crate leaves blocks that are set aside only, but for files that are cut short.
+/// Frees an inode that has no name. The crate leaves blocks that are set aside only, but for files that are cut short,
+/// and frees many blocks one by one.
 fn reap(fs: &mut Mounted, number: InodeNumber) -> Ext4Result<()> {
     let inode = fs.inode(number)?;
-    if inode.file_type() == DirectoryEntryType::RegularFile && inode.blocks > 0 {
+    let is_regular = inode.file_type() == DirectoryEntryType::RegularFile;
+    if is_regular && inode.blocks > 0 && !is_one_block(fs, &inode)? {
         if inode.size == 0 {
             fs.truncate_inode(number, 1)?;
         }
         range::truncate(fs, number, 0)?;
     }
     fs.reap_unlinked_inode(number)
+}
+
+/// Whether all the blocks that a file has are one with data.
+fn is_one_block(fs: &mut Mounted, inode: &InodeInfo) -> Ext4Result<bool> {
+    let block = fs.statfs().block_size;
+    if inode.blocks.saturating_mul(512) != block || inode.size == 0 {
+        return Ok(false);
+    }
+    let map = fs.inode_extents(inode.number, 0, inode.size, FileExtentTarget::Data, 1)?;
+    let written = FileExtentState::Initialized;
+    Ok(map.extents.iter().any(|extent| extent.state == written))
 }
 
 impl FileSystem for Ext4 {
