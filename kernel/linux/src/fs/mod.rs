@@ -3,6 +3,7 @@
 //! A path leads through the tree (`path.rs`, `tree.rs`) to a node; opening a node gives a [`File`]; an [`OpenFile`] is
 //! a file with position and flags, which the descriptor table names. Pipes, epoll and the like, and sockets (`net/`),
 //! are files without a node.
+pub mod aio;
 pub mod block_cache;
 pub mod context;
 pub mod descriptor;

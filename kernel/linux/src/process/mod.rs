@@ -32,7 +32,7 @@ pub use table::{
 };
 
 use crate::credentials;
-use crate::fs::{File, context::FsContext, descriptor::Files};
+use crate::fs::{File, aio::Contexts, context::FsContext, descriptor::Files};
 use crate::tty::Tty;
 use alloc::{sync::Arc, vec::Vec};
 use core::any::{Any, TypeId};
@@ -91,6 +91,8 @@ pub struct Process {
     old_foreground: AtomicI32,
     timers: signal::timer::PosixTimers,
     itimers: signal::itimer::IntervalTimers,
+    /// What it has asked for by io_submit(2).
+    pub aio: Contexts,
     /// Who ends it, or is about to have it run another program.
     ending: exit::Ending,
 }
@@ -173,6 +175,7 @@ impl Process {
             old_foreground: AtomicI32::new(0),
             timers: signal::timer::PosixTimers::default(),
             itimers: signal::itimer::IntervalTimers::default(),
+            aio: Contexts::default(),
             ending: exit::Ending::default(),
         }
     }
@@ -197,6 +200,7 @@ impl Process {
 
     /// Gives it another address space, or none.
     fn set_space(&self, space: Option<Arc<Space>>) {
+        self.aio.clear();
         let old = core::mem::replace(&mut *self.space.lock(), space);
         if let Some(old) = &old {
             self.left_space(old.most_resident());

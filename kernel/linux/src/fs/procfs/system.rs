@@ -1,7 +1,7 @@
 //! The rest of /proc: the machine and the kernel.
 use crate::{
     fs::{
-        descriptor, disks, generated, locks, notify,
+        aio, descriptor, disks, generated, locks, notify,
         page_cache::{cached_pages, dirty_pages},
         pipe,
         tree::Node,
@@ -243,6 +243,7 @@ pub fn populate(proc: &Arc<Node>) -> Result<(), Errno> {
     }
     let fs = generated::directory(proc, "sys/fs")?;
     generated::file(&fs, "pipe-max-size", || format!("{}\n", pipe::MAX_CAPACITY))?;
+    generated::file(&fs, "aio-max-nr", || format!("{}\n", aio::MOST))?;
     generated::file(&fs, "nr_open", || format!("{}\n", descriptor::MAX_LIMIT))?;
     let limits = generated::directory(&fs, "inotify")?;
     for (name, limit) in [

@@ -128,7 +128,7 @@ fn has_data(open: &OpenFile) -> bool {
     matches!(kind, Some(Kind::Regular(_) | Kind::Directory(_)))
 }
 
-fn sync_file(fd: usize, data_only: bool) -> SysResult {
+pub(super) fn sync_file(fd: usize, data_only: bool) -> SysResult {
     let open = opened(fd)?;
     if !has_data(&open) {
         return Err(Errno::EINVAL);

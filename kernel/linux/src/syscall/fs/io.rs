@@ -50,7 +50,7 @@ pub(super) fn positioned(
 
 /// How one call reads or writes.
 #[derive(Clone, Copy)]
-struct Way {
+pub(super) struct Way {
     /// `O_NONBLOCK`, or `RWF_NOWAIT`.
     nonblock: bool,
     /// `O_APPEND`, or `RWF_APPEND`.
@@ -70,7 +70,7 @@ impl Way {
     }
 
     /// With the flags of preadv2(2) and pwritev2(2); `EOPNOTSUPP` for unknown ones.
-    fn with(open: &OpenFile, flags: usize) -> Result<Self, Errno> {
+    pub(super) fn with(open: &OpenFile, flags: usize) -> Result<Self, Errno> {
         const KNOWN: u32 = linux::RWF_HIPRI
             | linux::RWF_DSYNC
             | linux::RWF_SYNC
@@ -115,7 +115,7 @@ fn read_to(open: &OpenFile, to: impl Memory, at: Option<u64>) -> SysResult {
     read_as(open, to, at, Way::of(open))
 }
 
-fn read_as(open: &OpenFile, to: impl Memory, at: Option<u64>, way: Way) -> SysResult {
+pub(super) fn read_as(open: &OpenFile, to: impl Memory, at: Option<u64>, way: Way) -> SysResult {
     check_seekable(open, at)?;
     if !open.readable() {
         return Err(Errno::EBADF);
@@ -179,7 +179,7 @@ fn write_from(open: &OpenFile, from: impl Memory, at: Option<u64>) -> SysResult 
     write_as(open, from, at, Way::of(open))
 }
 
-fn write_as(open: &OpenFile, from: impl Memory, at: Option<u64>, way: Way) -> SysResult {
+pub(super) fn write_as(open: &OpenFile, from: impl Memory, at: Option<u64>, way: Way) -> SysResult {
     check_seekable(open, at)?;
     if !open.writable() {
         return Err(Errno::EBADF);
@@ -239,7 +239,7 @@ fn transfer_out(open: &OpenFile, mut from: impl Memory, at: Option<u64>, way: Wa
     open.written(result?, way.flags)
 }
 
-fn offset(value: usize) -> Result<Option<u64>, Errno> {
+pub(super) fn offset(value: usize) -> Result<Option<u64>, Errno> {
     if (value as i64) < 0 {
         return Err(Errno::EINVAL);
     }

@@ -1,4 +1,5 @@
 //! System calls on files: argument checking and conversion; the work is done in [`crate::fs`].
+mod aio;
 mod attributes;
 mod control;
 mod events;
@@ -19,6 +20,7 @@ pub(super) mod vectors;
 pub(super) mod wait;
 mod xattr;
 
+pub use aio::*;
 pub use attributes::*;
 pub use control::*;
 pub use events::*;

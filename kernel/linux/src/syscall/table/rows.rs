@@ -196,6 +196,11 @@ calls! {
     202 process::futex [Pointer Hex Unsigned Pointer Pointer Hex] Full;
     203 process::sched_setaffinity [Int Unsigned Pointer] Full;
     204 process::sched_getaffinity [Int Unsigned Pointer] Full;
+    206 fs::io_setup [Unsigned Pointer] Full;
+    207 fs::io_destroy [LongHex] Full;
+    208 fs::io_getevents [LongHex Long Long Pointer Pointer] Full;
+    209 fs::io_submit [LongHex Long Pointer] Partial("done at once; no `IOCB_CMD_POLL`");
+    210 fs::io_cancel [LongHex Pointer Pointer] Full;
     213 fs::epoll_create [Int] Full;
     217 fs::getdents64 [Fd Pointer Unsigned] Full;
     218 process::set_tid_address [Pointer] Full;
@@ -299,6 +304,7 @@ calls! {
     328 fs::pwritev2 [Fd Pointer Size Long Unused Hex] Full;
     329 mm::pkey_mprotect [Pointer Size LongHex Int] Partial("without a key: EINVAL with one");
     332 fs::statx [Fd String Hex Hex Pointer] Full;
+    333 fs::io_pgetevents [LongHex Long Long Pointer Pointer Pointer] Full;
     424 signal::pidfd_send_signal [Fd Int Pointer Hex] Full;
     434 process::pidfd_open [Int Hex] Partial("no `PIDFD_THREAD`");
     435 process::clone3 frame [Pointer Size] Partial("see below");
@@ -336,11 +342,6 @@ calls! {
     184 tuxcall [];
     185 security [];
     205 set_thread_area [Pointer];
-    206 io_setup [Unsigned Pointer];
-    207 io_destroy [LongHex];
-    208 io_getevents [LongHex Long Long Pointer Pointer];
-    209 io_submit [LongHex Long Pointer];
-    210 io_cancel [LongHex Pointer Pointer];
     211 get_thread_area [Pointer];
     212 lookup_dcookie [LongHex Pointer Size];
     214 epoll_ctl_old [];
@@ -365,7 +366,6 @@ calls! {
     323 userfaultfd [Hex];
     330 pkey_alloc [LongHex LongHex];
     331 pkey_free [Int];
-    333 io_pgetevents [LongHex Long Long Pointer Pointer Pointer];
     334 rseq [Pointer Unsigned Hex Hex];
     425 io_uring_setup [Unsigned Pointer];
     426 io_uring_enter [Fd Unsigned Unsigned Hex Pointer Size];
