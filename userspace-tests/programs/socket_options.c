@@ -58,7 +58,7 @@ int main(void)
     // The way to the other end, once there is one.
     CHECK(get(udp, IPPROTO_IP, IP_MTU) == -ENOTCONN && get(tcp, IPPROTO_IP, IP_MTU) == -ENOTCONN);
     CHECK(get(udp6, IPPROTO_IPV6, IPV6_MTU) == -ENOTCONN);
-    struct sockaddr_in to = {AF_INET, htons(9), {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     struct sockaddr_in6 to6 = {AF_INET6, htons(9), 0, IN6ADDR_LOOPBACK_INIT, 0};
     CHECK(connect(udp, (void *)&to, sizeof to) == 0 && get(udp, IPPROTO_IP, IP_MTU) >= 1500);
     CHECK(connect(udp6, (void *)&to6, sizeof to6) == 0 && get(udp6, IPPROTO_IPV6, IPV6_MTU) >= 1500);
